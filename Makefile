@@ -1,0 +1,97 @@
+# `make demo` and `make test` do all of their own set-up; `make help` lists the rest.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+PORT ?= 4566
+ENV ?= dev
+
+VENV := .venv
+TOOLS := $(VENV)/.complete
+PY := $(VENV)/bin/python
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export SAM_CLI_TELEMETRY := 0
+
+# Where the environment names no AWS account, the local cloud is meant.
+ifeq ($(AWS_PROFILE)$(AWS_ACCESS_KEY_ID)$(AWS_ENDPOINT_URL),)
+  LOCAL_CLOUD := AWS_ENDPOINT_URL=http://127.0.0.1:$(PORT) AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=eu-west-1
+endif
+
+.PHONY: help
+help: ## List what there is to make
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
+
+.PHONY: demo
+demo: $(TOOLS) ## Run the pipeline end to end on the local cloud [CSV=file] [ROWS=n] [RATE=rows/s] [PORT=n]
+	@$(PY) tools/local/demo.py --port $(PORT) $(if $(CSV),--csv "$(CSV)") $(if $(ROWS),--rows $(ROWS)) $(if $(RATE),--rate $(RATE))
+
+# The fast tests come first: nothing is built or started for a change that they refuse.
+.PHONY: test
+test: $(TOOLS) ## Run all tests, those on a local cloud of their own included
+	cargo test --workspace
+	$(PY) -m pytest tests/e2e
+
+.PHONY: check
+check: $(TOOLS) ## Check format, lints, documentation and the template
+	@echo "check: format of the Rust code"
+	cargo fmt --all --check
+	@echo "check: lints of the Rust code"
+	cargo clippy --workspace --all-targets -- -D warnings
+	@echo "check: documentation of the Rust code"
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	@echo "check: lints and format of the Python code"
+	ruff check
+	ruff format --check
+	@echo "check: template against the resources' schemas"
+	cfn-lint template.yaml
+	@echo "check: template as SAM"
+	sam validate --lint
+
+.PHONY: up
+up: $(TOOLS) ## Start the local cloud with the stack deployed [PORT=n]
+	@$(PY) tools/local/cloud.py up --port $(PORT)
+
+.PHONY: down
+down: $(TOOLS) ## Stop the local cloud [PORT=n]
+	@$(PY) tools/local/cloud.py down --port $(PORT)
+
+.PHONY: replay
+replay: ## Send a file as live incidents to the stack: CSV=file [RATE=rows/s] [ENV=dev] [PORT=n]
+	@$(if $(CSV),,echo "error: name the file to send: make replay CSV=file" >&2; exit 1)
+	@$(LOCAL_CLOUD) cargo run --release --package replay -- "$(CSV)" --env $(ENV) $(if $(RATE),--rate $(RATE))
+
+.PHONY: query
+query: $(TOOLS) ## Ask Athena: SQL="select …" or FILE=queries/x.sql [ENV=dev] [PORT=n]
+	@$(if $(SQL)$(FILE),,echo 'error: name a query: make query SQL="select …", or FILE=queries/x.sql' >&2; exit 1)
+	@$(PY) tools/local/query.py --port $(PORT) --env $(ENV) $(if $(FILE),--file "$(FILE)",--sql "$$SQL")
+query: export override SQL := $(value SQL)
+
+.PHONY: deploy
+deploy: $(TOOLS) ## Build and deploy to AWS [ENV=dev|test|prod]
+	@$(PY) tools/local/functions.py $(ENV)
+	sam deploy --config-env $(ENV)
+
+.PHONY: schema
+schema: ## Rewrite what is generated from datasets/
+	cargo run --quiet --package schema -- write
+
+.PHONY: clean
+clean: ## Stop every local cloud and remove all that was made
+	@if [ -e $(TOOLS) ]; then $(PY) tools/local/cloud.py down --all; fi
+	rm -rf target .aws-sam $(VENV) .pytest_cache .ruff_cache
+
+# The mark comes last, so that what was broken off half-way is made anew, not believed.
+$(TOOLS): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "error: Python 3.10 or later is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1 || true); name another: make PYTHON=python3.12 …" >&2; \
+	  exit 1; }
+	@echo "tools: installing into $(VENV)"
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --disable-pip-version-check --no-input --requirement requirements.txt
+	@touch $@

@@ -1,0 +1,213 @@
+//! Counts added up: one datum for each second and combination of dimensions, in requests that follow the records.
+
+use std::{collections::HashMap, ops::Range};
+
+/// Data of a request.
+///
+/// Source: CloudWatch API reference, `PutMetricData`.
+const REQUEST_DATA: usize = 1_000;
+/// Bytes of a request, a twentieth less than the 1 MB that the service takes, since [`size`] is an estimate.
+///
+/// Source: CloudWatch API reference, `PutMetricData`.
+const REQUEST_BYTES: usize = 950_000;
+/// Bytes of a datum beside its dimensions, and of a dimension beside its name and value, generously.
+const DATUM_BYTES: usize = 300;
+const DIMENSION_BYTES: usize = 120;
+
+/// How often something was counted in one second under one combination of dimensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Datum {
+    /// Unix time.
+    pub second: i64,
+    /// Positions among the data set's dimensions, with their values.
+    pub dimensions: Vec<(usize, String)>,
+    /// How often.
+    pub count: u64,
+}
+
+/// The data of one request: those of a run of events.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// At most as many as a request takes.
+    pub data: Vec<Datum>,
+    /// The events that they count, by position.
+    pub events: Range<usize>,
+}
+
+/// An event to be counted.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// The record of the stream that holds it: what comes again together is counted together.
+    pub record: usize,
+    /// Unix time.
+    pub second: i64,
+    /// The values of the data set's dimensions, in their order.
+    pub values: Vec<String>,
+}
+
+/// Adds the events up. `rollup` is the dimension under which alone each is counted beside.
+///
+/// Requests follow the order of the events and end between records wherever a record's events fit, so that what is
+/// sent again after a failure was not counted before.
+#[must_use]
+pub fn aggregate(events: &[Event], rollup: Option<usize>) -> Vec<Request> {
+    let mut requests = Vec::new();
+    let mut open = Open::default();
+    let mut start = 0;
+    while start < events.len() {
+        let record = events[start].record;
+        let end = start + events[start..].iter().take_while(|event| event.record == record).count();
+        if !open.fits(&events[start..end], rollup) {
+            open.close(&mut requests, start);
+        }
+        for (index, event) in (start..end).zip(&events[start..end]) {
+            if !open.fits(std::slice::from_ref(event), rollup) {
+                open.close(&mut requests, index);
+            }
+            open.add(event, rollup);
+        }
+        start = end;
+    }
+    open.close(&mut requests, events.len());
+    requests
+}
+
+/// The request being filled.
+#[derive(Debug, Default)]
+struct Open {
+    begin: usize,
+    data: Vec<Datum>,
+    places: HashMap<(i64, Vec<(usize, String)>), usize>,
+    bytes: usize,
+}
+
+impl Open {
+    /// Whether the events fit in, were every datum of theirs a new one.
+    fn fits(&self, events: &[Event], rollup: Option<usize>) -> bool {
+        let new = || events.iter().flat_map(|event| series(event, rollup));
+        let bytes: usize = new().map(|dimensions| size(&dimensions)).sum();
+        self.data.len() + new().count() <= REQUEST_DATA && self.bytes + bytes <= REQUEST_BYTES
+    }
+
+    fn add(&mut self, event: &Event, rollup: Option<usize>) {
+        for dimensions in series(event, rollup) {
+            let place =
+                *self.places.entry((event.second, dimensions)).or_insert_with_key(|(second, dimensions)| {
+                    self.bytes += size(dimensions);
+                    self.data.push(Datum { second: *second, dimensions: dimensions.clone(), count: 0 });
+                    self.data.len() - 1
+                });
+            self.data[place].count += 1;
+        }
+    }
+
+    /// Ends the request before the event at `end`.
+    fn close(&mut self, requests: &mut Vec<Request>, end: usize) {
+        let open = std::mem::take(self);
+        if !open.data.is_empty() {
+            requests.push(Request { data: open.data, events: open.begin..end });
+        }
+        self.begin = end;
+    }
+}
+
+/// The combinations of dimensions that an event counts under.
+fn series(event: &Event, rollup: Option<usize>) -> impl Iterator<Item = Vec<(usize, String)>> {
+    let all: Vec<(usize, String)> = event.values.iter().cloned().enumerate().collect();
+    let alone = rollup.filter(|_| all.len() > 1).map(|dimension| vec![all[dimension].clone()]);
+    std::iter::once(all).chain(alone)
+}
+
+fn size(dimensions: &[(usize, String)]) -> usize {
+    DATUM_BYTES + dimensions.iter().map(|(_, value)| DIMENSION_BYTES + value.len()).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(record: usize, second: i64, values: [&str; 3]) -> Event {
+        Event { record, second, values: values.map(str::to_owned).to_vec() }
+    }
+
+    fn total(requests: &[Request], dimensions: usize) -> u64 {
+        let data = requests.iter().flat_map(|request| &request.data);
+        data.filter(|datum| datum.dimensions.len() == dimensions).map(|datum| datum.count).sum()
+    }
+
+    #[test]
+    fn there_is_one_datum_for_each_second_and_combination_with_its_count() {
+        let events = [
+            event(0, 7, ["3", "Dublin", "Franklin"]),
+            event(1, 7, ["3", "Dublin", "Franklin"]),
+            event(2, 8, ["3", "Dublin", "Franklin"]),
+            event(3, 7, ["3", "Dayton", "Montgomery"]),
+        ];
+        let requests = aggregate(&events, Some(0));
+        assert_eq!(requests.len(), 1);
+        let data: Vec<_> = requests[0]
+            .data
+            .iter()
+            .map(|datum| {
+                let values: Vec<_> = datum.dimensions.iter().map(|(_, value)| value.as_str()).collect();
+                (datum.second, values.join("/"), datum.count)
+            })
+            .collect();
+        let expected = [
+            (7, "3/Dublin/Franklin", 2),
+            (7, "3", 3),
+            (8, "3/Dublin/Franklin", 1),
+            (8, "3", 1),
+            (7, "3/Dayton/Montgomery", 1),
+        ];
+        assert_eq!(data, expected.map(|(second, values, count)| (second, values.to_owned(), count)));
+        assert_eq!(requests[0].events, 0..4);
+    }
+
+    #[test]
+    fn requests_keep_to_the_limits_and_follow_the_records() {
+        let city = |n: usize| format!("city {n}");
+        let events: Vec<Event> = (0..2_500).map(|n| event(n, 7, ["3", &city(n), "c"])).collect();
+        let requests = aggregate(&events, Some(0));
+        assert!(requests.iter().all(|request| request.data.len() <= REQUEST_DATA));
+        assert_eq!((total(&requests, 3), total(&requests, 1)), (2_500, 2_500));
+        let mut next = 0;
+        for request in &requests {
+            assert_eq!(request.events.start, next);
+            next = request.events.end;
+        }
+        assert_eq!(next, 2_500);
+
+        let long = "x".repeat(1_024);
+        let events: Vec<Event> =
+            (0..1_000).map(|n| event(n, 7 + i64::try_from(n).unwrap(), ["3", &long, &long])).collect();
+        let requests = aggregate(&events, None);
+        assert_eq!(total(&requests, 3), 1_000);
+        for request in &requests {
+            assert!(request.data.iter().map(|datum| size(&datum.dimensions)).sum::<usize>() <= REQUEST_BYTES);
+        }
+    }
+
+    #[test]
+    fn the_events_of_one_record_are_not_torn_apart_where_they_fit() {
+        let city = |n: usize| format!("city {n}");
+        // Records of 300 events each: three fit in a request, the fourth begins the next one.
+        let events: Vec<Event> = (0..1_500).map(|n| event(n / 300, 7, ["3", &city(n), "c"])).collect();
+        let requests = aggregate(&events, None);
+        assert_eq!(
+            requests.iter().map(|request| request.events.clone()).collect::<Vec<_>>(),
+            [0..900, 900..1_500]
+        );
+        // A record that does not fit in any request is torn apart, and nothing is lost.
+        let events: Vec<Event> = (0..1_500).map(|n| event(0, 7, ["3", &city(n), "c"])).collect();
+        let requests = aggregate(&events, None);
+        assert_eq!((requests.len(), total(&requests, 3)), (2, 1_500));
+    }
+
+    #[test]
+    fn a_single_dimension_is_not_counted_twice() {
+        let events = [Event { record: 0, second: 7, values: vec!["4".to_owned()] }];
+        assert_eq!(total(&aggregate(&events, Some(0)), 1), 1);
+        assert_eq!(aggregate(&[], Some(0)), []);
+    }
+}

@@ -1,0 +1,151 @@
+//! An event made countable: its second and the values of its dimensions, fit for CloudWatch.
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use deunicode::deunicode_with_tofu;
+use shared::{dataset::Dataset, event::Event};
+
+/// Characters of a dimension's value.
+///
+/// Source: CloudWatch API reference, `Dimension`.
+const VALUE_CHARS: usize = 1024;
+/// How far back and ahead CloudWatch takes a datum.
+///
+/// Source: CloudWatch API reference, `MetricDatum`.
+const TIMES: (TimeDelta, TimeDelta) = (TimeDelta::weeks(2), TimeDelta::hours(2));
+/// The value of a dimension that an event lacks.
+const UNKNOWN: &str = "unknown";
+
+/// What an event counts for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Counted {
+    /// Nothing: it is not severe enough.
+    Nothing,
+    /// One, in that second of Unix time, under those values of the data set's dimensions.
+    One(i64, Vec<String>),
+    /// A reject.
+    Reject {
+        /// A short stable code.
+        reason: &'static str,
+        /// What is wrong, and what would be right.
+        detail: String,
+    },
+}
+
+/// What the event in `data`, which the stream took at `arrived`, counts for at `now`.
+#[must_use]
+pub fn count(
+    dataset: &Dataset,
+    above: i64,
+    data: &Bytes,
+    arrived: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Counted {
+    let reject = |reason, detail| Counted::Reject { reason, detail };
+    let text = String::from_utf8_lossy(data);
+    let event = match Event::parse(dataset, &text) {
+        Ok(event) => event,
+        Err(error) => return reject("not_json", format!("the record is not an event: {error}")),
+    };
+    let Some(severity) = event.integer(dataset.severity) else {
+        let name = &dataset.columns[dataset.severity].name;
+        return reject(
+            "bad_severity",
+            format!("`{name}` is missing or no integer: 3 or \"3\" would be right"),
+        );
+    };
+    if severity <= above {
+        return Counted::Nothing;
+    }
+    let at = event.instant(dataset.received_at).unwrap_or(arrived);
+    if at < now - TIMES.0 || at > now + TIMES.1 {
+        let detail = format!(
+            "the event's time, {at}, is not within the two weeks back and two hours ahead that CloudWatch takes"
+        );
+        return reject("outside_metric_times", detail);
+    }
+    let value = |(_, column): &(String, usize)| match *column {
+        column if column == dataset.severity => severity.to_string(),
+        column => fit(&event.cell(column).into_text()),
+    };
+    Counted::One(at.timestamp(), dataset.metric.dimensions.iter().map(value).collect())
+}
+
+/// A text as CloudWatch takes it in a dimension: ASCII without control characters, not blank, no colon first, short.
+fn fit(text: &str) -> String {
+    let ascii = deunicode_with_tofu(text, "?");
+    let printable: String = ascii.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
+    let value = printable.trim_start_matches([' ', ':']).trim_end();
+    match value.get(..VALUE_CHARS).unwrap_or(value).trim_end() {
+        "" => UNKNOWN.to_owned(),
+        value => value.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_671_857_637 + seconds, 0).unwrap()
+    }
+
+    fn counted(json: &str) -> Counted {
+        let dataset = Dataset::named("us_accidents").unwrap();
+        count(&dataset, 2, &Bytes::copy_from_slice(json.as_bytes()), at(60), at(61))
+    }
+
+    fn one(seconds: i64, values: [&str; 3]) -> Counted {
+        Counted::One(at(seconds).timestamp(), values.map(str::to_owned).to_vec())
+    }
+
+    #[test]
+    fn an_event_counts_in_its_own_second_under_its_dimensions() {
+        let json = r#"{"ID":"A-1","Severity":3,"City":"Dublin","County":"Franklin","Txn_Timestamp":"2022-12-24T04:53:57.450051Z"}"#;
+        assert_eq!(counted(json), one(0, ["3", "Dublin", "Franklin"]));
+        assert_eq!(counted(&json.replace(":3", ":\"4.0\"")), one(0, ["4", "Dublin", "Franklin"]));
+        assert_eq!(counted(&json.replace(":3", ":2")), Counted::Nothing);
+    }
+
+    #[test]
+    fn without_a_time_of_its_own_an_event_counts_when_the_stream_took_it() {
+        assert_eq!(counted(r#"{"ID":"A-1","Severity":3,"City":null}"#), one(60, ["3", "unknown", "unknown"]));
+        assert_eq!(
+            counted(r#"{"ID":"A-1","Severity":3,"Txn_Timestamp":"45:00.0"}"#),
+            one(60, ["3", "unknown", "unknown"])
+        );
+    }
+
+    #[test]
+    fn values_are_made_fit_for_cloudwatch() {
+        let cases = [
+            ("Doña Ana", "Dona Ana"),
+            ("Do\u{fffd}a Ana", "Do?a Ana"),
+            ("", "unknown"),
+            (" \u{a0} ", "unknown"),
+            ("::x", "x"),
+            (": ", "unknown"),
+            ("a\r\nb\u{0}c", "a  b c"),
+            ("Île-de-France", "Ile-de-France"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(fit(text), expected, "{text:?}");
+        }
+        assert_eq!(fit(&"é".repeat(2_000)), "e".repeat(1024));
+    }
+
+    #[test]
+    fn what_cloudwatch_would_refuse_is_a_reject() {
+        for (json, expected) in [
+            ("nope", "not_json"),
+            (r#"{"Severity":"high"}"#, "bad_severity"),
+            (r#"{"Severity":3,"Txn_Timestamp":"2022-12-01T00:00:00Z"}"#, "outside_metric_times"),
+            (r#"{"Severity":3,"Txn_Timestamp":"2022-12-24T08:00:00Z"}"#, "outside_metric_times"),
+        ] {
+            match counted(json) {
+                Counted::Reject { reason, .. } => assert_eq!(reason, expected),
+                other => panic!("{json}: {other:?}"),
+            }
+        }
+    }
+}

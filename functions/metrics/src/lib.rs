@@ -1,0 +1,8 @@
+//! The metrics function: severe events from stream 2, counted in CloudWatch.
+//!
+//! [`count`] makes an event countable, [`aggregate`] adds up, [`cloudwatch`] sends, and [`handler`] puts them together.
+
+pub mod aggregate;
+pub mod cloudwatch;
+pub mod count;
+pub mod handler;

@@ -1,0 +1,27 @@
+//! The metrics function of AWS Lambda.
+
+use aws_sdk_cloudwatch::Client as CloudWatch;
+use aws_sdk_firehose::Client as Firehose;
+use lambda_runtime::{Error, tracing};
+use metrics::{
+    cloudwatch::Metric,
+    handler::{Config, Handler},
+};
+use shared::{
+    aws::{DeliveryStream, sdk_config},
+    runtime::serve,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    tracing::init_default_subscriber();
+    let config = Config::read(&|name| std::env::var(name).ok())?;
+    let sdk = sdk_config().await;
+    let dimensions = config.common.dataset.metric.dimensions.iter().map(|(name, _)| name.clone());
+    let handler = Handler {
+        metric: Metric::new(CloudWatch::new(&sdk), &config.namespace, &config.name, dimensions),
+        rejects: DeliveryStream::new(Firehose::new(&sdk), &config.common.rejects_delivery_stream),
+        config,
+    };
+    serve(async |event, invocation| Box::pin(handler.handle(event, invocation)).await).await
+}

@@ -1,0 +1,26 @@
+//! The notify function of AWS Lambda.
+
+use aws_sdk_firehose::Client as Firehose;
+use aws_sdk_sns::Client as Sns;
+use lambda_runtime::{Error, tracing};
+use notify::{
+    handler::{Config, Handler},
+    sns::Topic,
+};
+use shared::{
+    aws::{DeliveryStream, sdk_config},
+    runtime::serve,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    tracing::init_default_subscriber();
+    let config = Config::read(&|name| std::env::var(name).ok())?;
+    let sdk = sdk_config().await;
+    let handler = Handler {
+        topic: Topic::new(Sns::new(&sdk), &config.topic_arn),
+        rejects: DeliveryStream::new(Firehose::new(&sdk), &config.common.rejects_delivery_stream),
+        config,
+    };
+    serve(async |event, invocation| Box::pin(handler.handle(event, invocation)).await).await
+}

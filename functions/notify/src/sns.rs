@@ -1,0 +1,128 @@
+//! SNS as a service of [`shared::delivery`].
+
+use aws_sdk_sns::{
+    Client,
+    types::{BatchResultErrorEntry, MessageAttributeValue, PublishBatchRequestEntry},
+};
+use shared::{
+    aws::Request,
+    delivery::{Answer, Failure, Fault, Limits, Refusal, Service},
+};
+
+use crate::word::{Alert, Attribute};
+
+/// Limits of `PublishBatch`: messages, their subjects and attributes count together.
+///
+/// Source: SNS API reference, `PublishBatch`.
+const PUBLISH_BATCH: Limits = Limits { entries: 10, request_bytes: 256 * 1024, entry_bytes: 256 * 1024 };
+
+/// A topic to publish to.
+#[derive(Debug, Clone)]
+pub struct Topic {
+    client: Client,
+    arn: String,
+    resource: String,
+}
+
+impl Topic {
+    /// The topic of that ARN.
+    #[must_use]
+    pub fn new(client: Client, arn: &str) -> Self {
+        let name = arn.rsplit(':').next().unwrap_or(arn);
+        Self { client, arn: arn.to_owned(), resource: format!("topic {name}") }
+    }
+}
+
+fn attribute(attribute: &Attribute) -> Result<(String, MessageAttributeValue), Failure> {
+    let kind = if attribute.numeric { "Number" } else { "String" };
+    let value = MessageAttributeValue::builder().data_type(kind).string_value(&attribute.value).build();
+    Ok((attribute.name.clone(), value.map_err(not_built)?))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+fn not_built(error: impl ToString) -> Failure {
+    Failure { fault: Fault::Permanent, detail: error.to_string() }
+}
+
+impl Service for Topic {
+    type Entry = Alert;
+
+    fn limits(&self) -> Limits {
+        PUBLISH_BATCH
+    }
+
+    fn size(&self, alert: &Alert) -> usize {
+        let attributes: usize = alert
+            .attributes
+            .iter()
+            .map(|attribute| attribute.name.len() + attribute.value.len() + "Number".len())
+            .sum();
+        alert.subject.len() + alert.message.len() + attributes
+    }
+
+    async fn send(&self, alerts: &[&Alert]) -> Answer {
+        let entries = alerts
+            .iter()
+            .enumerate()
+            .map(|(index, alert)| {
+                PublishBatchRequestEntry::builder()
+                    .id(index.to_string())
+                    .subject(&alert.subject)
+                    .message(&alert.message)
+                    .message_structure("json")
+                    .set_message_attributes(Some(
+                        alert.attributes.iter().map(attribute).collect::<Result<_, _>>()?,
+                    ))
+                    .build()
+                    .map_err(not_built)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let request = Request { action: "sns:Publish", resource: &self.resource };
+        let call =
+            self.client.publish_batch().topic_arn(&self.arn).set_publish_batch_request_entries(Some(entries));
+        match call.send().await {
+            Ok(answer) => Ok(refusals(request, answer.failed())),
+            Err(error) => Err(request.failure(&error)),
+        }
+    }
+}
+
+/// The refused messages of an answer, by their ids, which are their positions.
+fn refusals(request: Request<'_>, failed: &[BatchResultErrorEntry]) -> Vec<Refusal> {
+    failed
+        .iter()
+        .filter_map(|entry| {
+            let mut failure = request.refusal(entry.code());
+            if entry.sender_fault() {
+                // The message itself is at fault: it is not taken however often it is sent.
+                failure.fault = Fault::Permanent;
+            }
+            Some(Refusal { index: entry.id().parse().ok()?, failure })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(id: &str, code: &str, sender_fault: bool) -> BatchResultErrorEntry {
+        BatchResultErrorEntry::builder().id(id).code(code).sender_fault(sender_fault).build().unwrap()
+    }
+
+    #[test]
+    fn refused_messages_are_found_by_their_ids() {
+        let request = Request { action: "sns:Publish", resource: "topic t" };
+        assert_eq!(refusals(request, &[]), []);
+        let refused = refusals(
+            request,
+            &[
+                failed("7", "InternalError", false),
+                failed("0", "Throttled", false),
+                failed("3", "InvalidParameter", true),
+            ],
+        );
+        let refused: Vec<_> = refused.iter().map(|refusal| (refusal.index, refusal.failure.fault)).collect();
+        assert_eq!(refused, [(7, Fault::Transient), (0, Fault::Throttled), (3, Fault::Permanent)]);
+    }
+}

@@ -1,0 +1,198 @@
+//! The handler: decode, decide, deliver, report.
+
+use std::{sync::Mutex, time::Duration};
+
+use bytes::Bytes;
+use chrono::TimeDelta;
+use serde_json::value::RawValue;
+use shared::{
+    aws::StreamRecord,
+    books::Fate,
+    config::{Common, ConfigError, Variables},
+    delivery::{self, Order, Outcome, Service},
+    invocation::Invocation,
+    kinesis::{Batch, BatchResponse, NotABatch},
+    ledger::{Ledger, UserRecord},
+};
+use tokio::time::timeout;
+
+use crate::{
+    glue::Catalog,
+    partitions::Registered,
+    select::{Owed, Selector, Severe},
+};
+
+/// Requests to the analytical delivery stream in flight: its records have no order.
+const IN_FLIGHT: usize = 4;
+/// The longest that an invocation waits for Glue.
+const GLUE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The configuration of transform.
+#[derive(Debug)]
+pub struct Config {
+    /// What every function needs.
+    pub common: Common,
+    /// The variables of transform alone.
+    pub own: Own,
+}
+
+/// The variables of transform alone.
+#[derive(Debug)]
+pub struct Own {
+    /// `SEVERE_STREAM`: stream 2.
+    pub severe_stream: String,
+    /// `ANALYTICAL_DELIVERY_STREAM`.
+    pub analytical_delivery_stream: String,
+    /// `GLUE_DATABASE`.
+    pub glue_database: String,
+    /// `GLUE_TABLE`: the analytical table.
+    pub glue_table: String,
+    /// `SEVERITY_ABOVE`: events above it are severe.
+    pub severity_above: i64,
+    /// `WATERMARK_SECONDS`: events further behind are late.
+    pub watermark_seconds: u32,
+}
+
+impl Config {
+    /// Reads the configuration from variables.
+    pub fn read(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let (common, own) = Variables::new(look_up).read(|variables| Own {
+            severe_stream: variables.required("SEVERE_STREAM"),
+            analytical_delivery_stream: variables.required("ANALYTICAL_DELIVERY_STREAM"),
+            glue_database: variables.required("GLUE_DATABASE"),
+            glue_table: variables.required("GLUE_TABLE"),
+            severity_above: variables.value("SEVERITY_ABOVE", 2),
+            watermark_seconds: variables.value("WATERMARK_SECONDS", 5),
+        })?;
+        Ok(Self { common, own })
+    }
+}
+
+/// Selects the severe events of stream 1.
+#[derive(Debug)]
+pub struct Handler<S, A, R, C> {
+    /// The configuration.
+    pub config: Config,
+    /// Stream 2.
+    pub severe: S,
+    /// The analytical delivery stream.
+    pub analytical: A,
+    /// The rejects delivery stream.
+    pub rejects: R,
+    /// The Glue catalog.
+    pub catalog: C,
+    /// The partitions that this container has registered.
+    pub registered: Mutex<Registered>,
+}
+
+impl<S, A, R, C> Handler<S, A, R, C>
+where
+    S: Service<Entry = StreamRecord>,
+    A: Service<Entry = Bytes>,
+    R: Service<Entry = Bytes>,
+    C: Catalog,
+{
+    /// Handles one batch and answers from where it is to come again.
+    pub async fn handle(
+        &self,
+        event: &RawValue,
+        invocation: &Invocation,
+    ) -> Result<BatchResponse, NotABatch> {
+        let batch = Batch::decode(event)?;
+        let (mut ledger, records) = Ledger::open("transform", &batch);
+
+        let owed = self.select(&records, &mut ledger, invocation);
+        self.deliver(&owed, &mut ledger, invocation).await;
+        ledger.write_rejects(&self.rejects, invocation).await;
+
+        Ok(ledger.close(&self.config.common, invocation))
+    }
+
+    /// What each record owes.
+    fn select(
+        &self,
+        records: &[UserRecord<'_>],
+        ledger: &mut Ledger<'_>,
+        invocation: &Invocation,
+    ) -> Outputs {
+        let Own { severity_above, watermark_seconds, .. } = self.config.own;
+        let watermark = TimeDelta::seconds(watermark_seconds.into());
+        let selector = Selector::new(&self.config.common.dataset, severity_above, watermark);
+        let mut outputs = Outputs::default();
+        for UserRecord { index, data, .. } in records {
+            let (owed, late) = selector.select(data, invocation.now);
+            ledger.late += u64::from(late);
+            match owed {
+                Owed::Nothing => ledger.enter(*index, Fate::Filtered),
+                Owed::Both(severe) => outputs.keep(*index, severe),
+                Owed::Reject { reason, detail } => ledger.refuse(*index, reason, detail),
+            }
+        }
+        outputs
+    }
+
+    /// Delivers both outputs; a record is done when both were taken.
+    async fn deliver(&self, outputs: &Outputs, ledger: &mut Ledger<'_>, invocation: &Invocation) {
+        let terms = invocation.terms;
+        let (severe, analytical, ()) = tokio::join!(
+            delivery::deliver(&self.severe, &outputs.severe, Order::Kept, terms),
+            delivery::deliver(
+                &self.analytical,
+                &outputs.analytical,
+                Order::Free { in_flight: IN_FLIGHT },
+                terms
+            ),
+            self.register(&outputs.severities, invocation),
+        );
+        ledger.retried += severe.resent + analytical.resent;
+        let outcomes = severe.outcomes.into_iter().zip(analytical.outcomes);
+        for (index, outcomes) in outputs.indexes.iter().zip(outcomes) {
+            match outcomes {
+                (Outcome::Delivered, Outcome::Delivered) => ledger.enter(*index, Fate::Delivered),
+                (Outcome::Failed(why), _) | (_, Outcome::Failed(why)) => {
+                    ledger.enter(*index, Fate::Failed(why))
+                }
+                (Outcome::Unacceptable(why), _) | (_, Outcome::Unacceptable(why)) => {
+                    ledger.refuse(*index, "unacceptable", why);
+                }
+            }
+        }
+    }
+
+    /// Registers the partitions that are due. A failure of Glue holds nothing up: they stay due.
+    async fn register(&self, severities: &[i64], invocation: &Invocation) {
+        let due = self.registered().due(severities.iter().copied(), invocation.now);
+        if due.is_empty() {
+            return;
+        }
+        match timeout(GLUE_TIMEOUT, self.catalog.register(&due)).await {
+            Ok(Ok(registered)) => self.registered().note(registered),
+            Ok(Err(failure)) => tracing::warn!(why = failure.detail, "partitions were not registered"),
+            Err(_) => tracing::warn!("partitions were not registered: Glue did not answer in time"),
+        }
+    }
+
+    fn registered(&self) -> std::sync::MutexGuard<'_, Registered> {
+        // The set is whole whenever it is unlocked, so that a panic elsewhere does not spoil it.
+        self.registered.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The outputs that the records of a batch owe.
+#[derive(Debug, Default)]
+struct Outputs {
+    /// Positions of the records that owe them; the outputs follow in the same order.
+    indexes: Vec<usize>,
+    severe: Vec<StreamRecord>,
+    analytical: Vec<Bytes>,
+    severities: Vec<i64>,
+}
+
+impl Outputs {
+    fn keep(&mut self, index: usize, severe: Severe) {
+        self.indexes.push(index);
+        self.severe.push(StreamRecord::new(&severe.key, severe.projection));
+        self.analytical.push(severe.analytical);
+        self.severities.push(severe.severity);
+    }
+}

@@ -1,0 +1,34 @@
+//! The transform function of AWS Lambda.
+
+use std::sync::Mutex;
+
+use aws_sdk_firehose::Client as Firehose;
+use aws_sdk_glue::Client as Glue;
+use aws_sdk_kinesis::Client as Kinesis;
+use lambda_runtime::{Error, tracing};
+use shared::{
+    aws::{DeliveryStream, Stream, sdk_config},
+    runtime::serve,
+};
+use transform::{
+    glue::Table,
+    handler::{Config, Handler},
+    partitions::Registered,
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    tracing::init_default_subscriber();
+    let config = Config::read(&|name| std::env::var(name).ok())?;
+    let sdk = sdk_config().await;
+    let firehose = Firehose::new(&sdk);
+    let handler = Handler {
+        severe: Stream::new(Kinesis::new(&sdk), &config.own.severe_stream),
+        analytical: DeliveryStream::new(firehose.clone(), &config.own.analytical_delivery_stream),
+        rejects: DeliveryStream::new(firehose, &config.common.rejects_delivery_stream),
+        catalog: Table::new(Glue::new(&sdk), &config.own.glue_database, &config.own.glue_table),
+        registered: Mutex::new(Registered::default()),
+        config,
+    };
+    serve(async |event, invocation| Box::pin(handler.handle(event, invocation)).await).await
+}

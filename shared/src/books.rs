@@ -1,0 +1,147 @@
+//! The books: what became of every record of an invocation, in one line that CloudWatch reads as metrics.
+
+use std::io::Write as _;
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use crate::invocation::Invocation;
+
+/// CloudWatch namespace of the books.
+pub const NAMESPACE: &str = "perishable";
+/// Dimensions of the books.
+pub const DIMENSIONS: [&str; 3] = ["Dataset", "Environment", "Function"];
+/// Metrics of the books.
+pub const METRICS: [&str; 8] =
+    ["In", "Delivered", "Filtered", "Rejected", "Failed", "Retried", "Late", "Unaccounted"];
+
+/// What became of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// Every output that it owes was accepted.
+    Delivered,
+    /// It owes no output.
+    Filtered,
+    /// It stands in rejects.
+    Rejected,
+    /// It will come again; the sentence says why.
+    Failed(String),
+}
+
+/// Counts of records by their fate, and of what happened on the way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Books {
+    /// Records that came in.
+    pub received: u64,
+    /// Records whose every output was accepted.
+    pub delivered: u64,
+    /// Records that owe no output.
+    pub filtered: u64,
+    /// Records that stand in rejects.
+    pub rejected: u64,
+    /// Records that will come again.
+    pub failed: u64,
+    /// Times that an entry was sent again.
+    pub retried: u64,
+    /// Events that came more than the watermark behind.
+    pub late: u64,
+}
+
+impl Books {
+    /// Counts one record's fate; a record without one stays unaccounted.
+    pub fn enter(&mut self, fate: &Fate) {
+        match fate {
+            Fate::Delivered => self.delivered += 1,
+            Fate::Filtered => self.filtered += 1,
+            Fate::Rejected => self.rejected += 1,
+            Fate::Failed(_) => self.failed += 1,
+        }
+    }
+
+    /// Records that came in and of which nothing is known; anything but nought is a defect.
+    #[must_use]
+    pub fn unaccounted(&self) -> u64 {
+        let known = self.delivered + self.filtered + self.rejected + self.failed;
+        self.received.abs_diff(known)
+    }
+
+    /// Writes the line to the log, where CloudWatch reads the metrics from it.
+    pub fn close(&self, whose: &Whose<'_>, invocation: &Invocation) {
+        let line = self.line(whose, &invocation.request_id, invocation.now);
+        // The format asks for a line of JSON by itself, which a subscriber of tracing would wrap.
+        if let Err(error) = writeln!(std::io::stdout().lock(), "{line}") {
+            tracing::error!(%error, "the books could not be written");
+        }
+    }
+
+    /// The line for the log, in the embedded metric format.
+    ///
+    /// Source: CloudWatch user guide, "Specification: Embedded metric format".
+    #[must_use]
+    pub fn line(&self, whose: &Whose<'_>, request_id: &str, now: DateTime<Utc>) -> String {
+        let metrics: Vec<_> = METRICS.iter().map(|name| json!({"Name": name, "Unit": "Count"})).collect();
+        json!({
+            "_aws": {
+                "Timestamp": now.timestamp_millis(),
+                "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [DIMENSIONS], "Metrics": metrics}],
+            },
+            "Dataset": whose.dataset,
+            "Environment": whose.environment,
+            "Function": whose.function,
+            "request_id": request_id,
+            "In": self.received,
+            "Delivered": self.delivered,
+            "Filtered": self.filtered,
+            "Rejected": self.rejected,
+            "Failed": self.failed,
+            "Retried": self.retried,
+            "Late": self.late,
+            "Unaccounted": self.unaccounted(),
+        })
+        .to_string()
+    }
+}
+
+/// Whose books they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Whose<'a> {
+    /// The data set's name.
+    pub dataset: &'a str,
+    /// The environment's name.
+    pub environment: &'a str,
+    /// The function's name.
+    pub function: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_without_a_fate_is_unaccounted() {
+        let mut books = Books { received: 4, ..Books::default() };
+        for fate in [Fate::Delivered, Fate::Filtered, Fate::Rejected] {
+            books.enter(&fate);
+        }
+        assert_eq!(books.unaccounted(), 1);
+        books.enter(&Fate::Failed("throttled".into()));
+        assert_eq!(books.unaccounted(), 0);
+        books.enter(&Fate::Delivered);
+        assert_eq!(books.unaccounted(), 1, "a record counted twice shows, too");
+    }
+
+    #[test]
+    fn every_metric_that_the_line_declares_stands_in_it() {
+        let whose = Whose { dataset: "us_accidents", environment: "dev", function: "transform" };
+        let line =
+            Books { received: 3, delivered: 3, ..Books::default() }.line(&whose, "r-1", DateTime::default());
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        for name in METRICS {
+            assert!(line[name].is_u64(), "{name}");
+        }
+        for name in DIMENSIONS {
+            assert!(line[name].is_string(), "{name}");
+        }
+        assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap().len(), METRICS.len());
+    }
+}

@@ -1,0 +1,190 @@
+//! Cells: text typed by the data set and written as JSON, without a guess and without a changed digit.
+
+use crate::{
+    dataset::Type,
+    time::{DateOrder, Timestamp},
+};
+
+/// The text cannot be read as the type of its column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Untypable;
+
+/// Writes the cell `text` of a column of type `kind` as JSON to `out`.
+///
+/// Text is written exactly as it stands; cells of other types are trimmed first. On error nothing is written.
+pub fn write(kind: Type, text: &str, order: DateOrder, out: &mut Vec<u8>) -> Result<(), Untypable> {
+    match kind {
+        Type::String => write_string(text, out),
+        Type::Int => out.extend_from_slice(integer(text.trim()).ok_or(Untypable)?.to_string().as_bytes()),
+        Type::Double => write_double(text.trim(), out)?,
+        Type::Boolean => out.extend_from_slice(boolean(text.trim()).ok_or(Untypable)?.as_bytes()),
+        Type::Timestamp => {
+            let time = Timestamp::parse(text.trim(), order).ok_or(Untypable)?;
+            out.push(b'"');
+            out.extend_from_slice(time.iso().as_bytes());
+            out.push(b'"');
+        }
+    }
+    Ok(())
+}
+
+/// Writes `text` as a JSON string, as compact as JSON allows.
+pub fn write_string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let mut rest = text.as_bytes();
+    // Runs without anything to escape are copied whole.
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
+        out.extend_from_slice(&rest[..at]);
+        match rest[at] {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            control => out.extend_from_slice(format!("\\u{control:04x}").as_bytes()),
+        }
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
+
+/// A whole number of 64 bits: digits with an optional sign, and a fraction of noughts alone (`3.0` is 3).
+#[must_use]
+pub fn integer(text: &str) -> Option<i64> {
+    let digits = match text.split_once('.') {
+        Some((whole, fraction)) if !fraction.is_empty() && fraction.bytes().all(|byte| byte == b'0') => whole,
+        Some(_) => return None,
+        None => text,
+    };
+    digits.parse().ok()
+}
+
+fn boolean(text: &str) -> Option<&'static str> {
+    match text {
+        "1" => Some("true"),
+        "0" => Some("false"),
+        _ if text.eq_ignore_ascii_case("true") => Some("true"),
+        _ if text.eq_ignore_ascii_case("false") => Some("false"),
+        _ => None,
+    }
+}
+
+/// Writes a finite number with the digits that it has; only what JSON does not allow is mended (`+5`, `.5`,
+/// `5.`, `007`).
+fn write_double(text: &str, out: &mut Vec<u8>) -> Result<(), Untypable> {
+    let (negative, unsigned) = match text.as_bytes() {
+        [b'-', ..] => (true, &text[1..]),
+        [b'+', ..] => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let (mantissa, exponent) = match unsigned.find(['e', 'E']) {
+        Some(at) => (&unsigned[..at], Some(&unsigned[at..])),
+        None => (unsigned, None),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() && fraction.is_empty() || !digits(whole) || !digits(fraction) {
+        return Err(Untypable);
+    }
+    if let Some(exponent) = exponent {
+        let exponent = exponent[1..].strip_prefix(['+', '-']).unwrap_or(&exponent[1..]);
+        if exponent.is_empty() || !digits(exponent) {
+            return Err(Untypable);
+        }
+    }
+    // Up to 308 digits without an exponent are finite; anything else is asked of the parser.
+    if exponent.is_some() || whole.len() > 308 {
+        text.parse::<f64>().ok().filter(|value| value.is_finite()).ok_or(Untypable)?;
+    }
+    if negative {
+        out.push(b'-');
+    }
+    match whole.trim_start_matches('0') {
+        "" => out.push(b'0'),
+        whole => out.extend_from_slice(whole.as_bytes()),
+    }
+    if !fraction.is_empty() {
+        out.push(b'.');
+        out.extend_from_slice(fraction.as_bytes());
+    }
+    out.extend_from_slice(exponent.unwrap_or_default().as_bytes());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(kind: Type, text: &str) -> Option<String> {
+        let mut out = Vec::new();
+        let result = write(kind, text, DateOrder::Mdy, &mut out);
+        assert_eq!(result.is_err(), out.is_empty(), "an error writes nothing");
+        result.ok().map(|()| String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        for text in ["39.928059000000005", "45", "58.0", "-83.09286", "0.0", "-0.0", "1e5", "2.50E-7", "0"] {
+            assert_eq!(typed(Type::Double, text).as_deref(), Some(text));
+        }
+    }
+
+    #[test]
+    fn numbers_that_json_does_not_know_are_mended_in_form_alone() {
+        let cases =
+            [("+5", "5"), (".5", "0.5"), ("5.", "5"), ("007", "7"), ("-00.10", "-0.10"), (" 58.0 ", "58.0")];
+        for (text, expected) in cases {
+            assert_eq!(typed(Type::Double, text).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_not_typed() {
+        for text in [
+            "", ".", "-", "abc", "NaN", "inf", "1e999", "1e", "1,000", "0x10", "1 2", "1_000", "٣", "--1",
+            "+-1",
+        ] {
+            assert_eq!(typed(Type::Double, text), None, "{text}");
+        }
+        assert_eq!(typed(Type::Double, &"9".repeat(400)), None);
+    }
+
+    #[test]
+    fn integers_may_end_in_a_fraction_of_noughts_alone() {
+        for (text, expected) in
+            [("3", "3"), ("3.0", "3"), (" 4 ", "4"), ("-2.000", "-2"), ("+1", "1"), ("007", "7")]
+        {
+            assert_eq!(typed(Type::Int, text).as_deref(), Some(expected), "{text}");
+        }
+        for text in ["", "3.5", "high", "3.", ".0", "3e0", "9223372036854775808", "3,0"] {
+            assert_eq!(typed(Type::Int, text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn booleans_are_read_in_any_case() {
+        for (text, expected) in
+            [("True", "true"), ("FALSE", "false"), ("1", "true"), ("0", "false"), (" true ", "true")]
+        {
+            assert_eq!(typed(Type::Boolean, text).as_deref(), Some(expected), "{text}");
+        }
+        for text in ["", "yes", "2", "t", "0.0"] {
+            assert_eq!(typed(Type::Boolean, text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn text_stays_exactly_as_it_stands() {
+        let text = " Forest \"Ridge\" \\t Dr\t\r\n\u{0}\u{1f}\u{a0}Doña Ana \u{2028}";
+        let written = typed(Type::String, text).unwrap();
+        assert_eq!(serde_json::from_str::<String>(&written).unwrap(), text);
+        assert_eq!(written, serde_json::to_string(text).unwrap());
+    }
+
+    #[test]
+    fn times_are_written_as_iso_8601() {
+        assert_eq!(typed(Type::Timestamp, " 2/8/2016 0:37 ").as_deref(), Some("\"2016-02-08T00:37:00\""));
+        assert_eq!(typed(Type::Timestamp, "45:00.0"), None);
+    }
+}

@@ -1,0 +1,473 @@
+//! Delivery: entries brought to a service within its limits, what it refuses sent again, until a deadline.
+//!
+//! The SDK's own retries are off: this is the one place where anything is sent again.
+
+use std::{future::Future, ops::Range, time::Duration};
+
+use futures_util::{StreamExt as _, stream};
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// The longest wait for the answer to one request.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What a request and an entry may hold at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Entries in a request.
+    pub entries: usize,
+    /// Bytes in a request, as the service counts them.
+    pub request_bytes: usize,
+    /// Bytes in an entry, as the service counts them.
+    pub entry_bytes: usize,
+}
+
+/// A service that takes entries, many in a request.
+pub trait Service {
+    /// What it takes.
+    type Entry;
+
+    /// Its limits.
+    fn limits(&self) -> Limits;
+
+    /// The bytes that an entry counts for, as the service counts them.
+    fn size(&self, entry: &Self::Entry) -> usize;
+
+    /// Sends one request. The answer names the entries that were refused, by their position in `entries`.
+    fn send(&self, entries: &[&Self::Entry]) -> impl Future<Output = Answer>;
+}
+
+/// The refused entries of a request that was answered, or the failure of the whole request.
+pub type Answer = Result<Vec<Refusal>, Failure>;
+
+/// An entry that the service refused while it took others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Position in the request.
+    pub index: usize,
+    /// Why.
+    pub failure: Failure,
+}
+
+/// Why a request or an entry was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What may help.
+    pub fault: Fault,
+    /// One sentence for people, without any payload.
+    pub detail: String,
+}
+
+/// Whether sending again may help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// It may, soon.
+    Transient,
+    /// It may, after a longer pause.
+    Throttled,
+    /// It does not.
+    Permanent,
+}
+
+/// Whether the order of the entries matters.
+#[derive(Debug, Clone, Copy)]
+pub enum Order {
+    /// One request at a time; after the first that fails nothing more is sent.
+    Kept,
+    /// Several requests in flight.
+    Free {
+        /// At most so many.
+        in_flight: usize,
+    },
+}
+
+/// How long to go on, and the seed of the back-off's jitter.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// Nothing is sent or awaited after it.
+    pub deadline: Instant,
+    /// Seed of the jitter.
+    pub seed: u64,
+}
+
+/// What became of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The service took it.
+    Delivered,
+    /// The service will never take it: it is too large or not valid. The sentence says why.
+    Unacceptable(String),
+    /// The service did not take it in time, or takes nothing at all. The sentence says why.
+    Failed(String),
+}
+
+/// What became of the entries, by their position.
+#[must_use]
+#[derive(Debug, Default)]
+pub struct Report {
+    /// One outcome for each entry.
+    pub outcomes: Vec<Outcome>,
+    /// How many times an entry was sent again.
+    pub resent: u64,
+    /// Requests made.
+    pub requests: u64,
+}
+
+/// Brings the entries to the service.
+pub async fn deliver<S: Service>(service: &S, entries: &[S::Entry], order: Order, terms: Terms) -> Report {
+    let limits = service.limits();
+    let sizes: Vec<usize> = entries.iter().map(|entry| service.size(entry)).collect();
+    let mut report = Report {
+        outcomes: sizes.iter().map(|size| before_sending(*size, limits)).collect(),
+        ..Report::default()
+    };
+    let mut seeds = fastrand::Rng::with_seed(terms.seed);
+    let attempts = requests(&sizes, limits).into_iter().map(|request| Attempts {
+        service,
+        entries,
+        pending: request.filter(|index| sizes[*index] <= limits.entry_bytes).collect(),
+        deadline: terms.deadline,
+        jitter: seeds.fork(),
+    });
+    match order {
+        Order::Kept => {
+            for attempts in attempts {
+                if report.note(attempts.settle().await) {
+                    break;
+                }
+            }
+        }
+        Order::Free { in_flight } => {
+            let mut settled = stream::iter(attempts).map(Attempts::settle).buffer_unordered(in_flight);
+            while let Some(settled) = settled.next().await {
+                report.note(settled);
+            }
+        }
+    }
+    report
+}
+
+/// What becomes of an entry that is never sent.
+fn before_sending(size: usize, limits: Limits) -> Outcome {
+    if size <= limits.entry_bytes {
+        return Outcome::Failed("not sent, since an earlier entry failed".to_owned());
+    }
+    Outcome::Unacceptable(format!(
+        "{size} bytes are more than the {} that the service takes in an entry",
+        limits.entry_bytes
+    ))
+}
+
+impl Report {
+    /// Notes what became of one request's entries; true where one of them failed.
+    fn note(&mut self, settled: Settled) -> bool {
+        self.resent += settled.resent;
+        self.requests += settled.requests;
+        let mut failed = false;
+        for (index, outcome) in settled.outcomes {
+            failed |= matches!(outcome, Outcome::Failed(_));
+            self.outcomes[index] = outcome;
+        }
+        failed
+    }
+}
+
+/// Cuts the entries into requests that keep to the limits: as few as their order allows. Entries that are too
+/// large by themselves count for nothing.
+fn requests(sizes: &[usize], limits: Limits) -> Vec<Range<usize>> {
+    let mut requests = Vec::new();
+    let (mut start, mut held, mut bytes) = (0, 0, 0);
+    for (index, size) in sizes.iter().copied().enumerate() {
+        if size > limits.entry_bytes {
+            continue;
+        }
+        if held == limits.entries || held > 0 && bytes + size > limits.request_bytes {
+            requests.push(start..index);
+            (start, held, bytes) = (index, 0, 0);
+        }
+        held += 1;
+        bytes += size;
+    }
+    if held > 0 {
+        requests.push(start..sizes.len());
+    }
+    requests
+}
+
+/// One request, sent until every entry is settled.
+struct Attempts<'a, S: Service> {
+    service: &'a S,
+    entries: &'a [S::Entry],
+    pending: Vec<usize>,
+    deadline: Instant,
+    jitter: fastrand::Rng,
+}
+
+#[derive(Default)]
+struct Settled {
+    outcomes: Vec<(usize, Outcome)>,
+    resent: u64,
+    requests: u64,
+}
+
+impl<S: Service> Attempts<'_, S> {
+    async fn settle(mut self) -> Settled {
+        let mut settled = Settled::default();
+        let mut fruitless = 0;
+        let mut last = Failure { fault: Fault::Transient, detail: "the invocation's time was up".to_owned() };
+        while !self.pending.is_empty() {
+            if Instant::now() >= self.deadline {
+                break;
+            }
+            let sent = self.pending.len();
+            settled.requests += 1;
+            match self.attempt().await {
+                Ok(refusals) => last = self.keep_refused(refusals, &mut settled).unwrap_or(last),
+                Err(failure) => last = failure,
+            }
+            if last.fault == Fault::Permanent || self.pending.is_empty() {
+                break;
+            }
+            fruitless = if self.pending.len() < sent { 0 } else { fruitless + 1 };
+            let pause = backoff(last.fault, fruitless, &mut self.jitter);
+            if Instant::now() + pause >= self.deadline {
+                break;
+            }
+            sleep(pause).await;
+            settled.resent += self.pending.len() as u64;
+        }
+        let failed = Outcome::Failed(last.detail);
+        settled.outcomes.extend(self.pending.into_iter().map(|index| (index, failed.clone())));
+        settled
+    }
+
+    async fn attempt(&self) -> Answer {
+        let entries: Vec<&S::Entry> = self.pending.iter().map(|index| &self.entries[*index]).collect();
+        let until = self.deadline.min(Instant::now() + ATTEMPT_TIMEOUT);
+        timeout_at(until, self.service.send(&entries)).await.unwrap_or_else(|_| {
+            Err(Failure { fault: Fault::Transient, detail: "the service did not answer in time".to_owned() })
+        })
+    }
+
+    /// Settles what was taken or will never be, keeps the rest pending, and gives the most patient of its faults.
+    fn keep_refused(&mut self, refusals: Vec<Refusal>, settled: &mut Settled) -> Option<Failure> {
+        let mut refused: Vec<Option<Failure>> = vec![None; self.pending.len()];
+        for refusal in refusals {
+            if let Some(place) = refused.get_mut(refusal.index) {
+                *place = Some(refusal.failure);
+            }
+        }
+        let mut last: Option<Failure> = None;
+        let mut pending = Vec::new();
+        for (index, failure) in self.pending.drain(..).zip(refused) {
+            match failure {
+                None => settled.outcomes.push((index, Outcome::Delivered)),
+                Some(failure) if failure.fault == Fault::Permanent => {
+                    settled.outcomes.push((index, Outcome::Unacceptable(failure.detail)));
+                }
+                Some(failure) => {
+                    pending.push(index);
+                    if last.as_ref().is_none_or(|last| last.fault < failure.fault) {
+                        last = Some(failure);
+                    }
+                }
+            }
+        }
+        self.pending = pending;
+        last
+    }
+}
+
+/// Full jitter over an exponential back-off: throttling is given longer than other faults.
+///
+/// Source: AWS Architecture Blog, "Exponential Backoff And Jitter".
+fn backoff(fault: Fault, fruitless: u32, jitter: &mut fastrand::Rng) -> Duration {
+    let (base, cap) = match fault {
+        Fault::Throttled => (200, 5_000),
+        Fault::Transient | Fault::Permanent => (50, 2_000),
+    };
+    let ceiling = cap.min(base << fruitless.min(10));
+    Duration::from_millis(jitter.u64(0..=ceiling))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, collections::VecDeque};
+
+    use super::*;
+
+    /// Answers by script; what was sent is kept.
+    #[derive(Default)]
+    struct Scripted {
+        script: RefCell<VecDeque<Reply>>,
+        sent: RefCell<Vec<Vec<u32>>>,
+        at: RefCell<Vec<Instant>>,
+    }
+
+    enum Reply {
+        Answer(Answer),
+        Silence,
+    }
+
+    impl Scripted {
+        fn new(script: impl IntoIterator<Item = Reply>) -> Self {
+            Self { script: RefCell::new(script.into_iter().collect()), ..Self::default() }
+        }
+    }
+
+    const LIMITS: Limits = Limits { entries: 3, request_bytes: 100, entry_bytes: 60 };
+
+    impl Service for Scripted {
+        type Entry = u32;
+        fn limits(&self) -> Limits {
+            LIMITS
+        }
+        fn size(&self, entry: &u32) -> usize {
+            *entry as usize
+        }
+        async fn send(&self, entries: &[&u32]) -> Answer {
+            self.sent.borrow_mut().push(entries.iter().map(|entry| **entry).collect());
+            self.at.borrow_mut().push(Instant::now());
+            let reply = self.script.borrow_mut().pop_front();
+            match reply {
+                None => Ok(vec![]),
+                Some(Reply::Answer(answer)) => answer,
+                Some(Reply::Silence) => std::future::pending().await,
+            }
+        }
+    }
+
+    fn failure(fault: Fault) -> Failure {
+        Failure { fault, detail: format!("{fault:?}").to_lowercase() }
+    }
+
+    fn refuse(refused: &[(usize, Fault)]) -> Reply {
+        Reply::Answer(Ok(refused
+            .iter()
+            .map(|(index, fault)| Refusal { index: *index, failure: failure(*fault) })
+            .collect()))
+    }
+
+    fn fail(fault: Fault) -> Reply {
+        Reply::Answer(Err(failure(fault)))
+    }
+
+    fn terms(seconds: u64) -> Terms {
+        Terms { deadline: Instant::now() + Duration::from_secs(seconds), seed: 7 }
+    }
+
+    const DONE: Outcome = Outcome::Delivered;
+
+    #[test]
+    fn requests_keep_to_the_limits_of_count_and_bytes() {
+        let cases: [(&[usize], &[Range<usize>]); 6] = [
+            (&[], &[]),
+            (&[1, 1, 1, 1], &[0..3, 3..4]),
+            (&[50, 50, 1], &[0..2, 2..3]),
+            (&[60, 41], &[0..1, 1..2]),
+            (&[61, 61], &[]),
+            (&[50, 61, 50, 1], &[0..3, 3..4]),
+        ];
+        for (sizes, expected) in cases {
+            assert_eq!(requests(sizes, LIMITS), expected, "{sizes:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_refused_entries_are_sent_again() {
+        let service = Scripted::new([
+            refuse(&[(0, Fault::Transient), (2, Fault::Throttled)]),
+            refuse(&[(1, Fault::Throttled)]),
+        ]);
+        let report = deliver(&service, &[1, 2, 3], Order::Kept, terms(60)).await;
+        assert_eq!(*service.sent.borrow(), [vec![1, 2, 3], vec![1, 3], vec![3]]);
+        assert_eq!(report.outcomes, [DONE, DONE, DONE]);
+        assert_eq!((report.resent, report.requests), (3, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_request_is_sent_again_whole() {
+        let service = Scripted::new([fail(Fault::Transient), Reply::Silence]);
+        let report = deliver(&service, &[1, 2], Order::Kept, terms(60)).await;
+        assert_eq!(*service.sent.borrow(), [vec![1, 2], vec![1, 2], vec![1, 2]]);
+        assert_eq!(report.outcomes, [DONE, DONE]);
+        let at = service.at.borrow();
+        assert!(at[2] - at[1] >= ATTEMPT_TIMEOUT, "silence is waited for");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permanent_failure_fails_at_once() {
+        let service = Scripted::new([fail(Fault::Permanent)]);
+        let report = deliver(&service, &[1, 2], Order::Kept, terms(60)).await;
+        assert_eq!(service.sent.borrow().len(), 1);
+        assert_eq!(report.outcomes, vec![Outcome::Failed("permanent".into()); 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_entry_that_is_never_taken_holds_nothing_up() {
+        let service = Scripted::new([refuse(&[(1, Fault::Permanent)])]);
+        let report = deliver(&service, &[1, 2, 61, 3], Order::Kept, terms(60)).await;
+        assert_eq!(report.outcomes[0], DONE);
+        assert_eq!(report.outcomes[1], Outcome::Unacceptable("permanent".into()));
+        assert!(
+            matches!(&report.outcomes[2], Outcome::Unacceptable(why) if why.starts_with("61 bytes are more than the 60"))
+        );
+        assert_eq!(report.outcomes[3], DONE);
+        assert_eq!(*service.sent.borrow(), [vec![1, 2, 3]]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_order_nothing_is_sent_after_the_first_failure() {
+        let service = Scripted::new([refuse(&[]), fail(Fault::Permanent)]);
+        let report = deliver(&service, &[1, 2, 3, 4, 5, 6, 7], Order::Kept, terms(60)).await;
+        assert_eq!(*service.sent.borrow(), [vec![1, 2, 3], vec![4, 5, 6]]);
+        assert!(report.outcomes[..3].iter().all(|outcome| *outcome == DONE));
+        assert!(report.outcomes[3..].iter().all(|outcome| matches!(outcome, Outcome::Failed(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_order_a_failure_stops_only_its_own_request() {
+        let service = Scripted::new([fail(Fault::Permanent)]);
+        let report = deliver(&service, &[1, 2, 3, 4, 5, 6, 7], Order::Free { in_flight: 2 }, terms(60)).await;
+        assert_eq!(service.sent.borrow().len(), 3);
+        assert!(report.outcomes[..3].iter().all(|outcome| matches!(outcome, Outcome::Failed(_))));
+        assert!(report.outcomes[3..].iter().all(|outcome| *outcome == DONE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_sent_or_awaited_after_the_deadline() {
+        let service = Scripted::new((0..1000).map(|_| fail(Fault::Throttled)));
+        let terms = terms(30);
+        let report = deliver(&service, &[1], Order::Kept, terms).await;
+        assert_eq!(report.outcomes, [Outcome::Failed("throttled".into())]);
+        assert!(Instant::now() <= terms.deadline);
+        assert!(service.sent.borrow().len() > 5, "it goes on until then");
+
+        let silent = Scripted::new([Reply::Silence, Reply::Silence]);
+        let terms = Terms { deadline: Instant::now() + Duration::from_secs(25), seed: 7 };
+        let report = deliver(&silent, &[1], Order::Kept, terms).await;
+        assert_eq!(report.outcomes, [Outcome::Failed("the service did not answer in time".into())]);
+        assert!(Instant::now() <= terms.deadline);
+    }
+
+    #[test]
+    fn throttling_is_given_longer_than_other_faults() {
+        let mean = |fault| {
+            let mut jitter = fastrand::Rng::with_seed(1);
+            (0..1000).map(|n| backoff(fault, n % 8, &mut jitter)).sum::<Duration>()
+        };
+        assert!(mean(Fault::Throttled) > 2 * mean(Fault::Transient));
+        let mut jitter = fastrand::Rng::with_seed(1);
+        assert!((0..1000).all(|n| backoff(Fault::Throttled, n, &mut jitter) <= Duration::from_secs(5)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_seed_gives_the_same_pauses() {
+        async fn pauses() -> Vec<Duration> {
+            let service = Scripted::new((0..5).map(|_| fail(Fault::Throttled)));
+            let report = deliver(&service, &[1], Order::Kept, terms(60)).await;
+            assert_eq!(report.requests, 6);
+            service.at.borrow().windows(2).map(|at| at[1] - at[0]).collect()
+        }
+        assert_eq!(pauses().await, pauses().await);
+    }
+}

@@ -1,0 +1,36 @@
+//! An invocation: when it began, until when it may work, and its name in the log.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+
+use crate::delivery::Terms;
+
+/// Kept back before the deadline, for the report and the books.
+const RESERVE: Duration = Duration::from_secs(2);
+
+/// What a handler knows of its invocation beside the event.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// The request id of Lambda.
+    pub request_id: String,
+    /// When it began, on the wall clock.
+    pub now: DateTime<Utc>,
+    /// How long deliveries may go on.
+    pub terms: Terms,
+}
+
+impl Invocation {
+    /// The invocation of that request id, whose deadline Lambda gives in milliseconds since 1970.
+    #[must_use]
+    pub fn begin(request_id: &str, deadline_ms: u64, now: DateTime<Utc>, seed: u64) -> Self {
+        let now_ms = u64::try_from(now.timestamp_millis()).unwrap_or_default();
+        let left = Duration::from_millis(deadline_ms.saturating_sub(now_ms)).saturating_sub(RESERVE);
+        Self {
+            request_id: request_id.to_owned(),
+            now,
+            terms: Terms { deadline: Instant::now() + left, seed },
+        }
+    }
+}

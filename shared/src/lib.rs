@@ -1,0 +1,19 @@
+//! What two or more of the functions use: the data set, cells and events, Kinesis records in, delivery,
+//! rejects, the books and the configuration.
+//!
+//! [`aws`] alone knows the AWS SDK; every other module takes values in and gives values out.
+
+pub mod aws;
+pub mod books;
+pub mod cell;
+pub mod config;
+pub mod dataset;
+pub mod delivery;
+pub mod event;
+pub mod invocation;
+pub mod kinesis;
+pub mod kpl;
+pub mod ledger;
+pub mod reject;
+pub mod runtime;
+pub mod time;

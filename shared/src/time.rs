@@ -1,0 +1,286 @@
+//! Times as files write them, read without guessing.
+
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+
+/// Which of `2/8/2016` is the month.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DateOrder {
+    /// Month, day, year.
+    Mdy,
+    /// Day, month, year.
+    Dmy,
+}
+
+impl std::str::FromStr for DateOrder {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "mdy" => Ok(Self::Mdy),
+            "dmy" => Ok(Self::Dmy),
+            other => Err(format!("date order `{other}` is unknown: mdy or dmy is right")),
+        }
+    }
+}
+
+/// A point on a wall clock, with the offset from UTC where the text gives one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timestamp {
+    local: NaiveDateTime,
+    offset: Option<Offset>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Offset {
+    /// Written as `Z`.
+    Zulu,
+    /// Written as `+hh:mm`; minutes east of UTC.
+    Minutes(i32),
+}
+
+impl Timestamp {
+    /// Reads a trimmed cell: `2016-02-08 00:37:00`, with a blank or `T`, a fraction of up to nine digits and
+    /// `Z` or an offset; or `2/8/2016 0:37`, `02-08-2016 00:37:00`, in the declared order of the date.
+    ///
+    /// Anything else is `None`: no time is guessed.
+    #[must_use]
+    pub fn parse(text: &str, order: DateOrder) -> Option<Self> {
+        let bytes = text.as_bytes();
+        if bytes.get(4) == Some(&b'-') { parse_iso(bytes) } else { parse_local(text, order) }
+    }
+
+    /// The instant, a time without an offset being taken as UTC (as producers write `Txn_Timestamp`).
+    #[must_use]
+    pub fn instant(&self) -> DateTime<Utc> {
+        self.utc().and_utc()
+    }
+
+    /// The time as it stands on the streams: `2016-02-08T00:37:00`, a fraction only where it is not zero,
+    /// `Z` or the offset where the text gave one.
+    #[must_use]
+    pub fn iso(&self) -> String {
+        let mut text = date_and_time(&self.local, 'T');
+        match self.offset {
+            None => {}
+            Some(Offset::Zulu) => text.push('Z'),
+            Some(Offset::Minutes(minutes)) => {
+                let sign = if minutes < 0 { '-' } else { '+' };
+                let minutes = minutes.abs();
+                text += &format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60);
+            }
+        }
+        text
+    }
+
+    /// The time in a form that the Firehose JSON deserialiser takes as `timestamp`: `2016-02-08 00:37:00`.
+    ///
+    /// The type knows no offset, so a time with one is put in UTC.
+    /// Source: Firehose developer guide, "Format conversion requirements", OpenX JSON deserialiser.
+    #[must_use]
+    pub fn firehose(&self) -> String {
+        date_and_time(&self.utc(), ' ')
+    }
+
+    fn utc(&self) -> NaiveDateTime {
+        match self.offset {
+            None | Some(Offset::Zulu) => self.local,
+            // `parse_iso` has made sure that the difference is representable.
+            Some(Offset::Minutes(minutes)) => self.local - chrono::Duration::minutes(minutes.into()),
+        }
+    }
+}
+
+/// A stamp of ingest: UTC in microseconds, `2022-12-24T04:53:57.450051Z`.
+#[must_use]
+pub fn stamp(instant: DateTime<Utc>) -> String {
+    instant.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+fn date_and_time(time: &NaiveDateTime, separator: char) -> String {
+    let mut text = time.format(&format!("%Y-%m-%d{separator}%H:%M:%S")).to_string();
+    let nanoseconds = time.and_utc().timestamp_subsec_nanos();
+    if nanoseconds != 0 {
+        let digits = format!(".{nanoseconds:09}");
+        text.push_str(digits.trim_end_matches('0'));
+    }
+    text
+}
+
+/// `yyyy-mm-dd(T| )hh:mm:ss[.f…][Z|±hh:mm|±hhmm]`
+fn parse_iso(bytes: &[u8]) -> Option<Timestamp> {
+    let (head, tail) = bytes.split_at_checked(19)?;
+    let separators = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
+    if separators.iter().any(|(at, byte)| head[*at] != *byte) || !matches!(head[10], b'T' | b' ') {
+        return None;
+    }
+    let date = NaiveDate::from_ymd_opt(
+        number(&head[..4])?.try_into().ok()?,
+        number(&head[5..7])?,
+        number(&head[8..10])?,
+    )?;
+    let digits = match tail {
+        [b'.', rest @ ..] => rest.iter().take_while(|byte| byte.is_ascii_digit()).count(),
+        _ => 0,
+    };
+    let (fraction, zone) = match tail {
+        [b'.', rest @ ..] if (1..=9).contains(&digits) => rest.split_at(digits),
+        [b'.', ..] => return None,
+        _ => (&b""[..], tail),
+    };
+    let time = clock(&head[11..13], &head[14..16], &head[17..19], fraction)?;
+    let offset = match zone {
+        [] => None,
+        b"Z" => Some(Offset::Zulu),
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] | [sign @ (b'+' | b'-'), h1, h2, m1, m2] => {
+            let (hours, minutes) = (number(&[*h1, *h2])?, number(&[*m1, *m2])?);
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            let east = i32::try_from(hours * 60 + minutes).ok()?;
+            Some(Offset::Minutes(if *sign == b'-' { -east } else { east }))
+        }
+        _ => return None,
+    };
+    let local = date.and_time(time);
+    if let Some(Offset::Minutes(minutes)) = offset {
+        local.checked_sub_offset(FixedOffset::east_opt(minutes * 60)?)?;
+    }
+    Some(Timestamp { local, offset })
+}
+
+/// `m/d/yyyy h:mm[:ss]`, with slashes or dashes, in either order of month and day.
+fn parse_local(text: &str, order: DateOrder) -> Option<Timestamp> {
+    let (date, time) = text.split_once(' ')?;
+    let separator = if date.contains('/') { '/' } else { '-' };
+    let mut parts = date.split(separator);
+    let (first, second, year) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() || !short(first) || !short(second) || year.len() != 4 {
+        return None;
+    }
+    let (month, day) = match order {
+        DateOrder::Mdy => (first, second),
+        DateOrder::Dmy => (second, first),
+    };
+    let date = NaiveDate::from_ymd_opt(
+        number(year.as_bytes())?.try_into().ok()?,
+        number(month.as_bytes())?,
+        number(day.as_bytes())?,
+    )?;
+    let mut parts = time.split(':');
+    let (hour, minute, second) = (parts.next()?, parts.next()?, parts.next().unwrap_or("00"));
+    if parts.next().is_some() || !short(hour) || minute.len() != 2 || second.len() != 2 {
+        return None;
+    }
+    let time = clock(hour.as_bytes(), minute.as_bytes(), second.as_bytes(), b"")?;
+    Some(Timestamp { local: date.and_time(time), offset: None })
+}
+
+fn short(digits: &str) -> bool {
+    matches!(digits.len(), 1 | 2)
+}
+
+fn clock(hour: &[u8], minute: &[u8], second: &[u8], fraction: &[u8]) -> Option<NaiveTime> {
+    let scale = 10_u32.pow(9 - u32::try_from(fraction.len()).ok()?);
+    let nanoseconds = if fraction.is_empty() { 0 } else { number(fraction)? * scale };
+    NaiveTime::from_hms_nano_opt(number(hour)?, number(minute)?, number(second)?, nanoseconds)
+}
+
+/// A number of one to nine ASCII digits, without a sign.
+fn number(digits: &[u8]) -> Option<u32> {
+    if digits.is_empty() || digits.len() > 9 {
+        return None;
+    }
+    digits
+        .iter()
+        .try_fold(0_u32, |value, byte| byte.is_ascii_digit().then(|| value * 10 + u32::from(byte - b'0')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn iso(text: &str, order: DateOrder) -> Option<String> {
+        Timestamp::parse(text, order).map(|time| time.iso())
+    }
+
+    #[test]
+    fn every_accepted_form_becomes_iso_8601() {
+        let cases = [
+            ("2016-02-08 00:37:08", "2016-02-08T00:37:08"),
+            ("2016-02-08T00:37:08", "2016-02-08T00:37:08"),
+            ("2022-12-03 23:37:14.000000000", "2022-12-03T23:37:14"),
+            ("2022-12-03 23:37:14.000000", "2022-12-03T23:37:14"),
+            ("2022-12-03 23:37:14.450051000", "2022-12-03T23:37:14.450051"),
+            ("2022-12-03 23:37:14.000000001", "2022-12-03T23:37:14.000000001"),
+            ("2022-12-24T04:53:57.450051Z", "2022-12-24T04:53:57.450051Z"),
+            ("2022-12-24T04:53:57+00:00", "2022-12-24T04:53:57+00:00"),
+            ("2022-12-24T04:53:57-0530", "2022-12-24T04:53:57-05:30"),
+            ("2024-02-29 23:59:59", "2024-02-29T23:59:59"),
+            ("2/8/2016 0:37", "2016-02-08T00:37:00"),
+            ("02-08-2016 00:37", "2016-02-08T00:37:00"),
+            ("02/08/2016 00:37:09", "2016-02-08T00:37:09"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(iso(text, DateOrder::Mdy).as_deref(), Some(expected), "{text}");
+        }
+        assert_eq!(iso("13/08/2016 1:02", DateOrder::Dmy).as_deref(), Some("2016-08-13T01:02:00"));
+    }
+
+    #[test]
+    fn nothing_is_guessed() {
+        let cases = [
+            "",
+            "45:00.0",
+            "13:00.0",
+            "13/08/2016 1:02",
+            "2/30/2016 0:37",
+            "2023-02-29 00:00:00",
+            "2016-02-08",
+            "2016-02-08 00:37",
+            "2016-02-08  00:37:00",
+            "2016-02-08 24:00:00",
+            "2016-02-08 00:37:60",
+            "2/8/16 0:37",
+            "2/8/2016",
+            "2/8/2016 0:7",
+            "2/8/2016 0:37 PM",
+            "2/8-2016 0:37",
+            "2016/02/08 00:37:00",
+            "+2/8/2016 0:37",
+            "2016-02-08 00:37:00.",
+            "2016-02-08 00:37:00.1234567890",
+            "2016-02-08T00:37:00+24:00",
+            "2016-02-08T00:37:00 UTC",
+            "2016-02-08T00:37:00z",
+            "２016-02-08 00:37:00",
+            "002/8/2016 0:37",
+            "1707352628",
+        ];
+        for text in cases {
+            assert_eq!(iso(text, DateOrder::Mdy), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_written_is_read_again_as_it_stands() {
+        for text in ["2016-02-08T00:37:08", "2016-02-08T00:37:08.5Z", "2016-02-08T00:37:08.000000001-11:45"] {
+            assert_eq!(iso(text, DateOrder::Mdy).as_deref(), Some(text));
+        }
+    }
+
+    #[test]
+    fn firehose_gets_a_form_that_it_takes_as_timestamp() {
+        let firehose = |text| Timestamp::parse(text, DateOrder::Mdy).unwrap().firehose();
+        assert_eq!(firehose("2016-02-08T00:37:00"), "2016-02-08 00:37:00");
+        assert_eq!(firehose("2022-12-24T04:53:57.450051Z"), "2022-12-24 04:53:57.450051");
+        assert_eq!(firehose("2022-12-31T23:30:00-05:00"), "2023-01-01 04:30:00", "an offset is put in UTC");
+    }
+
+    #[test]
+    fn a_stamp_has_microseconds_even_when_they_are_zero() {
+        let instant = Timestamp::parse("2022-12-24T04:53:57Z", DateOrder::Mdy).unwrap().instant();
+        assert_eq!(stamp(instant), "2022-12-24T04:53:57.000000Z");
+    }
+}

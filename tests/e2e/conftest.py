@@ -1,0 +1,169 @@
+"""One local cloud and one deployed stack for all the end-to-end tests.
+
+The first thing that happens in it is a run: a file of generated rows, and some that try it, goes
+through the deployed pipeline. What then stood at each stage is kept for the tests to look at.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "local"))
+
+import cloud
+from cloud import Cloud
+from commands import REPOSITORY, shown
+from stack import Alert, AlertQueue, Stack, now, wait_for
+
+# Not the port of `make up`, so that the tests leave that cloud alone.
+PORT = int(os.environ.get("E2E_PORT", "4576"))
+
+REPLAY = REPOSITORY / "target" / "release" / "replay"
+ROWS = 300
+SEED = 7
+DEADLINE_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Run:
+    """A file that went through, and what stood at each stage when it was."""
+
+    file: Path
+    rows: list[dict[str, str]]  # those that can be placed, as a reader of CSV sees them
+    refused: dict[str, str]  # the others: the reason for each, by what its line begins with
+    summary: dict[str, Any]
+    raw_events: list[dict[str, Any]]
+    severe_events: list[dict[str, Any]]
+    metric_sums: dict[tuple[str, ...], float]
+    alerts: list[Alert]
+
+    def above(self, severity: int) -> list[dict[str, str]]:
+        return [row for row in self.rows if float(row["Severity"]) > severity]
+
+
+@pytest.fixture(scope="session")
+def local() -> Iterator[Cloud]:
+    shown(["cargo", "build", "--release", "--package", "replay"])
+    try:
+        yield cloud.up(PORT, fresh=True)
+    finally:
+        cloud.down(PORT)
+
+
+@pytest.fixture(scope="session")
+def stack(local: Cloud) -> Stack:
+    return Stack.of(local)
+
+
+@pytest.fixture(scope="session")
+def alerts(stack: Stack) -> AlertQueue:
+    return AlertQueue(stack, "e2e-alerts")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def run(
+    local: Cloud, stack: Stack, alerts: AlertQueue, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    """The run that the tests look at, before any of them adds events of its own."""
+    started = now()
+    raw, severe = stack.raw_stream(), stack.severe_stream()
+    file = tmp_path_factory.mktemp("run") / "rows.csv"
+    rows, refused = write_rows(file)
+    summary = json.loads(replay(file, "--rate", "max", "--json", variables=local.credentials))
+    severities = [float(row["Severity"]) for row in rows]
+    expected = {
+        "events on stream 1": len(rows),
+        "events on stream 2": sum(severity > 2 for severity in severities),
+        "events told by alerts": sum(severity > 3 for severity in severities),
+        "events in the metric": sum(severity > 2 for severity in severities),
+        "rows in the raw table": len(rows),
+        "rows in the analytical table": sum(severity > 2 for severity in severities),
+        "rows in the rejects table": len(refused),
+    }
+    found: dict[str, int] = {}
+
+    def through() -> bool | None:
+        found.update(
+            {
+                "events on stream 1": len(raw.poll()),
+                "events on stream 2": len(severe.poll()),
+                "events told by alerts": sum(alert.count for alert in alerts.poll()),
+                "events in the metric": round(sum(stack.metric_sums(started).values())),
+                "rows in the raw table": stack.raw_counts()[0],
+                "rows in the analytical table": stack.analytical_rows(),
+                "rows in the rejects table": sum(stack.rejects_by_function().values()),
+            }
+        )
+        return True if found == expected else None
+
+    wait_for(through, DEADLINE_SECONDS, 1, lambda: f"{found} did not become {expected}")
+    return Run(
+        file=file,
+        rows=rows,
+        refused=refused,
+        summary=summary,
+        raw_events=list(raw.events),
+        severe_events=list(severe.events),
+        metric_sums=stack.metric_sums(started),
+        alerts=list(alerts.alerts),
+    )
+
+
+def write_rows(file: Path) -> tuple[list[dict[str, str]], dict[str, str]]:
+    """Writes generated rows, and among them some that try the pipeline; answers those that can be
+    placed, and the reasons why the others cannot."""
+    generated = replay("generate", "--rows", str(ROWS), "--seed", str(SEED))
+    rows = list(csv.DictReader(io.StringIO(generated, newline="")))
+    sample = rows[0]
+    trials = [
+        {"ID": "E2E-number", "Severity": "3.0", "Start_Lat": "39.928059000000005"},
+        {"ID": "E2E-time", "Severity": "4", "Start_Time": "45:00.0"},
+        {
+            "ID": "E2E-text",
+            "Severity": "4",
+            "Description": 'a "quoted", folded\ntext',
+            "City": " B",
+        },
+        {"ID": "E2E-accent", "Severity": "3", "City": "Las Cruces", "County": "Doña Ana"},
+        {"ID": "E2E-nowhere", "Severity": "3", "City": "", "County": ""},
+    ]
+    rows += [{**sample, **trial} for trial in trials]
+    output = io.StringIO(newline="")
+    writer = csv.DictWriter(output, list(sample))
+    writer.writeheader()
+    writer.writerows(rows)
+    others = [
+        ("E2E-short", "cell_count", list(sample.values())[1:-2]),
+        ("E2E-word", "bad_severity", list({**sample, "Severity": "high"}.values())[1:]),
+        ("E2E-half", "bad_severity", list({**sample, "Severity": "3.5"}.values())[1:]),
+        ("E2E-blank", "missing_severity", list({**sample, "Severity": ""}.values())[1:]),
+        ("", "missing_id", list(sample.values())[1:]),
+    ]
+    csv.writer(output).writerows([first, *cells] for first, _, cells in others)
+    file.write_text(output.getvalue(), encoding="utf-8", newline="")
+    return rows, {first: reason for first, reason, _ in others}
+
+
+def replay(*arguments: str | Path, variables: dict[str, str] | None = None) -> str:
+    """Runs the simulator and answers what it prints."""
+    finished = subprocess.run(
+        [REPLAY, *arguments],
+        env={**os.environ, **(variables or {})},
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert finished.returncode == 0, f"replay exited with {finished.returncode}"
+    return finished.stdout

@@ -1,0 +1,270 @@
+//! The handler of ingest.
+
+use std::{cell::RefCell, collections::HashMap};
+
+use bytes::Bytes;
+use ingest::{
+    handler::{Config, Handler, IngestError},
+    s3::{Object, Objects},
+};
+use serde_json::{Value, json, value::RawValue};
+use shared::{
+    aws::StreamRecord,
+    delivery::{Failure, Fault, Limits},
+};
+use tests::{Reply, Scripted, fixture};
+
+use super::{LIMITS, common, firehose, invocation, lines, reasons};
+
+/// Objects by bucket and key: their metadata and their chunks.
+#[derive(Default)]
+struct Shelf(RefCell<HashMap<String, (Metadata, Chunks)>>);
+
+type Metadata = Vec<(&'static str, &'static str)>;
+type Chunks = Vec<Result<Bytes, Failure>>;
+
+struct Held(Metadata, std::vec::IntoIter<Result<Bytes, Failure>>);
+
+impl Objects for Shelf {
+    type Object = Held;
+
+    async fn open(&self, bucket: &str, key: &str) -> Result<Held, Failure> {
+        let name = format!("{bucket}/{key}");
+        let (metadata, chunks) = self
+            .0
+            .borrow()
+            .get(&name)
+            .cloned()
+            .ok_or(Failure { fault: Fault::Permanent, detail: format!("there is no object {name}") })?;
+        Ok(Held(metadata, chunks.into_iter()))
+    }
+}
+
+impl Object for Held {
+    fn metadata(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        self.1.next().transpose()
+    }
+}
+
+type Ingest = Handler<Scripted<StreamRecord>, Scripted<Bytes>, Shelf>;
+
+fn ingest() -> Ingest {
+    Handler {
+        config: Config { common: common(), raw_stream: "s1".to_owned() },
+        stream: Scripted::new(LIMITS, |record| record.data.len()),
+        rejects: firehose(),
+        objects: Shelf::default(),
+    }
+}
+
+async fn handle(ingest: &Ingest, event: &RawValue) -> Result<Value, IngestError> {
+    ingest.handle(event, &invocation()).await.map(|answer| serde_json::to_value(answer).unwrap())
+}
+
+fn event(event: &Value) -> Box<RawValue> {
+    RawValue::from_string(event.to_string()).unwrap()
+}
+
+fn ids(ingest: &Ingest) -> Vec<String> {
+    let taken: Vec<Bytes> = ingest.stream.taken.borrow().iter().map(|record| record.data.clone()).collect();
+    lines(&taken).iter().map(|event| event["ID"].as_str().unwrap().to_owned()).collect()
+}
+
+fn body(answer: &Value) -> Value {
+    serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_direct_csv_becomes_typed_events_under_the_key_of_the_data_set() {
+    let ingest = ingest();
+    let answer = handle(&ingest, &fixture("ingest-direct-csv")).await.unwrap();
+    assert_eq!(
+        answer,
+        json!({"accepted": 3, "rejected": 0, "failed": 0, "rejects": [], "failed_indexes": []})
+    );
+    let taken = ingest.stream.take();
+    assert_eq!(taken[0].partition_key(), "P-1");
+    let golden = r#"{"ID":"P-1","Severity":4,"Start_Time":"2023-01-05T07:41:00","End_Time":"2023-01-05T09:12:30","Start_Lat":32.3121,"Start_Lng":-106.7783,"Distance(mi)":0.42,"Description":"Overturned truck on I-10 at Exit 140, all lanes closed","Street":"I-10 E","City":"Las Cruces","County":"Doña Ana","State":"NM","Zipcode":"88005","Timezone":"US/Mountain","Temperature(F)":41.0,"Weather_Condition":"Fair","Junction":true,"Txn_Timestamp":"2023-11-14T22:13:20.000000Z"}"#;
+    assert_eq!(std::str::from_utf8(&taken[0].data).unwrap(), format!("{golden}\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn direct_records_are_taken_as_they_are() {
+    let ingest = ingest();
+    let answer = handle(&ingest, &fixture("ingest-direct-records")).await.unwrap();
+    assert_eq!((&answer["accepted"], ids(&ingest)), (&json!(2), vec!["P-4".to_owned(), "P-5".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejects_are_listed_with_their_line_and_kept_with_all_that_is_needed_to_send_them_again() {
+    let ingest = ingest();
+    let answer = handle(&ingest, &fixture("ingest-direct-rejects")).await.unwrap();
+    assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(1), &json!(3)));
+    let listed: Vec<_> = answer["rejects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| (r["index"].as_u64(), r["line"].as_u64(), r["reason"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        listed,
+        [
+            (Some(1), Some(3), "bad_severity"),
+            (Some(2), Some(4), "missing_id"),
+            (Some(3), Some(5), "cell_count")
+        ]
+    );
+    let rejects = lines(&ingest.rejects.take());
+    assert_eq!(rejects[0]["payload"], "P-7,high,13/01/2023 8:06,Macon");
+    assert_eq!(rejects[0]["header"], "ID,Severity,Start_Time,City");
+    assert_eq!((&rejects[0]["format"], &rejects[0]["date_order"]), (&json!("csv"), &json!("dmy")));
+    assert_eq!(rejects[0]["source"], "request-1:3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn http_is_answered_by_status() {
+    let cases = [
+        ("ingest-http-csv", 202, vec!["P-11", "P-12", "P-13"]),
+        ("ingest-http-json", 202, vec!["P-21"]),
+        ("ingest-http-ndjson-gzip", 202, vec!["P-22", "P-23"]),
+        ("ingest-http-unusable", 400, vec![]),
+        ("ingest-http-unknown-type", 415, vec![]),
+    ];
+    for (name, status, expected) in cases {
+        let ingest = ingest();
+        let answer = handle(&ingest, &fixture(name)).await.unwrap();
+        assert_eq!(
+            (answer["statusCode"].as_u64(), ids(&ingest)),
+            (Some(status), expected.iter().map(|id| (*id).to_owned()).collect()),
+            "{name}"
+        );
+        assert_eq!(answer["headers"]["content-type"], "application/json");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn http_names_the_rows_to_send_again_when_the_stream_could_not_take_everything() {
+    let ingest = ingest();
+    ingest.stream.reply([Reply::Refused(vec![1], Fault::Throttled)]);
+    let fault = |()| ingest.stream.always.set(Some(Fault::Throttled));
+    // The first request goes through in part; then the stream takes nothing until the invocation's time is up.
+    let handled = async {
+        let event = fixture("ingest-http-csv");
+        handle(&ingest, &event).await.unwrap()
+    };
+    let throttle = async {
+        tokio::task::yield_now().await;
+        fault(());
+    };
+    let (answer, ()) = tokio::join!(handled, throttle);
+    assert_eq!((&answer["statusCode"], &answer["headers"]["retry-after"]), (&json!(503), &json!("5")));
+    let body = body(&answer);
+    assert_eq!(
+        (&body["accepted"], &body["failed"], &body["failed_indexes"]),
+        (&json!(2), &json!(1), &json!([1]))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_a_queue_are_taken_together_and_come_again_one_by_one() {
+    let ingest = ingest();
+    let answer = handle(&ingest, &fixture("ingest-sqs")).await.unwrap();
+    assert_eq!(answer, json!({"batchItemFailures": []}));
+    assert_eq!(ids(&ingest), ["P-31", "P-32", "P-33"]);
+    assert_eq!(ingest.stream.requests.get(), 1);
+
+    ingest.stream.always.set(Some(Fault::Permanent));
+    let answer = handle(&ingest, &fixture("ingest-sqs")).await.unwrap();
+    let failures: Vec<_> = answer["batchItemFailures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|failure| failure["itemIdentifier"].as_str().unwrap())
+        .collect();
+    assert_eq!(failures, ["059f36b4-87a3-44ab-83d2-661975830a7d", "2e1424d4-f796-459a-8184-9c92662be6da"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_cannot_be_read_goes_to_rejects_and_does_not_come_again() {
+    let ingest = ingest();
+    let message = json!({"messageId": "m-1", "body": "no request", "eventSource": "aws:sqs", "messageAttributes": {}, "attributes": {}});
+    let answer = handle(&ingest, &event(&json!({"Records": [message]}))).await.unwrap();
+    assert_eq!(answer, json!({"batchItemFailures": []}));
+    let rejects = lines(&ingest.rejects.take());
+    assert_eq!(
+        (&rejects[0]["reason"], &rejects[0]["source"], &rejects[0]["payload"]),
+        (&json!("bad_message"), &json!("m-1"), &json!("no request"))
+    );
+}
+
+const OBJECT: &str = "perishable-inbox-eu-west-1-000000000000-dev/morning rows/accidents.csv";
+
+fn shelve(ingest: &Ingest, metadata: &[(&'static str, &'static str)], chunks: &[&'static str]) {
+    let chunks = chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect();
+    ingest.objects.0.borrow_mut().insert(OBJECT.to_owned(), (metadata.to_vec(), chunks));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_is_read_in_chunks_with_its_own_date_order() {
+    let ingest = ingest();
+    shelve(
+        &ingest,
+        &[("date_order", "dmy")],
+        &["ID,Severity,Sta", "rt_Time\nP-1,3,13/1/2023 1:02\nP-", "2,x,\n"],
+    );
+    let answer = handle(&ingest, &fixture("ingest-s3")).await.unwrap();
+    assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(1), &json!(1)));
+    let taken = ingest.stream.take();
+    let event: Value = serde_json::from_slice(&taken[0].data).unwrap();
+    assert_eq!(event["Start_Time"], "2023-01-13T01:02:00");
+    assert_eq!(lines(&ingest.rejects.take())[0]["source"], format!("{OBJECT}:3"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_cannot_be_read_or_delivered_fails_the_invocation() {
+    let ingest = ingest();
+    let error = handle(&ingest, &fixture("ingest-s3")).await.unwrap_err().to_string();
+    assert!(error.contains("there is no object"), "{error}");
+
+    shelve(&ingest, &[], &["ID,Severity\nP-1,3\n"]);
+    ingest.stream.always.set(Some(Fault::Permanent));
+    let error = handle(&ingest, &fixture("ingest-s3")).await.unwrap_err().to_string();
+    assert!(error.starts_with("1 rows were not taken"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_does_not_wait_gets_an_error_and_one_that_waits_the_indexes() {
+    let ingest = ingest();
+    ingest.stream.always.set(Some(Fault::Permanent));
+    let request = |asynchronous: bool| {
+        event(&json!({"records": [{"ID": "1", "Severity": 3}], "asynchronous": asynchronous}))
+    };
+    assert!(matches!(handle(&ingest, &request(true)).await, Err(IngestError::Undelivered { failed: 1, .. })));
+    assert_eq!(handle(&ingest, &request(false)).await.unwrap()["failed_indexes"], json!([0]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_larger_than_the_stream_takes_is_a_reject() {
+    let mut ingest = ingest();
+    ingest.stream =
+        Scripted::new(Limits { entry_bytes: 200, ..LIMITS }, |record: &StreamRecord| record.data.len());
+    let request = event(
+        &json!({"records": [{"ID": "1", "Severity": 3, "Description": "x".repeat(200)}, {"ID": "2", "Severity": 3}]}),
+    );
+    let answer = handle(&ingest, &request).await.unwrap();
+    assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(1), &json!(1)));
+    assert_eq!(reasons(&ingest.rejects), ["too_large"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_rows_go_in_the_fewest_requests() {
+    let ingest = ingest();
+    let rows: String = vec!["A-1,2\n"; 4_321].concat();
+    let request = event(&json!({"format": "csv", "body": format!("ID,Severity\n{rows}")}));
+    assert_eq!(handle(&ingest, &request).await.unwrap()["accepted"], json!(4_321));
+    assert_eq!(ingest.stream.requests.get(), 9);
+}

@@ -1,0 +1,94 @@
+//! The handler of metrics.
+
+use bytes::Bytes;
+use metrics::{
+    aggregate::Request,
+    handler::{Config, Handler},
+};
+use serde_json::value::RawValue;
+use shared::delivery::{Fault, Limits};
+use tests::{Reply, Scripted, fixture};
+
+use super::{common, firehose, invocation, kinesis, now, reasons};
+
+type Metrics = Handler<Scripted<Request>, Scripted<Bytes>>;
+
+fn metrics() -> Metrics {
+    let limits = Limits { entries: 1, request_bytes: usize::MAX, entry_bytes: usize::MAX };
+    let common = common();
+    let (namespace, name) = (common.dataset.metric.namespace.clone(), common.dataset.metric.name.clone());
+    Handler {
+        config: Config { common, namespace, name, severity_above: 2 },
+        metric: Scripted::new(limits, |request| request.data.len()),
+        rejects: firehose(),
+    }
+}
+
+async fn handle(metrics: &Metrics, event: &RawValue) -> Vec<String> {
+    let response = metrics.handle(event, &invocation()).await.unwrap();
+    response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
+}
+
+/// The counts by the values of the dimensions.
+fn counts(metrics: &Metrics) -> Vec<(String, u64)> {
+    let taken = metrics.metric.taken.borrow();
+    let mut counts: Vec<_> = taken
+        .iter()
+        .flat_map(|request| &request.data)
+        .map(|datum| {
+            let values: Vec<_> = datum.dimensions.iter().map(|(_, value)| value.as_str()).collect();
+            (values.join("/"), datum.count)
+        })
+        .collect();
+    counts.sort();
+    counts
+}
+
+/// A severe event in a city of its own.
+fn event(n: usize) -> String {
+    let at = shared::time::stamp(now());
+    format!(r#"{{"ID":"{n}","Severity":3,"City":"city {n}","County":"c","Txn_Timestamp":"{at}"}}"#)
+}
+
+#[tokio::test(start_paused = true)]
+async fn severe_events_are_counted_in_one_request_with_a_rollup_by_severity() {
+    let metrics = metrics();
+    assert_eq!(handle(&metrics, &fixture("metrics-kinesis")).await, [""; 0]);
+    let expected = [
+        ("3", 2),
+        ("3/Dayton/Montgomery", 2),
+        ("4", 2),
+        ("4/Las Cruces/Dona Ana", 1),
+        ("4/unknown/Lucas", 1),
+    ];
+    assert_eq!(counts(&metrics), expected.map(|(values, count)| (values.to_owned(), count)));
+    assert_eq!(metrics.metric.requests.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failure_the_batch_comes_again_from_what_was_not_counted() {
+    let metrics = metrics();
+    let events: Vec<_> = (0..1_500).map(event).collect();
+    let data: Vec<_> = events.iter().map(String::as_str).collect();
+    metrics.metric.reply([Reply::Taken, Reply::Failed(Fault::Permanent)]);
+    let again = handle(&metrics, &kinesis(&data)).await;
+    let first: usize = again[0].parse().unwrap();
+    assert!(first > 1);
+    let rest = kinesis(&data[first - 1..]);
+    assert_eq!(handle(&metrics, &rest).await, [""; 0]);
+    let alone: u64 =
+        counts(&metrics).iter().filter(|(values, _)| values == "3").map(|(_, count)| count).sum();
+    assert_eq!(alone, 1_500, "nothing is counted twice, and nothing left out");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_behind_a_reject_that_cannot_be_written_is_counted() {
+    let metrics = metrics();
+    metrics.rejects.always.set(Some(Fault::Permanent));
+    let batch = kinesis(&[&event(1), "poison", &event(2)]);
+    assert_eq!(handle(&metrics, &batch).await, ["2"]);
+    assert_eq!(counts(&metrics).len(), 2, "the first event, and its rollup");
+    metrics.rejects.always.set(None);
+    assert_eq!(handle(&metrics, &kinesis(&["poison", &event(2)])).await, [""; 0]);
+    assert_eq!(reasons(&metrics.rejects), ["not_json"]);
+}

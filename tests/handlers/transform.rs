@@ -1,0 +1,169 @@
+//! The handler of transform.
+
+use std::{cell::RefCell, sync::Mutex};
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use shared::{
+    aws::StreamRecord,
+    delivery::{Failure, Fault, Limits},
+};
+use tests::{Reply, Scripted, fixture};
+use transform::{
+    glue::Catalog,
+    handler::{Config, Handler, Own},
+    partitions::{Partition, Registered},
+};
+
+use super::{LIMITS, common, firehose, invocation, kinesis, lines, reasons};
+
+/// A catalog that registers all it is asked to, unless it fails.
+#[derive(Default)]
+struct Scribe {
+    registered: RefCell<Vec<String>>,
+    fails: bool,
+}
+
+impl Catalog for Scribe {
+    async fn register(&self, partitions: &[Partition]) -> Result<Vec<Partition>, Failure> {
+        if self.fails {
+            return Err(Failure { fault: Fault::Permanent, detail: "no such table".to_owned() });
+        }
+        self.registered.borrow_mut().extend(partitions.iter().map(Partition::prefix));
+        Ok(partitions.to_vec())
+    }
+}
+
+type Transform = Handler<Scripted<StreamRecord>, Scripted<Bytes>, Scripted<Bytes>, Scribe>;
+
+fn transform() -> Transform {
+    Handler {
+        config: Config {
+            common: common(),
+            own: Own {
+                severe_stream: "s2".to_owned(),
+                analytical_delivery_stream: "analytical".to_owned(),
+                glue_database: "db".to_owned(),
+                glue_table: "table".to_owned(),
+                severity_above: 2,
+                watermark_seconds: 5,
+            },
+        },
+        severe: Scripted::new(LIMITS, |record| record.data.len()),
+        analytical: firehose(),
+        rejects: firehose(),
+        catalog: Scribe::default(),
+        registered: Mutex::new(Registered::default()),
+    }
+}
+
+/// The sequence numbers that are to come again.
+async fn handle(transform: &Transform, event: &RawValue) -> Vec<String> {
+    let response = transform.handle(event, &invocation()).await.unwrap();
+    response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
+}
+
+fn severe_ids(transform: &Transform) -> Vec<String> {
+    let taken: Vec<Bytes> =
+        transform.severe.taken.borrow().iter().map(|record| record.data.clone()).collect();
+    lines(&taken).iter().map(|event| event["ID"].as_str().unwrap().to_owned()).collect()
+}
+
+fn analytical_ids(transform: &Transform) -> Vec<String> {
+    let taken = transform.analytical.taken.borrow();
+    lines(&taken).iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
+}
+
+fn event(id: &str, severity: u8) -> String {
+    format!(r#"{{"ID":"{id}","Severity":{severity},"City":"c","County":"Lucas"}}"#)
+}
+
+#[tokio::test(start_paused = true)]
+async fn severe_events_reach_both_outputs_and_the_others_none() {
+    let transform = transform();
+    assert_eq!(handle(&transform, &fixture("transform-kinesis")).await, [""; 0]);
+    assert_eq!(severe_ids(&transform), ["P-41", "P-43"]);
+    assert_eq!(analytical_ids(&transform), ["P-41", "P-43"]);
+    let keys: Vec<_> =
+        transform.severe.taken.borrow().iter().map(|record| record.partition_key().to_owned()).collect();
+    assert_eq!(keys, ["Doña Ana", "Montgomery"]);
+    assert_eq!(
+        *transform.catalog.registered.borrow(),
+        ["severity=3/year=2023/month=11/day=14/", "severity=4/year=2023/month=11/day=14/"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_the_reference_aggregator_comes_apart() {
+    let transform = transform();
+    assert_eq!(handle(&transform, &fixture("transform-kpl")).await, [""; 0]);
+    assert_eq!(severe_ids(&transform), ["P-52", "P-53"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poison_record_goes_to_rejects_and_blocks_nobody() {
+    let transform = transform();
+    assert_eq!(handle(&transform, &fixture("transform-poison")).await, [""; 0]);
+    assert_eq!(severe_ids(&transform), ["P-44"]);
+    let rejects = lines(&transform.rejects.take());
+    assert_eq!(rejects.len(), 1);
+    assert_eq!((&rejects[0]["function"], &rejects[0]["reason"]), (&"transform".into(), &"not_json".into()));
+    assert_eq!(rejects[0]["payload"], "this is no event\n");
+    let source = rejects[0]["source"].as_str().unwrap();
+    assert!(source.starts_with("us-accidents-data-stream-1-dev/shardId-000000000000:4959"), "{source}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_entries_are_sent_again_until_they_are_taken() {
+    let transform = transform();
+    transform.severe.reply([Reply::Refused(vec![0], Fault::Throttled), Reply::Failed(Fault::Transient)]);
+    transform.analytical.reply([Reply::Refused(vec![1], Fault::Throttled)]);
+    assert_eq!(handle(&transform, &kinesis(&[&event("1", 3), &event("2", 4)])).await, [""; 0]);
+    assert_eq!(severe_ids(&transform), ["2", "1"], "a refused entry comes later");
+    assert_eq!(analytical_ids(&transform), ["1", "2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_comes_again_from_the_first_record_that_an_output_did_not_take() {
+    let batch = kinesis(&[&event("1", 2), &event("2", 3), &event("3", 4)]);
+    for output in ["severe", "analytical"] {
+        let transform = transform();
+        match output {
+            "severe" => transform.severe.always.set(Some(Fault::Permanent)),
+            _ => transform.analytical.always.set(Some(Fault::Throttled)),
+        }
+        assert_eq!(handle(&transform, &batch).await, ["2"], "{output}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reject_that_cannot_be_written_is_reported_like_any_failure() {
+    let transform = transform();
+    transform.rejects.always.set(Some(Fault::Transient));
+    assert_eq!(handle(&transform, &kinesis(&[&event("1", 3), "poison", &event("2", 3)])).await, ["2"]);
+    assert_eq!(severe_ids(&transform), ["1", "2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_larger_than_an_output_takes_is_a_reject_and_no_endless_failure() {
+    let mut transform = transform();
+    transform.analytical = Scripted::new(Limits { entry_bytes: 200, ..LIMITS }, Bytes::len);
+    let large = format!(r#"{{"ID":"1","Severity":3,"Description":"{}"}}"#, "x".repeat(300));
+    assert_eq!(handle(&transform, &kinesis(&[&large, &event("2", 3)])).await, [""; 0]);
+    assert_eq!(analytical_ids(&transform), ["2"]);
+    assert_eq!(reasons(&transform.rejects), ["unacceptable"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn partitions_are_registered_once_and_a_failure_of_glue_holds_nothing_up() {
+    let mut transform = transform();
+    transform.catalog.fails = true;
+    let batch = kinesis(&[&event("1", 3)]);
+    assert_eq!(handle(&transform, &batch).await, [""; 0]);
+    assert_eq!(severe_ids(&transform), ["1"]);
+    transform.catalog.fails = false;
+    for _ in 0..2 {
+        assert_eq!(handle(&transform, &batch).await, [""; 0]);
+    }
+    assert_eq!(transform.catalog.registered.borrow().len(), 1, "registered when Glue is back, and once");
+}

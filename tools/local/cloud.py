@@ -1,0 +1,336 @@
+"""The local cloud: an AWS emulator as a process of this project, with the stack deployed into it.
+
+Each port has a cloud, a log and a state of its own under `target/local/<port>/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from commands import REPOSITORY, CommandError, logged, say, tail, without_aws
+from emulator import for_emulator
+from functions import SAMCONFIG, Environment, build, load, local_environment
+
+STATE = REPOSITORY / "target" / "local"
+
+PORT = 4566
+ACCESS_KEY = SECRET_KEY = "test"  # the emulator's root user
+
+START_SECONDS = 60
+STOP_SECONDS = 15
+
+
+class CloudError(RuntimeError):
+    """The local cloud cannot do what was asked; the text says why and what would help."""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A running local cloud with the stack deployed."""
+
+    port: int
+    stack: str
+    region: str
+    outputs: dict[str, str]
+
+    @property
+    def endpoint(self) -> str:
+        return endpoint(self.port)
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The variables that point AWS's libraries and command line tools here."""
+        return credentials(self.port, self.region)
+
+    @property
+    def ingest_url(self) -> str:
+        """The function URL as it is reached here; the output names a host of AWS."""
+        host = re.fullmatch(r"https://(\w+)\.lambda-url\..*", self.outputs["IngestUrl"])
+        if host is None:
+            raise CloudError(f"{self.outputs['IngestUrl']} is not the URL of a function")
+        return f"{self.endpoint}/_aws/lambda-url/{host[1]}/"
+
+    def client(self, service: str) -> Any:
+        return client(service, self.port, self.region)
+
+
+def endpoint(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
+
+
+def credentials(port: int, region: str) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": endpoint(port),
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_REGION": region,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def client(service: str, port: int, region: str) -> Any:
+    return boto3.client(
+        service,
+        endpoint_url=endpoint(port),
+        region_name=region,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+    )
+
+
+def up(port: int = PORT, fresh: bool = False) -> Cloud:
+    """Starts the cloud unless it runs, builds the functions, and deploys the stack.
+
+    With `fresh` a running cloud is stopped first, so that nothing of before is left in it.
+    """
+    local = local_environment()
+    if not fresh and running(port) is not None and failed(port, local):
+        say("local cloud: starting over, because its last deployment failed")
+        fresh = True
+    if fresh:
+        down(port)
+    if running(port) is None:
+        start(port, local.region)
+    try:
+        # Clouds on other ports are deployed from the same build.
+        with exclusive(STATE / "build.lock"):
+            template = build(local, STATE / "build")
+            deploy(port, local, template)
+    except CommandError as error:
+        raise CloudError(str(error)) from error
+    return connect(port)
+
+
+def down(port: int = PORT) -> bool:
+    """Stops the cloud of this port; false when there was none."""
+    pid = running(port)
+    if pid is not None:
+        # The functions' processes are of the same group.
+        os.killpg(pid, signal.SIGTERM)
+        if not holds(lambda: not alive(pid), STOP_SECONDS):
+            os.killpg(pid, signal.SIGKILL)
+            if not holds(lambda: not alive(pid), STOP_SECONDS):
+                raise CloudError(f"the local cloud on port {port}, process {pid}, does not end")
+    pid_file(port).unlink(missing_ok=True)
+    return pid is not None
+
+
+def connect(port: int = PORT) -> Cloud:
+    """The cloud of this port, which must be up."""
+    local = local_environment()
+    if running(port) is None:
+        raise CloudError(f"no local cloud is on port {port}; `make up PORT={port}` starts one")
+    stack = describe(port, local)
+    if stack is None:
+        raise CloudError(
+            f"the local cloud on port {port} has no stack {local.stack}; "
+            f"`make up PORT={port}` deploys it"
+        )
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    return Cloud(port, local.stack, local.region, outputs)
+
+
+# -------------------------------------------------------------------------------- the process
+
+
+def state(port: int) -> Path:
+    return STATE / str(port)
+
+
+def pid_file(port: int) -> Path:
+    return state(port) / "ministack.pid"
+
+
+def emulator_log(port: int) -> Path:
+    return state(port) / "ministack.log"
+
+
+def running(port: int) -> int | None:
+    """The process of this port's emulator.
+
+    The number in the file is not believed by itself: it may have gone to another program since.
+    """
+    try:
+        pid = int(pid_file(port).read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        directory = Path(f"/proc/{pid}/cwd").resolve()
+    except (OSError, ValueError):
+        return None
+    return pid if b"ministack" in command and directory == state(port).resolve() else None
+
+
+def ports() -> list[int]:
+    """The ports that have had a cloud."""
+    return sorted(int(path.parent.name) for path in STATE.glob("[0-9]*/ministack.pid"))
+
+
+def start(port: int, region: str) -> None:
+    if taken(port):
+        raise CloudError(
+            f"port {port} is in use by a program that this project did not start; "
+            f"stop that one, or choose another port: PORT={port + 1}"
+        )
+    directory = state(port)
+    temporary = directory / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    variables = {
+        **without_aws(os.environ),
+        **credentials(port, region),  # by which the functions' clients find the emulator
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_REGION": region,
+        "AUTH": "true",  # IAM is enforced
+        # Listeners that nothing here needs, on ports that another cloud may have.
+        "IOT_MTLS_ENABLED": "false",
+        "SFTP_ENABLED": "false",
+        "TMPDIR": str(temporary),
+        "S3_DATA_DIR": str(directory / "s3"),
+        "STATE_DIR": str(directory / "state"),
+        "PYTHONUNBUFFERED": "1",
+    }
+    say(f"local cloud: starting on {endpoint(port)}")
+    log = emulator_log(port)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ministack"],
+            cwd=directory,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C in the terminal is not meant for it
+        )
+    pid_file(port).write_text(str(process.pid))
+
+    answered = holds(lambda: process.poll() is not None or healthy(port), START_SECONDS)
+    if process.poll() is not None:
+        pid_file(port).unlink(missing_ok=True)
+        raise CloudError(f"the local cloud ended at once:\n{tail(log)}\nsee {log}")
+    if not answered:
+        down(port)
+        raise CloudError(f"the local cloud did not answer within {START_SECONDS} s; see {log}")
+
+
+def healthy(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"{endpoint(port)}/_ministack/health", timeout=2) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def alive(pid: int) -> bool:
+    # A child of this very process stays in the table until it has been waited for.
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    return Path(f"/proc/{pid}").exists()
+
+
+def holds(condition: Callable[[], bool], seconds: float) -> bool:
+    """Waits for a condition; false when it did not come about in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Holds a lock among the processes of this machine; the system frees it when one ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("functions: waiting for another build to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+# ----------------------------------------------------------------------------------- the stack
+
+
+def deploy(port: int, local: Environment, template: Path) -> None:
+    """Deploys a built template, fitted to the emulator."""
+    fitted, differences = for_emulator(load(template))
+    for difference, names in differences.items():
+        say(f"stack: other than on AWS, {difference} ({', '.join(names)})")
+    path = template.with_name("local.json")
+    path.write_text(json.dumps(fitted, indent=2))
+    command = ["sam", "deploy", "--config-file", str(SAMCONFIG), "--config-env", local.name]
+    command += ["--template-file", str(path), "--parameter-overrides", *local.overrides]
+    log = state(port) / "deploy.log"
+    logged(f"stack: deploying {local.stack}", command, log, credentials(port, local.region))
+
+
+def describe(port: int, local: Environment) -> dict[str, Any] | None:
+    """The stack, or nothing when there is none."""
+    try:
+        answer = client("cloudformation", port, local.region).describe_stacks(StackName=local.stack)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ValidationError":
+            return None
+        raise
+    return answer["Stacks"][0]
+
+
+def failed(port: int, local: Environment) -> bool:
+    """Whether the stack is in a state that no deployment leads out of."""
+    stack = describe(port, local)
+    final = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "UPDATE_ROLLBACK_FAILED")
+    return stack is not None and stack["StackStatus"] in final
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="the local cloud and the stack in it")
+    parser.add_argument("action", choices=["up", "down"])
+    parser.add_argument("--port", type=int, default=PORT)
+    parser.add_argument("--fresh", action="store_true", help="leave nothing of an earlier one")
+    parser.add_argument("--all", action="store_true", help="stop the clouds of all ports")
+    arguments = parser.parse_args()
+    try:
+        if arguments.action == "up":
+            cloud = up(arguments.port, arguments.fresh)
+            say(f"local cloud: {cloud.stack} is up; these lines point a shell's AWS tools to it")
+            for name, value in cloud.credentials.items():
+                print(f"export {name}={value}")
+        else:
+            for port in ports() if arguments.all else [arguments.port]:
+                stopped = down(port)
+                say(f"local cloud: {'stopped' if stopped else 'none'} on port {port}")
+    except CloudError as error:
+        say(f"error: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

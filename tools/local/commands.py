@@ -1,0 +1,77 @@
+"""Runs the project's tools: with their progress shown, or with their output in a log."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class CommandError(RuntimeError):
+    """A tool failed; the text ends with the last lines of what it said."""
+
+
+def shown(command: Sequence[str]) -> None:
+    """Runs a command whose own output is its progress."""
+    status = subprocess.run(command, cwd=REPOSITORY, env=tools({}), check=False).returncode
+    if status != 0:
+        raise CommandError(f"`{' '.join(command)}` failed with status {status}")
+
+
+def logged(title: str, command: Sequence[str], log: Path, variables: Mapping[str, str]) -> None:
+    """Runs a command with its output in a log, and shows how long it has been at it."""
+    live = sys.stderr.isatty()
+    if not live:
+        say(title)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=REPOSITORY,
+            env=tools(variables),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            while process.poll() is None:
+                if live:
+                    seconds = time.monotonic() - started
+                    print(f"\r{title} ({seconds:.0f} s)", end="", file=sys.stderr, flush=True)
+                try:
+                    process.wait(timeout=1)
+                except subprocess.TimeoutExpired:
+                    continue
+        except BaseException:
+            process.terminate()
+            raise
+    if live:
+        say("")
+    if process.returncode != 0:
+        raise CommandError(f"`{command[0]} {command[1]}` failed:\n{tail(log)}\nsee {log}")
+
+
+def tools(variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a tool: this interpreter's neighbours come first on its path."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = without_aws(os.environ)
+    return {**environment, "PATH": path, "SAM_CLI_TELEMETRY": "0", **variables}
+
+
+def without_aws(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment less all that would lead to somebody's AWS account."""
+    return {name: value for name, value in environment.items() if not name.startswith("AWS_")}
+
+
+def tail(log: Path, lines: int = 30) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

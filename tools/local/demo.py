@@ -1,0 +1,374 @@
+"""The main job, end to end: a CSV through the deployed pipeline on the local cloud.
+
+Starts the local cloud afresh, deploys, replays the rows through the deployed ingest function, waits
+until they are through, and shows what came out at every stage, read back from the services.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+import cloud
+from commands import REPOSITORY, CommandError, shown
+from stack import (
+    Alert,
+    AlertQueue,
+    QueryFailed,
+    Stack,
+    event_to_alert_ms,
+    now,
+    percentile,
+    top_areas_query,
+)
+
+REPLAY = REPOSITORY / "target" / "release" / "replay"
+OUTPUT = REPOSITORY / "target" / "demo"
+SUMMARY = OUTPUT / "summary.json"
+GENERATED = OUTPUT / "rows.csv"
+SEED = 1
+
+# What the local Firehose about keeps up with, at 30 ms for each severe row.
+ROWS_PER_SECOND = "200"
+
+# The thresholds that the template has as defaults.
+SEVERE_ABOVE = 2
+ALERT_ABOVE = 3
+
+# No count has moved for so long: what is missing will not come any more.
+STALLED_AFTER_SECONDS = 90
+PAUSE_SECONDS = 0.5
+
+# Between two lines of progress where there is no terminal to draw a table on.
+LINE_EVERY_SECONDS = 5
+
+FIRST_ALERTS = 3
+TOP_AREAS = 5
+
+
+class DemoFailed(Exception):
+    """Why the demo did not come to its end."""
+
+
+# What the demo tells in a sentence and ends with.
+PROBLEMS = (
+    DemoFailed,
+    cloud.CloudError,
+    CommandError,
+    QueryFailed,
+    TimeoutError,
+    BotoCoreError,
+    ClientError,
+)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What stands at each stage, of the so many rows of a file; none where nobody has looked.
+
+    The lake is looked at last, because a query costs the local cloud seconds which the functions
+    need themselves. Until then the events on stream 1 say how many are severe.
+    """
+
+    rows: int
+    accepted: int = 0
+    severe: int = 0
+    to_alert: int = 0
+    rejected: int | None = None
+    raw_rows: int | None = None
+    severe_events: int = 0
+    analytical_rows: int | None = None
+    metric_sum: int | None = None
+    alerts: int = 0
+
+    @property
+    def gaps(self) -> list[str]:
+        """Where what stands is not what should."""
+        return [
+            f"{what}: {found:,} of {expected:,}"
+            for what, found, expected in self._stages()
+            if found is not None and found != expected
+        ]
+
+    @property
+    def exceed(self) -> bool:
+        """Whether something stands there more than once: waiting does not mend that."""
+        return any(found is not None and found > expected for _, found, expected in self._stages())
+
+    @property
+    def complete(self) -> bool:
+        return self.raw_rows is not None and not self.gaps
+
+    def _stages(self) -> list[tuple[str, int | None, int]]:
+        return [
+            ("accepted or rejected", self.accepted + (self.rejected or 0), self.rows),
+            ("severe events on stream 2", self.severe_events, self.severe),
+            ("alerts", self.alerts, self.to_alert),
+            ("severe events in the metric", self.metric_sum, self.severe),
+            ("severe rows in the analytical layer", self.analytical_rows, self.severe),
+            ("rows in the raw layer", self.raw_rows, self.accepted),
+        ]
+
+
+class Pipeline:
+    """Watches the rows of one run on their way through the stages."""
+
+    def __init__(self, stack: Stack, rows: int) -> None:
+        self.stack = stack
+        self.queue = AlertQueue(stack, f"{stack.outputs['WorkGroupName']}-demo")
+        self.raw = stack.raw_stream()
+        self.severe = stack.severe_stream()
+        self.started = now()
+        self.counts = Counts(rows)
+
+    def look(self) -> Counts:
+        """Reads what stands where: upstream last, so that it is never behind what follows."""
+        alerts = sum(alert.count for alert in self.queue.poll())
+        severe_events = len(self.severe.poll())
+        severities = [int(event[self.stack.dataset.severity]) for event in self.raw.poll()]
+        counts = replace(
+            self.counts,
+            accepted=len(severities),
+            severe=sum(severity > SEVERE_ABOVE for severity in severities),
+            to_alert=sum(severity > ALERT_ABOVE for severity in severities),
+            severe_events=severe_events,
+            alerts=alerts,
+        )
+        if severe_events >= counts.severe and alerts >= counts.to_alert:
+            counts = self._look_into_lake(counts)
+        self.counts = counts
+        return counts
+
+    def _look_into_lake(self, counts: Counts) -> Counts:
+        counts = replace(counts, rejected=self.stack.rejects_by_function().get("ingest", 0))
+        if counts.accepted + counts.rejected < counts.rows:
+            return counts
+        counts = replace(
+            counts,
+            metric_sum=round(sum(self.stack.metric_sums(self.started).values())),
+            analytical_rows=self.stack.analytical_rows(),
+        )
+        if counts.gaps:
+            return counts
+        raw_rows, severe, to_alert = self.stack.raw_counts(SEVERE_ABOVE, ALERT_ABOVE)
+        counts = replace(counts, raw_rows=raw_rows)
+        # From here on the raw layer says what is severe, unless it is still behind.
+        return counts if counts.gaps else replace(counts, severe=severe, to_alert=to_alert)
+
+
+def count_rows(path: Path) -> int:
+    """The rows of a CSV below its header, counted independently of the pipeline."""
+    csv.field_size_limit(sys.maxsize)
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            rows = max(0, sum(1 for row in csv.reader(file) if row) - 1)
+    except OSError as error:
+        raise DemoFailed(f"cannot read CSV={path}: {error.strerror}") from error
+    except csv.Error as error:
+        raise DemoFailed(f"CSV={path} is not a CSV file: {error}") from error
+    if not rows:
+        raise DemoFailed(f"CSV={path} has no rows below its header")
+    return rows
+
+
+def generate(rows: int) -> Path:
+    with GENERATED.open("w") as output:
+        replay("generate", "--rows", str(rows), "--seed", str(SEED), output=output)
+    return GENERATED
+
+
+def replay(
+    *arguments: str, output: IO[str] | None = None, variables: dict[str, str] | None = None
+) -> None:
+    """Runs the project's own simulator, which shows its progress itself."""
+    environment = {**os.environ, **(variables or {})}
+    status = subprocess.run(
+        [REPLAY, *arguments], env=environment, stdout=output, check=False
+    ).returncode
+    if status != 0:
+        raise DemoFailed(f"`replay {' '.join(arguments)}` failed with status {status}")
+
+
+def await_through(console: Console, pipeline: Pipeline) -> float:
+    """Waits until the counts of all stages agree and a second look finds the same; answers when
+    the first one did."""
+    moved = told = time.monotonic()
+    spinner = Spinner("dots")
+    with Live(console=console, refresh_per_second=8, transient=True) as live:
+        while True:
+            before, counts = pipeline.counts, pipeline.look()
+            if counts != before:
+                moved = time.monotonic()
+            elif counts.complete:
+                return moved
+            check(pipeline, counts, time.monotonic() - moved)
+            waiting_for = "; ".join(counts.gaps) or "reading the lake"
+            if console.is_terminal:
+                spinner.update(text=Text(waiting_for))
+                live.update(Group(stage_table(pipeline.stack, counts), spinner))
+            elif time.monotonic() - told > LINE_EVERY_SECONDS:
+                told = time.monotonic()
+                console.print(waiting_for, highlight=False)
+            time.sleep(PAUSE_SECONDS)
+
+
+def check(pipeline: Pipeline, counts: Counts, still: float) -> None:
+    """Fails when waiting on would be in vain."""
+    if counts.exceed:
+        raise DemoFailed(f"the numbers do not add up: {'; '.join(counts.gaps)}")
+    if still > STALLED_AFTER_SECONDS:
+        failing = [f"{name} fails" for name in pipeline.stack.failing_functions()]
+        gaps = counts.gaps or ["the raw layer could not be read"]
+        raise DemoFailed(f"nothing moved for {still:.0f} s: {'; '.join([*gaps, *failing])}")
+
+
+def stage_table(stack: Stack, counts: Counts) -> Table:
+    """The run at a glance: what stands where."""
+    outputs, dataset = stack.outputs, stack.dataset
+    stages = [
+        ("rows in the file", "the CSV itself", counts.rows),
+        ("accepted, on stream 1", f"Kinesis {outputs['RawStreamName']}", counts.accepted),
+        ("rejected", f"Athena {outputs['RejectsTableName']}", counts.rejected),
+        ("raw layer", f"Athena {outputs['RawTableName']}", counts.raw_rows),
+        ("severe, on stream 2", f"Kinesis {outputs['SevereStreamName']}", counts.severe_events),
+        ("analytical layer", f"Athena {outputs['AnalyticalTableName']}", counts.analytical_rows),
+        ("counted", f"CloudWatch {dataset.metric}", counts.metric_sum),
+        ("alerted", f"SNS {outputs['AlertTopicArn'].rpartition(':')[2]}", counts.alerts),
+    ]
+    table = Table(title=f"{dataset.title}s, stage by stage", title_justify="left")
+    table.add_column("stage")
+    table.add_column("read from", style="dim", overflow="fold")
+    table.add_column("count", justify="right")
+    for stage, place, count in stages:
+        table.add_row(stage, place, "…" if count is None else f"{count:,}")
+    return table
+
+
+def alert_panel(alert: Alert) -> Panel:
+    return Panel(Text(alert.text.strip()), title=Text(alert.subject), title_align="left", width=80)
+
+
+def area_table(stack: Stack) -> Table:
+    table = Table()
+    table.add_column(f"worst by {stack.dataset.area}", min_width=24)
+    table.add_column("severe events", justify="right")
+    for name, events in stack.top_areas(TOP_AREAS):
+        table.add_row(Text(name), f"{events:,}")
+    return table
+
+
+def next_steps(stack: Stack, rows: Path, port: int) -> Text:
+    at = "" if port == cloud.PORT else f" PORT={port}"
+    steps = [
+        ("ask the lake", f'make query SQL="{top_areas_query(stack, TOP_AREAS)}"{at}'),
+        ("ask a saved question", f"make query FILE=queries/severe_by_county.sql{at}"),
+        ("send the rows again, as live incidents", f"make replay CSV={shorter(rows)} RATE=20{at}"),
+        ("stop the local cloud", f"make down{at}"),
+    ]
+    text = Text("what to try next")
+    for purpose, command in steps:
+        text.append(f"\n  {purpose}\n", style="dim").append(f"    {command}")
+    return text
+
+
+def summary_of(pipeline: Pipeline, seconds: float) -> dict[str, Any]:
+    counts, dataset = pipeline.counts, pipeline.stack.dataset
+    latencies = event_to_alert_ms(pipeline.severe.events, pipeline.queue.alerts, dataset)
+    return {
+        "rows": counts.rows,
+        "accepted": counts.accepted,
+        "rejected": counts.rejected,
+        "raw_rows": counts.raw_rows,
+        "severe_events": counts.severe_events,
+        "analytical_rows": counts.analytical_rows,
+        "metric_sum": counts.metric_sum,
+        "alerts": counts.alerts,
+        "event_to_alert_ms": {"p50": percentile(latencies, 50), "p99": percentile(latencies, 99)},
+        "seconds": round(seconds, 1),
+    }
+
+
+def shorter(path: Path) -> Path:
+    """The path as it is typed in the repository's own folder."""
+    return path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path
+
+
+def show(console: Console, pipeline: Pipeline, summary: dict[str, Any]) -> None:
+    console.print(stage_table(pipeline.stack, pipeline.counts))
+    console.print(f"through after {summary['seconds']} s; see {shorter(SUMMARY)}", highlight=False)
+    if alerts := pipeline.queue.alerts[:FIRST_ALERTS]:
+        latency = summary["event_to_alert_ms"]
+        console.print(
+            f"from event to alert {latency['p50']:,} ms (p50), {latency['p99']:,} ms (p99)\n\n"
+            "the first alerts, as their readers get them",
+            highlight=False,
+        )
+        console.print(*map(alert_panel, alerts), sep="\n")
+    console.print()
+    console.print(area_table(pipeline.stack))
+    console.print()
+
+
+def check_input(arguments: argparse.Namespace) -> None:
+    if arguments.csv:
+        count_rows(arguments.csv)
+    elif arguments.rows < 1:
+        raise DemoFailed(f"ROWS={arguments.rows} is nothing to send; at least one row is needed")
+
+
+def run(console: Console, local: cloud.Cloud, arguments: argparse.Namespace) -> None:
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    SUMMARY.unlink(missing_ok=True)
+    shown(["cargo", "build", "--release", "--package", "replay"])
+    rows = arguments.csv or generate(arguments.rows)
+
+    pipeline = Pipeline(Stack.of(local), count_rows(rows))
+    console.print(f"{pipeline.counts.rows:,} rows of {shorter(rows)}", highlight=False)
+    started = time.monotonic()
+    replay(str(rows), "--rate", arguments.rate, variables=local.credentials)
+    seconds = await_through(console, pipeline) - started
+
+    summary = summary_of(pipeline, seconds)
+    SUMMARY.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    show(console, pipeline, summary)
+    # Unfolded, so that the commands can be copied.
+    console.print(next_steps(pipeline.stack, rows, arguments.port), soft_wrap=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="a CSV through the pipeline on the local cloud")
+    parser.add_argument("--csv", type=Path, help="the rows to send; without it some are generated")
+    parser.add_argument("--rows", type=int, default=2000, help="how many rows to generate")
+    parser.add_argument("--rate", default=ROWS_PER_SECOND, help="rows a second, or max")
+    parser.add_argument("--port", type=int, default=cloud.PORT, help="of the local cloud")
+    arguments = parser.parse_args()
+    where = ""
+    try:
+        check_input(arguments)
+        local = cloud.up(arguments.port, fresh=True)
+        where = f"; the local cloud's log is {cloud.emulator_log(arguments.port)}"
+        run(Console(), local, arguments)
+    except PROBLEMS as error:
+        print(f"error: {error}{where}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""Where the emulator falls short of AWS, and the template as it can take it.
+
+`template.yaml` is written for AWS alone; whatever has to give way for the local cloud does so here.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+# Resource types that it does not know. One of them, even under a condition that is false, makes the
+# whole deployment fail.
+UNKNOWN_TYPES = {
+    "AWS::Athena::NamedQuery": "queries are run from their files instead",
+    "AWS::Budgets::Budget": "nothing costs anything here",
+    "AWS::CloudWatch::CompositeAlarm": "the alarms that it is made of are there",
+    "AWS::Kinesis::StreamConsumer": "every consumer reads at its own pace anyway",
+}
+
+# Actions that it asks for under a name of its own, beside the one that AWS has for them.
+OWN_ACTIONS = {
+    "sns:Publish": ("sns:PublishBatch", "AWS knows the first alone"),
+}
+
+# Condition keys that it never fills in, so that a statement with one of them never applies.
+UNKNOWN_CONDITION_KEYS = {
+    "cloudwatch:namespace": "every namespace is allowed",
+}
+
+# The local cloud itself is reached by plain HTTP, which the buckets and the topic refuse.
+TRANSPORT_KEY = "aws:SecureTransport"
+
+
+def for_emulator(template: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """The template as the emulator takes it, and what differs, each with the resources' names."""
+    template = copy.deepcopy(template)
+    resources = template["Resources"]
+    differences: dict[str, list[str]] = {}
+    for name, resource in list(resources.items()):
+        kind, properties = resource["Type"], resource.get("Properties", {})
+        texts = []
+        if kind in UNKNOWN_TYPES:
+            del resources[name]
+            texts = [f"there is no {kind}: {UNKNOWN_TYPES[kind]}"]
+        elif kind == "AWS::IAM::Role":
+            for policy in properties.get("Policies", []):
+                for statement in policy["PolicyDocument"]["Statement"]:
+                    texts += widen(statement)
+        elif "PolicyDocument" in properties:
+            document = properties["PolicyDocument"]
+            kept = [statement for statement in document["Statement"] if not refuses_http(statement)]
+            if kept != document["Statement"]:
+                document["Statement"] = kept
+                texts = ["plain HTTP is let in, because the local cloud speaks nothing else"]
+            if not kept:
+                del resources[name]
+        for text in texts:
+            differences.setdefault(text, []).append(name)
+    return template, differences
+
+
+def widen(statement: dict[str, Any]) -> list[str]:
+    """Widens a role's statement in place by what the emulator needs to apply it at all."""
+    texts = []
+    action = statement["Action"]
+    actions = action if isinstance(action, list) else [action]
+    for known, (own, reason) in OWN_ACTIONS.items():
+        if known in actions:
+            statement["Action"] = [*actions, own]
+            texts.append(f"{own} is allowed beside {known}: {reason}")
+    for keys in statement.get("Condition", {}).values():
+        for key in [key for key in keys if key in UNKNOWN_CONDITION_KEYS]:
+            del keys[key]
+            texts.append(f"no condition on {key}: {UNKNOWN_CONDITION_KEYS[key]}")
+    return texts
+
+
+def refuses_http(statement: dict[str, Any]) -> bool:
+    conditions = statement.get("Condition", {})
+    return statement["Effect"] == "Deny" and TRANSPORT_KEY in conditions.get("Bool", {})

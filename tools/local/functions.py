@@ -1,0 +1,111 @@
+"""Builds the four functions for an environment of `samconfig.toml`.
+
+`python tools/local/functions.py dev` builds for AWS; the local cloud builds its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from samtranslator.yaml_helper import yaml_parse
+
+from commands import REPOSITORY, CommandError, logged, say, shown
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SAMCONFIG = REPOSITORY / "samconfig.toml"
+TEMPLATE = REPOSITORY / "template.yaml"
+AWS_BUILD = REPOSITORY / ".aws-sam" / "build"  # where `sam deploy` looks for it
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What `samconfig.toml` says about one environment."""
+
+    name: str
+    stack: str
+    region: str
+    parameters: dict[str, str]
+
+    @property
+    def overrides(self) -> list[str]:
+        return [f"{name}={value}" for name, value in self.parameters.items()]
+
+
+def environment(name: str) -> Environment:
+    config = tomllib.loads(SAMCONFIG.read_text(encoding="utf-8"))
+    if "stack_name" not in config.get(name, {}).get("global", {}).get("parameters", {}):
+        names = [each for each in config if each not in ("version", "default")]
+        raise CommandError(f"no environment {name} in samconfig.toml; it has {', '.join(names)}")
+    settings = config[name]["global"]["parameters"]
+    parameters = dict(entry.split("=", 1) for entry in settings["parameter_overrides"])
+    return Environment(name, settings["stack_name"], settings["region"], parameters)
+
+
+def local_environment() -> Environment:
+    """The local cloud's; its functions run as processes of this machine."""
+    local = environment("local")
+    return replace(local, parameters={**local.parameters, "Architecture": host_architecture()})
+
+
+def host_architecture() -> str:
+    return "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
+
+
+def build(target: Environment, directory: Path) -> Path:
+    """Builds into the directory and returns the built template."""
+    template = load(TEMPLATE)
+    default = template["Parameters"]["Architecture"]["Default"]
+    architecture = target.parameters.get("Architecture", default)
+
+    # `sam build` keeps the compiler's output to itself for minutes. The same build, run first,
+    # shows it, and leaves `sam` nothing to compile.
+    command = ["cargo", "lambda", "build", "--release"]
+    command += ["--arm64"] if architecture == "arm64" else []
+    command += [f"--bin={binary}" for binary in binaries(template)]
+    say(f"functions: building for {architecture}")
+    shown(command)
+
+    command = ["sam", "build", "--beta-features", "--config-env", target.name]
+    command += ["--build-dir", str(directory), "--parameter-overrides", *target.overrides]
+    logged("functions: packing", command, REPOSITORY / "target" / "sam-build.log", {})
+    return directory / "template.yaml"
+
+
+def load(template: Path) -> dict[str, Any]:
+    """A template with its short tags, such as `!Ref`, spelt out."""
+    return yaml_parse(template.read_text(encoding="utf-8"))
+
+
+def binaries(template: dict[str, Any]) -> list[str]:
+    return [
+        resource["Metadata"]["BuildProperties"]["Binary"]
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::Serverless::Function"
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="build the functions for AWS")
+    parser.add_argument("environment", help="an environment of samconfig.toml")
+    name = parser.parse_args().environment
+    try:
+        if name == "local":
+            raise CommandError("local is the local cloud; `make up` builds and deploys for it")
+        build(environment(name), AWS_BUILD)
+    except CommandError as error:
+        say(f"error: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

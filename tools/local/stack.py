@@ -1,0 +1,418 @@
+"""Reads from the services' side what stands at each stage of a deployed stack.
+
+Nothing here trusts a function's own counters: streams are read record by record, the lake through
+Athena, metrics from CloudWatch, and alerts from a queue that is subscribed to the topic.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from functools import cached_property
+from typing import Any, TypeVar
+
+from cloud import Cloud
+from commands import REPOSITORY
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DATASETS = REPOSITORY / "datasets"
+DATASET = "us_accidents"
+
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html
+METRIC_QUERIES_PER_CALL = 500
+METRIC_PERIOD = timedelta(hours=1)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The names that a data set gives to its events, read from `datasets/<name>.toml`."""
+
+    name: str
+    title: str
+    id: str
+    severity: str
+    received_at: str
+    area: str
+    namespace: str
+    metric: str
+    dimensions: dict[str, str]
+    columns: dict[str, dict[str, str]]
+
+    @classmethod
+    def load(cls, name: str) -> Dataset:
+        document = tomllib.loads((DATASETS / f"{name}.toml").read_text(encoding="utf-8"))
+        return cls(
+            name=document["name"],
+            title=document["title"],
+            id=document["id"],
+            severity=document["severity"],
+            received_at=document["received_at"],
+            area=document["severe_partition_key"],
+            namespace=document["metric"]["namespace"],
+            metric=document["metric"]["name"],
+            dimensions=document["metric"]["dimensions"],
+            columns={column["name"]: column for column in document["column"]},
+        )
+
+    def glue(self, name: str) -> str:
+        """The Glue column of a field."""
+        return self.columns[name]["column"]
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    columns: list[str]
+    types: list[str]
+    rows: list[list[str | None]]
+    bytes_scanned: int
+    milliseconds: int
+
+
+class QueryFailed(Exception):
+    """Athena did not answer; the text is the query's own error."""
+
+
+@dataclass(frozen=True)
+class Alert:
+    """What one message to the topic's subscribers tells."""
+
+    subject: str
+    message: str
+    told: dict[str, Any]
+    attributes: dict[str, str]
+    received: datetime
+
+    @property
+    def count(self) -> int:
+        """How many events the message tells: a digest says so itself."""
+        return int(self.told.get("count", 1))
+
+    @property
+    def text(self) -> str:
+        """The text for people, which a message for machines carries beside its fields."""
+        return str(self.told.get("text", self.message))
+
+    @property
+    def ids(self) -> list[str]:
+        return [str(event) for event in self.told.get("ids") or [self.attributes["id"]]]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A deployed stack: its data set, its outputs, and how to come by a client of a service."""
+
+    dataset: Dataset
+    outputs: dict[str, str]
+    client: Callable[[str], Any]
+
+    @classmethod
+    def of(cls, local: Cloud) -> Stack:
+        """The stack in a local cloud."""
+        return cls(Dataset.load(DATASET), local.outputs, local.client)
+
+    @cached_property
+    def athena(self) -> Any:
+        return self.client("athena")
+
+    @cached_property
+    def cloudwatch(self) -> Any:
+        return self.client("cloudwatch")
+
+    def raw_stream(self) -> StreamReader:
+        return StreamReader(self.client("kinesis"), self.outputs["RawStreamName"])
+
+    def severe_stream(self) -> StreamReader:
+        return StreamReader(self.client("kinesis"), self.outputs["SevereStreamName"])
+
+    def query(self, sql: str, deadline: float = 300) -> QueryResult:
+        """Runs one statement in the stack's work group and database."""
+        query_id = self.athena.start_query_execution(
+            QueryString=sql,
+            WorkGroup=self.outputs["WorkGroupName"],
+            QueryExecutionContext={"Database": self.outputs["GlueDatabaseName"]},
+        )["QueryExecutionId"]
+
+        def finished() -> dict[str, Any] | None:
+            answer = self.athena.get_query_execution(QueryExecutionId=query_id)["QueryExecution"]
+            return None if answer["Status"]["State"] in ("QUEUED", "RUNNING") else answer
+
+        execution = wait_for(finished, deadline, 0.1, lambda: f"query {query_id} did not end")
+        status = execution["Status"]
+        if status["State"] != "SUCCEEDED":
+            reason = status.get("StateChangeReason") or f"it was {status['State'].lower()}"
+            # The emulator's engine adds lines that quote its own form of the query.
+            raise QueryFailed(reason.splitlines()[0])
+        return self._results(query_id, execution)
+
+    def _results(self, query_id: str, execution: dict[str, Any]) -> QueryResult:
+        columns: list[dict[str, Any]] = []
+        rows: list[list[str | None]] = []
+        pages = self.athena.get_paginator("get_query_results").paginate(QueryExecutionId=query_id)
+        for page in pages:
+            result = page["ResultSet"]
+            columns = result["ResultSetMetadata"]["ColumnInfo"]
+            rows += [[cell.get("VarCharValue") for cell in row["Data"]] for row in result["Rows"]]
+        if execution.get("StatementType") == "DML":
+            # The first row of a query's result repeats the names of its columns.
+            rows = rows[1:]
+        statistics = execution["Statistics"]
+        return QueryResult(
+            [column["Name"] for column in columns],
+            [column["Type"] for column in columns],
+            rows,
+            statistics.get("DataScannedInBytes", 0),
+            statistics.get("TotalExecutionTimeInMillis", 0),
+        )
+
+    def raw_counts(self, *severities_above: int) -> tuple[int, ...]:
+        """Rows in the raw layer, and those above each of the severities."""
+        severity = self.dataset.glue(self.dataset.severity)
+        counts = ["count(*)"] + [
+            f"coalesce(sum(case when {severity} > {above} then 1 else 0 end), 0)"
+            for above in severities_above
+        ]
+        result = self.query(f"select {', '.join(counts)} from {self.outputs['RawTableName']}")
+        return tuple(int(value or 0) for value in result.rows[0])
+
+    def analytical_rows(self) -> int:
+        result = self.query(f"select count(*) from {self.outputs['AnalyticalTableName']}")
+        return int(result.rows[0][0] or 0)
+
+    def rejects_by_function(self) -> dict[str, int]:
+        table = self.outputs["RejectsTableName"]
+        result = self.query(f"select function, count(*) from {table} group by function")
+        return {str(name): int(count or 0) for name, count in result.rows}
+
+    def failing_functions(self) -> list[str]:
+        """The functions whose last batch from a stream or queue was not a success."""
+        mappings = self.client("lambda").get_paginator("list_event_source_mappings").paginate()
+        names = [name for key, name in self.outputs.items() if key.endswith("FunctionName")]
+        return [
+            name
+            for page in mappings
+            for mapping in page["EventSourceMappings"]
+            for name in names
+            if mapping["FunctionArn"].endswith(f":{name}")
+            and not mapping.get("LastProcessingResult", "").startswith(("OK", "No records"))
+        ]
+
+    def top_areas(self, limit: int) -> list[tuple[str, int]]:
+        """Where most severe events were, by the data set's area (a county, a department)."""
+        result = self.query(top_areas_query(self, limit))
+        return [(str(area), int(count or 0)) for area, count in result.rows]
+
+    def metric_sums(self, since: datetime) -> dict[tuple[str, ...], float]:
+        """The metric's sum by the values of the data set's dimensions, in their order.
+
+        Only the series that carry all of the dimensions: rollups would count an event twice.
+        """
+        names = list(self.dataset.dimensions)
+        series = []
+        for metric in self._metrics():
+            values = {d["Name"]: d["Value"] for d in metric["Dimensions"]}
+            if set(values) == set(names):
+                series.append((tuple(values[name] for name in names), metric))
+        sums: dict[tuple[str, ...], float] = {}
+        for start in range(0, len(series), METRIC_QUERIES_PER_CALL):
+            sums |= self._sums_of(series[start : start + METRIC_QUERIES_PER_CALL], since)
+        return sums
+
+    def _metrics(self) -> Iterator[dict[str, Any]]:
+        pages = self.cloudwatch.get_paginator("list_metrics").paginate(
+            Namespace=self.dataset.namespace, MetricName=self.dataset.metric
+        )
+        for page in pages:
+            yield from page["Metrics"]
+
+    def _sums_of(
+        self, series: Sequence[tuple[tuple[str, ...], dict[str, Any]]], since: datetime
+    ) -> dict[tuple[str, ...], float]:
+        statistic = {"Period": int(METRIC_PERIOD.total_seconds()), "Stat": "Sum"}
+        queries = [
+            {"Id": f"m{index}", "MetricStat": {"Metric": metric, **statistic}}
+            for index, (_, metric) in enumerate(series)
+        ]
+        pages = self.cloudwatch.get_paginator("get_metric_data").paginate(
+            MetricDataQueries=queries,
+            StartTime=since.replace(minute=0, second=0, microsecond=0),
+            EndTime=now() + METRIC_PERIOD,
+        )
+        sums = {values: 0.0 for values, _ in series}
+        for page in pages:
+            for result in page["MetricDataResults"]:
+                values = series[int(result["Id"][1:])][0]
+                sums[values] += sum(result["Values"])
+        return sums
+
+
+def top_areas_query(stack: Stack, limit: int) -> str:
+    area = stack.dataset.glue(stack.dataset.area)
+    return (
+        f"select {area}, count(*) as events from {stack.outputs['AnalyticalTableName']} "
+        f"group by {area} order by events desc, {area} limit {limit}"
+    )
+
+
+class StreamReader:
+    """Reads a stream from its trim horizon; each `poll` takes in what has come since the last."""
+
+    def __init__(self, kinesis: Any, stream: str) -> None:
+        self._kinesis = kinesis
+        self._iterators = {
+            shard["ShardId"]: kinesis.get_shard_iterator(
+                StreamName=stream,
+                ShardId=shard["ShardId"],
+                ShardIteratorType="TRIM_HORIZON",
+            )["ShardIterator"]
+            for page in kinesis.get_paginator("list_shards").paginate(StreamName=stream)
+            for shard in page["Shards"]
+        }
+        self.events: list[dict[str, Any]] = []
+
+    def poll(self) -> list[dict[str, Any]]:
+        """Every event on the stream until now, shard by shard as they were read."""
+        for shard in list(self._iterators):
+            self._catch_up(shard)
+        return self.events
+
+    def _catch_up(self, shard: str) -> None:
+        while iterator := self._iterators[shard]:
+            answer = self._kinesis.get_records(ShardIterator=iterator, Limit=10_000)
+            self._iterators[shard] = answer.get("NextShardIterator")
+            self.events += [json.loads(record["Data"]) for record in answer["Records"]]
+            if not answer["Records"] and not answer.get("MillisBehindLatest"):
+                return
+
+
+class AlertQueue:
+    """A queue subscribed to the alert topic, as a department's own system would be."""
+
+    def __init__(self, stack: Stack, name: str) -> None:
+        self._sqs = stack.client("sqs")
+        self.url = self._sqs.create_queue(QueueName=name)["QueueUrl"]
+        attributes = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])[
+            "Attributes"
+        ]
+        self._admit(stack.outputs["AlertTopicArn"], attributes["QueueArn"])
+        stack.client("sns").subscribe(
+            TopicArn=stack.outputs["AlertTopicArn"],
+            Protocol="sqs",
+            Endpoint=attributes["QueueArn"],
+            ReturnSubscriptionArn=True,
+        )
+        self._seen: set[str] = set()
+        self.alerts: list[Alert] = []
+        self.alarms: list[dict[str, Any]] = []
+
+    def _admit(self, topic: str, queue: str) -> None:
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": queue,
+            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+        }
+        policy = {"Version": "2012-10-17", "Statement": [statement]}
+        self._sqs.set_queue_attributes(QueueUrl=self.url, Attributes={"Policy": json.dumps(policy)})
+
+    def poll(self) -> list[Alert]:
+        """Takes in every message that is there and answers all the alerts until now."""
+        while messages := self._receive():
+            for message in messages:
+                self._take(message)
+            self._sqs.delete_message_batch(
+                QueueUrl=self.url,
+                Entries=[
+                    {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"]}
+                    for index, message in enumerate(messages)
+                ],
+            )
+        return self.alerts
+
+    def _receive(self) -> list[dict[str, Any]]:
+        answer = self._sqs.receive_message(
+            QueueUrl=self.url, MaxNumberOfMessages=10, AttributeNames=["SentTimestamp"]
+        )
+        return answer.get("Messages", [])
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if message["MessageId"] in self._seen:
+            return  # a standard queue may deliver a message twice
+        self._seen.add(message["MessageId"])
+        envelope = json.loads(message["Body"])
+        told = json_object(envelope["Message"])
+        if "AlarmName" in told:
+            self.alarms.append(told)
+            return
+        attributes = envelope.get("MessageAttributes", {})
+        sent = int(message["Attributes"]["SentTimestamp"]) / 1000
+        self.alerts.append(
+            Alert(
+                subject=envelope.get("Subject", ""),
+                message=envelope["Message"],
+                told=told,
+                attributes={name: value["Value"] for name, value in attributes.items()},
+                received=datetime.fromtimestamp(sent, timezone.utc),
+            )
+        )
+
+
+def event_to_alert_ms(
+    events: Sequence[dict[str, Any]], alerts: Sequence[Alert], dataset: Dataset
+) -> list[int]:
+    """Milliseconds from an event's stamp on stream 2 to its alert's arrival in the queue, for every
+    event that an alert names."""
+    stamps = {event[dataset.id]: timestamp(event[dataset.received_at]) for event in events}
+    return [
+        round((alert.received - stamps[event]).total_seconds() * 1000)
+        for alert in alerts
+        for event in alert.ids
+    ]
+
+
+def percentile(values: Sequence[int], percent: float) -> int | None:
+    """The nearest-rank percentile, or none of no values."""
+    ordered = sorted(values)
+    return ordered[math.ceil(percent / 100 * len(ordered)) - 1] if ordered else None
+
+
+def now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def timestamp(text: str) -> datetime:
+    """An ISO-8601 time in UTC; Python 3.10 reads no `Z`."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The JSON object that a text is, or an empty one."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def wait_for(
+    condition: Callable[[], T | None], seconds: float, pause: float, otherwise: Callable[[], str]
+) -> T:
+    """The condition's first answer that is not none; past the deadline, `otherwise` is the error's
+    text."""
+    deadline = time.monotonic() + seconds
+    while (answer := condition()) is None:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{otherwise()} within {seconds:.0f} s")
+        time.sleep(pause)
+    return answer

@@ -1,0 +1,285 @@
+//! Mini-batches: the rows of a file, cut where rows end and small enough for one invocation.
+
+use ingest::rows::{Content, Row, Rows};
+use serde::Serialize;
+use shared::{dataset::Dataset, time::DateOrder};
+
+use crate::{error::Error, input::Input};
+
+/// Rows in a batch at most: what one invocation takes in within a second or so.
+pub const ROWS: usize = 1_000;
+
+/// Bytes of the rows of a batch at most, as they stand in the JSON of the request; a little is left for what stands
+/// around them.
+///
+/// Source: Lambda developer guide, "Lambda quotas": 6 MB for the payload of a synchronous invocation.
+const BYTES: usize = 6 * 1_000 * 1_000 - 100_000;
+
+/// A row of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRow {
+    /// The line of the file on which it begins, from 1.
+    pub line: u64,
+    text: String,
+    /// What stands behind it in the same request would be read as part of it.
+    open: bool,
+}
+
+impl FileRow {
+    fn new(row: &Row<'_>) -> Self {
+        let open = matches!(row.content, Content::Broken { reason, .. } if reason != "cell_count");
+        Self { line: row.line, text: String::from_utf8_lossy(row.text).into_owned(), open }
+    }
+}
+
+/// Rows that are sent together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    format: &'static str,
+    date_order: Option<DateOrder>,
+    /// The header line of a CSV, which each request repeats.
+    header: Option<String>,
+    /// The rows, in the file's order.
+    pub rows: Vec<FileRow>,
+    bytes: usize,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    format: &'a str,
+    body: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    date_order: Option<DateOrder>,
+}
+
+impl Batch {
+    fn of(&self, rows: Vec<FileRow>) -> Self {
+        let bytes =
+            self.header.iter().map(String::as_str).chain(rows.iter().map(|row| &*row.text)).map(size).sum();
+        Self { rows, bytes, header: self.header.clone(), ..*self }
+    }
+
+    /// The rows at those positions, as a batch of their own.
+    #[must_use]
+    pub fn part(&self, positions: &[usize]) -> Self {
+        self.of(positions.iter().filter_map(|position| self.rows.get(*position).cloned()).collect())
+    }
+
+    /// Whether it is too large to be sent, as only a single row can be.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        self.bytes > BYTES
+    }
+
+    /// The request to ingest, as JSON.
+    #[must_use]
+    pub fn request(&self) -> Vec<u8> {
+        let mut body = String::with_capacity(self.bytes);
+        for line in self.header.iter().chain(self.rows.iter().map(|row| &row.text)) {
+            body.push_str(line);
+            body.push('\n');
+        }
+        let request = Request { format: self.format, body, date_order: self.date_order };
+        serde_json::to_vec(&request)
+            .unwrap_or_else(|error| unreachable!("text can be written as JSON: {error}"))
+    }
+}
+
+/// The bytes of a line within a JSON string, its line feed included.
+fn size(line: &str) -> usize {
+    let escapes = line.bytes().map(|byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 1,
+        0..0x20 => 5,
+        _ => 0,
+    });
+    line.len() + escapes.sum::<usize>() + "\\n".len()
+}
+
+/// Cuts a file into batches.
+pub struct Batches<'d> {
+    input: Input,
+    rows: Rows<'d>,
+    date_order: Option<DateOrder>,
+    finished: bool,
+    /// A row that found no room in the batch before.
+    held: Option<FileRow>,
+}
+
+impl<'d> Batches<'d> {
+    /// The batches of that file. A date order that is not declared is the data set's.
+    #[must_use]
+    pub fn new(dataset: &'d Dataset, input: Input, date_order: Option<DateOrder>) -> Self {
+        let rows = Rows::new(dataset, input.format);
+        Self { input, rows, date_order, finished: false, held: None }
+    }
+
+    /// The next batch, of at most so many rows; `None` at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read any further, or its header names no id or severity.
+    pub fn next(&mut self, most: usize) -> Result<Option<Batch>, Error> {
+        let Some(first) = self.next_row()? else { return Ok(None) };
+        let mut batch = Batch {
+            format: self.rows.format().name(),
+            date_order: self.date_order,
+            header: self.rows.header().map(|header| header.line.clone()),
+            rows: Vec::new(),
+            bytes: 0,
+        };
+        batch = batch.of(vec![first]);
+        while batch.rows.len() < most && !batch.rows.last().is_some_and(|row| row.open) {
+            let Some(row) = self.next_row()? else { break };
+            let bytes = size(&row.text);
+            if batch.bytes + bytes > BYTES {
+                self.held = Some(row);
+                break;
+            }
+            batch.bytes += bytes;
+            batch.rows.push(row);
+        }
+        Ok(Some(batch))
+    }
+
+    fn next_row(&mut self) -> Result<Option<FileRow>, Error> {
+        if let Some(row) = self.held.take() {
+            return Ok(Some(row));
+        }
+        loop {
+            if let Some(row) = self.rows.next() {
+                let row = FileRow::new(&row);
+                return match self.rows.header().and_then(|header| header.problem.clone()) {
+                    Some(problem) => Err(Error::BadHeader { name: self.input.name.clone(), problem }),
+                    None => Ok(Some(row)),
+                };
+            }
+            if self.finished {
+                return Ok(None);
+            }
+            match self.input.read()? {
+                [] => {
+                    self.rows.finish();
+                    self.finished = true;
+                }
+                chunk => self.rows.push(chunk),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::LazyLock;
+
+    use ingest::rows::Format;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::input::tests::input;
+
+    pub(crate) static DATASET: LazyLock<Dataset> = LazyLock::new(|| Dataset::named("us_accidents").unwrap());
+
+    pub(crate) fn batches(format: Format, text: &str) -> Batches<'static> {
+        Batches::new(&DATASET, input(format, text.as_bytes()), None)
+    }
+
+    fn bodies(format: Format, text: &str, most: usize) -> Vec<(String, Vec<u64>)> {
+        let mut batches = batches(format, text);
+        let mut bodies = Vec::new();
+        while let Some(batch) = batches.next(most).unwrap() {
+            let request: Value = serde_json::from_slice(&batch.request()).unwrap();
+            assert_eq!(request["format"], format.name());
+            let lines = batch.rows.iter().map(|row| row.line).collect();
+            bodies.push((request["body"].as_str().unwrap().to_owned(), lines));
+        }
+        bodies
+    }
+
+    #[test]
+    fn the_header_is_repeated_and_rows_are_cut_where_they_end() {
+        let text = "\u{feff}ID,Severity,City\r\na,2,\"x\r\ny\"\r\n\r\nb,3,\"q\"\"\n,\"\r\nc,4,z";
+        let expected = [
+            ("ID,Severity,City\na,2,\"x\r\ny\"\nb,3,\"q\"\"\n,\"\n".to_owned(), vec![2, 5]),
+            ("ID,Severity,City\nc,4,z\n".to_owned(), vec![7]),
+        ];
+        assert_eq!(bodies(Format::Csv, text, 2), expected);
+    }
+
+    #[test]
+    fn json_is_cut_at_its_objects() {
+        let text = "[{\"ID\":\"a\",\n \"City\":\"[\"},\n{\"ID\":\"b\"}]";
+        let expected = [
+            ("{\"ID\":\"a\",\n \"City\":\"[\"}\n".to_owned(), vec![1]),
+            ("{\"ID\":\"b\"}\n".to_owned(), vec![3]),
+        ];
+        assert_eq!(bodies(Format::Json, text, 1), expected);
+        let text = "{\"ID\":\"a\"}\n\n{\"ID\":\"b\"}\n";
+        assert_eq!(
+            bodies(Format::Ndjson, text, 9),
+            [("{\"ID\":\"a\"}\n{\"ID\":\"b\"}\n".to_owned(), vec![1, 3])]
+        );
+    }
+
+    #[test]
+    fn a_row_that_is_never_closed_swallows_none_behind_it() {
+        let text = "ID,Severity\na,\"2\nb,3\nc,4\n";
+        let bodies = bodies(Format::Csv, text, 100);
+        assert_eq!(bodies[0], ("ID,Severity\na,\"2\n".to_owned(), vec![2]));
+        assert_eq!(bodies[1].1, [3, 4]);
+    }
+
+    #[test]
+    fn a_batch_is_bounded_by_the_bytes_of_its_request() {
+        let row = format!("a,2,{}\n", "\\".repeat(100_000));
+        let text = format!("ID,Severity,City\n{}", row.repeat(100));
+        let mut batches = batches(Format::Csv, &text);
+        let mut rows = 0;
+        while let Some(batch) = batches.next(ROWS).unwrap() {
+            let length = batch.request().len();
+            assert!(length < 6_000_000 && !batch.is_too_large(), "{length} bytes");
+            assert!(
+                length > 5_500_000 || rows + batch.rows.len() == 100,
+                "as many rows as there is room for"
+            );
+            rows += batch.rows.len();
+        }
+        assert_eq!(rows, 100);
+    }
+
+    #[test]
+    fn a_row_too_large_for_any_request_is_alone() {
+        let text = format!("ID,Severity,City\na,2,x\nb,3,{}\nc,4,z\n", "\u{1}".repeat(1_100_000));
+        let mut batches = batches(Format::Csv, &text);
+        let too_large: Vec<_> = std::iter::from_fn(|| batches.next(ROWS).unwrap())
+            .map(|batch| (batch.rows.len(), batch.is_too_large()))
+            .collect();
+        assert_eq!(too_large, [(1, false), (1, true), (1, false)]);
+    }
+
+    #[test]
+    fn the_size_of_a_line_is_that_in_json() {
+        for line in ["a,b", "\"q\"", "tab\tand\r", "\u{0}\u{1f}\u{7f}", "Doña", "\u{2028}"] {
+            assert_eq!(
+                size(line),
+                serde_json::to_string(&format!("{line}\n")).unwrap().len() - 2,
+                "{line:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_part_keeps_the_lines_of_the_file() {
+        let mut batches = batches(Format::Csv, "ID,Severity\na,1\nb,2\nc,3\n");
+        let part = batches.next(9).unwrap().unwrap().part(&[0, 2]);
+        assert_eq!(part.rows.iter().map(|row| row.line).collect::<Vec<_>>(), [2, 4]);
+        let request: Value = serde_json::from_slice(&part.request()).unwrap();
+        assert_eq!(request["body"], "ID,Severity\na,1\nc,3\n");
+        assert_eq!(request.get("date_order"), None);
+    }
+
+    #[test]
+    fn a_header_without_the_id_ends_it_before_anything_is_sent() {
+        let error = batches(Format::Csv, "Id,Severity\na,1\n").next(9).unwrap_err().to_string();
+        assert!(error.starts_with("a test cannot be used: the header has no column `ID`"), "{error}");
+    }
+}

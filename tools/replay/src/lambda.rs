@@ -1,0 +1,162 @@
+//! The deployed ingest function, by way of the AWS SDK.
+
+use std::{io, time::Duration};
+
+use aws_sdk_lambda::{
+    Client,
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    operation::invoke::{InvokeError, InvokeOutput},
+    primitives::Blob,
+};
+use serde::Deserialize;
+use shared::aws;
+use tokio::time::timeout;
+
+use crate::{
+    error::Error,
+    send::{Answer, Failure, Ingest},
+};
+
+/// The longest wait for an answer: longer than a function may run before it is stopped by Lambda.
+///
+/// Source: Lambda developer guide, "Lambda quotas": a function runs for at most 900 seconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(910);
+
+/// A function to invoke.
+#[derive(Debug)]
+pub struct Function {
+    client: Client,
+    name: String,
+    region: String,
+    /// `http://127.0.0.1:4566`, where the environment names one.
+    endpoint: Option<String>,
+}
+
+/// What Lambda answers for a function that failed.
+#[derive(Deserialize)]
+struct FunctionError {
+    #[serde(rename = "errorMessage")]
+    message: Option<String>,
+}
+
+impl Function {
+    /// The function of that name, with the region, credentials and endpoint of the environment.
+    ///
+    /// # Errors
+    ///
+    /// When the environment names no region.
+    pub async fn from_env(name: &str) -> Result<Self, Error> {
+        let config = aws::sdk_config().await;
+        let region = config
+            .region()
+            .ok_or_else(|| {
+                Error::Ingest("no AWS region is set: set AWS_REGION, for example to eu-west-1".to_owned())
+            })?
+            .to_string();
+        let endpoint = config.endpoint_url().map(str::to_owned);
+        Ok(Self { client: Client::new(&config), name: name.to_owned(), region, endpoint })
+    }
+
+    /// Where the function is, for errors.
+    fn place(&self) -> String {
+        match &self.endpoint {
+            Some(endpoint) => format!("{} at {endpoint}", self.region),
+            None => self.region.clone(),
+        }
+    }
+
+    fn answer(&self, output: &InvokeOutput) -> Result<Answer, Failure> {
+        let payload = output.payload().map(Blob::as_ref).unwrap_or_default();
+        let name = &self.name;
+        if let Some(kind) = output.function_error() {
+            let message =
+                serde_json::from_slice::<FunctionError>(payload).ok().and_then(|error| error.message);
+            let message = message.unwrap_or_else(|| kind.to_owned());
+            return Err(Failure::Lasting(format!(
+                "the function {name} in {} failed ({message}): its log group /aws/lambda/{name} says more",
+                self.place()
+            )));
+        }
+        serde_json::from_slice(payload).map_err(|error| {
+            Failure::Lasting(format!(
+                "the function {name} in {} does not answer as ingest does ({error}): name the ingest function with --function",
+                self.place()
+            ))
+        })
+    }
+
+    fn failure(&self, error: &SdkError<InvokeError>) -> Failure {
+        let Self { name, region, .. } = self;
+        let place = self.place();
+        let Some(service) = error.as_service_error() else { return self.failure_on_the_way(error) };
+        let status = error.raw_response().map_or(0, |response| response.status().as_u16());
+        let code = service.code().unwrap_or("an unnamed error");
+        match code {
+            "ResourceNotFoundException" => Failure::Lasting(format!(
+                "there is no function {name} in {place}: deploy the stack with make up (local) or make deploy, or name another with --function"
+            )),
+            "AccessDeniedException" | "AccessDenied" => Failure::Lasting(format!(
+                "these credentials may not invoke {name} in {place}: allow lambda:InvokeFunction on it"
+            )),
+            "UnrecognizedClientException"
+            | "InvalidSignatureException"
+            | "InvalidClientTokenId"
+            | "ExpiredTokenException"
+            | "ExpiredToken" => Failure::Lasting(format!(
+                "{region} does not accept these AWS credentials ({code}): renew them, or correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )),
+            _ if status == 429 || status >= 500 => {
+                Failure::Passing(format!("{name} cannot be invoked at the moment ({code})"))
+            }
+            _ => {
+                let message = service.message().unwrap_or("no message");
+                Failure::Lasting(format!("{name} in {place} cannot be invoked ({code}: {message})"))
+            }
+        }
+    }
+
+    /// Without an answer: nobody there is lasting, a connection that broke is not.
+    fn failure_on_the_way(&self, error: &SdkError<InvokeError>) -> Failure {
+        let place = self.place();
+        let text = DisplayErrorContext(error).to_string();
+        if text.contains("CredentialsNotLoaded")
+            || text.contains("no providers in chain provided credentials")
+        {
+            return Failure::Lasting(
+                "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (test and test for the local cloud) or AWS_PROFILE"
+                    .to_owned(),
+            );
+        }
+        let unreachable = io_error(error).is_some_and(|error| {
+            matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
+        }) || text.contains("dns error");
+        if unreachable {
+            return Failure::Lasting(format!(
+                "nothing answers at {}: start the local cloud with make up, or correct AWS_ENDPOINT_URL",
+                self.endpoint.as_deref().unwrap_or("the endpoint of AWS")
+            ));
+        }
+        match error {
+            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
+                Failure::Passing(format!("{place} did not answer"))
+            }
+            _ => Failure::Lasting(format!("the request to {} in {place} cannot be made: {text}", self.name)),
+        }
+    }
+}
+
+/// The system's error at the root of another, if there is one.
+fn io_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::Error> {
+    std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
+}
+
+impl Ingest for Function {
+    async fn invoke(&self, request: Vec<u8>) -> Result<Answer, Failure> {
+        let invocation = self.client.invoke().function_name(&self.name).payload(Blob::new(request)).send();
+        match timeout(ANSWER_TIMEOUT, invocation).await {
+            Ok(Ok(output)) => self.answer(&output),
+            Ok(Err(error)) => Err(self.failure(&error)),
+            Err(_) => Err(Failure::Passing(format!("{} did not answer", self.place()))),
+        }
+    }
+}

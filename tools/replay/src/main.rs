@@ -1,0 +1,161 @@
+//! Command line of the simulator.
+
+use std::{
+    io::{self, BufWriter, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use ingest::rows::Format;
+use replay::{
+    batches::Batches,
+    error::Error,
+    generate,
+    input::Input,
+    lambda::Function,
+    normalise,
+    pace::Rate,
+    progress::{Progress, to_stderr},
+    send::{self, Summary},
+};
+use shared::{dataset::Dataset, time::DateOrder};
+
+/// The data set whose events are sent and written.
+const DATASET: &str = "us_accidents";
+
+/// Sends a file of events as live incidents through the deployed ingest function
+///
+/// The rows go out in their order, in a mini-batch each second, and the answers are counted. Rejected rows stand in
+/// the rejects table and are no failure. The exit code is 1 when a row did not get through.
+///
+/// The region, credentials and endpoint are those of the environment (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL …).
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    file: Option<FileOptions>,
+    #[command(flatten)]
+    send: SendOptions,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Writes a CSV of accidents that never happened to standard output
+    ///
+    /// Columns, shares, blanks and quirks are those of the published files; the cities and counties are real, the
+    /// accidents are not.
+    Generate(generate::Options),
+    /// Prints what ingest would put on the stream, as JSON lines, without any AWS
+    ///
+    /// Rejected rows are told on standard error with their line and reason, and are no failure.
+    Normalise(FileOptions),
+}
+
+#[derive(Debug, Args)]
+struct FileOptions {
+    /// CSV, NDJSON or JSON file, gzip or plain; - is standard input
+    file: PathBuf,
+
+    /// What the file holds: csv, ndjson or json [default: as its name says; csv for standard input]
+    #[arg(long)]
+    format: Option<Format>,
+
+    /// How 2/8/2016 is to be read: mdy or dmy [default: as the data set says]
+    #[arg(long, value_name = "ORDER")]
+    date_order: Option<DateOrder>,
+}
+
+#[derive(Debug, Args)]
+struct SendOptions {
+    /// Rows a second; max sends as fast as the function takes them [default: 100]
+    #[arg(long, value_name = "N")]
+    rate: Option<Rate>,
+
+    /// The ingest function [default: us-accidents-ingest-<ENVIRONMENT>]
+    #[arg(long, value_name = "NAME")]
+    function: Option<String>,
+
+    /// The environment that the stack is deployed for
+    #[arg(long, default_value = "dev", conflicts_with = "function")]
+    environment: String,
+
+    /// Prints the summary as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match (cli.command, cli.file) {
+        (Some(Command::Generate(options)), _) => generate(&options),
+        (Some(Command::Normalise(file)), _) => normalise(&file),
+        (None, Some(file)) => send(&file, cli.send),
+        (None, None) => {
+            Cli::command().error(ErrorKind::MissingRequiredArgument, "name a FILE to send").exit()
+        }
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            to_stderr(&format!("replay: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn generate(options: &generate::Options) -> Result<ExitCode, Error> {
+    // Rows that run over the terminal are progress enough.
+    let progress =
+        if io::stdout().is_terminal() { Progress::hidden() } else { Progress::of_rows(options.rows) };
+    generate::write(options, io::stdout().lock(), &progress)?;
+    progress.finish();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn normalise(file: &FileOptions) -> Result<ExitCode, Error> {
+    let dataset = dataset()?;
+    let (mut input, progress) = Input::open(&file.file, file.format, !io::stdout().is_terminal())?;
+    let reject = |line: u64, reason: &str, detail: &str| {
+        progress.note(&format!("line {line}: rejected ({reason}): {detail}"))
+    };
+    let output = BufWriter::new(io::stdout().lock());
+    let counts = normalise::normalise(&dataset, &mut input, file.date_order, output, reject, &progress)?;
+    progress.finish();
+    to_stderr(&format!("{} rows normalised, {} rejected", counts.normalised, counts.rejected));
+    Ok(ExitCode::SUCCESS)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn send(file: &FileOptions, options: SendOptions) -> Result<ExitCode, Error> {
+    let dataset = dataset()?;
+    let (input, progress) = Input::open(&file.file, file.format, true)?;
+    let name = options
+        .function
+        .unwrap_or_else(|| format!("{}-ingest-{}", dataset.name.replace('_', "-"), options.environment));
+    let function = Function::from_env(&name).await?;
+    let mut batches = Batches::new(&dataset, input, file.date_order);
+    let mut summary = Summary::default();
+    let sent =
+        send::send(&mut batches, &function, options.rate.unwrap_or_default(), &mut summary, &progress).await;
+    progress.finish();
+    if options.json {
+        let json = serde_json::to_string(&summary).map_err(|error| Error::Write(error.into()))?;
+        print(&json)?;
+    } else if sent.is_ok() || summary.requests > 1 {
+        print(&summary.text())?;
+    }
+    sent?;
+    Ok(if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn dataset() -> Result<Dataset, Error> {
+    Dataset::named(DATASET).map_err(|error| Error::Ingest(error.to_string()))
+}
+
+fn print(line: &str) -> Result<(), Error> {
+    writeln!(io::stdout().lock(), "{line}").map_err(Error::Write)
+}

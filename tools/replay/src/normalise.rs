@@ -1,0 +1,114 @@
+//! `replay normalise`: what ingest would put on the stream, without any AWS.
+
+use std::io::Write;
+
+use ingest::{normalise::Normaliser, rows::Rows};
+use shared::{
+    dataset::Dataset,
+    time::{DateOrder, stamp},
+};
+
+use crate::{error::Error, input::Input, progress::Progress};
+
+/// What became of the rows.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Events written.
+    pub normalised: u64,
+    /// Rows that cannot be placed.
+    pub rejected: u64,
+}
+
+/// Writes the events to `output` as JSON lines and tells the rejects to `reject`, by their line of the file.
+///
+/// # Errors
+///
+/// When the file cannot be read any further, or the output takes no more.
+pub fn normalise(
+    dataset: &Dataset,
+    input: &mut Input,
+    date_order: Option<DateOrder>,
+    mut output: impl Write,
+    mut reject: impl FnMut(u64, &str, &str),
+    progress: &Progress,
+) -> Result<Counts, Error> {
+    let normaliser = Normaliser::new(dataset, date_order.unwrap_or(dataset.date_order));
+    let mut rows = Rows::new(dataset, input.format);
+    let mut counts = Counts::default();
+    let mut events = Vec::new();
+    loop {
+        let chunk = input.read()?;
+        let at_end = chunk.is_empty();
+        if at_end {
+            rows.finish();
+        } else {
+            rows.push(chunk);
+        }
+        let received = stamp(chrono::Utc::now());
+        while let Some(row) = rows.next() {
+            match normaliser.normalise(&row, &received, &mut events) {
+                Ok(_partition_key) => counts.normalised += 1,
+                Err(refused) => {
+                    counts.rejected += 1;
+                    reject(row.line, refused.reason, &refused.detail);
+                }
+            }
+        }
+        output.write_all(&events).map_err(Error::Write)?;
+        events.clear();
+        progress.say(|| format!("{} rows normalised, {} rejected", counts.normalised, counts.rejected));
+        if at_end {
+            output.flush().map_err(Error::Write)?;
+            return Ok(counts);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ingest::rows::Format;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{
+        batches::tests::DATASET,
+        generate::{self, Layout},
+        input::tests::input,
+    };
+
+    fn run(format: Format, text: &[u8]) -> (Vec<Value>, Vec<String>, Counts) {
+        let (mut output, mut rejects) = (Vec::new(), Vec::new());
+        let reject = |line: u64, reason: &str, _: &str| rejects.push(format!("{line} {reason}"));
+        let counts =
+            normalise(&DATASET, &mut input(format, text), None, &mut output, reject, &Progress::hidden())
+                .unwrap();
+        let events =
+            output.split_inclusive(|byte| *byte == b'\n').map(|line| serde_json::from_slice(line).unwrap());
+        (events.collect(), rejects, counts)
+    }
+
+    #[test]
+    fn rejects_are_told_by_their_line_and_the_rest_goes_on() {
+        let text = b"ID,Severity,City\na,3,x\nb,high,y\nc,2\nd,4,\"z\nz\"\ne,1,w";
+        let (events, rejects, counts) = run(Format::Csv, text);
+        let ids: Vec<_> = events.iter().map(|event| event["ID"].as_str().unwrap()).collect();
+        assert_eq!(ids, ["a", "d", "e"]);
+        assert_eq!(rejects, ["3 bad_severity", "4 cell_count"]);
+        assert_eq!(counts, Counts { normalised: 3, rejected: 2 });
+        assert!(events[0]["Txn_Timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+
+    #[test]
+    fn every_generated_row_is_an_event_with_nothing_invalid() {
+        for layout in [Layout::Mar23, Layout::Dec20] {
+            let mut text = Vec::new();
+            let options = generate::Options { rows: 3_000, seed: 11, layout };
+            generate::write(&options, &mut text, &Progress::hidden()).unwrap();
+            let (events, rejects, counts) = run(Format::Csv, &text);
+            assert_eq!((counts.normalised, rejects.len()), (3_000, 0), "{rejects:?}");
+            for event in events {
+                assert_eq!(event.get("_invalid"), None, "{event}");
+            }
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! `replay FILE`: the rows of a file as live incidents through the deployed ingest function.
+
+use std::{future::Future, pin::pin, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::{
+    batches::{Batch, Batches},
+    error::Error,
+    pace::{Pace, Rate},
+    progress::Progress,
+};
+
+/// Rejects that are shown; all of them stand in the rejects table.
+const REJECTS_SHOWN: usize = 20;
+
+/// How long an answer may take before the wait is told.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a batch is sent in all before its rest counts as failed.
+const ATTEMPTS: u32 = 8;
+
+/// The deployed ingest function.
+pub trait Ingest {
+    /// Sends one request and gives the answer to it.
+    fn invoke(&self, request: Vec<u8>) -> impl Future<Output = Result<Answer, Failure>>;
+}
+
+/// What ingest answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Answer {
+    /// Rows that are on the stream.
+    pub accepted: u64,
+    /// Rows that stand in rejects.
+    pub rejected: u64,
+    /// Rows that could not be delivered in time.
+    pub failed: u64,
+    /// The first of the rejects.
+    #[serde(default)]
+    pub rejects: Vec<AnsweredReject>,
+    /// Positions of the rows that failed.
+    #[serde(default)]
+    pub failed_indexes: Vec<usize>,
+}
+
+/// A reject, by the row's position in the request.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct AnsweredReject {
+    /// The row's position, from 0.
+    pub index: usize,
+    /// A short stable code.
+    pub reason: String,
+    /// What is wrong.
+    pub detail: String,
+}
+
+/// Why a request was not answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// Sending it again may help.
+    Passing(String),
+    /// Nothing that is sent will be taken.
+    Lasting(String),
+}
+
+/// A reject, by the line of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reject {
+    /// The line on which the row begins, from 1.
+    pub line: u64,
+    /// A short stable code.
+    pub reason: String,
+    /// What is wrong.
+    pub detail: String,
+}
+
+/// What became of the rows.
+#[derive(Debug, Default, Serialize)]
+pub struct Summary {
+    /// Rows sent.
+    pub rows: u64,
+    /// Rows that are on the stream.
+    pub accepted: u64,
+    /// Rows that stand in rejects.
+    pub rejected: u64,
+    /// Rows that could not be delivered.
+    pub failed: u64,
+    /// How many times a row was sent again.
+    pub resent: u64,
+    /// Invocations.
+    pub requests: u64,
+    /// From the first row to the last answer.
+    pub seconds: f64,
+    /// The first of the rejects.
+    pub rejects: Vec<Reject>,
+}
+
+impl Summary {
+    /// The state in a few words.
+    #[must_use]
+    pub fn state(&self) -> String {
+        let Self { rows, accepted, rejected, failed, .. } = self;
+        format!("{rows} rows sent, {accepted} accepted, {rejected} rejected, {failed} failed")
+    }
+
+    /// The summary for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let Self { rejected, failed, resent, requests, seconds, .. } = self;
+        let mut lines = vec![format!("{} in {seconds:.1} s and {requests} requests", self.state())];
+        if *resent > 0 {
+            lines.push(format!("{resent} rows were sent again, since they were not taken at once"));
+        }
+        if *rejected > 0 {
+            lines.push(format!("{rejected} rejected rows stand in the rejects table with their reasons"));
+        }
+        if *failed > 0 {
+            lines.push(format!(
+                "{failed} rows did not get through: send the file again when the stream takes more"
+            ));
+        }
+        lines.join("\n")
+    }
+}
+
+/// Sends everything, in the file's order, and counts into `summary` as it goes.
+///
+/// # Errors
+///
+/// When the file cannot be read any further, or the function takes nothing any more. The summary says how far it came.
+pub async fn send(
+    batches: &mut Batches<'_>,
+    ingest: &impl Ingest,
+    rate: Rate,
+    summary: &mut Summary,
+    progress: &Progress,
+) -> Result<(), Error> {
+    let begin = Instant::now();
+    let mut pace = Pace::new(rate);
+    let mut jitter = fastrand::Rng::new();
+    while let Some(batch) = batches.next(pace.rows())? {
+        sleep(pace.wait(begin.elapsed())).await;
+        pace.sending(batch.rows.len(), begin.elapsed());
+        let line = batch.rows[0].line;
+        summary.rows += batch.rows.len() as u64;
+        let sent = settle(batch, ingest, summary, progress, &mut jitter).await;
+        summary.seconds = begin.elapsed().as_secs_f64();
+        progress.say(|| summary.state());
+        sent.map_err(|error| match error {
+            Error::Ingest(problem) if summary.requests > 1 => {
+                Error::Ingest(format!("{problem}; stopped at line {line}"))
+            }
+            other => other,
+        })?;
+    }
+    Ok(())
+}
+
+/// Sends a batch, and what fails of it again, until all of it is settled.
+async fn settle(
+    mut batch: Batch,
+    ingest: &impl Ingest,
+    summary: &mut Summary,
+    progress: &Progress,
+    jitter: &mut fastrand::Rng,
+) -> Result<(), Error> {
+    if batch.is_too_large() {
+        let line = batch.rows[0].line;
+        progress.note(&format!(
+            "line {line}: the row is too large for an invocation: rows of up to 1 MiB can be delivered"
+        ));
+        summary.failed += 1;
+        return Ok(());
+    }
+    let mut attempt = 1;
+    loop {
+        summary.requests += 1;
+        let problem = match invoke(ingest, &batch, progress).await {
+            Ok(answer) => {
+                check(&answer, &batch)?;
+                count(&answer, &batch, summary, progress);
+                if answer.failed == 0 {
+                    return Ok(());
+                }
+                batch = batch.part(&answer.failed_indexes);
+                format!("the stream did not take {} rows", answer.failed)
+            }
+            Err(Failure::Passing(problem)) => problem,
+            Err(Failure::Lasting(problem)) => {
+                summary.failed += batch.rows.len() as u64;
+                return Err(Error::Ingest(problem));
+            }
+        };
+        if attempt == ATTEMPTS {
+            summary.failed += batch.rows.len() as u64;
+            progress
+                .note(&format!("line {}: given up after {ATTEMPTS} attempts: {problem}", batch.rows[0].line));
+            return Ok(());
+        }
+        sleep(backoff(attempt, jitter)).await;
+        attempt += 1;
+        summary.resent += batch.rows.len() as u64;
+    }
+}
+
+/// Sends a request, and says so where the answer takes long: a stream that is throttled holds it back.
+async fn invoke(ingest: &impl Ingest, batch: &Batch, progress: &Progress) -> Result<Answer, Failure> {
+    let mut invocation = pin!(ingest.invoke(batch.request()));
+    let mut waited = Duration::ZERO;
+    loop {
+        match timeout(PATIENCE, &mut invocation).await {
+            Ok(answer) => return answer,
+            Err(_elapsed) => {
+                waited += PATIENCE;
+                let line = batch.rows[0].line;
+                progress.note(&format!("line {line}: no answer for {} s, still waiting", waited.as_secs()));
+            }
+        }
+    }
+}
+
+/// An answer accounts for every row, or the function is not ingest.
+fn check(answer: &Answer, batch: &Batch) -> Result<(), Error> {
+    let rows = batch.rows.len();
+    let told = answer.accepted + answer.rejected + answer.failed;
+    let named = answer.failed_indexes.len() as u64 == answer.failed
+        && answer.failed_indexes.iter().all(|index| *index < rows);
+    if told == rows as u64 && named {
+        return Ok(());
+    }
+    Err(Error::Ingest(format!(
+        "the answer tells of {told} rows and names {} that failed, where {rows} were sent: the function is not the ingest of this version, deploy it again",
+        answer.failed_indexes.len()
+    )))
+}
+
+fn count(answer: &Answer, batch: &Batch, summary: &mut Summary, progress: &Progress) {
+    summary.accepted += answer.accepted;
+    summary.rejected += answer.rejected;
+    for reject in &answer.rejects {
+        let Some(row) = batch.rows.get(reject.index) else { continue };
+        if summary.rejects.len() == REJECTS_SHOWN {
+            return;
+        }
+        let AnsweredReject { reason, detail, .. } = reject.clone();
+        progress.note(&format!("line {}: rejected ({reason}): {detail}", row.line));
+        summary.rejects.push(Reject { line: row.line, reason, detail });
+        if summary.rejects.len() == REJECTS_SHOWN {
+            progress.note("further rejects are counted only");
+        }
+    }
+}
+
+/// Full jitter over an exponential back-off, in all about as long as a stream needs to recover.
+///
+/// Source: AWS Architecture Blog, "Exponential Backoff And Jitter".
+fn backoff(attempt: u32, jitter: &mut fastrand::Rng) -> Duration {
+    let ceiling = 5_000.min(100_u64 << attempt.min(10));
+    Duration::from_millis(jitter.u64(ceiling / 2..=ceiling))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, collections::VecDeque};
+
+    use ingest::rows::Format;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::batches::tests::batches;
+
+    /// Answers by script, then takes everything; keeps what was sent, and when.
+    struct Scripted {
+        script: RefCell<VecDeque<Result<Answer, Failure>>>,
+        sent: RefCell<Vec<(Duration, Vec<String>)>>,
+        begin: Instant,
+    }
+
+    impl Scripted {
+        fn new(script: impl IntoIterator<Item = Result<Answer, Failure>>) -> Self {
+            let script = RefCell::new(script.into_iter().collect());
+            Self { script, sent: RefCell::default(), begin: Instant::now() }
+        }
+
+        fn ids(&self) -> Vec<String> {
+            self.sent.borrow().iter().map(|(_, ids)| ids.concat()).collect()
+        }
+    }
+
+    impl Ingest for Scripted {
+        async fn invoke(&self, request: Vec<u8>) -> Result<Answer, Failure> {
+            let request: Value = serde_json::from_slice(&request).unwrap();
+            let rows = request["body"].as_str().unwrap().lines().skip(1);
+            let ids: Vec<_> = rows.map(|row| row.split_once(',').unwrap().0.to_owned()).collect();
+            let accepted = ids.len() as u64;
+            self.sent.borrow_mut().push((self.begin.elapsed(), ids));
+            self.script.borrow_mut().pop_front().unwrap_or(Ok(Answer { accepted, ..Answer::default() }))
+        }
+    }
+
+    async fn run(ingest: &Scripted, rate: &str) -> (Summary, Result<(), Error>) {
+        let mut summary = Summary::default();
+        let mut batches = batches(Format::Csv, "ID,Severity\na,1\nb,2\n\nc,3\nd,4\ne,4\n");
+        let result =
+            send(&mut batches, ingest, rate.parse().unwrap(), &mut summary, &Progress::hidden()).await;
+        (summary, result)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mini_batch_goes_out_each_second() {
+        let ingest = Scripted::new([]);
+        let (summary, result) = run(&ingest, "2").await;
+        result.unwrap();
+        assert_eq!((summary.rows, summary.accepted, summary.requests), (5, 5, 3));
+        assert_eq!(ingest.ids(), ["ab", "cd", "e"]);
+        let seconds: Vec<_> = ingest.sent.borrow().iter().map(|(at, _)| at.as_secs()).collect();
+        assert_eq!(seconds, [0, 1, 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_failed_is_sent_again_alone_and_nothing_overtakes_it() {
+        let answer = Answer { accepted: 1, failed: 2, failed_indexes: vec![0, 2], ..Answer::default() };
+        let ingest = Scripted::new([Ok(answer)]);
+        let (summary, result) = run(&ingest, "3").await;
+        result.unwrap();
+        assert_eq!(ingest.ids(), ["abc", "ac", "de"]);
+        assert_eq!((summary.accepted, summary.failed, summary.resent, summary.requests), (5, 0, 2, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_for_too_long_is_counted_and_the_rest_goes_on() {
+        let failing = (0..ATTEMPTS).map(|_| Err(Failure::Passing("throttled".to_owned())));
+        let ingest = Scripted::new(failing);
+        let (summary, result) = run(&ingest, "3").await;
+        result.unwrap();
+        assert_eq!((summary.accepted, summary.failed), (2, 3));
+        assert_eq!(summary.requests, u64::from(ATTEMPTS) + 1);
+        assert!(summary.text().contains("3 rows did not get through"), "{}", summary.text());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rejects_are_told_by_the_line_of_the_file() {
+        let reject =
+            |index| AnsweredReject { index, reason: "bad_severity".to_owned(), detail: "…".to_owned() };
+        let answer =
+            Answer { accepted: 3, rejected: 2, rejects: vec![reject(1), reject(2)], ..Answer::default() };
+        let (summary, result) = run(&Scripted::new([Ok(answer)]), "max").await;
+        result.unwrap();
+        assert_eq!(summary.rejects.iter().map(|reject| reject.line).collect::<Vec<_>>(), [3, 5]);
+        assert_eq!((summary.accepted, summary.rejected, summary.failed), (3, 2, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_stops_where_nothing_will_be_taken_and_says_where() {
+        let lasting = || Err(Failure::Lasting("there is no function f".to_owned()));
+        let (summary, result) = run(&Scripted::new([lasting()]), "2").await;
+        assert_eq!(result.unwrap_err().to_string(), "there is no function f");
+        assert_eq!((summary.rows, summary.failed), (2, 2));
+        let good = Ok(Answer { accepted: 2, ..Answer::default() });
+        let (summary, result) = run(&Scripted::new([good, lasting()]), "2").await;
+        assert_eq!(result.unwrap_err().to_string(), "there is no function f; stopped at line 5");
+        assert_eq!((summary.rows, summary.accepted, summary.failed), (4, 2, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_does_not_account_for_every_row_is_no_answer() {
+        let short = Ok(Answer { accepted: 1, ..Answer::default() });
+        let unnamed = Ok(Answer { accepted: 1, failed: 1, failed_indexes: vec![7], ..Answer::default() });
+        for answer in [short, unnamed] {
+            let (_, result) = run(&Scripted::new([answer]), "2").await;
+            assert!(result.unwrap_err().to_string().contains("where 2 were sent"));
+        }
+    }
+
+    #[test]
+    fn back_off_grows_to_a_bound() {
+        let mut jitter = fastrand::Rng::with_seed(1);
+        assert!(backoff(1, &mut jitter) <= Duration::from_millis(200));
+        assert!(backoff(40, &mut jitter) <= Duration::from_secs(5));
+        let all: Duration = (1..ATTEMPTS).map(|attempt| backoff(attempt, &mut jitter)).sum();
+        assert!(all < Duration::from_secs(30), "{all:?}");
+    }
+}
