@@ -63,7 +63,8 @@ down: $(TOOLS) ## Stop the local cloud [PORT=n]
 .PHONY: replay
 replay: ## Send a file as live incidents to the stack: CSV=file [RATE=rows/s] [ENV=dev] [PORT=n]
 	@$(if $(CSV),,echo "error: name the file to send: make replay CSV=file" >&2; exit 1)
-	@$(LOCAL_CLOUD) cargo run --release --package replay -- "$(CSV)" --env $(ENV) $(if $(RATE),--rate $(RATE))
+	@cargo build --quiet --workspace --bin replay  # with the features, and so the build, of the tests
+	@$(LOCAL_CLOUD) target/debug/replay "$(CSV)" --environment $(ENV) $(if $(RATE),--rate $(RATE))
 
 .PHONY: query
 query: $(TOOLS) ## Ask Athena: SQL="select …" or FILE=queries/x.sql [ENV=dev] [PORT=n]
@@ -78,7 +79,8 @@ deploy: $(TOOLS) ## Build and deploy to AWS [ENV=dev|test|prod]
 
 .PHONY: schema
 schema: ## Rewrite what is generated from datasets/
-	cargo run --quiet --package schema -- write
+	cargo build --quiet --workspace --bin schema  # with the features, and so the build, of the tests
+	target/debug/schema
 
 .PHONY: clean
 clean: ## Stop every local cloud and remove all that was made

@@ -29,7 +29,7 @@ from stack import Alert, AlertQueue, Stack, now, wait_for
 # Not the port of `make up`, so that the tests leave that cloud alone.
 PORT = int(os.environ.get("E2E_PORT", "4576"))
 
-REPLAY = REPOSITORY / "target" / "release" / "replay"
+REPLAY = REPOSITORY / "target" / "debug" / "replay"
 ROWS = 300
 SEED = 7
 DEADLINE_SECONDS = 180
@@ -54,7 +54,7 @@ class Run:
 
 @pytest.fixture(scope="session")
 def local() -> Iterator[Cloud]:
-    shown(["cargo", "build", "--release", "--package", "replay"])
+    shown(["cargo", "build", "--workspace", "--bin", "replay"])
     try:
         yield cloud.up(PORT, fresh=True)
     finally:
@@ -107,7 +107,11 @@ def run(
         )
         return True if found == expected else None
 
-    wait_for(through, DEADLINE_SECONDS, 1, lambda: f"{found} did not become {expected}")
+    try:
+        wait_for(through, DEADLINE_SECONDS, 1, lambda: f"{found} did not become {expected}")
+    except TimeoutError as error:
+        # Once, and not again for each of the tests.
+        pytest.exit(f"{error}; the local cloud's log is {cloud.emulator_log(PORT)}", returncode=1)
     return Run(
         file=file,
         rows=rows,

@@ -64,19 +64,17 @@ def invoke(local: Cloud, event: dict[str, Any]) -> dict[str, Any]:
     return payload
 
 
-@pytest.mark.parametrize(
-    ("name", "request_"),
-    [
-        ("direct-csv", {"format": "csv", "body": csv_rows("direct-csv", 3)}),
-        ("direct-ndjson", {"format": "ndjson", "body": ndjson_rows("direct-ndjson", 3)}),
-        ("direct-json", {"format": "json", "body": json.dumps(json_rows("direct-json", 3))}),
-        ("direct-records", {"records": json_rows("direct-records", 3)}),
-    ],
-)
-def test_a_direct_invocation_takes_rows_in(
-    name: str, request_: dict[str, Any], local: Cloud, arrive: Arrive
-) -> None:
-    answer = invoke(local, request_)
+DIRECT = {
+    "direct-csv": {"format": "csv", "body": csv_rows("direct-csv", 3)},
+    "direct-ndjson": {"format": "ndjson", "body": ndjson_rows("direct-ndjson", 3)},
+    "direct-json": {"format": "json", "body": json.dumps(json_rows("direct-json", 3))},
+    "direct-records": {"records": json_rows("direct-records", 3)},
+}
+
+
+@pytest.mark.parametrize("name", DIRECT)
+def test_a_direct_invocation_takes_rows_in(name: str, local: Cloud, arrive: Arrive) -> None:
+    answer = invoke(local, DIRECT[name])
     assert (answer["accepted"], answer["rejected"], answer["failed"]) == (3, 0, 0)
     arrive(name, 3)
 
@@ -118,17 +116,16 @@ def post(
         return error.code, json.load(error)
 
 
-@pytest.mark.parametrize(
-    ("name", "content_type", "body"),
-    [
-        ("http-csv", "text/csv", csv_rows("http-csv", 3)),
-        ("http-ndjson", "application/x-ndjson", ndjson_rows("http-ndjson", 3)),
-        ("http-array", "application/json", json.dumps(json_rows("http-array", 3))),
-    ],
-)
-def test_the_url_takes_rows_in(
-    name: str, content_type: str, body: str, local: Cloud, arrive: Arrive
-) -> None:
+POSTED = {
+    "http-csv": ("text/csv", csv_rows("http-csv", 3)),
+    "http-ndjson": ("application/x-ndjson", ndjson_rows("http-ndjson", 3)),
+    "http-array": ("application/json", json.dumps(json_rows("http-array", 3))),
+}
+
+
+@pytest.mark.parametrize("name", POSTED)
+def test_the_url_takes_rows_in(name: str, local: Cloud, arrive: Arrive) -> None:
+    content_type, body = POSTED[name]
     status, answer = post(local, body.encode(), content_type)
     assert (status, answer["accepted"]) == (202, 3)
     arrive(name, 3)
@@ -198,19 +195,18 @@ def test_a_message_that_is_not_understood_holds_up_no_other(
     wait_for(rejected, ARRIVAL_SECONDS, 0.5, lambda: "the message was not rejected")
 
 
-@pytest.mark.parametrize(
-    ("name", "key", "body"),
-    [
-        ("s3-csv", "a file + more.csv", csv_rows("s3-csv", 3)),
-        ("s3-csv-gz", "deep/er/rows.csv.gz", csv_rows("s3-csv-gz", 3)),
-        ("s3-json", "rows.json", json.dumps(json_rows("s3-json", 3))),
-        ("s3-jsonl", "rows.jsonl", ndjson_rows("s3-jsonl", 3)),
-        ("s3-ndjson-gz", "rows.ndjson.gz", ndjson_rows("s3-ndjson-gz", 3)),
-    ],
-)
-def test_objects_put_into_the_inbox_are_taken_in(
-    name: str, key: str, body: str, local: Cloud, arrive: Arrive
-) -> None:
+OBJECTS = {
+    "s3-csv": ("a file + more.csv", csv_rows("s3-csv", 3)),
+    "s3-csv-gz": ("deep/er/rows.csv.gz", csv_rows("s3-csv-gz", 3)),
+    "s3-json": ("rows.json", json.dumps(json_rows("s3-json", 3))),
+    "s3-jsonl": ("rows.jsonl", ndjson_rows("s3-jsonl", 3)),
+    "s3-ndjson-gz": ("rows.ndjson.gz", ndjson_rows("s3-ndjson-gz", 3)),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_objects_put_into_the_inbox_are_taken_in(name: str, local: Cloud, arrive: Arrive) -> None:
+    key, body = OBJECTS[name]
     data = gzip.compress(body.encode()) if key.endswith(".gz") else body.encode()
     bucket = local.outputs["InboxBucketName"]
     local.client("s3").put_object(Bucket=bucket, Key=key, Body=data)

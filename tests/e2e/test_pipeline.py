@@ -16,8 +16,9 @@ import duckdb
 import pytest
 
 from cloud import Cloud
+from commands import REPOSITORY
 from conftest import REPLAY, Run
-from stack import Stack, now, timestamp, wait_for
+from stack import AlertQueue, Stack, now, timestamp, wait_for
 
 DUCKDB_TYPES = {
     "string": "VARCHAR",
@@ -28,6 +29,8 @@ DUCKDB_TYPES = {
 }
 
 PROJECTION = ["ID", "Severity", "City", "County", "Txn_Timestamp"]
+
+QUERIES = sorted((REPOSITORY / "queries").glob("*.sql"))
 
 DAY = r"year=(\d{4})/month=(\d\d)/day=(\d\d)"
 
@@ -288,11 +291,19 @@ def test_the_alarm_is_raised_by_the_events_of_severity_4(
     assert counted >= len(run.above(3))
 
 
+def test_the_alarm_reaches_the_readers_of_the_alerts(alerts: AlertQueue) -> None:
+    def told() -> dict[str, Any] | None:
+        alerts.poll()
+        return next((a for a in alerts.alarms if a["NewStateValue"] == "ALARM"), None)
+
+    wait_for(told, 30, 0.5, lambda: "no message told of the alarm")
+
+
 def watched_by(alarm: dict[str, Any]) -> dict[str, Any]:
     metric = {name: alarm[name] for name in ("Namespace", "MetricName", "Dimensions")}
     return {"Metric": metric, "Period": alarm["Period"], "Stat": alarm["Statistic"]}
 
 
-@pytest.mark.parametrize("file", sorted((REPLAY.parents[2] / "queries").glob("*.sql")))
+@pytest.mark.parametrize("file", QUERIES, ids=lambda file: file.stem)
 def test_every_saved_query_answers(run: Run, stack: Stack, file: Path) -> None:
     assert stack.query(file.read_text(encoding="utf-8")).rows

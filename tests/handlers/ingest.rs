@@ -201,7 +201,7 @@ async fn a_message_that_cannot_be_read_goes_to_rejects_and_does_not_come_again()
     );
 }
 
-const OBJECT: &str = "perishable-inbox-eu-west-1-000000000000-dev/morning rows/accidents.csv";
+const OBJECT: &str = "perishable-inbox-eu-west-1-000000000000-dev/morning rows/a+b ñ.csv";
 
 fn shelve(ingest: &Ingest, metadata: &[(&'static str, &'static str)], chunks: &[&'static str]) {
     let chunks = chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect();

@@ -38,7 +38,7 @@ from stack import (
     top_areas_query,
 )
 
-REPLAY = REPOSITORY / "target" / "release" / "replay"
+REPLAY = REPOSITORY / "target" / "debug" / "replay"
 OUTPUT = REPOSITORY / "target" / "demo"
 SUMMARY = OUTPUT / "summary.json"
 GENERATED = OUTPUT / "rows.csv"
@@ -320,6 +320,8 @@ def show(console: Console, pipeline: Pipeline, summary: dict[str, Any]) -> None:
             highlight=False,
         )
         console.print(*map(alert_panel, alerts), sep="\n")
+    for alarm in pipeline.queue.alarms[:1]:
+        console.print(Text(f"and an alarm: {alarm['AlarmName']}, {alarm['NewStateReason']}"))
     console.print()
     console.print(area_table(pipeline.stack))
     console.print()
@@ -335,7 +337,7 @@ def check_input(arguments: argparse.Namespace) -> None:
 def run(console: Console, local: cloud.Cloud, arguments: argparse.Namespace) -> None:
     OUTPUT.mkdir(parents=True, exist_ok=True)
     SUMMARY.unlink(missing_ok=True)
-    shown(["cargo", "build", "--release", "--package", "replay"])
+    shown(["cargo", "build", "--workspace", "--bin", "replay"])
     rows = arguments.csv or generate(arguments.rows)
 
     pipeline = Pipeline(Stack.of(local), count_rows(rows))

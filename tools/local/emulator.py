@@ -22,11 +22,6 @@ OWN_ACTIONS = {
     "sns:Publish": ("sns:PublishBatch", "AWS knows the first alone"),
 }
 
-# Condition keys that it never fills in, so that a statement with one of them never applies.
-UNKNOWN_CONDITION_KEYS = {
-    "cloudwatch:namespace": "every namespace is allowed",
-}
-
 # The local cloud itself is reached by plain HTTP, which the buckets and the topic refuse.
 TRANSPORT_KEY = "aws:SecureTransport"
 
@@ -60,7 +55,7 @@ def for_emulator(template: dict[str, Any]) -> tuple[dict[str, Any], dict[str, li
 
 
 def widen(statement: dict[str, Any]) -> list[str]:
-    """Widens a role's statement in place by what the emulator needs to apply it at all."""
+    """Adds to a role's statement, in place, the actions that the emulator asks for besides."""
     texts = []
     action = statement["Action"]
     actions = action if isinstance(action, list) else [action]
@@ -68,10 +63,6 @@ def widen(statement: dict[str, Any]) -> list[str]:
         if known in actions:
             statement["Action"] = [*actions, own]
             texts.append(f"{own} is allowed beside {known}: {reason}")
-    for keys in statement.get("Condition", {}).values():
-        for key in [key for key in keys if key in UNKNOWN_CONDITION_KEYS]:
-            del keys[key]
-            texts.append(f"no condition on {key}: {UNKNOWN_CONDITION_KEYS[key]}")
     return texts
 
 

@@ -7,6 +7,7 @@ use aws_lambda_events::{
 };
 use bytes::Bytes;
 use lambda_runtime::Diagnostic;
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use shared::{
@@ -198,8 +199,7 @@ where
 
     async fn object(&self, record: &S3EventRecord, intake: &mut Intake<'_, S, R>) -> Result<(), IngestError> {
         let bucket = record.s3.bucket.name.as_deref().unwrap_or_default();
-        let object = &record.s3.object;
-        let key = object.url_decoded_key.as_deref().or(object.key.as_deref()).unwrap_or_default();
+        let key = &decoded(record.s3.object.key.as_deref().unwrap_or_default());
         let origin = Origin { name: format!("{bucket}/{key}"), group: 0 };
         let Some((format, gzip)) = format_of(key) else {
             let detail = "the key ends in no known way: .csv, .json, .ndjson or .jsonl, or one of these and .gz, is right";
@@ -282,6 +282,11 @@ fn fail_if_undelivered<S, R>(intake: &Intake<'_, S, R>) -> Result<(), IngestErro
         None => Ok(()),
         Some(why) => Err(IngestError::Undelivered { failed: intake.summary.failed, why: why.clone() }),
     }
+}
+
+/// A key as it is: S3 writes a blank as a plus in its events, and what is not plain as per cent and hexadecimals.
+fn decoded(key: &str) -> String {
+    percent_decode_str(&key.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 /// The format that a key's ending names, and whether the object is gzip.

@@ -107,7 +107,7 @@ impl Alert {
         };
         let fill = |template: &Template| template.fill(value);
         let text = fill(&dataset.alert.text);
-        let machine = machine(dataset, event, severity).to_string();
+        let machine = machine(dataset, event, severity, &text).to_string();
         let message = Message {
             default: &text,
             email: &text,
@@ -131,8 +131,9 @@ impl Alert {
     }
 }
 
-/// The alert for machines: how many events it tells of, their ids, and the values of the attributes.
-fn machine(dataset: &Dataset, event: &Event<'_>, severity: i64) -> Value {
+/// The alert for machines: how many events it tells of, their ids, the values of the attributes, and the text for
+/// people.
+fn machine(dataset: &Dataset, event: &Event<'_>, severity: i64, words: &str) -> Value {
     let text = |column: usize| match event.cell(column).into_text() {
         text if text.is_empty() => Value::Null,
         _ => Value::String(legible(event, column)),
@@ -146,6 +147,7 @@ fn machine(dataset: &Dataset, event: &Event<'_>, severity: i64) -> Value {
         message.insert(name.clone(), value);
     }
     message.insert("at".to_owned(), text(dataset.received_at));
+    message.insert("text".to_owned(), json!(words));
     Value::Object(message)
 }
 
@@ -204,7 +206,7 @@ mod tests {
         assert_eq!(
             machine,
             json!({"dataset": "us_accidents", "count": 1, "ids": ["A-1"], "severity": 4, "city": "Las Cruces",
-                "county": "Doña Ana", "id": "A-1", "at": "2022-12-24T04:53:57.450051Z"})
+                "county": "Doña Ana", "id": "A-1", "at": "2022-12-24T04:53:57.450051Z", "text": message["email"]})
         );
         let attributes: Vec<_> =
             alert.attributes.iter().map(|a| (a.name.as_str(), a.value.as_str(), a.numeric)).collect();

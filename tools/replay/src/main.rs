@@ -29,7 +29,8 @@ const DATASET: &str = "us_accidents";
 /// The rows go out in their order, in a mini-batch each second, and the answers are counted. Rejected rows stand in
 /// the rejects table and are no failure. The exit code is 1 when a row did not get through.
 ///
-/// The region, credentials and endpoint are those of the environment (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL …).
+/// The region, credentials and endpoint are those of the environment (`AWS_REGION`, `AWS_PROFILE`,
+/// `AWS_ENDPOINT_URL` and so on).
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 struct Cli {

@@ -72,7 +72,7 @@ impl Pace {
     /// A batch of so many rows begins to be sent.
     pub fn sending(&mut self, rows: usize, now: Duration) {
         if let Rate::PerSecond(rate) = self.rate {
-            let taken = Duration::from_secs_f64(rows as f64 / f64::from(rate.get()));
+            let taken = Duration::from_secs(1) * u32::try_from(rows).unwrap_or(u32::MAX) / rate.get();
             self.due = self.due.max(now.saturating_sub(CATCH_UP)) + taken;
         }
     }

@@ -313,6 +313,7 @@ fn start_time(rng: &mut Rng, provider: &Provider) -> NaiveDateTime {
 }
 
 /// How long the traffic is held up.
+#[expect(clippy::cast_possible_truncation, reason = "seconds of a year at most")]
 fn duration(rng: &mut Rng, provider: &Provider, year: i32) -> Duration {
     let minutes = match (provider.has_end, year) {
         (false, _) => &QUARTER_HOURS,
@@ -405,6 +406,7 @@ fn miles_of_doubles(rng: &mut Rng, miles: f64) -> String {
 }
 
 /// The second provider's miles were single floats once, whose error shows in half of them.
+#[expect(clippy::cast_possible_truncation, reason = "the error of a single float is what is wanted")]
 fn miles_of_floats(rng: &mut Rng, miles: f64) -> String {
     if miles == 0.0 || chance(rng, 0.5) {
         return format!("{miles:?}");
@@ -522,6 +524,7 @@ mod tests {
     }
 
     #[track_caller]
+    #[expect(clippy::cast_precision_loss, reason = "some thousand rows")]
     fn share(
         rows: &[HashMap<&str, String>],
         expected: f64,

@@ -96,9 +96,9 @@ fn interstate(rng: &mut Rng, place: &Place, north_south: bool) -> u32 {
 }
 
 /// United States routes are numbered from 1 in the east to 101 in the west, and from 2 in the north to 98 in the south.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 49")]
 fn us_route(place: &Place, north_south: bool) -> u32 {
     let part = if north_south { (-70.0 - place.lng) / 54.0 } else { (48.5 - place.lat) / 24.0 };
-    // The place lies within the country, so the part within 0 and 1.
     let step = (part.clamp(0.0, 1.0) * 49.0).round() as u32;
     if north_south { 1 + 2 * step } else { 2 + 2 * step }
 }

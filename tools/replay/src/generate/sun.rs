@@ -6,6 +6,7 @@ use super::places::Place;
 
 /// Whether it is day by each of the four definitions, from the strictest to the widest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "four columns, each day or night")]
 pub(super) struct Daylight {
     pub sunrise_sunset: bool,
     pub civil: bool,
