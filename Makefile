@@ -33,6 +33,7 @@ demo: $(TOOLS) ## Run the pipeline end to end on the local cloud [CSV=file] [ROW
 # The fast tests come first: nothing is built or started for a change that they refuse.
 .PHONY: test
 test: $(TOOLS) ## Run all tests, those on a local cloud of their own included
+	$(PY) -m pytest tests/plan
 	cargo test --workspace
 	$(PY) -m pytest tests/e2e
 
@@ -71,6 +72,15 @@ query: $(TOOLS) ## Ask Athena: SQL="select …" or FILE=queries/x.sql [ENV=dev] 
 	@$(if $(SQL)$(FILE),,echo 'error: name a query: make query SQL="select …", or FILE=queries/x.sql' >&2; exit 1)
 	@$(PY) tools/local/query.py --port $(PORT) --env $(ENV) $(if $(FILE),--file "$(FILE)",--sql "$$SQL")
 query: export override SQL := $(value SQL)
+
+.PHONY: plan
+plan: $(TOOLS) ## What a rate of events needs and costs: EPS=events/s [SEVERE=share] [MODE=provisioned] [PACK=yes] …
+	@$(if $(EPS),,echo "error: give the events a second: make plan EPS=10000" >&2; exit 1)
+	@$(PY) tools/plan/plan.py --eps "$(EPS)" $(foreach name,$(PLAN_OPTIONS),$(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) "$($(name))"))
+
+# The options of tools/plan/plan.py, as variables.
+PLAN_OPTIONS := SEVERE TOLD MODE PACK ARCHITECTURE MEMORY_MB BATCH NOTIFY_BATCH WINDOW_SECONDS METRICS_WINDOW_SECONDS \
+  INGEST_ROWS CALL_MS RETENTION_HOURS BUFFER_SECONDS SERIES ATHENA_TB
 
 .PHONY: deploy
 deploy: $(TOOLS) ## Build and deploy to AWS [ENV=dev|test|prod]

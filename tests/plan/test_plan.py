@@ -1,0 +1,277 @@
+"""The bill, held to examples that were worked by hand from the price list.
+
+The examples have prices of their own, round ones, so that a price that changes changes no test.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from math import inf, isclose
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "plan"))
+
+import model
+import plan
+from model import Function, Stream, Workload, tiered
+
+# A month of 1,000 hours is 3.6 million seconds.
+PRICES = {
+    "hours_per_month": 1_000,
+    "kinesis_on_demand": {
+        "stream_hour": 0.04,
+        "gb_in": 0.08,
+        "gb_out": 0.04,
+        "gb_month_extended": 0.1,
+        "record_unit_bytes": 1_024,
+    },
+    "kinesis_provisioned": {
+        "shard_hour": 0.015,
+        "million_put_units": 0.014,
+        "shard_hour_extended": 0.02,
+        "put_unit_bytes": 25_600,
+    },
+    "lambda": {"gb_second": {"arm64": 0.00001, "x86_64": 0.00002}, "million_requests": 0.2},
+    "firehose": {
+        "gb_in": [[100, 0.03], [inf, 0.02]],
+        "record_unit_bytes": 5_120,
+        "gb_converted": 0.02,
+        "gb_partitioned": 0.02,
+        "thousand_objects_partitioned": 0.005,
+    },
+    "s3": {"gb_month": 0.02, "thousand_puts": 0.005},
+    "cloudwatch": {
+        "series_month": [[100, 0.3], [inf, 0.1]],
+        "thousand_put_metric_data": 0.01,
+        "log_gb_in": 0.5,
+    },
+    "sns": {"million_publishes": 0.5},
+    "athena": {"tb_scanned": 5.0},
+    "flink": {"kpu_hour": 0.11, "storage_gb_month": 0.1, "storage_gb_per_kpu": 50},
+    "ec2": {"instance_hour": 0.02, "vcpus": 2},
+    "grafana": {"editor_month": 9.0},
+}
+MEASURED = {
+    "machine": "a machine of the example",
+    "cpu_us_per_record": {
+        "ingest": 10.0,
+        "transform": 10.0,
+        "metrics": 10.0,
+        "notify": 10.0,
+        "python_normalise": 200.0,
+        "python_metrics": 100.0,
+    },
+    "bytes": {"raw": 1_100, "severe": 130, "analytical": 1_000, "cookbook_raw": 1_500},
+}
+# Round shares: a fifth is severe, a fiftieth told.
+WORKLOAD = Workload(eps=1_000, severe=0.2, told=0.02)
+
+
+def dollars(lines: list[model.Line], service: str, what: str) -> float:
+    [line] = [line for line in lines if (line.service, line.what) == (service, what)]
+    return line.dollars
+
+
+def test_a_raw_event_is_billed_as_two_kilobytes_and_a_severe_one_as_one() -> None:
+    raw = Stream("raw", 1_000, 1_100, 2)
+    assert raw.billed(1_024) == 1_000 * 2_048
+    assert Stream("severe", 200, 130, 2).billed(1_024) == 200 * 1_024
+
+
+def test_packed_records_are_billed_for_little_more_than_their_bytes() -> None:
+    # 1,107 bytes each, of which 59 fit in 64 KiB: 65,313 bytes, billed as 64 units of 1,024.
+    packed = Stream("raw", 5_900, 1_100, 2, packed=True)
+    assert packed.records_per_pack == 59
+    assert isclose(packed.records_sent, 100)
+    assert isclose(packed.billed(1_024), 100 * 64 * 1_024)
+
+
+@pytest.mark.parametrize(
+    ("records", "size", "mode", "shards"),
+    [
+        (1, 100, "on-demand", 4),  # there are never fewer
+        (10_000, 1_100, "on-demand", 22),  # 11 MB/s, twice
+        (10_000, 1_100, "provisioned", 16),  # 11 MB/s at seven tenths of a MB/s each
+        (10_000, 100, "provisioned", 15),  # 10,000 records at 700 each
+        (1, 100, "provisioned", 1),
+    ],
+)
+def test_shards_follow_bytes_and_records(
+    records: float, size: float, mode: str, shards: int
+) -> None:
+    assert Stream("s", records, size, 2).shards(mode) == shards
+
+
+def test_readers_need_shards_of_their_own_beyond_two() -> None:
+    # Five readers of 1 MB/s fetch 5 MB/s, at 2 MB/s a shard: 2.5, at seven tenths full 3.57.
+    assert Stream("s", 1_000, 1_000, 5).shards("provisioned") == 4
+
+
+def test_tiers_are_filled_from_the_first() -> None:
+    assert isclose(tiered(50, [[100, 0.3], [inf, 0.1]]), 15)
+    assert isclose(tiered(150, [[100, 0.3], [inf, 0.1]]), 30 + 5)
+    assert tiered(0, [[100, 0.3], [inf, 0.1]]) == 0
+
+
+def test_an_on_demand_stream_costs_its_hours_and_what_goes_in_and_out_and_stays() -> None:
+    # In: 1,000/s of 2,048 bytes for 3.6 million seconds are 7,372.8 GB. Out: 1.1 MB/s twice are
+    # 7,920 GB. Kept two days more than one: 1.1 MB/s for 48 hours are 190.08 GB.
+    lines = model.dollars_of_stream(Stream("s", 1_000, 1_100, 2), WORKLOAD, PRICES)
+    assert isclose(dollars(lines, "Kinesis", "s: stream"), 40)
+    assert isclose(dollars(lines, "Kinesis", "s: in"), 7_372.8 * 0.08)
+    assert isclose(dollars(lines, "Kinesis", "s: out"), 7_920 * 0.04)
+    assert isclose(dollars(lines, "Kinesis", "s: kept beyond a day"), 190.08 * 0.1)
+
+
+def test_a_provisioned_stream_costs_its_shards_and_put_units() -> None:
+    # 1.1 MB/s at seven tenths of a MB/s each: two shards. A unit for each record, 3,600 million
+    # of them.
+    provisioned = replace(WORKLOAD, mode="provisioned")
+    lines = model.dollars_of_stream(Stream("s", 1_000, 1_100, 2), provisioned, PRICES)
+    assert isclose(dollars(lines, "Kinesis", "s: shards"), 2 * 1_000 * 0.015)
+    assert isclose(dollars(lines, "Kinesis", "s: put units"), 3_600 * 0.014)
+    assert isclose(dollars(lines, "Kinesis", "s: kept beyond a day"), 2 * 1_000 * 0.02)
+    day = replace(provisioned, retention_hours=24)
+    assert len(model.dollars_of_stream(Stream("s", 1_000, 1_100, 2), day, PRICES)) == 2
+
+
+def test_an_invocation_takes_its_share_of_a_core_and_its_calls() -> None:
+    # 1,000 records of 10 us on a quarter of a core are 40 ms, and two calls of 15 ms.
+    quarter = replace(WORKLOAD, memory_mb=model.CORE_MB // 4)
+    share = quarter.memory_mb / model.CORE_MB
+    assert isclose(model.duration(1_000, 10, 2, quarter), 0.01 / share + 0.03)
+    # More than a core's memory makes one thread no faster.
+    whole = replace(WORKLOAD, memory_mb=2 * model.CORE_MB)
+    assert isclose(model.duration(1_000, 10, 0, whole), 0.01)
+
+
+def test_batches_end_when_full_or_polled() -> None:
+    # 100/s over four shards: each poll of a second hands a batch over.
+    assert isclose(model.batches(Stream("s", 100, 130, 2), 4, 1_000, 0), 4)
+    # A window of 10 seconds: one for each shard in ten seconds.
+    assert isclose(model.batches(Stream("s", 100, 130, 2), 4, 1_000, 10), 0.4)
+    # 100,000/s: full batches of a thousand.
+    assert isclose(model.batches(Stream("s", 100_000, 130, 2), 4, 1_000, 0), 100)
+    # Never more batches than records.
+    assert isclose(model.batches(Stream("s", 1, 130, 2), 4, 1_000, 0), 1)
+    # 10,000 to a batch: 6 MB end it at 6,000,000 / (1,100 * 4 / 3 + 450) records.
+    by_payload = 6e6 / (1_100 * 4 / 3 + 450)
+    assert isclose(model.batches(Stream("s", 1e6, 1_100, 2), 4, 10_000, 0), 1e6 / by_payload)
+
+
+def test_a_function_costs_its_seconds_and_its_invocations() -> None:
+    # 10/s of 0.1 s: one at once, a quarter of a GB, 3.6 million seconds; 36 million invocations.
+    line = model.dollars_of_function(Function("f", 10, 0.1), WORKLOAD, PRICES)
+    assert isclose(line.dollars, 0.25 * 3.6e6 * 0.00001 + 36 * 0.2)
+
+
+def test_firehose_rounds_each_record_up_to_five_kilobytes() -> None:
+    assert isclose(model.firehose_gb(1_000, 1_100, PRICES), 1_000 * 5_120 * 3.6e6 / 1e9)
+    assert isclose(model.firehose_gb(1_000, 5_121, PRICES), 1_000 * 10_240 * 3.6e6 / 1e9)
+
+
+def test_objects_end_at_the_buffers_time_or_size() -> None:
+    # Two prefixes, one object each every 60 seconds.
+    assert isclose(model.objects_per_month(1, WORKLOAD, 2, PRICES), 2 / 60 * 3.6e6)
+    # 64 MiB/s: an object a second.
+    assert isclose(model.objects_per_month(64 * 1024 * 1024, WORKLOAD, 2, PRICES), 3.6e6)
+    assert model.objects_per_month(0, WORKLOAD, 2, PRICES) == 0
+
+
+def test_the_whole_bill_has_the_lines_worked_by_hand() -> None:
+    lines = model.bill(WORKLOAD, PRICES, MEASURED)
+    # Raw 18,432 GB and analytical 3,686.4 GB in: 22,118.4 GB, the first 100 at 0.03 and the rest
+    # at 0.02.
+    together = 100 * 0.03 + 22_018.4 * 0.02
+    assert isclose(dollars(lines, "Firehose", "raw: in"), together * 18_432 / 22_118.4)
+    assert isclose(dollars(lines, "Firehose", "analytical: to Parquet"), 3_686.4 * 0.02)
+    # 200/s of 1,000 bytes are 720 GB; two folders a minute are 120,000 objects.
+    assert isclose(dollars(lines, "Firehose", "analytical: by severity"), 720 * 0.02 + 120 * 0.005)
+    # 20/s told: 72 million messages.
+    assert isclose(dollars(lines, "SNS", "alerts"), 72 * 0.5)
+    # metrics: four shards and a window of a second are four batches a second of 50 events, one
+    # call each.
+    assert isclose(dollars(lines, "CloudWatch", "PutMetricData"), 14_400 * 0.01)
+    # 1,000 series and 32 of the books: 100 at 0.3 and 932 at 0.1.
+    assert isclose(dollars(lines, "CloudWatch", "series"), 30 + 93.2)
+    # 1.1 MB/s gzipped to an eighth are 495 GB; one object a minute, 60,000.
+    assert isclose(dollars(lines, "S3", "raw, gzip"), 495 * 0.02 + 60 * 0.005)
+
+
+def test_the_cookbook_pays_a_call_for_every_severe_event() -> None:
+    lines = model.cookbook_bill(WORKLOAD, PRICES, MEASURED)
+    # 200/s for 3.6 million seconds: 720 million calls.
+    assert isclose(dollars(lines, "CloudWatch", "PutMetricData"), 7_200)
+    # 1,000/s at 200 us are a fifth of a core: one instance.
+    assert isclose(dollars(lines, "EC2", "producer"), 20)
+    # One KPU filters, one runs it.
+    assert isclose(dollars(lines, "Flink", "filter"), 2 * 110 + 5)
+
+
+def test_a_quota_ends_where_the_need_reaches_it() -> None:
+    ends = {limit.quota: limit for limit in model.with_ends(WORKLOAD, MEASURED)}
+    # 5 MiB/s of analytical records of 1,000 bytes, a fifth of the events.
+    assert isclose(
+        ends["direct put, bytes"].ends_at_eps, 5 * 1024 * 1024 / 1_000 / 0.2, rel_tol=1e-3
+    )
+    # 9,000 messages a second, a fiftieth of the events.
+    assert isclose(ends["messages published"].ends_at_eps, 450_000, rel_tol=1e-3)
+    assert not any(limit.exceeded for limit in model.limits(replace(WORKLOAD, eps=100), MEASURED))
+    exceeded = [
+        limit.quota
+        for limit in model.limits(replace(WORKLOAD, eps=1_000_000), MEASURED)
+        if limit.exceeded
+    ]
+    assert "direct put, bytes" in exceeded
+    assert "messages published" in exceeded
+
+
+def test_the_cookbook_ends_at_its_hottest_shard() -> None:
+    shard, calls = model.cookbook_limits(WORKLOAD)
+    assert isclose(shard.ends_at_eps, 1_000 / (1 - 0.2 - 0.009))
+    assert isclose(calls.ends_at_eps, 500 / 0.2)
+
+
+def test_packing_makes_the_bill_smaller_and_changes_no_quota_of_another_service() -> None:
+    packed = replace(WORKLOAD, pack=True)
+    assert plan.total(model.bill(packed, PRICES, MEASURED)) < plan.total(
+        model.bill(WORKLOAD, PRICES, MEASURED)
+    )
+
+
+def test_the_price_list_and_the_measurements_have_all_that_the_model_reads() -> None:
+    for eps in (100, 10_000, 1_000_000):
+        for mode in ("on-demand", "provisioned"):
+            workload = Workload(eps=eps, mode=mode)
+            held = plan.measured(Path("none"))
+            assert plan.total(model.bill(workload, plan.prices(), held)) > 0
+            assert plan.total(model.cookbook_bill(workload, plan.prices(), held)) > 0
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["--eps", "0"],
+        ["--eps", "nan"],
+        ["--eps", "ten"],
+        ["--eps", "10", "--severe", "1.5"],
+        ["--eps", "10", "--severe", "0.01", "--told", "0.5"],
+        ["--eps", "10", "--mode", "serverless"],
+        ["--eps", "10", "--batch", "0"],
+    ],
+)
+def test_a_wrong_question_is_refused(argv: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        plan.arguments(argv)
+
+
+def test_the_report_names_what_to_ask_for(capsys: pytest.CaptureFixture[str]) -> None:
+    plan.report(Workload(eps=1_000_000), plan.measured(Path("none")), plan.prices())
+    said = capsys.readouterr().out
+    assert "At 100 events/s the default quotas do." in said
+    assert "At 1,000,000 events/s Firehose: direct put, bytes: 208 are needed" in said
+    assert "The cookbook's architecture ends at" in said

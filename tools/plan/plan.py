@@ -1,0 +1,257 @@
+"""Prints what a steady rate of events needs of AWS, what it costs, and where the quotas end.
+
+    python tools/plan/plan.py --eps 10000 --mode provisioned
+
+Beside it stands the cookbook's architecture at the same rate. Prices are those of `prices.toml`;
+what a record costs the processor is what `make bench` measured last, or else what `measured.toml`
+holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import isfinite, isinf
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+import model
+from model import Limit, Line, Workload
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+HERE = Path(__file__).resolve().parent
+SUMMARY = HERE.parents[1] / "target" / "bench" / "summary.json"
+
+# The rates at which the quotas are looked at, beside the one that was asked for.
+RATES = (100, 10_000, 1_000_000)
+
+
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    default = Workload(eps=0)
+    parser = argparse.ArgumentParser(prog="make plan", description=__doc__.splitlines()[0])
+
+    def add(name: str, what: str, kind: Any = float) -> None:
+        field = name.replace("-", "_")
+        parser.add_argument(f"--{name}", type=kind, default=getattr(default, field), help=what)
+
+    parser.add_argument("--eps", type=rate, required=True, help="events a second")
+    add("severe", "share of the events above transform's threshold", share)
+    add("told", "share of the events above notify's threshold", share)
+    parser.add_argument(
+        "--mode", type=str.lower, choices=["on-demand", "provisioned"], default=default.mode
+    )
+    parser.add_argument(
+        "--pack", type=switch, default=default.pack, help="KPL records on the streams: yes or no"
+    )
+    parser.add_argument("--architecture", choices=["arm64", "x86_64"], default=default.architecture)
+    add("memory-mb", "memory of a function, MB", positive_integer)
+    add("batch", "records in a batch of transform and metrics", positive_integer)
+    add("notify-batch", "records in a batch of notify", positive_integer)
+    add("window-seconds", "batching window of transform and notify", rate_or_nought)
+    add("metrics-window-seconds", "batching window of metrics", rate_or_nought)
+    add("ingest-rows", "rows in a request to ingest", positive_integer)
+    add("call-ms", "milliseconds of an API call", rate_or_nought)
+    add("retention-hours", "hours for which the streams keep a record", rate)
+    add("buffer-seconds", "Firehose's longest wait", rate)
+    add("series", "distinct series of the metric in a month", positive_integer)
+    add("athena-tb", "terabytes that queries scan in a month", rate_or_nought)
+    parsed = parser.parse_args(argv)
+    if parsed.told > parsed.severe:
+        parser.error(
+            f"--told {parsed.told:g} is more than --severe {parsed.severe:g}, which holds it"
+        )
+    return parsed
+
+
+def rate(text: str) -> float:
+    value = float(text)
+    if not (isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+def rate_or_nought(text: str) -> float:
+    value = float(text)
+    if not (isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0")
+    return value
+
+
+def positive_integer(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return value
+
+
+def share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share from 0 to 1")
+    return value
+
+
+def switch(text: str) -> bool:
+    answers = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+    if text.lower() not in answers:
+        raise argparse.ArgumentTypeError(f"{text} is neither yes nor no")
+    return answers[text.lower()]
+
+
+def prices() -> dict[str, Any]:
+    return tomllib.loads((HERE / "prices.toml").read_text(encoding="utf-8"))
+
+
+def measured(summary: Path = SUMMARY) -> dict[str, Any]:
+    """What was measured: by the last `make bench` here, or else what the project holds."""
+    held = tomllib.loads((HERE / "measured.toml").read_text(encoding="utf-8"))
+    if not summary.exists():
+        return held
+    plan = json.loads(summary.read_text(encoding="utf-8"))["plan"]
+    return {**held, **plan}
+
+
+def bills(ours: Sequence[Line], theirs: Sequence[Line]) -> Table:
+    """Both bills side by side, service by service, each line with what it is for."""
+    table = Table(title_justify="left", title="a month, in dollars")
+    table.add_column("service")
+    table.add_column("what")
+    for column in ("need here", "need by the cookbook", "$ here", "$ by the cookbook"):
+        table.add_column(column, justify="right")
+    both: dict[tuple[str, str], list[Line | None]] = {}
+    for index, lines in enumerate((ours, theirs)):
+        for line in lines:
+            both.setdefault((line.service, line.what), [None, None])[index] = line
+    services = list(dict.fromkeys(service for service, _ in both))
+    for service in services:
+        for (owner, what), pair in both.items():
+            if owner == service:
+                cells = [money(line.dollars) if line else "" for line in pair]
+                table.add_row(service, what, *(line.need if line else "" for line in pair), *cells)
+        table.add_section()
+    table.add_row("", "all", "", "", money(total(ours)), money(total(theirs)), style="bold")
+    return table
+
+
+def money(dollars: float) -> str:
+    return f"{dollars:,.2f}" if dollars < 100 else f"{dollars:,.0f}"
+
+
+def quantity(amount: float) -> str:
+    return f"{amount:,.0f}" if amount >= 10 else f"{amount:,.2g}"
+
+
+def total(lines: Sequence[Line]) -> float:
+    return sum(line.dollars for line in lines)
+
+
+def quotas(workload: Workload, held: Mapping[str, Any]) -> Table:
+    rates = sorted({*RATES, workload.eps})
+    table = Table(title_justify="left", title="default quotas (eu-west-1, us-east-1, us-west-2)")
+    for column in ("service", "quota"):
+        table.add_column(column)
+    for eps in rates:
+        table.add_column(f"need at {eps:,.0f}/s", justify="right")
+    table.add_column("default", justify="right")
+    table.add_column("ends at", justify="right")
+    found = [model.limits(replace(workload, eps=eps), held) for eps in rates]
+    for limit, *needs in zip(model.with_ends(workload, held), *found):
+        cells = [
+            f"[red]{need.need:,.4g}[/red]" if need.exceeded else f"{need.need:,.4g}"
+            for need in needs
+        ]
+        table.add_row(
+            limit.service,
+            limit.quota,
+            *cells,
+            f"{quantity(limit.default)} {limit.unit}",
+            "-" if isinf(limit.ends_at_eps) else f"{limit.ends_at_eps:,.0f}/s",
+        )
+    return table
+
+
+def requests(rates: Sequence[float], workload: Workload, held: Mapping[str, Any]) -> list[str]:
+    """What to ask AWS for at each rate, where a default does not do."""
+    sentences = []
+    for eps in sorted(set(rates)):
+        exceeded: list[Limit] = [
+            limit for limit in model.limits(replace(workload, eps=eps), held) if limit.exceeded
+        ]
+        if not exceeded:
+            sentences.append(f"At {eps:,.0f} events/s the default quotas do.")
+        for limit in exceeded:
+            sentences.append(
+                f"At {eps:,.0f} events/s {limit.service}: {limit.quota}: {quantity(limit.need)} are"
+                f" needed, the default is {quantity(limit.default)} {limit.unit}; ask for"
+                f" {limit.ask}."
+            )
+    return sentences
+
+
+def report(workload: Workload, held: Mapping[str, Any], price: Mapping[str, Any]) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    needs = model.need(workload, held)
+    console.print(
+        f"{workload.eps:,.0f} events/s, {workload.severe:.1%} of them severe; list prices of"
+        f" {price['region']} on {price['date']}; time per record by {held['machine']}\n"
+    )
+    for stream in (needs.raw, needs.severe):
+        console.print(
+            f"{stream.name}: {stream.bytes / model.MB:,.2f} MB/s in"
+            f" {stream.records_sent:,.0f} records/s, {stream.shards(workload.mode):,} shards"
+            f"{', which AWS opens by itself' if workload.mode == 'on-demand' else ''}"
+        )
+    for function in needs.functions:
+        console.print(
+            f"{function.name}: {function.invocations:,.1f} invocations/s of"
+            f" {function.seconds * 1e3:,.0f} ms, {function.concurrency:,.1f} at once"
+        )
+    calls = ", ".join(f"{name} {count:,.1f}" for name, count in needs.calls_per_10_000.items())
+    console.print(
+        f"API calls per 10,000 events: {sum(needs.calls_per_10_000.values()):,.0f} ({calls})\n"
+    )
+
+    ours = model.bill(workload, price, held)
+    theirs = model.cookbook_bill(workload, price, held)
+    console.print(bills(ours, theirs))
+    per_million = total(ours) / (workload.eps * price["hours_per_month"] * 3600) * 1e6
+    console.print(
+        f"A million events cost ${per_million:,.2f} here, {total(theirs) / total(ours):,.1f} times"
+        " that by the cookbook's way."
+    )
+    if not workload.pack:
+        packed = total(model.bill(replace(workload, pack=True), price, held))
+        if packed < total(ours):
+            console.print(
+                f"Packed into KPL records (PACK=yes) the bill is ${packed:,.0f},"
+                f" {1 - packed / total(ours):.0%} less."
+            )
+    console.print()
+    console.print(quotas(workload, held))
+    for sentence in requests((*RATES, workload.eps), workload, held):
+        console.print(sentence)
+    for limit in model.cookbook_limits(workload):
+        console.print(
+            f"The cookbook's architecture ends at {limit.ends_at_eps:,.0f} events/s by"
+            f" {limit.service}: {limit.quota}, {limit.default:,.0f} {limit.unit}; {limit.ask}."
+        )
+
+
+def main() -> int:
+    workload = Workload(**vars(arguments()))
+    report(workload, measured(), prices())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
