@@ -14,8 +14,15 @@ VENV := .venv
 TOOLS := $(VENV)/.complete
 PY := $(VENV)/bin/python
 
-export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# checkov asks for older versions of what sam asks for: it has an environment of its own.
+CHECK_VENV := .venv-check
+CHECK_TOOLS := $(CHECK_VENV)/.complete
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/$(CHECK_VENV)/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
+
+# Where cargo deny keeps the advisories that it has fetched.
+ADVISORIES := $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs/*/.git
 
 # Where the environment names no AWS account, the local cloud is meant.
 ifeq ($(AWS_PROFILE)$(AWS_ACCESS_KEY_ID)$(AWS_ENDPOINT_URL),)
@@ -35,23 +42,35 @@ demo: $(TOOLS) ## Run the pipeline end to end on the local cloud [CSV=file] [ROW
 test: $(TOOLS) ## Run all tests, those on a local cloud of their own included
 	$(PY) -m pytest tests/plan
 	cargo test --workspace
+	$(PY) -m pytest tests/template
 	$(PY) -m pytest tests/e2e
 
 .PHONY: check
-check: $(TOOLS) ## Check format, lints, documentation and the template
+check: $(TOOLS) $(CHECK_TOOLS) ## Check format, lints, documentation and the template
 	@echo "check: format of the Rust code"
 	cargo fmt --all --check
 	@echo "check: lints of the Rust code"
 	cargo clippy --workspace --all-targets -- -D warnings
 	@echo "check: documentation of the Rust code"
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	@echo "check: dependencies that nothing uses"
+	cargo shear
+	@echo "check: licences, sources and versions of the dependencies"
+	cargo deny --locked check bans licenses sources
+	@$(if $(wildcard $(ADVISORIES)),cargo deny --locked --offline check advisories,echo "check: no advisories at hand; make advisories fetches them and checks")
 	@echo "check: lints and format of the Python code"
 	ruff check
 	ruff format --check
 	@echo "check: template against the resources' schemas"
-	cfn-lint template.yaml
+	cfn-lint template.yaml key.yaml
 	@echo "check: template as SAM"
 	sam validate --lint
+	@echo "check: templates against the policies of checkov"
+	checkov --config-file .checkov.yaml --file template.yaml key.yaml
+
+.PHONY: advisories
+advisories: $(CHECK_TOOLS) ## Fetch the known defects of dependencies, and check for them
+	cargo deny --locked check advisories
 
 .PHONY: up
 up: $(TOOLS) ## Start the local cloud with the stack deployed [PORT=n]
@@ -95,15 +114,17 @@ schema: ## Rewrite what is generated from datasets/
 .PHONY: clean
 clean: ## Stop every local cloud and remove all that was made
 	@if [ -e $(TOOLS) ]; then $(PY) tools/local/cloud.py down --all; fi
-	rm -rf target .aws-sam $(VENV) .pytest_cache .ruff_cache
+	rm -rf target .aws-sam $(VENV) $(CHECK_VENV) .pytest_cache .ruff_cache
 
 # The mark comes last, so that what was broken off half-way is made anew, not believed.
 $(TOOLS): requirements.txt
+$(CHECK_TOOLS): requirements-check.txt
+$(TOOLS) $(CHECK_TOOLS):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 	  echo "error: Python 3.10 or later is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1 || true); name another: make PYTHON=python3.12 …" >&2; \
 	  exit 1; }
-	@echo "tools: installing into $(VENV)"
-	@rm -rf $(VENV)
-	@$(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install --disable-pip-version-check --no-input --requirement requirements.txt
+	@echo "tools: installing into $(@D)"
+	@rm -rf $(@D)
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --disable-pip-version-check --no-input --requirement $<
 	@touch $@

@@ -30,6 +30,10 @@ def for_emulator(template: dict[str, Any]) -> tuple[dict[str, Any], dict[str, li
     """The template as the emulator takes it, and what differs, each with the resources' names."""
     template = copy.deepcopy(template)
     resources = template["Resources"]
+    unknown = {name for name, resource in resources.items() if resource["Type"] in UNKNOWN_TYPES}
+    template["Resources"] = resources = {
+        name: without(resource, unknown) for name, resource in resources.items()
+    }
     differences: dict[str, list[str]] = {}
     for name, resource in list(resources.items()):
         kind, properties = resource["Type"], resource.get("Properties", {})
@@ -37,10 +41,13 @@ def for_emulator(template: dict[str, Any]) -> tuple[dict[str, Any], dict[str, li
         if kind in UNKNOWN_TYPES:
             del resources[name]
             texts = [f"there is no {kind}: {UNKNOWN_TYPES[kind]}"]
+        elif names(resource, unknown):
+            del resources[name]
+            texts = ["it needs what there is not"]
         elif kind == "AWS::IAM::Role":
             for policy in properties.get("Policies", []):
                 for statement in policy["PolicyDocument"]["Statement"]:
-                    texts += widen(statement)
+                    texts += widen(statement) if "Action" in statement else []
         elif "PolicyDocument" in properties:
             document = properties["PolicyDocument"]
             kept = [statement for statement in document["Statement"] if not refuses_http(statement)]
@@ -52,6 +59,32 @@ def for_emulator(template: dict[str, Any]) -> tuple[dict[str, Any], dict[str, li
         for text in texts:
             differences.setdefault(text, []).append(name)
     return template, differences
+
+
+def without(value: Any, missing: set[str]) -> Any:
+    """A value whose choices have been made where one of their sides needs a missing resource."""
+    if isinstance(value, list):
+        return [without(each, missing) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if "Fn::If" in value:
+        condition, *sides = (without(each, missing) for each in value["Fn::If"])
+        left = [side for side in sides if not names(side, missing)]
+        return left[0] if len(left) == 1 else {"Fn::If": [condition, *sides]}
+    return {key: without(each, missing) for key, each in value.items()}
+
+
+def names(value: Any, resources: set[str]) -> bool:
+    """Whether a value refers to one of the resources."""
+    if isinstance(value, list):
+        return any(names(each, resources) for each in value)
+    if not isinstance(value, dict):
+        return False
+    attribute = value.get("Fn::GetAtt")
+    if attribute is not None:
+        name = attribute if isinstance(attribute, str) else attribute[0]
+        return name.partition(".")[0] in resources
+    return value.get("Ref") in resources or any(names(each, resources) for each in value.values())
 
 
 def widen(statement: dict[str, Any]) -> list[str]:

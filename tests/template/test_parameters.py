@@ -1,0 +1,78 @@
+"""A parameter says what it is, refuses what cannot work, and says what would be right."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from functions import SAMCONFIG, tomllib
+from rendered import TEMPLATE, load, rendered
+
+PARAMETERS: dict[str, dict[str, Any]] = load(TEMPLATE)["Parameters"]
+GROUPS = load(TEMPLATE)["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_parameter_is_described_and_bounded(name: str) -> None:
+    parameter = PARAMETERS[name]
+    assert parameter["Description"].endswith(".")
+    assert "Default" in parameter
+    if parameter["Type"] == "Number":
+        return  # CloudFormation says itself which numbers are right
+    if "AllowedValues" not in parameter:
+        assert parameter["ConstraintDescription"].startswith("must be ")
+        assert re.fullmatch(parameter["AllowedPattern"], str(parameter["Default"]))
+
+
+def test_the_console_shows_every_parameter_once() -> None:
+    shown = [name for group in GROUPS for name in group["Parameters"]]
+    assert sorted(shown) == sorted(PARAMETERS)
+
+
+ENVIRONMENTS = {
+    name: dict(pair.split("=", 1) for pair in each["global"]["parameters"]["parameter_overrides"])
+    for name, each in tomllib.loads(SAMCONFIG.read_text(encoding="utf-8")).items()
+    if isinstance(each, dict) and "parameter_overrides" in each["global"]["parameters"]
+}
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_an_environment_gives_values_that_its_parameters_take(environment: str) -> None:
+    for name, value in ENVIRONMENTS[environment].items():
+        parameter = PARAMETERS[name]
+        if "AllowedPattern" in parameter:
+            assert re.fullmatch(parameter["AllowedPattern"], value)
+        if "AllowedValues" in parameter:
+            assert value in [str(allowed) for allowed in parameter["AllowedValues"]]
+        if parameter["Type"] == "Number":
+            assert float(value) >= parameter.get("MinValue", float(value))
+
+
+def own_names(parameters: dict[str, str]) -> dict[str, str]:
+    """The names that each resource takes for itself."""
+    found = {}
+    for name, resource in rendered(parameters).resources.items():
+        properties = resource.get("Properties", {})
+        for key in ("BucketName", "Name", "FunctionName", "QueueName", "TopicName", "LogGroupName"):
+            if isinstance(properties.get(key), str) and not properties[key].startswith("<"):
+                found[f"{name}.{key}"] = properties[key]
+        if resource["Type"] == "AWS::Glue::Database":
+            found[name] = properties["DatabaseInput"]["Name"]
+    return found
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"Environment": "test"},
+        # The convention of the buckets' names has no place for the data set: each has a company.
+        {"Dataset": "tickets", "Company": "helpdesk", "MetricName": "tickets_high"},
+    ],
+    ids=["environments", "data sets"],
+)
+def test_several_stand_side_by_side_in_one_account(other: dict[str, str]) -> None:
+    one, two = own_names({}), own_names(other)
+    assert len(one) > 20
+    assert not set(one.values()) & set(two.values())
