@@ -92,11 +92,7 @@ fn refusals(request: Request<'_>, failed: &[BatchResultErrorEntry]) -> Vec<Refus
     failed
         .iter()
         .filter_map(|entry| {
-            let mut failure = request.refusal(entry.code());
-            if entry.sender_fault() {
-                // The message itself is at fault: it is not taken however often it is sent.
-                failure.fault = Fault::Permanent;
-            }
+            let failure = request.refusal(entry.code(), entry.sender_fault());
             Some(Refusal { index: entry.id().parse().ok()?, failure })
         })
         .collect()
@@ -120,9 +116,13 @@ mod tests {
                 failed("7", "InternalError", false),
                 failed("0", "Throttled", false),
                 failed("3", "InvalidParameter", true),
+                failed("4", "KMSAccessDenied", true),
             ],
         );
         let refused: Vec<_> = refused.iter().map(|refusal| (refusal.index, refusal.failure.fault)).collect();
-        assert_eq!(refused, [(7, Fault::Transient), (0, Fault::Throttled), (3, Fault::Permanent)]);
+        assert_eq!(
+            refused,
+            [(7, Fault::Transient), (0, Fault::Throttled), (3, Fault::Permanent), (4, Fault::Transient)]
+        );
     }
 }

@@ -97,7 +97,7 @@ fn refusals(request: Request<'_>, records: &[PutRecordsResultEntry]) -> Vec<Refu
         .enumerate()
         .filter_map(|(index, record)| {
             let code = record.error_code()?;
-            Some(Refusal { index, failure: request.refusal(code) })
+            Some(Refusal { index, failure: request.refusal(code, false) })
         })
         .collect()
 }

@@ -1,5 +1,6 @@
 //! The AWS SDK: how clients are made, how their errors are read, and the services that several functions write to.
 
+mod fault;
 mod firehose;
 mod kinesis;
 
@@ -10,6 +11,7 @@ use aws_smithy_http_client::{Builder, tls};
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use self::fault::{Lack, fault};
 pub use self::{
     firehose::DeliveryStream,
     kinesis::{Stream, StreamRecord},
@@ -57,85 +59,115 @@ impl Request<'_> {
         };
         let status = error.raw_response().map_or(0, |response| response.status().as_u16());
         let code = service.code().unwrap_or("an unnamed error");
-        let fault = fault(code, status);
-        let detail = match code {
-            _ if code.starts_with("AccessDenied") => {
-                format!(
-                    "the role may not do {action} on {resource}: allow the action in the function's policy"
-                )
-            }
-            "ResourceNotFoundException" | "NotFoundException" | "NotFound" => {
-                format!("there is no {resource}, which {action} needs: deploy the stack or correct the name")
-            }
-            _ => format!("{action} on {resource} was answered with {code} (status {status})"),
+        let detail = match Lack::told_by(code) {
+            Some(lack) => lack.sentence(action, resource, code),
+            None => format!("{action} on {resource} was answered with {code} (status {status})"),
         };
-        Failure { fault, detail }
+        Failure { fault: fault(code, status), detail }
     }
 
-    /// Reads the error code of one entry inside an answer of 200.
+    /// Reads the error code of one entry inside an answer of 200. `at_fault` says whether the entry itself is what is
+    /// wrong, as SNS tells; then it is never taken, unless the code says that the deployment lacks something.
     #[must_use]
-    pub fn refusal(self, code: &str) -> Failure {
+    pub fn refusal(self, code: &str, at_fault: bool) -> Failure {
         let Self { action, resource } = self;
-        // Inside a 200 the services name only faults of their own, which pass.
+        let lack = Lack::told_by(code);
+        // What is not the entry's own fault passes: the service took others.
         let fault = match fault(code, 500) {
+            _ if at_fault && lack.is_none() => Fault::Permanent,
             Fault::Throttled => Fault::Throttled,
             Fault::Transient | Fault::Permanent => Fault::Transient,
         };
-        Failure { fault, detail: format!("{action} on {resource} refused an entry with {code}") }
-    }
-}
-
-/// Decides once whether sending again may help.
-fn fault(code: &str, status: u16) -> Fault {
-    match code {
-        "ProvisionedThroughputExceededException"
-        | "KMSThrottlingException"
-        | "LimitExceededException"
-        | "RequestLimitExceeded"
-        | "ServiceUnavailableException"
-        | "SlowDown"
-        | "Throttled"
-        | "ThrottledException"
-        | "Throttling"
-        | "ThrottlingException"
-        | "TooManyRequestsException" => Fault::Throttled,
-        _ if status == 429 => Fault::Throttled,
-        "InternalFailure"
-        | "InternalError"
-        | "InternalServiceError"
-        | "RequestTimeout"
-        | "ExpiredTokenException" => Fault::Transient,
-        _ if status >= 500 => Fault::Transient,
-        _ => Fault::Permanent,
+        let detail = match lack {
+            Some(lack) => lack.sentence(action, resource, code),
+            None => format!("{action} on {resource} refused an entry with {code}"),
+        };
+        Failure { fault, detail }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use aws_smithy_runtime_api::http::StatusCode;
+    use aws_smithy_types::{body::SdkBody, error::ErrorMetadata};
+
     use super::*;
 
-    #[test]
-    fn faults_are_told_apart_by_code_and_status() {
-        let cases = [
-            ("ProvisionedThroughputExceededException", 400, Fault::Throttled),
-            ("ServiceUnavailableException", 503, Fault::Throttled),
-            ("Anything", 429, Fault::Throttled),
-            ("InternalFailure", 500, Fault::Transient),
-            ("Anything", 503, Fault::Transient),
-            ("AccessDeniedException", 400, Fault::Permanent),
-            ("ResourceNotFoundException", 400, Fault::Permanent),
-            ("ValidationException", 400, Fault::Permanent),
-        ];
-        for (code, status, expected) in cases {
-            assert_eq!(fault(code, status), expected, "{code} {status}");
-        }
+    /// What becomes of an answer with that error code.
+    fn failure(action: &'static str, resource: &str, code: &str) -> Failure {
+        let response = HttpResponse::new(StatusCode::try_from(400).unwrap(), SdkBody::empty());
+        let error = SdkError::service_error(ErrorMetadata::builder().code(code).build(), response);
+        Request { action, resource }.failure(&error)
     }
 
     #[test]
-    fn an_entry_refused_inside_an_answer_is_never_given_up() {
-        let request = Request { action: "kinesis:PutRecords", resource: "stream s1" };
-        assert_eq!(request.refusal("ProvisionedThroughputExceededException").fault, Fault::Throttled);
-        assert_eq!(request.refusal("InternalFailure").fault, Fault::Transient);
-        assert_eq!(request.refusal("SomethingNew").fault, Fault::Transient);
+    fn what_a_deployment_lacks_fails_at_once_with_a_sentence_that_names_it() {
+        const KINESIS: (&str, &str) = ("kinesis:PutRecords", "stream s1");
+        const FIREHOSE: (&str, &str) = ("firehose:PutRecordBatch", "delivery stream rejects");
+        const CLOUDWATCH: (&str, &str) = ("cloudwatch:PutMetricData", "namespace n");
+        const SNS: (&str, &str) = ("sns:Publish", "topic t");
+        let denied = |(action, resource): (&str, &str)| {
+            format!("the role may not do {action} on {resource}: allow the action in the function's policy")
+        };
+        let missing = |(action, resource): (&str, &str)| {
+            format!("there is no {resource}, which {action} needs: deploy the stack or correct the name")
+        };
+        let key_denied = |(action, resource): (&str, &str)| {
+            format!(
+                "the role may not use the KMS key of {resource}, which {action} needs: allow kms:GenerateDataKey and \
+                 kms:Decrypt on the key in the function's policy and in the key's own"
+            )
+        };
+        let key = |(action, resource): (&str, &str), code: &str| {
+            format!(
+                "the KMS key of {resource}, which {action} needs, cannot be used ({code}): enable the key and allow \
+                 kms:GenerateDataKey and kms:Decrypt on it, or name another key"
+            )
+        };
+        let cases = [
+            (KINESIS, "AccessDeniedException", denied(KINESIS)),
+            (KINESIS, "ResourceNotFoundException", missing(KINESIS)),
+            (KINESIS, "KMSAccessDeniedException", key_denied(KINESIS)),
+            (KINESIS, "KMSDisabledException", key(KINESIS, "KMSDisabledException")),
+            (KINESIS, "KMSInvalidStateException", key(KINESIS, "KMSInvalidStateException")),
+            (KINESIS, "KMSNotFoundException", key(KINESIS, "KMSNotFoundException")),
+            (KINESIS, "KMSOptInRequired", key(KINESIS, "KMSOptInRequired")),
+            (FIREHOSE, "AccessDeniedException", denied(FIREHOSE)),
+            (FIREHOSE, "ResourceNotFoundException", missing(FIREHOSE)),
+            (FIREHOSE, "InvalidKMSResourceException", key(FIREHOSE, "InvalidKMSResourceException")),
+            (CLOUDWATCH, "AccessDenied", denied(CLOUDWATCH)),
+            (CLOUDWATCH, "AccessDeniedException", denied(CLOUDWATCH)),
+            (SNS, "AuthorizationError", denied(SNS)),
+            (SNS, "NotFound", missing(SNS)),
+            (SNS, "KMSAccessDenied", key_denied(SNS)),
+            (SNS, "KMSDisabled", key(SNS, "KMSDisabled")),
+            (SNS, "KMSInvalidState", key(SNS, "KMSInvalidState")),
+            (SNS, "KMSNotFound", key(SNS, "KMSNotFound")),
+        ];
+        for ((action, resource), code, detail) in cases {
+            let expected = Failure { fault: Fault::Permanent, detail };
+            assert_eq!(failure(action, resource, code), expected, "{code}");
+        }
+        let unsigned = failure("sns:Publish", "topic t", "SignatureDoesNotMatch");
+        assert!(
+            unsigned.detail.starts_with("sns:Publish on topic t was signed with credentials"),
+            "{unsigned:?}"
+        );
+    }
+
+    #[test]
+    fn an_entry_refused_inside_an_answer_is_given_up_only_where_it_is_itself_at_fault() {
+        let request = Request { action: "sns:Publish", resource: "topic t" };
+        let cases = [
+            ("ProvisionedThroughputExceededException", false, Fault::Throttled),
+            ("InternalFailure", false, Fault::Transient),
+            ("SomethingNew", false, Fault::Transient),
+            ("InvalidParameter", true, Fault::Permanent),
+            ("KMSAccessDenied", true, Fault::Transient),
+            ("AuthorizationError", true, Fault::Transient),
+        ];
+        for (code, at_fault, expected) in cases {
+            assert_eq!(request.refusal(code, at_fault).fault, expected, "{code}");
+        }
     }
 }
