@@ -1,7 +1,5 @@
 //! The books: what became of every record of an invocation, in one line that CloudWatch reads as metrics.
 
-use std::io::Write as _;
-
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
@@ -48,6 +46,12 @@ pub struct Books {
 }
 
 impl Books {
+    /// The books of an invocation whose event is not understood: one record that came in and failed.
+    #[must_use]
+    pub fn of_what_is_not_understood() -> Self {
+        Self { received: 1, failed: 1, ..Self::default() }
+    }
+
     /// Counts one record's fate; a record without one stays unaccounted.
     pub fn enter(&mut self, fate: &Fate) {
         match fate {
@@ -67,11 +71,7 @@ impl Books {
 
     /// Writes the line to the log, where CloudWatch reads the metrics from it.
     pub fn close(&self, whose: &Whose<'_>, invocation: &Invocation) {
-        let line = self.line(whose, &invocation.request_id, invocation.now);
-        // The format asks for a line of JSON by itself, which a subscriber of tracing would wrap.
-        if let Err(error) = writeln!(std::io::stdout().lock(), "{line}") {
-            tracing::error!(%error, "the books could not be written");
-        }
+        (invocation.log)(&self.line(whose, &invocation.request_id, invocation.now));
     }
 
     /// The line for the log, in the embedded metric format.

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use crate::dataset::Dataset;
+use crate::{books::Whose, dataset::Dataset};
 
 /// Reads variables and gathers what is wrong with them.
 pub struct Variables<'f> {
@@ -24,6 +24,14 @@ pub struct Common {
     pub rejects_delivery_stream: String,
     /// `ENVIRONMENT`, a dimension of the books.
     pub environment: String,
+}
+
+impl Common {
+    /// Whose books those of a function are.
+    #[must_use]
+    pub fn whose(&self, function: &'static str) -> Whose<'_> {
+        Whose { dataset: &self.dataset.name, environment: &self.environment, function }
+    }
 }
 
 impl<'f> Variables<'f> {

@@ -2,10 +2,13 @@
 //!
 //! The SDK's own retries are off: this is the one place where anything is sent again.
 
-use std::{future::Future, ops::Range, time::Duration};
+use std::{collections::HashSet, future::Future, time::Duration};
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep, timeout_at};
+
+/// Requests in flight to one service, where the order of the entries allows more than one.
+pub const IN_FLIGHT: usize = 4;
 
 /// The longest wait for the answer to one request.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -68,16 +71,28 @@ pub enum Fault {
     Permanent,
 }
 
-/// Whether the order of the entries matters.
-#[derive(Debug, Clone, Copy)]
-pub enum Order {
-    /// One request at a time; after the first that fails nothing more is sent.
+/// Which entries keep their order: an entry is sent in the request of the one before it or once that one was taken,
+/// and not at all once that one failed. An entry that the service refuses out of a request comes later than those
+/// that it took.
+#[derive(Debug)]
+pub enum Order<E> {
+    /// All of them, so that one request is in flight, and nothing is sent after the first failure.
     Kept,
-    /// Several requests in flight.
-    Free {
-        /// At most so many.
-        in_flight: usize,
-    },
+    /// Those of one key; requests without a key in common are in flight side by side.
+    PerKey(fn(&E) -> &str),
+    /// None.
+    Free,
+}
+
+impl<E> Order<E> {
+    /// What an entry has in common with those that it keeps its order with.
+    fn key<'e>(&self, entry: &'e E) -> Option<&'e str> {
+        match self {
+            Self::Kept => Some(""),
+            Self::PerKey(key) => Some(key(entry)),
+            Self::Free => None,
+        }
+    }
 }
 
 /// How long to go on, and the seed of the back-off's jitter.
@@ -113,37 +128,32 @@ pub struct Report {
 }
 
 /// Brings the entries to the service.
-pub async fn deliver<S: Service>(service: &S, entries: &[S::Entry], order: Order, terms: Terms) -> Report {
+pub async fn deliver<S: Service>(
+    service: &S,
+    entries: &[S::Entry],
+    order: Order<S::Entry>,
+    terms: Terms,
+) -> Report {
     let limits = service.limits();
     let sizes: Vec<usize> = entries.iter().map(|entry| service.size(entry)).collect();
     let mut report = Report {
         outcomes: sizes.iter().map(|size| before_sending(*size, limits)).collect(),
         ..Report::default()
     };
+    let mut queue = Queue::new(&sizes, entries.iter().map(|entry| order.key(entry)).collect(), limits);
     let mut seeds = fastrand::Rng::with_seed(terms.seed);
-    let attempts = requests(&sizes, limits).into_iter().map(|request| Attempts {
-        service,
-        entries,
-        pending: request.filter(|index| sizes[*index] <= limits.entry_bytes).collect(),
-        deadline: terms.deadline,
-        jitter: seeds.fork(),
-    });
-    match order {
-        Order::Kept => {
-            for attempts in attempts {
-                if report.note(attempts.settle().await) {
-                    break;
-                }
-            }
+    let mut in_flight = FuturesUnordered::new();
+    loop {
+        while in_flight.len() < IN_FLIGHT
+            && let Some(pending) = queue.next_request()
+        {
+            let jitter = seeds.fork();
+            in_flight.push(Attempts { service, entries, pending, deadline: terms.deadline, jitter }.settle());
         }
-        Order::Free { in_flight } => {
-            let mut settled = stream::iter(attempts).map(Attempts::settle).buffer_unordered(in_flight);
-            while let Some(settled) = settled.next().await {
-                report.note(settled);
-            }
-        }
+        let Some(settled) = in_flight.next().await else { return report };
+        queue.release(&settled);
+        report.note(settled);
     }
-    report
 }
 
 /// What becomes of an entry that is never sent.
@@ -158,39 +168,63 @@ fn before_sending(size: usize, limits: Limits) -> Outcome {
 }
 
 impl Report {
-    /// Notes what became of one request's entries; true where one of them failed.
-    fn note(&mut self, settled: Settled) -> bool {
+    /// Notes what became of one request's entries.
+    fn note(&mut self, settled: Settled) {
         self.resent += settled.resent;
         self.requests += settled.requests;
-        let mut failed = false;
         for (index, outcome) in settled.outcomes {
-            failed |= matches!(outcome, Outcome::Failed(_));
             self.outcomes[index] = outcome;
         }
-        failed
     }
 }
 
-/// Cuts the entries into requests that keep to the limits: as few as their order allows. Entries that are too
-/// large by themselves count for nothing.
-fn requests(sizes: &[usize], limits: Limits) -> Vec<Range<usize>> {
-    let mut requests = Vec::new();
-    let (mut start, mut held, mut bytes) = (0, 0, 0);
-    for (index, size) in sizes.iter().copied().enumerate() {
-        if size > limits.entry_bytes {
-            continue;
-        }
-        if held == limits.entries || held > 0 && bytes + size > limits.request_bytes {
-            requests.push(start..index);
-            (start, held, bytes) = (index, 0, 0);
-        }
-        held += 1;
-        bytes += size;
+/// The entries that were not sent yet, by position.
+struct Queue<'a> {
+    sizes: &'a [usize],
+    keys: Vec<Option<&'a str>>,
+    limits: Limits,
+    waiting: Vec<usize>,
+    /// Keys of which an entry is in flight or has failed: their later entries wait.
+    held: HashSet<&'a str>,
+}
+
+impl<'a> Queue<'a> {
+    /// All entries but those that are too large by themselves.
+    fn new(sizes: &'a [usize], keys: Vec<Option<&'a str>>, limits: Limits) -> Self {
+        let waiting = (0..sizes.len()).filter(|index| sizes[*index] <= limits.entry_bytes).collect();
+        Self { sizes, keys, limits, waiting, held: HashSet::new() }
     }
-    if held > 0 {
-        requests.push(start..sizes.len());
+
+    /// The next request that keeps to the limits: the first entries whose keys nothing holds.
+    fn next_request(&mut self) -> Option<Vec<usize>> {
+        let Self { sizes, keys, limits, waiting, held } = self;
+        let (mut request, mut bytes, mut full) = (Vec::new(), 0, false);
+        waiting.retain(|index| {
+            let size = sizes[*index];
+            if full || keys[*index].is_some_and(|key| held.contains(key)) {
+                return true;
+            }
+            full =
+                request.len() == limits.entries || !request.is_empty() && bytes + size > limits.request_bytes;
+            if !full {
+                bytes += size;
+                request.push(*index);
+            }
+            full
+        });
+        held.extend(request.iter().filter_map(|index| keys[*index]));
+        (!request.is_empty()).then_some(request)
     }
-    requests
+
+    /// Lets the later entries of a request's keys follow, but for those of which an entry failed.
+    fn release(&mut self, settled: &Settled) {
+        let (failed, done): (Vec<_>, Vec<_>) =
+            settled.outcomes.iter().partition(|(_, outcome)| matches!(outcome, Outcome::Failed(_)));
+        for key in done.into_iter().filter_map(|(index, _)| self.keys[*index]) {
+            self.held.remove(key);
+        }
+        self.held.extend(failed.into_iter().filter_map(|(index, _)| self.keys[*index]));
+    }
 }
 
 /// One request, sent until every entry is settled.
@@ -357,19 +391,46 @@ mod tests {
 
     const DONE: Outcome = Outcome::Delivered;
 
+    /// The requests that entries of those sizes and keys are cut into, each taken before the next.
+    fn requests(sizes: &[usize], keys: &[Option<&'static str>]) -> Vec<Vec<usize>> {
+        let mut queue = Queue::new(sizes, keys.to_vec(), LIMITS);
+        std::iter::from_fn(|| {
+            let request = queue.next_request()?;
+            let outcomes = request.iter().map(|index| (*index, DONE)).collect();
+            queue.release(&Settled { outcomes, ..Settled::default() });
+            Some(request)
+        })
+        .collect()
+    }
+
     #[test]
     fn requests_keep_to_the_limits_of_count_and_bytes() {
-        let cases: [(&[usize], &[Range<usize>]); 6] = [
+        let cases: [(&[usize], &[&[usize]]); 6] = [
             (&[], &[]),
-            (&[1, 1, 1, 1], &[0..3, 3..4]),
-            (&[50, 50, 1], &[0..2, 2..3]),
-            (&[60, 41], &[0..1, 1..2]),
+            (&[1, 1, 1, 1], &[&[0, 1, 2], &[3]]),
+            (&[50, 50, 1], &[&[0, 1], &[2]]),
+            (&[60, 41], &[&[0], &[1]]),
             (&[61, 61], &[]),
-            (&[50, 61, 50, 1], &[0..3, 3..4]),
+            (&[50, 61, 50, 1], &[&[0, 2], &[3]]),
         ];
         for (sizes, expected) in cases {
-            assert_eq!(requests(sizes, LIMITS), expected, "{sizes:?}");
+            for key in [None, Some("")] {
+                assert_eq!(requests(sizes, &vec![key; sizes.len()]), expected, "{sizes:?}");
+            }
         }
+    }
+
+    #[test]
+    fn an_entry_waits_for_those_of_its_key_that_are_in_flight_or_failed() {
+        let keys = ["a", "b", "c", "a", "d", "b"].map(Some).to_vec();
+        let mut queue = Queue::new(&[1; 6], keys, LIMITS);
+        assert_eq!(queue.next_request(), Some(vec![0, 1, 2]));
+        assert_eq!(queue.next_request(), Some(vec![4]), "only d has nothing in flight");
+        assert_eq!(queue.next_request(), None);
+        let outcomes = vec![(0, DONE), (1, Outcome::Failed(String::new())), (2, DONE)];
+        queue.release(&Settled { outcomes, ..Settled::default() });
+        assert_eq!(queue.next_request(), Some(vec![3]));
+        assert_eq!(queue.next_request(), None, "b failed, and nothing of it follows");
     }
 
     #[tokio::test(start_paused = true)]
@@ -427,10 +488,40 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_order_a_failure_stops_only_its_own_request() {
         let service = Scripted::new([fail(Fault::Permanent)]);
-        let report = deliver(&service, &[1, 2, 3, 4, 5, 6, 7], Order::Free { in_flight: 2 }, terms(60)).await;
+        let report = deliver(&service, &[1, 2, 3, 4, 5, 6, 7], Order::Free, terms(60)).await;
         assert_eq!(service.sent.borrow().len(), 3);
         assert!(report.outcomes[..3].iter().all(|outcome| matches!(outcome, Outcome::Failed(_))));
         assert!(report.outcomes[3..].iter().all(|outcome| *outcome == DONE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_without_a_key_in_common_are_in_flight_side_by_side() {
+        #[expect(clippy::trivially_copy_pass_by_ref, reason = "a key is borrowed from its entry")]
+        fn parity(entry: &u32) -> &'static str {
+            if entry.is_multiple_of(2) { "even" } else { "odd" }
+        }
+        // The first request is not answered; its key waits, and the other key goes on.
+        let service = Scripted::new([Reply::Silence]);
+        let report = deliver(&service, &[1, 3, 5, 7, 2, 4], Order::PerKey(parity), terms(60)).await;
+        assert_eq!(*service.sent.borrow(), [vec![1, 3, 5], vec![2, 4], vec![1, 3, 5], vec![7]]);
+        assert_eq!(report.outcomes, vec![DONE; 6]);
+        assert_eq!(service.at.borrow()[0], service.at.borrow()[1]);
+
+        let service = Scripted::new([fail(Fault::Permanent)]);
+        let report = deliver(&service, &[1, 3, 5, 7, 2, 4], Order::PerKey(parity), terms(60)).await;
+        assert_eq!(*service.sent.borrow(), [vec![1, 3, 5], vec![2, 4]]);
+        assert_eq!(report.outcomes[3], Outcome::Failed("not sent, since an earlier entry failed".to_owned()));
+        assert_eq!(report.outcomes[4..], [DONE, DONE]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_requests_are_in_flight_than_the_bound() {
+        let service = Scripted::new((0..IN_FLIGHT).map(|_| Reply::Silence));
+        let entries: Vec<u32> = (0..30).map(|_| 40).collect();
+        let report = deliver(&service, &entries, Order::Free, terms(60)).await;
+        assert_eq!(report.outcomes, vec![DONE; 30]);
+        let at = service.at.borrow();
+        assert_eq!(at.iter().filter(|sent| **sent == at[0]).count(), IN_FLIGHT);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! An invocation: when it began, until when it may work, and its name in the log.
 
-use std::time::Duration;
+use std::{io::Write as _, time::Duration};
 
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
@@ -19,6 +19,8 @@ pub struct Invocation {
     pub now: DateTime<Utc>,
     /// How long deliveries may go on.
     pub terms: Terms,
+    /// Writes a line to the log, as it stands.
+    pub log: fn(&str),
 }
 
 impl Invocation {
@@ -31,6 +33,15 @@ impl Invocation {
             request_id: request_id.to_owned(),
             now,
             terms: Terms { deadline: Instant::now() + left, seed },
+            log: write_line,
         }
+    }
+}
+
+/// Writes a line to the standard output, which Lambda takes to the log as it stands, where a subscriber of tracing would
+/// wrap it.
+fn write_line(line: &str) {
+    if let Err(error) = writeln!(std::io::stdout().lock(), "{line}") {
+        tracing::error!(%error, "a line could not be written to the log");
     }
 }

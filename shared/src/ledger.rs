@@ -1,13 +1,14 @@
 //! The ledger of a batch: what becomes of each of its user records, and from where the batch is to come again.
 
 use bytes::Bytes;
+use serde_json::value::RawValue;
 
 use crate::{
-    books::{Books, Fate, Whose},
+    books::{Books, Fate},
     config::Common,
     delivery::Service,
     invocation::Invocation,
-    kinesis::{Batch, BatchItemFailure, BatchResponse, Record},
+    kinesis::{Batch, BatchItemFailure, BatchResponse, NotABatch, Record},
     reject::{self, Reject},
 };
 
@@ -44,6 +45,18 @@ pub struct UserRecord<'b> {
     pub held: &'b Record<'b>,
     /// The record as its producer wrote it.
     pub data: &'b Bytes,
+}
+
+/// Decodes the event of an invocation; one that is no batch stands in the books, too.
+pub fn decode<'e>(
+    function: &'static str,
+    event: &'e RawValue,
+    common: &Common,
+    invocation: &Invocation,
+) -> Result<Batch<'e>, NotABatch> {
+    Batch::decode(event).inspect_err(|_| {
+        Books::of_what_is_not_understood().close(&common.whose(function), invocation);
+    })
 }
 
 impl<'b> Ledger<'b> {
@@ -111,6 +124,12 @@ impl<'b> Ledger<'b> {
         }
     }
 
+    /// The first record of the stream that is to go to rejects, by position.
+    #[must_use]
+    pub fn first_refused(&self) -> Option<usize> {
+        self.refused.iter().map(|(index, ..)| self.entries[*index].record).min()
+    }
+
     /// The first record of the stream that failed, by position: it and everything behind it comes again.
     #[must_use]
     pub fn comes_again_from(&self) -> Option<usize> {
@@ -139,8 +158,7 @@ impl<'b> Ledger<'b> {
         {
             tracing::warn!(failed = books.failed, why, "records failed and come again");
         }
-        let Common { dataset, environment, .. } = common;
-        books.close(&Whose { dataset: &dataset.name, environment, function: self.function }, invocation);
+        books.close(&common.whose(self.function), invocation);
         BatchResponse {
             batch_item_failures: first
                 .map(|record| BatchItemFailure {
@@ -154,8 +172,6 @@ impl<'b> Ledger<'b> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::value::RawValue;
-
     use super::*;
 
     fn event(sequence_numbers: &[&str]) -> Box<RawValue> {
@@ -191,6 +207,22 @@ mod tests {
             serde_json::to_string(&ledger.close(&common(), &invocation)).unwrap(),
             r#"{"batchItemFailures":[{"itemIdentifier":"100000000000000000000002"}]}"#
         );
+    }
+
+    #[test]
+    fn an_event_that_is_no_batch_stands_in_the_books_as_one_record_that_failed() {
+        thread_local!(static LINES: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) });
+        let invocation = Invocation {
+            log: |line| LINES.with_borrow_mut(|lines| lines.push(line.to_owned())),
+            ..Invocation::begin("r", 0, chrono::DateTime::default(), 0)
+        };
+        let event = RawValue::from_string("{}".to_owned()).unwrap();
+        decode("metrics", &event, &common(), &invocation).unwrap_err();
+        let lines = LINES.take();
+        assert_eq!(lines.len(), 1);
+        let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+        let counts = ["In", "Failed", "Unaccounted"].map(|name| line[name].as_u64());
+        assert_eq!((line["Function"].as_str(), counts), (Some("metrics"), [Some(1), Some(1), Some(0)]));
     }
 
     #[test]

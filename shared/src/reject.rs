@@ -13,9 +13,6 @@ use crate::{
 /// below the 1,000 KiB that Firehose takes; longer payloads come in parts.
 const PART_BYTES: usize = 160 * 1024;
 
-/// Requests with rejects in flight: their order does not matter.
-const IN_FLIGHT: usize = 4;
-
 /// A row or record that is refused for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
@@ -127,7 +124,7 @@ pub async fn write<S: Service<Entry = Bytes>>(
 ) -> Written {
     let lines: Vec<Vec<Bytes>> = rejects.iter().map(|reject| reject.encode(rejected_at)).collect();
     let entries: Vec<Bytes> = lines.iter().flatten().cloned().collect();
-    let report = delivery::deliver(service, &entries, Order::Free { in_flight: IN_FLIGHT }, terms).await;
+    let report = delivery::deliver(service, &entries, Order::Free, terms).await;
     let mut outcomes = report.outcomes.into_iter();
     let failures = lines
         .iter()

@@ -84,7 +84,8 @@ async fn after_a_failure_the_batch_comes_again_from_what_was_not_counted() {
 #[tokio::test(start_paused = true)]
 async fn nothing_behind_a_reject_that_cannot_be_written_is_counted() {
     let metrics = metrics();
-    metrics.rejects.always.set(Some(Fault::Permanent));
+    // Rejects are tried until the invocation's time is up, and what stands before them does not wait.
+    metrics.rejects.always.set(Some(Fault::Throttled));
     let batch = kinesis(&[&event(1), "poison", &event(2)]);
     assert_eq!(handle(&metrics, &batch).await, ["2"]);
     assert_eq!(counts(&metrics).len(), 2, "the first event, and its rollup");

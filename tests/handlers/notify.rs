@@ -61,6 +61,18 @@ async fn messages_go_in_order_and_stop_at_the_first_that_fails() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reject_that_cannot_be_written_holds_up_what_stands_behind_it_alone() {
+    let notify = notify();
+    notify.rejects.always.set(Some(Fault::Throttled));
+    assert_eq!(handle(&notify, &kinesis(&[&event(1), "poison", &event(2)])).await, ["2"]);
+    assert_eq!(subjects(&notify), ["Severity 4 accident: 1, c"]);
+    notify.rejects.always.set(None);
+    assert_eq!(handle(&notify, &kinesis(&["poison", &event(2)])).await, [""; 0]);
+    assert_eq!(subjects(&notify).len(), 2, "nothing is told twice, and nothing left out");
+    assert_eq!(reasons(&notify.rejects), ["not_json"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_that_sns_will_never_take_is_a_reject() {
     let notify = notify();
     notify.topic.reply([Reply::Refused(vec![1], Fault::Permanent)]);

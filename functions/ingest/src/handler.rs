@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use shared::{
     aws::StreamRecord,
-    books::{Books, Whose},
+    books::Books,
     config::{Common, ConfigError, Variables},
     delivery::{Failure, Service},
     invocation::Invocation,
@@ -111,7 +111,10 @@ where
     /// Handles one event and enters what became of its rows in the books.
     pub async fn handle(&self, event: &RawValue, invocation: &Invocation) -> Result<Answer, IngestError> {
         let mut intake = Intake::new(&self.stream, &self.rejects, invocation);
-        let answer = match Request::tell(event)? {
+        let request = Request::tell(event).inspect_err(|_| {
+            Books::of_what_is_not_understood().close(&self.config.common.whose("ingest"), invocation);
+        })?;
+        let answer = match request {
             Request::Direct(direct) => self.direct(&direct, &mut intake, invocation).await,
             Request::Http(request) => Ok(self.http(*request, &mut intake, invocation).await),
             Request::Queue(event) => Ok(self.queue(event, &mut intake).await),
@@ -191,7 +194,7 @@ where
         for record in &event.records {
             let outcome = self.object(record, intake).await;
             intake.deliver().await;
-            outcome?;
+            outcome.inspect_err(|error| intake.miss(error.to_string()))?;
             fail_if_undelivered(intake)?;
         }
         Ok(Answer::Summary(intake.summary.clone()))
@@ -271,9 +274,7 @@ where
                 "rows were not taken and are reported to their sender"
             );
         }
-        let Common { dataset, environment, .. } = &self.config.common;
-        let whose = Whose { dataset: &dataset.name, environment, function: "ingest" };
-        books.close(&whose, invocation);
+        books.close(&self.config.common.whose("ingest"), invocation);
     }
 }
 

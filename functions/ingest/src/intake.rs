@@ -5,7 +5,7 @@ use serde::Serialize;
 use shared::{
     aws::StreamRecord,
     books::{Books, Fate},
-    delivery::{self, Order, Outcome, Report, Service},
+    delivery::{self, IN_FLIGHT, Order, Outcome, Report, Service},
     invocation::Invocation,
     reject::{self, FileContext, Reject, Written},
     time::stamp,
@@ -16,8 +16,6 @@ use crate::{
     rows::{Row, Rows},
 };
 
-/// `PutRecords` in flight: ids spread over the shards, so that their order does not matter.
-const IN_FLIGHT: usize = 4;
 /// Events gathered before they are delivered: as many as the requests in flight hold.
 const GATHERED: usize = IN_FLIGHT * 500;
 /// Bytes of events and rejects gathered before they are delivered.
@@ -130,6 +128,13 @@ where
         }
     }
 
+    /// Notes that an object could not be read to its end; it stands in the books as one record that failed.
+    pub fn miss(&mut self, why: String) {
+        self.books.received += 1;
+        self.books.enter(&Fate::Failed(String::new()));
+        self.failure.get_or_insert(why);
+    }
+
     /// Takes a reject that is not of a row: a message or an object that cannot be read.
     pub fn refuse(&mut self, refused: Refused, payload: Bytes, origin: &Origin) {
         self.books.received += 1;
@@ -204,7 +209,7 @@ where
         let events = gathered.take_events();
         let terms = self.invocation.terms;
         let (report, written) = tokio::join!(
-            delivery::deliver(self.stream, &events, Order::Free { in_flight: IN_FLIGHT }, terms),
+            delivery::deliver(self.stream, &events, Order::PerKey(StreamRecord::partition_key), terms),
             reject::write(self.rejects, &gathered.rejects, self.invocation.now, terms),
         );
         self.note_events(report, &gathered.event_places);

@@ -5,10 +5,10 @@ use serde_json::value::RawValue;
 use shared::{
     books::Fate,
     config::{Common, ConfigError, Variables},
-    delivery::{self, Order, Outcome, Service},
+    delivery::{self, Order, Outcome, Report, Service},
     invocation::Invocation,
-    kinesis::{Batch, BatchResponse, NotABatch},
-    ledger::{Ledger, UserRecord},
+    kinesis::{BatchResponse, NotABatch},
+    ledger::{self, Ledger, UserRecord},
 };
 
 use crate::{
@@ -66,13 +66,19 @@ where
         event: &RawValue,
         invocation: &Invocation,
     ) -> Result<BatchResponse, NotABatch> {
-        let batch = Batch::decode(event)?;
+        let batch = ledger::decode("metrics", event, &self.config.common, invocation)?;
         let (mut ledger, records) = Ledger::open("metrics", &batch);
 
         let counted = self.count(&records, &mut ledger, invocation);
-        // First the rejects: what comes again because of one must not have been counted.
-        ledger.write_rejects(&self.rejects, invocation).await;
-        self.deliver(counted, &mut ledger, invocation).await;
+        // What stands before the first reject is counted while the rejects are written; what stands behind it only
+        // then, since what comes again because of a reject must not have been counted.
+        let first = ledger.first_refused().unwrap_or(usize::MAX);
+        let (before, behind) = counted.into_iter().partition(|(_, event)| event.record < first);
+        let (delivered, ()) =
+            tokio::join!(self.deliver(before, invocation), ledger.write_rejects(&self.rejects, invocation));
+        delivered.enter(&mut ledger);
+        let behind = up_to_first_failure(behind, &mut ledger);
+        self.deliver(behind, invocation).await.enter(&mut ledger);
 
         Ok(ledger.close(&self.config.common, invocation))
     }
@@ -104,18 +110,38 @@ where
         events
     }
 
-    /// Sends the counts, up to the first record that comes again.
-    async fn deliver(&self, counted: Vec<(usize, Event)>, ledger: &mut Ledger<'_>, invocation: &Invocation) {
-        let again = ledger.comes_again_from().unwrap_or(usize::MAX);
-        let (counted, behind): (Vec<_>, Vec<_>) =
-            counted.into_iter().partition(|(_, event)| event.record < again);
-        for (index, _) in behind {
-            ledger.enter(index, Fate::Failed("an earlier record comes again".to_owned()));
-        }
+    /// Sends the counts.
+    async fn deliver(&self, counted: Vec<(usize, Event)>, invocation: &Invocation) -> Delivered {
         let (indexes, events): (Vec<usize>, Vec<Event>) = counted.into_iter().unzip();
         let dataset = &self.config.common.dataset;
         let requests = aggregate(&events, dataset.metric.severity_dimension(dataset.severity));
         let report = delivery::deliver(&self.metric, &requests, Order::Kept, invocation.terms).await;
+        Delivered { indexes, requests, report }
+    }
+}
+
+/// The events before the first record that comes again; those behind it fail with it.
+fn up_to_first_failure(counted: Vec<(usize, Event)>, ledger: &mut Ledger<'_>) -> Vec<(usize, Event)> {
+    let again = ledger.comes_again_from().unwrap_or(usize::MAX);
+    let (counted, behind): (Vec<_>, Vec<_>) =
+        counted.into_iter().partition(|(_, event)| event.record < again);
+    for (index, _) in behind {
+        ledger.enter(index, Fate::Failed("an earlier record comes again".to_owned()));
+    }
+    counted
+}
+
+/// What became of counts.
+struct Delivered {
+    /// Positions of the records that were counted.
+    indexes: Vec<usize>,
+    requests: Vec<Request>,
+    report: Report,
+}
+
+impl Delivered {
+    fn enter(self, ledger: &mut Ledger<'_>) {
+        let Self { indexes, requests, report } = self;
         ledger.retried += report.resent;
         for (request, outcome) in requests.iter().zip(report.outcomes) {
             let fate = match outcome {

@@ -5,10 +5,10 @@ use serde_json::value::RawValue;
 use shared::{
     books::Fate,
     config::{Common, ConfigError, Variables},
-    delivery::{self, Order, Outcome, Service},
+    delivery::{self, Order, Outcome, Report, Service},
     invocation::Invocation,
-    kinesis::{Batch, BatchResponse, NotABatch},
-    ledger::{Ledger, UserRecord},
+    kinesis::{BatchResponse, NotABatch},
+    ledger::{self, Ledger, UserRecord},
 };
 
 use crate::word::{Alert, Worded, word};
@@ -62,13 +62,19 @@ where
         event: &RawValue,
         invocation: &Invocation,
     ) -> Result<BatchResponse, NotABatch> {
-        let batch = Batch::decode(event)?;
+        let batch = ledger::decode("notify", event, &self.config.common, invocation)?;
         let (mut ledger, records) = Ledger::open("notify", &batch);
 
         let pending = self.word(&records, &mut ledger);
-        // First the rejects: what comes again because of one must not have been told.
-        ledger.write_rejects(&self.rejects, invocation).await;
-        self.deliver(pending, &mut ledger, invocation).await;
+        // What stands before the first reject is told while the rejects are written; what stands behind it only then,
+        // since what comes again because of a reject must not have been told.
+        let first = ledger.first_refused().unwrap_or(usize::MAX);
+        let (before, behind) = pending.into_iter().partition(|pending| pending.record < first);
+        let (told, ()) =
+            tokio::join!(self.publish(before, invocation), ledger.write_rejects(&self.rejects, invocation));
+        told.enter(&mut ledger);
+        let behind = up_to_first_failure(behind, &mut ledger);
+        self.publish(behind, invocation).await.enter(&mut ledger);
         ledger.write_rejects(&self.rejects, invocation).await;
 
         Ok(ledger.close(&self.config.common, invocation))
@@ -88,19 +94,36 @@ where
         pending
     }
 
-    /// Publishes the alerts, up to the first record that comes again.
-    async fn deliver(&self, pending: Vec<Pending>, ledger: &mut Ledger<'_>, invocation: &Invocation) {
-        let again = ledger.comes_again_from().unwrap_or(usize::MAX);
-        let (pending, behind): (Vec<_>, Vec<_>) =
-            pending.into_iter().partition(|pending| pending.record < again);
-        for Pending { index, .. } in behind {
-            ledger.enter(index, Fate::Failed("an earlier record comes again".to_owned()));
-        }
+    /// Publishes the alerts.
+    async fn publish(&self, pending: Vec<Pending>, invocation: &Invocation) -> Told {
         let (indexes, alerts): (Vec<_>, Vec<_>) =
             pending.into_iter().map(|pending| (pending.index, pending.alert)).unzip();
         let report = delivery::deliver(&self.topic, &alerts, Order::Kept, invocation.terms).await;
-        ledger.retried += report.resent;
-        for (index, outcome) in indexes.into_iter().zip(report.outcomes) {
+        Told { indexes, report }
+    }
+}
+
+/// The alerts before the first record that comes again; those behind it fail with it.
+fn up_to_first_failure(pending: Vec<Pending>, ledger: &mut Ledger<'_>) -> Vec<Pending> {
+    let again = ledger.comes_again_from().unwrap_or(usize::MAX);
+    let (pending, behind): (Vec<_>, Vec<_>) = pending.into_iter().partition(|pending| pending.record < again);
+    for Pending { index, .. } in behind {
+        ledger.enter(index, Fate::Failed("an earlier record comes again".to_owned()));
+    }
+    pending
+}
+
+/// What became of alerts.
+struct Told {
+    /// Positions of the records that they tell of.
+    indexes: Vec<usize>,
+    report: Report,
+}
+
+impl Told {
+    fn enter(self, ledger: &mut Ledger<'_>) {
+        ledger.retried += self.report.resent;
+        for (index, outcome) in self.indexes.into_iter().zip(self.report.outcomes) {
             match outcome {
                 Outcome::Delivered => ledger.enter(index, Fate::Delivered),
                 Outcome::Failed(why) => ledger.enter(index, Fate::Failed(why)),

@@ -9,10 +9,10 @@ use shared::{
     aws::StreamRecord,
     books::Fate,
     config::{Common, ConfigError, Variables},
-    delivery::{self, Order, Outcome, Service},
+    delivery::{self, Order, Outcome, Report, Service},
     invocation::Invocation,
-    kinesis::{Batch, BatchResponse, NotABatch},
-    ledger::{Ledger, UserRecord},
+    kinesis::{BatchResponse, NotABatch},
+    ledger::{self, Ledger, UserRecord},
 };
 use tokio::time::timeout;
 
@@ -22,8 +22,6 @@ use crate::{
     select::{Owed, Selector, Severe},
 };
 
-/// Requests to the analytical delivery stream in flight: its records have no order.
-const IN_FLIGHT: usize = 4;
 /// The longest that an invocation waits for Glue.
 const GLUE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -98,11 +96,16 @@ where
         event: &RawValue,
         invocation: &Invocation,
     ) -> Result<BatchResponse, NotABatch> {
-        let batch = Batch::decode(event)?;
+        let batch = ledger::decode("transform", event, &self.config.common, invocation)?;
         let (mut ledger, records) = Ledger::open("transform", &batch);
 
         let owed = self.select(&records, &mut ledger, invocation);
-        self.deliver(&owed, &mut ledger, invocation).await;
+        let (delivered, ()) = tokio::join!(
+            self.deliver(&owed, invocation),
+            // None waits for the other, so that an outage of one costs the other no time.
+            ledger.write_rejects(&self.rejects, invocation)
+        );
+        delivered.enter(&owed.indexes, &mut ledger);
         ledger.write_rejects(&self.rejects, invocation).await;
 
         Ok(ledger.close(&self.config.common, invocation))
@@ -131,32 +134,20 @@ where
         outputs
     }
 
-    /// Delivers both outputs; a record is done when both were taken.
-    async fn deliver(&self, outputs: &Outputs, ledger: &mut Ledger<'_>, invocation: &Invocation) {
+    /// Delivers both outputs.
+    async fn deliver(&self, outputs: &Outputs, invocation: &Invocation) -> Delivered {
         let terms = invocation.terms;
         let (severe, analytical, ()) = tokio::join!(
-            delivery::deliver(&self.severe, &outputs.severe, Order::Kept, terms),
             delivery::deliver(
-                &self.analytical,
-                &outputs.analytical,
-                Order::Free { in_flight: IN_FLIGHT },
+                &self.severe,
+                &outputs.severe,
+                Order::PerKey(StreamRecord::partition_key),
                 terms
             ),
+            delivery::deliver(&self.analytical, &outputs.analytical, Order::Free, terms),
             self.register(&outputs.severities, invocation),
         );
-        ledger.retried += severe.resent + analytical.resent;
-        let outcomes = severe.outcomes.into_iter().zip(analytical.outcomes);
-        for (index, outcomes) in outputs.indexes.iter().zip(outcomes) {
-            match outcomes {
-                (Outcome::Delivered, Outcome::Delivered) => ledger.enter(*index, Fate::Delivered),
-                (Outcome::Failed(why), _) | (_, Outcome::Failed(why)) => {
-                    ledger.enter(*index, Fate::Failed(why))
-                }
-                (Outcome::Unacceptable(why), _) | (_, Outcome::Unacceptable(why)) => {
-                    ledger.refuse(*index, "unacceptable", why);
-                }
-            }
-        }
+        Delivered { severe, analytical }
     }
 
     /// Registers the partitions that are due. A failure of Glue holds nothing up: they stay due.
@@ -175,6 +166,31 @@ where
     fn registered(&self) -> std::sync::MutexGuard<'_, Registered> {
         // The set is whole whenever it is unlocked, so that a panic elsewhere does not spoil it.
         self.registered.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// What became of both outputs.
+struct Delivered {
+    severe: Report,
+    analytical: Report,
+}
+
+impl Delivered {
+    /// Enters the fates of the records: one is done when both outputs were taken.
+    fn enter(self, indexes: &[usize], ledger: &mut Ledger<'_>) {
+        let Self { severe, analytical } = self;
+        ledger.retried += severe.resent + analytical.resent;
+        for (index, outcomes) in indexes.iter().zip(severe.outcomes.into_iter().zip(analytical.outcomes)) {
+            match outcomes {
+                (Outcome::Delivered, Outcome::Delivered) => ledger.enter(*index, Fate::Delivered),
+                (Outcome::Failed(why), _) | (_, Outcome::Failed(why)) => {
+                    ledger.enter(*index, Fate::Failed(why))
+                }
+                (Outcome::Unacceptable(why), _) | (_, Outcome::Unacceptable(why)) => {
+                    ledger.refuse(*index, "unacceptable", why);
+                }
+            }
+        }
     }
 }
 
