@@ -86,6 +86,12 @@ replay: ## Send a file as live incidents to the stack: CSV=file [RATE=rows/s] [E
 	@cargo build --quiet --workspace --bin replay  # with the features, and so the build, of the tests
 	@$(LOCAL_CLOUD) target/debug/replay "$(CSV)" --environment $(ENV) $(if $(RATE),--rate $(RATE))
 
+.PHONY: redrive
+redrive: ## Send again what was refused or given up: FROM=rejects|failures [SINCE=2026-11-25|6h] [DRY_RUN=1] [AGAIN=1] [ENV=dev] [PORT=n]
+	@$(if $(FROM),,echo "error: name where to send from: make redrive FROM=rejects, or FROM=failures" >&2; exit 1)
+	@cargo build --quiet --workspace --bin replay  # with the features, and so the build, of the tests
+	@$(LOCAL_CLOUD) target/debug/replay redrive --from "$(FROM)" --environment $(ENV) $(if $(SINCE),--since "$(SINCE)") $(if $(DRY_RUN),--dry-run) $(if $(AGAIN),--again)
+
 .PHONY: query
 query: $(TOOLS) ## Ask Athena: SQL="select …" or FILE=queries/x.sql [ENV=dev] [PORT=n]
 	@$(if $(SQL)$(FILE),,echo 'error: name a query: make query SQL="select …", or FILE=queries/x.sql' >&2; exit 1)

@@ -27,9 +27,9 @@ pub enum Error {
         /// What is wrong with its header.
         problem: String,
     },
-    /// The deployed function cannot be used, or not any more.
+    /// The deployed stack cannot be used, or not any more.
     #[error("{0}")]
-    Ingest(String),
+    Cloud(String),
 }
 
 impl Error {

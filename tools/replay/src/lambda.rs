@@ -1,7 +1,8 @@
-//! The deployed ingest function, by way of the AWS SDK.
+//! The deployed functions, by way of the AWS SDK.
 
 use std::{io, time::Duration};
 
+use aws_config::SdkConfig;
 use aws_sdk_lambda::{
     Client,
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::{
     error::Error,
+    redrive::Functions,
     send::{Answer, Failure, Ingest},
 };
 
@@ -22,14 +24,22 @@ use crate::{
 /// Source: Lambda developer guide, "Lambda quotas": a function runs for at most 900 seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(910);
 
-/// A function to invoke.
+/// Functions to invoke, by their names.
 #[derive(Debug)]
-pub struct Function {
+pub struct Lambda {
     client: Client,
-    name: String,
     region: String,
     /// `http://127.0.0.1:4566`, where the environment names one.
     endpoint: Option<String>,
+}
+
+/// The ingest function.
+#[derive(Debug)]
+pub struct Function {
+    /// Where it is.
+    pub lambda: Lambda,
+    /// Its name.
+    pub name: String,
 }
 
 /// What Lambda answers for a function that failed.
@@ -39,25 +49,29 @@ struct FunctionError {
     message: Option<String>,
 }
 
-impl Function {
-    /// The function of that name, with the region, credentials and endpoint of the environment.
+/// What every client needs: region, credentials and endpoint of the environment.
+pub async fn configuration() -> SdkConfig {
+    aws::sdk_config().await
+}
+
+impl Lambda {
+    /// The functions that the configuration reaches.
     ///
     /// # Errors
     ///
-    /// When the environment names no region.
-    pub async fn from_env(name: &str) -> Result<Self, Error> {
-        let config = aws::sdk_config().await;
+    /// When it names no region.
+    pub fn new(config: &SdkConfig) -> Result<Self, Error> {
         let region = config
             .region()
             .ok_or_else(|| {
-                Error::Ingest("no AWS region is set: set AWS_REGION, for example to eu-west-1".to_owned())
+                Error::Cloud("no AWS region is set: set AWS_REGION, for example to eu-west-1".to_owned())
             })?
             .to_string();
         let endpoint = config.endpoint_url().map(str::to_owned);
-        Ok(Self { client: Client::new(&config), name: name.to_owned(), region, endpoint })
+        Ok(Self { client: Client::new(config), region, endpoint })
     }
 
-    /// Where the function is, for errors.
+    /// Where the functions are, for errors.
     fn place(&self) -> String {
         match &self.endpoint {
             Some(endpoint) => format!("{} at {endpoint}", self.region),
@@ -65,35 +79,36 @@ impl Function {
         }
     }
 
-    fn answer(&self, output: &InvokeOutput) -> Result<Answer, Failure> {
-        let payload = output.payload().map(Blob::as_ref).unwrap_or_default();
-        let name = &self.name;
-        if let Some(kind) = output.function_error() {
-            let message =
-                serde_json::from_slice::<FunctionError>(payload).ok().and_then(|error| error.message);
-            let message = message.unwrap_or_else(|| kind.to_owned());
-            return Err(Failure::Lasting(format!(
-                "the function {name} in {} failed ({message}): its log group /aws/lambda/{name} says more",
-                self.place()
-            )));
+    /// Invokes a function and gives what it answers.
+    async fn call(&self, name: &str, request: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        let invocation = self.client.invoke().function_name(name).payload(Blob::new(request)).send();
+        match timeout(ANSWER_TIMEOUT, invocation).await {
+            Ok(Ok(output)) => self.answer(name, output),
+            Ok(Err(error)) => Err(self.failure(name, &error)),
+            Err(_) => Err(Failure::Passing(format!("{} did not answer", self.place()))),
         }
-        serde_json::from_slice(payload).map_err(|error| {
-            Failure::Lasting(format!(
-                "the function {name} in {} does not answer as ingest does ({error}): name the ingest function with --function",
-                self.place()
-            ))
-        })
     }
 
-    fn failure(&self, error: &SdkError<InvokeError>) -> Failure {
-        let Self { name, region, .. } = self;
+    fn answer(&self, name: &str, output: InvokeOutput) -> Result<Vec<u8>, Failure> {
+        let payload = output.payload.map(Blob::into_inner).unwrap_or_default();
+        let Some(kind) = output.function_error else { return Ok(payload) };
+        let message = serde_json::from_slice::<FunctionError>(&payload).ok().and_then(|error| error.message);
+        let message = message.unwrap_or(kind);
+        Err(Failure::Function(format!(
+            "the function {name} in {} failed ({message}): its log group /aws/lambda/{name} says more",
+            self.place()
+        )))
+    }
+
+    fn failure(&self, name: &str, error: &SdkError<InvokeError>) -> Failure {
+        let Self { region, .. } = self;
         let place = self.place();
-        let Some(service) = error.as_service_error() else { return self.failure_on_the_way(error) };
+        let Some(service) = error.as_service_error() else { return self.failure_on_the_way(name, error) };
         let status = error.raw_response().map_or(0, |response| response.status().as_u16());
         let code = service.code().unwrap_or("an unnamed error");
         match code {
             "ResourceNotFoundException" => Failure::Lasting(format!(
-                "there is no function {name} in {place}: deploy the stack with make up (local) or make deploy, or name another with --function"
+                "there is no function {name} in {place}: deploy the stack with make up (local) or make deploy, or name another environment"
             )),
             "AccessDeniedException" | "AccessDenied" => Failure::Lasting(format!(
                 "these credentials may not invoke {name} in {place}: allow lambda:InvokeFunction on it"
@@ -116,7 +131,7 @@ impl Function {
     }
 
     /// Without an answer: nobody there is lasting, a connection that broke is not.
-    fn failure_on_the_way(&self, error: &SdkError<InvokeError>) -> Failure {
+    fn failure_on_the_way(&self, name: &str, error: &SdkError<InvokeError>) -> Failure {
         let place = self.place();
         let text = DisplayErrorContext(error).to_string();
         if text.contains("CredentialsNotLoaded")
@@ -140,7 +155,7 @@ impl Function {
             SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
                 Failure::Passing(format!("{place} did not answer"))
             }
-            _ => Failure::Lasting(format!("the request to {} in {place} cannot be made: {text}", self.name)),
+            _ => Failure::Lasting(format!("the request to {name} in {place} cannot be made: {text}")),
         }
     }
 }
@@ -150,13 +165,21 @@ fn io_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::
     std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
 }
 
+impl Functions for Lambda {
+    async fn invoke(&self, name: &str, event: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        self.call(name, event).await
+    }
+}
+
 impl Ingest for Function {
     async fn invoke(&self, request: Vec<u8>) -> Result<Answer, Failure> {
-        let invocation = self.client.invoke().function_name(&self.name).payload(Blob::new(request)).send();
-        match timeout(ANSWER_TIMEOUT, invocation).await {
-            Ok(Ok(output)) => self.answer(&output),
-            Ok(Err(error)) => Err(self.failure(&error)),
-            Err(_) => Err(Failure::Passing(format!("{} did not answer", self.place()))),
-        }
+        let Self { lambda, name } = self;
+        let answer = lambda.call(name, request).await?;
+        serde_json::from_slice(&answer).map_err(|error| {
+            Failure::Lasting(format!(
+                "the function {name} in {} does not answer as ingest does ({error}): name the ingest function with --function",
+                lambda.place()
+            ))
+        })
     }
 }

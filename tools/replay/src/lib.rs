@@ -1,7 +1,7 @@
 //! The simulator: it sends files of events as live incidents through the deployed ingest function, writes files like
-//! the real ones, and shows what ingest makes of a file.
+//! the real ones, shows what ingest makes of a file, and sends again what was refused or given up.
 //!
-//! [`lambda`] alone knows AWS; [`send`] drives it through the port [`send::Ingest`].
+//! [`lambda`] and the bucket of [`redrive`] alone know AWS; [`send`] and [`redrive`] drive them through ports.
 
 pub mod batches;
 pub mod error;
@@ -11,4 +11,5 @@ pub mod lambda;
 pub mod normalise;
 pub mod pace;
 pub mod progress;
+pub mod redrive;
 pub mod send;

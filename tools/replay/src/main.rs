@@ -13,10 +13,11 @@ use replay::{
     error::Error,
     generate,
     input::Input,
-    lambda::Function,
+    lambda::{Function, Lambda, configuration},
     normalise,
     pace::Rate,
     progress::{Progress, to_stderr},
+    redrive::{self, Bucket, Selection, Since, Source},
     send::{self, Summary},
 };
 use shared::{dataset::Dataset, time::DateOrder};
@@ -53,6 +54,39 @@ enum Command {
     ///
     /// Rejected rows are told on standard error with their line and reason, and are no failure.
     Normalise(FileOptions),
+    /// Sends again what was refused or given up, to the function that owes it and to it alone
+    ///
+    /// What a function has taken is marked in the bucket, so that a second run sends nothing twice; a run that is
+    /// broken off repeats at most one request and loses nothing. One run at a time. The exit code is 1 when
+    /// something was not taken.
+    Redrive(RedriveOptions),
+}
+
+#[derive(Debug, Args)]
+struct RedriveOptions {
+    /// Where to send from: the rejects table, or what Lambda gave up
+    #[arg(long, value_name = "WHERE")]
+    from: Source,
+
+    /// Only what was written since: 2026-11-25, 2026-11-25T06:00:00Z, or 90m, 6h or 7d ago
+    #[arg(long, value_name = "TIME")]
+    since: Option<Since>,
+
+    /// Also rejects that came back from an earlier redrive, once the functions have changed
+    #[arg(long)]
+    again: bool,
+
+    /// Only tells what would be sent
+    #[arg(long)]
+    dry_run: bool,
+
+    /// The environment that the stack is deployed for
+    #[arg(long, default_value = "dev")]
+    environment: String,
+
+    /// Prints the summary as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -93,6 +127,7 @@ fn main() -> ExitCode {
     let done = match (cli.command, cli.file) {
         (Some(Command::Generate(options)), _) => generate(&options),
         (Some(Command::Normalise(file)), _) => normalise(&file),
+        (Some(Command::Redrive(options)), _) => redrive(&options),
         (None, Some(file)) => send(&file, cli.send),
         (None, None) => {
             Cli::command().error(ErrorKind::MissingRequiredArgument, "name a FILE to send").exit()
@@ -134,10 +169,8 @@ fn normalise(file: &FileOptions) -> Result<ExitCode, Error> {
 async fn send(file: &FileOptions, options: SendOptions) -> Result<ExitCode, Error> {
     let dataset = dataset()?;
     let (input, progress) = Input::open(&file.file, file.format, true)?;
-    let name = options
-        .function
-        .unwrap_or_else(|| format!("{}-ingest-{}", dataset.name.replace('_', "-"), options.environment));
-    let function = Function::from_env(&name).await?;
+    let name = options.function.unwrap_or_else(|| deployed(&dataset, "ingest", &options.environment));
+    let function = Function { lambda: Lambda::new(&configuration().await)?, name };
     let mut batches = Batches::new(&dataset, input, file.date_order);
     let mut summary = Summary::default();
     let sent =
@@ -153,8 +186,46 @@ async fn send(file: &FileOptions, options: SendOptions) -> Result<ExitCode, Erro
     Ok(if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+#[tokio::main(flavor = "current_thread")]
+async fn redrive(options: &RedriveOptions) -> Result<ExitCode, Error> {
+    let dataset = dataset()?;
+    let name = |what: &str| deployed(&dataset, what, &options.environment);
+    let config = configuration().await;
+    let functions = Lambda::new(&config)?;
+    let database = format!("{}_{}", dataset.name, options.environment);
+    let rejects = Bucket::of_table(&config, &database, &format!("{}_rejects", dataset.name)).await?;
+    let bucket = match options.from {
+        Source::Rejects => rejects,
+        Source::Failures => rejects.sibling(&config, "rejects", "failures")?,
+    };
+    let selection = Selection {
+        from: options.from,
+        prefix: bucket.prefix.clone(),
+        since: options.since.map(|since| since.at(chrono::Utc::now())),
+        also_came_back: options.again,
+        dry_run: options.dry_run,
+    };
+    let progress = Progress::of_objects();
+    let mut summary = redrive::Summary::default();
+    let sent = redrive::redrive(&bucket, &functions, name, &selection, &mut summary, &progress).await;
+    progress.finish();
+    if options.json {
+        let json = serde_json::to_string(&summary).map_err(|error| Error::Write(error.into()))?;
+        print(&json)?;
+    } else if sent.is_ok() || summary.requests > 0 {
+        print(&summary.text())?;
+    }
+    sent?;
+    Ok(if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The name of a function of the stack.
+fn deployed(dataset: &Dataset, what: &str, environment: &str) -> String {
+    format!("{}-{what}-{environment}", dataset.name.replace('_', "-"))
+}
+
 fn dataset() -> Result<Dataset, Error> {
-    Dataset::named(DATASET).map_err(|error| Error::Ingest(error.to_string()))
+    Dataset::named(DATASET).map_err(|error| Error::Cloud(error.to_string()))
 }
 
 fn print(line: &str) -> Result<(), Error> {

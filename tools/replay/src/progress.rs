@@ -26,6 +26,12 @@ impl Progress {
         Self::new(ProgressBar::new(rows), "{bar:30} {human_pos} of {human_len} rows, {per_sec}, {eta} left")
     }
 
+    /// Of working through objects, whose number is said by [`Progress::expect`].
+    #[must_use]
+    pub fn of_objects() -> Self {
+        Self::new(ProgressBar::new(0), "{bar:30} {human_pos} of {human_len} objects, {eta} left: {msg}")
+    }
+
     /// Of reading so many bytes, or nobody knows how many.
     #[must_use]
     pub fn of_bytes(bytes: Option<u64>) -> Self {
@@ -57,6 +63,16 @@ impl Progress {
             self.bar.set_position(rows);
             self.line(|| format!("{rows} of {} rows", self.bar.length().unwrap_or_default()));
         }
+    }
+
+    /// So many are to be done in all.
+    pub fn expect(&self, all: u64) {
+        self.bar.set_length(all);
+    }
+
+    /// One more is done.
+    pub fn advance(&self) {
+        self.bar.inc(1);
     }
 
     /// The state in a few words, beside the part that has been read.
@@ -104,7 +120,14 @@ mod tests {
 
     #[test]
     fn every_template_can_be_drawn() {
-        for progress in [Progress::of_rows(10), Progress::of_bytes(Some(10)), Progress::of_bytes(None)] {
+        for progress in [
+            Progress::of_rows(10),
+            Progress::of_objects(),
+            Progress::of_bytes(Some(10)),
+            Progress::of_bytes(None),
+        ] {
+            progress.expect(10);
+            progress.advance();
             progress.say(|| "3 rows".to_owned());
             progress.reached(512);
             progress.finish();

@@ -62,6 +62,8 @@ pub enum Failure {
     Passing(String),
     /// Nothing that is sent will be taken.
     Lasting(String),
+    /// The function itself failed over what was sent.
+    Function(String),
 }
 
 /// A reject, by the line of the file.
@@ -148,8 +150,8 @@ pub async fn send(
         summary.seconds = begin.elapsed().as_secs_f64();
         progress.say(|| summary.state());
         sent.map_err(|error| match error {
-            Error::Ingest(problem) if summary.requests > 1 => {
-                Error::Ingest(format!("{problem}; stopped at line {line}"))
+            Error::Cloud(problem) if summary.requests > 1 => {
+                Error::Cloud(format!("{problem}; stopped at line {line}"))
             }
             other => other,
         })?;
@@ -187,9 +189,9 @@ async fn settle(
                 format!("the stream did not take {} rows", answer.failed)
             }
             Err(Failure::Passing(problem)) => problem,
-            Err(Failure::Lasting(problem)) => {
+            Err(Failure::Lasting(problem) | Failure::Function(problem)) => {
                 summary.failed += batch.rows.len() as u64;
-                return Err(Error::Ingest(problem));
+                return Err(Error::Cloud(problem));
             }
         };
         if attempt == ATTEMPTS {
@@ -229,7 +231,7 @@ fn check(answer: &Answer, batch: &Batch) -> Result<(), Error> {
     if told == rows as u64 && named {
         return Ok(());
     }
-    Err(Error::Ingest(format!(
+    Err(Error::Cloud(format!(
         "the answer tells of {told} rows and names {} that failed, where {rows} were sent: the function is not the ingest of this version, deploy it again",
         answer.failed_indexes.len()
     )))
@@ -255,7 +257,7 @@ fn count(answer: &Answer, batch: &Batch, summary: &mut Summary, progress: &Progr
 /// Full jitter over an exponential back-off, in all about as long as a stream needs to recover.
 ///
 /// Source: AWS Architecture Blog, "Exponential Backoff And Jitter".
-fn backoff(attempt: u32, jitter: &mut fastrand::Rng) -> Duration {
+pub(crate) fn backoff(attempt: u32, jitter: &mut fastrand::Rng) -> Duration {
     let ceiling = 5_000.min(100_u64 << attempt.min(10));
     Duration::from_millis(jitter.u64(ceiling / 2..=ceiling))
 }

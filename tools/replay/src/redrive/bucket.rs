@@ -1,0 +1,171 @@
+//! Buckets of S3, found by what the stack says of them.
+
+use aws_config::SdkConfig;
+use aws_sdk_glue::Client as Glue;
+use aws_sdk_s3::{
+    Client, config::retry::RetryConfig, operation::get_object::GetObjectError, primitives::ByteStream,
+};
+use chrono::{DateTime, Utc};
+use shared::{aws::Request, delivery::Failure};
+
+use super::{Listed, Store};
+use crate::error::Error;
+
+/// A bucket, and the prefix under which it holds what is to be sent.
+#[derive(Debug)]
+pub struct Bucket {
+    client: Client,
+    name: String,
+    resource: String,
+    /// What the keys begin with.
+    pub prefix: String,
+}
+
+impl Bucket {
+    fn new(config: &SdkConfig, name: &str, prefix: &str) -> Self {
+        let config = aws_sdk_s3::config::Builder::from(config)
+            .retry_config(RetryConfig::standard())
+            // Endpoints other than AWS do not resolve a bucket in the host's name.
+            .force_path_style(config.endpoint_url().is_some())
+            .build();
+        let resource = format!("bucket {name}");
+        Self { client: Client::from_conf(config), name: name.to_owned(), resource, prefix: prefix.to_owned() }
+    }
+
+    /// The bucket that holds a table of Glue, such as that of the rejects.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such table, or it is not in S3.
+    pub async fn of_table(config: &SdkConfig, database: &str, table: &str) -> Result<Self, Error> {
+        let resource = format!("table {database}.{table}");
+        let request = Request { action: "glue:GetTable", resource: &resource };
+        let described = Glue::new(config)
+            .get_table()
+            .database_name(database)
+            .name(table)
+            .send()
+            .await
+            .map_err(|error| cloud(request.failure(&error)))?;
+        let location = described
+            .table()
+            .and_then(|table| table.storage_descriptor())
+            .and_then(|storage| storage.location())
+            .unwrap_or_default();
+        match in_bucket(location) {
+            Some((bucket, prefix)) => Ok(Self::new(config, bucket, &prefix)),
+            None => Err(Error::Cloud(format!("the {resource} is not in S3: deploy the stack again"))),
+        }
+    }
+
+    /// The bucket of the same stack that has another part: `failures` in the place of `rejects`, all of it. The names
+    /// of a stack's buckets differ in their part alone.
+    ///
+    /// # Errors
+    ///
+    /// When the bucket's name does not hold its part.
+    pub fn sibling(&self, config: &SdkConfig, part: &str, other: &str) -> Result<Self, Error> {
+        let region = config.region().map(ToString::to_string).unwrap_or_default();
+        let name = sibling(&self.name, &region, part, other).ok_or_else(|| {
+            Error::Cloud(format!(
+                "the name of {} is not <company>-{part}-{region}-<account>-<environment>: deploy the stack again",
+                self.resource
+            ))
+        })?;
+        Ok(Self::new(config, &name, ""))
+    }
+
+    fn request(&self, action: &'static str) -> Request<'_> {
+        Request { action, resource: &self.resource }
+    }
+}
+
+fn cloud(failure: Failure) -> Error {
+    Error::Cloud(failure.detail)
+}
+
+/// `perishable-failures-eu-west-1-…` of `perishable-rejects-eu-west-1-…`.
+fn sibling(name: &str, region: &str, part: &str, other: &str) -> Option<String> {
+    let (company, rest) = name.split_once(&format!("-{part}-{region}-"))?;
+    Some(format!("{company}-{other}-{region}-{rest}"))
+}
+
+/// The bucket and the prefix, with its last slash, of `s3://<bucket>/<prefix>`.
+fn in_bucket(location: &str) -> Option<(&str, String)> {
+    let (bucket, prefix) = location.strip_prefix("s3://")?.split_once('/')?;
+    let prefix = prefix.trim_end_matches('/');
+    Some((bucket, if prefix.is_empty() { String::new() } else { format!("{prefix}/") }))
+}
+
+impl Store for Bucket {
+    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, Error> {
+        let request = self.request("s3:ListBucket");
+        let mut pages =
+            self.client.list_objects_v2().bucket(&self.name).prefix(prefix).into_paginator().send();
+        let mut listed = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| cloud(request.failure(&error)))?;
+            listed.extend(page.contents().iter().filter_map(|object| {
+                let written = object.last_modified()?;
+                let written: DateTime<Utc> =
+                    DateTime::from_timestamp(written.secs(), written.subsec_nanos())?;
+                Some(Listed { key: object.key()?.to_owned(), written })
+            }));
+        }
+        Ok(listed)
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        let request = self.request("s3:GetObject");
+        let answer = match self.client.get_object().bucket(&self.name).key(key).send().await {
+            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
+                return Ok(None);
+            }
+            answer => answer.map_err(|error| cloud(request.failure(&error)))?,
+        };
+        match answer.body.collect().await {
+            Ok(body) => Ok(Some(body.to_vec())),
+            Err(_) => {
+                Err(Error::Cloud(format!("reading {key} of {} broke off: run it again", self.resource)))
+            }
+        }
+    }
+
+    async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), Error> {
+        let request = self.request("s3:PutObject");
+        let put = self.client.put_object().bucket(&self.name).key(key).body(ByteStream::from(body));
+        put.send().await.map(drop).map_err(|error| cloud(request.failure(&error)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_found_by_location_and_by_name() {
+        for (location, expected) in [
+            (
+                "s3://rejects/traffic/us/us_accidents_rejects/",
+                Some(("rejects", "traffic/us/us_accidents_rejects/")),
+            ),
+            ("s3://rejects/table", Some(("rejects", "table/"))),
+            ("s3://rejects/", Some(("rejects", ""))),
+            ("file:///rejects", None),
+            ("", None),
+        ] {
+            let found = in_bucket(location);
+            assert_eq!(
+                found.as_ref().map(|(bucket, prefix)| (*bucket, prefix.as_str())),
+                expected,
+                "{location}"
+            );
+        }
+        let other = |name: &str| sibling(name, "eu-west-1", "rejects", "failures");
+        assert_eq!(
+            other("the-rejects-rejects-eu-west-1-000000000000-dev").as_deref(),
+            Some("the-rejects-failures-eu-west-1-000000000000-dev")
+        );
+        assert_eq!(other("some-bucket"), None);
+    }
+}

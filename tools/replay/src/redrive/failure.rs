@@ -1,0 +1,148 @@
+//! Invocation records of the failures bucket: what Lambda writes when it gives a batch or an event up.
+//!
+//! Source: Lambda developer guide, "Retain discarded batch records for a Kinesis Data Streams event source" and
+//! "Retaining records of asynchronous invocations".
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// A record of an invocation that was given up.
+#[derive(Debug)]
+pub struct GivenUp {
+    /// The function's name.
+    pub function: String,
+    /// Why, in Lambda's words: `RetryAttemptsExhausted`, `EventAgeExceeded`, ….
+    pub condition: String,
+    /// What it owes.
+    pub event: Event,
+}
+
+/// What the function was invoked with.
+#[derive(Debug)]
+pub enum Event {
+    /// A batch of a Kinesis mapping: its records, in order, each as Lambda handed it over.
+    Batch(Vec<Box<RawValue>>),
+    /// An asynchronous invocation's event.
+    Whole(Box<RawValue>),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Record {
+    request_context: Context,
+    /// Of a stream's batch.
+    payload: Option<Box<RawValue>>,
+    /// Of an asynchronous invocation.
+    request_payload: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Context {
+    function_arn: String,
+    #[serde(default)]
+    condition: String,
+}
+
+#[derive(Deserialize)]
+struct Batch {
+    #[serde(rename = "Records")]
+    records: Vec<Box<RawValue>>,
+}
+
+/// Reads the object of one record; the error says what it is instead.
+pub fn read(object: &[u8]) -> Result<GivenUp, String> {
+    let record: Record = serde_json::from_slice(object)
+        .map_err(|error| format!("it is no invocation record of Lambda: {}", place(&error)))?;
+    let Context { function_arn, condition } = record.request_context;
+    let function = function(&function_arn)
+        .ok_or_else(|| "its `functionArn` is not that of a function".to_owned())?
+        .to_owned();
+    let event = match (record.payload, record.request_payload) {
+        (Some(payload), None) => {
+            let payload = unquoted(&payload)?;
+            let batch: Batch = serde_json::from_str(&payload)
+                .map_err(|error| format!("its payload is no batch of a stream: {}", place(&error)))?;
+            Event::Batch(batch.records)
+        }
+        (None, Some(event)) => Event::Whole(event),
+        _ => return Err("it holds no payload: S3 alone gets it, SQS and SNS do not".to_owned()),
+    };
+    Ok(GivenUp { function, condition, event })
+}
+
+/// The payload's JSON, which stands in the record as it is or as a text.
+fn unquoted(payload: &RawValue) -> Result<Cow<'_, str>, String> {
+    if !payload.get().starts_with('"') {
+        return Ok(Cow::Borrowed(payload.get()));
+    }
+    serde_json::from_str(payload.get())
+        .map(Cow::Owned)
+        .map_err(|error| format!("its payload cannot be read: {}", place(&error)))
+}
+
+/// The parser's own message may repeat a value; the place is enough to find it.
+fn place(error: &serde_json::Error) -> String {
+    format!("it cannot be read at line {} column {}", error.line(), error.column())
+}
+
+/// The name in `arn:aws:lambda:<region>:<account>:function:<name>[:<qualifier>]`.
+fn function(arn: &str) -> Option<&str> {
+    let mut parts = arn.split(':').skip(5);
+    (parts.next()? == "function").then(|| parts.next()).flatten().filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ARN: &str = "arn:aws:lambda:eu-west-1:000000000000:function:us-accidents-transform-dev:$LATEST";
+
+    fn read_value(record: &serde_json::Value) -> Result<GivenUp, String> {
+        read(record.to_string().as_bytes())
+    }
+
+    #[test]
+    fn a_batch_is_read_whether_its_payload_is_json_or_a_text() {
+        let payload = json!({"Records": [{"eventID": "s:1"}, {"eventID": "s:2"}]});
+        for payload in [payload.clone(), json!(payload.to_string())] {
+            let context =
+                json!({"requestId": "r", "functionArn": ARN, "condition": "RetryAttemptsExhausted"});
+            let given_up =
+                read_value(&json!({"requestContext": context, "version": "1.0", "payload": payload}))
+                    .unwrap();
+            assert_eq!(given_up.function, "us-accidents-transform-dev");
+            assert_eq!(given_up.condition, "RetryAttemptsExhausted");
+            let Event::Batch(records) = given_up.event else { panic!() };
+            let records: Vec<_> = records.iter().map(|record| record.get()).collect();
+            assert_eq!(records, [r#"{"eventID":"s:1"}"#, r#"{"eventID":"s:2"}"#]);
+        }
+    }
+
+    #[test]
+    fn an_asynchronous_event_is_read() {
+        let record =
+            json!({"requestContext": {"functionArn": ARN}, "requestPayload": {"records": [{"ID": 1}]}});
+        let Event::Whole(event) = read_value(&record).unwrap().event else { panic!() };
+        assert_eq!(event.get(), r#"{"records":[{"ID":1}]}"#);
+    }
+
+    #[test]
+    fn what_is_no_record_is_told_without_what_it_holds() {
+        let arn = json!({"functionArn": ARN});
+        for (record, expected) in [
+            (json!({"secret": 1}), "no invocation record of Lambda"),
+            (json!({"requestContext": arn}), "holds no payload"),
+            (json!({"requestContext": {"functionArn": "secret"}, "payload": {}}), "`functionArn`"),
+            (json!({"requestContext": arn, "payload": "secret"}), "no batch of a stream"),
+            (json!({"requestContext": arn, "payload": 5}), "no batch of a stream"),
+        ] {
+            let error = read_value(&record).unwrap_err();
+            assert!(error.contains(expected) && !error.contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! `replay redrive`: what stands in the rejects or failures bucket, handed again to the functions that owe it.
+//!
+//! What a function has taken is marked in the bucket as soon as it has answered, so that a second run sends nothing
+//! twice. A run that is broken off between an answer and its mark repeats that one request, and loses nothing.
+
+pub mod bucket;
+pub mod failure;
+pub mod marks;
+pub mod reject;
+pub mod request;
+pub mod since;
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+    future::Future,
+};
+
+use chrono::{DateTime, Utc};
+use clap::ValueEnum;
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+
+pub use self::{bucket::Bucket, since::Since};
+use self::{
+    marks::Settled,
+    reject::{Read, Reader},
+    request::{Again, Item, Request, Shape},
+};
+use crate::{
+    error::Error,
+    progress::Progress,
+    send::{Failure, backoff},
+};
+
+/// How often a request is sent in all before its rest counts as failed.
+const ATTEMPTS: u32 = 8;
+
+/// Where to send from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Source {
+    /// What the functions refused, from the rejects bucket.
+    Rejects,
+    /// What Lambda gave up, from the failures bucket.
+    Failures,
+}
+
+/// An item's place: an object among those that are read, and the item's position in it, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Position of the object.
+    pub object: usize,
+    /// Position of the item.
+    pub item: usize,
+}
+
+/// An object of the bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// When it was written.
+    pub written: DateTime<Utc>,
+}
+
+/// The bucket that is read, and that holds the marks.
+pub trait Store {
+    /// The objects whose keys begin with `prefix`, in the order of their keys.
+    fn list(&self, prefix: &str) -> impl Future<Output = Result<Vec<Listed>, Error>>;
+    /// An object; `None` where there is none of that key.
+    fn get(&self, key: &str) -> impl Future<Output = Result<Option<Vec<u8>>, Error>>;
+    /// Writes an object.
+    fn put(&self, key: &str, body: Vec<u8>) -> impl Future<Output = Result<(), Error>>;
+}
+
+/// The deployed functions.
+pub trait Functions {
+    /// Invokes a function and gives its answer.
+    fn invoke(&self, name: &str, event: Vec<u8>) -> impl Future<Output = Result<Vec<u8>, Failure>>;
+}
+
+/// What is to be sent again.
+#[derive(Debug)]
+pub struct Selection {
+    /// Of which bucket.
+    pub from: Source,
+    /// What the keys of the objects begin with.
+    pub prefix: String,
+    /// Only objects written since.
+    pub since: Option<DateTime<Utc>>,
+    /// Also what came back from an earlier run.
+    pub also_came_back: bool,
+    /// Only tell what would be sent.
+    pub dry_run: bool,
+}
+
+/// What was found, and what became of it.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub struct Summary {
+    /// Objects that were not done yet.
+    pub objects: u64,
+    /// Items in them that had not been sent before: rejects, records or events.
+    pub found: u64,
+    /// What was found, by function and reason.
+    pub reasons: BTreeMap<String, u64>,
+    /// Items that their function took.
+    pub sent: u64,
+    /// Items that their function did not take: they are sent again by the next run.
+    pub failed: u64,
+    /// Rejects that came back from an earlier run, and stay.
+    pub came_back: u64,
+    /// Rejects that tell of an object that could not be read.
+    pub objects_told: u64,
+    /// Lines and objects that are neither a reject nor an invocation record.
+    pub unreadable: u64,
+    /// Payloads of which parts are missing.
+    pub incomplete: u64,
+    /// Invocations.
+    pub requests: u64,
+    /// Whether nothing was sent because that was asked for.
+    pub dry_run: bool,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl Summary {
+    /// The state in a few words.
+    #[must_use]
+    pub fn state(&self) -> String {
+        let Self { found, sent, failed, .. } = self;
+        format!("{found} found, {sent} sent, {failed} failed")
+    }
+
+    /// The summary for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let Self { objects, found, requests, seconds, .. } = self;
+        let first = if self.dry_run {
+            format!("{found} found in {objects} objects; nothing was sent, as was asked for")
+        } else {
+            format!("{} in {seconds:.1} s: {objects} objects, {requests} requests", self.state())
+        };
+        let mut lines = vec![first];
+        lines.extend(self.reasons.iter().map(|(reason, count)| format!("  {count:>7}  {reason}")));
+        let notes = [
+            (self.failed, "were not taken: run it again when the functions can take them"),
+            (
+                self.came_back,
+                "came back from an earlier redrive and stay: mend them at their source, or send them with --again once the functions have changed",
+            ),
+            (
+                self.objects_told,
+                "tell of a file that could not be read: put the mended file into the inbox again",
+            ),
+            (self.incomplete, "come in parts of which some are not there yet: run it again later"),
+            (self.unreadable, "are neither rejects nor invocation records, and stay"),
+        ];
+        lines.extend(
+            notes.iter().filter(|(count, _)| *count > 0).map(|(count, note)| format!("{count} {note}")),
+        );
+        lines.join("\n")
+    }
+}
+
+/// An object that is read: how many items it holds, and which of them are settled.
+struct Opened {
+    key: String,
+    items: usize,
+    settled: Settled,
+}
+
+/// A run.
+struct Run<'a, S, F> {
+    store: &'a S,
+    functions: &'a F,
+    selection: &'a Selection,
+    summary: &'a mut Summary,
+    progress: &'a Progress,
+    opened: Vec<Opened>,
+    jitter: fastrand::Rng,
+}
+
+/// Sends everything of the selection, and counts into `summary` as it goes. `name` gives the deployed name of a
+/// function.
+///
+/// # Errors
+///
+/// When the bucket cannot be read or written, or the functions cannot be invoked at all.
+pub async fn redrive<S: Store, F: Functions>(
+    store: &S,
+    functions: &F,
+    name: impl Fn(&str) -> String,
+    selection: &Selection,
+    summary: &mut Summary,
+    progress: &Progress,
+) -> Result<(), Error> {
+    let begin = Instant::now();
+    summary.dry_run = selection.dry_run;
+    let jitter = fastrand::Rng::new();
+    let mut run = Run { store, functions, selection, summary, progress, opened: Vec::new(), jitter };
+    let done = run.run(name).await;
+    summary.seconds = begin.elapsed().as_secs_f64();
+    done
+}
+
+impl<S: Store, F: Functions> Run<'_, S, F> {
+    async fn run(&mut self, name: impl Fn(&str) -> String) -> Result<(), Error> {
+        let objects = self.pending().await?;
+        self.progress.expect(objects.len() as u64);
+        let mut reader = Reader::default();
+        let mut gathered: BTreeMap<(String, Shape), Request> = BTreeMap::new();
+        for key in objects {
+            let Some(object) = self.store.get(&key).await? else { continue };
+            let place = self.open(key).await?;
+            for (function, shape, item) in self.read(place, &object, &mut reader) {
+                let function =
+                    if self.selection.from == Source::Rejects { name(&function) } else { function };
+                let request =
+                    gathered.entry((function.clone(), shape)).or_insert_with(|| Request::new(shape));
+                // A whole event is a request by itself.
+                if request.is_full_for(&item) || shape == Shape::Event && !request.items.is_empty() {
+                    let full = std::mem::replace(request, Request::new(shape));
+                    self.send(&function, full).await?;
+                }
+                if let Some(request) = gathered.get_mut(&(function, shape)) {
+                    request.push(item);
+                }
+            }
+            if self.selection.from == Source::Failures {
+                // A batch that was given up stays a batch: its records are of one shard, and in its order.
+                self.send_all(&mut gathered).await?;
+            }
+            self.progress.advance();
+            self.progress.say(|| self.summary.state());
+        }
+        self.send_all(&mut gathered).await?;
+        self.summary.incomplete = reader.incomplete();
+        Ok(())
+    }
+
+    /// The keys of the objects that are not done. What is written from now on, as by what is refused again, is not
+    /// among them.
+    async fn pending(&self) -> Result<Vec<String>, Error> {
+        let marks = self.store.list(marks::PREFIX).await?;
+        let marks: HashSet<_> = marks.into_iter().map(|mark| mark.key).collect();
+        let since = self.selection.since.unwrap_or(DateTime::UNIX_EPOCH);
+        let objects = self.store.list(&self.selection.prefix).await?.into_iter();
+        Ok(objects
+            .filter(|object| object.written >= since && !object.key.starts_with(marks::PREFIX))
+            .map(|object| object.key)
+            .filter(|key| !marks.contains(&marks::done(key)))
+            .collect())
+    }
+
+    /// Opens an object with what an earlier run has marked of it; gives its position.
+    async fn open(&mut self, key: String) -> Result<usize, Error> {
+        let settled = match self.store.get(&marks::part(&key)).await? {
+            None => Settled::default(),
+            Some(mark) => serde_json::from_slice(&mark).map_err(|_| {
+                Error::Cloud(format!(
+                    "the mark {} cannot be read: remove it to send {key} again",
+                    marks::part(&key)
+                ))
+            })?,
+        };
+        self.summary.objects += 1;
+        self.opened.push(Opened { key, items: 0, settled });
+        Ok(self.opened.len() - 1)
+    }
+
+    /// What an object holds that is to be sent, with the functions that owe it.
+    fn read(&mut self, object: usize, body: &[u8], reader: &mut Reader) -> Vec<(String, Shape, Item)> {
+        match self.selection.from {
+            Source::Rejects => self.read_rejects(object, body, reader),
+            Source::Failures => self.read_failure(object, body),
+        }
+    }
+
+    fn read_rejects(
+        &mut self,
+        object: usize,
+        body: &[u8],
+        reader: &mut Reader,
+    ) -> Vec<(String, Shape, Item)> {
+        let mut owed = Vec::new();
+        let mut items = 0;
+        let settled = self.opened[object].settled.clone();
+        let lines = reject::lines(body, |line| {
+            let place = Place { object, item: items };
+            items += 1;
+            if settled.has(place.item) {
+                return;
+            }
+            let rejected = match reader.read(line, place) {
+                Read::Whole(rejected) => rejected,
+                Read::Part => return,
+                Read::Unreadable => {
+                    self.summary.unreadable += 1;
+                    return;
+                }
+            };
+            let reason = format!("{} {}", rejected.function, rejected.reason);
+            let function = rejected.function.clone();
+            match Again::of(*rejected, self.selection.also_came_back) {
+                Again::Item(shape, item) => {
+                    self.count(reason, 1);
+                    owed.push((function, shape, item));
+                }
+                Again::CameBack => self.summary.came_back += 1,
+                Again::Object => self.summary.objects_told += 1,
+            }
+        });
+        self.opened[object].items = items;
+        if let Err(error) = lines {
+            self.summary.unreadable += 1;
+            self.progress
+                .note(&format!("{}: {error}; what could be read of it is sent", self.opened[object].key));
+            // Never done, since nobody knows how much it held.
+            self.opened[object].items = usize::MAX;
+        }
+        owed
+    }
+
+    fn read_failure(&mut self, object: usize, body: &[u8]) -> Vec<(String, Shape, Item)> {
+        let given_up = match failure::read(body) {
+            Ok(given_up) => given_up,
+            Err(problem) => {
+                self.summary.unreadable += 1;
+                self.progress.note(&format!("{}: {problem}", self.opened[object].key));
+                return Vec::new();
+            }
+        };
+        let (shape, items) = request::given_up(given_up.event, object);
+        self.opened[object].items = items.len();
+        let settled = &self.opened[object].settled;
+        let is_settled = |item: &Item| item.places.iter().all(|place| settled.has(place.item));
+        let items: Vec<_> = items.into_iter().filter(|item| !is_settled(item)).collect();
+        self.count(format!("{} {}", given_up.function, given_up.condition), items.len() as u64);
+        items.into_iter().map(|item| (given_up.function.clone(), shape, item)).collect()
+    }
+
+    fn count(&mut self, reason: String, items: u64) {
+        self.summary.found += items;
+        *self.summary.reasons.entry(reason).or_default() += items;
+    }
+
+    async fn send_all(&mut self, gathered: &mut BTreeMap<(String, Shape), Request>) -> Result<(), Error> {
+        for ((function, _), request) in std::mem::take(gathered) {
+            self.send(&function, request).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a request, and what fails of it again; marks what was taken.
+    async fn send(&mut self, function: &str, mut request: Request) -> Result<(), Error> {
+        if self.selection.dry_run || request.items.is_empty() {
+            return Ok(());
+        }
+        let mut problem = Cow::Borrowed("it is too large for an invocation");
+        let mut attempt = 0;
+        while request.fits() && attempt < ATTEMPTS {
+            if attempt > 0 {
+                sleep(backoff(attempt, &mut self.jitter)).await;
+            }
+            attempt += 1;
+            self.summary.requests += 1;
+            match self.functions.invoke(function, request.json()).await {
+                Ok(answer) => {
+                    let done = request.settle(&answer).map_err(|error| {
+                        Error::Cloud(format!("{function} does not answer as a function of this version ({error}): deploy it again"))
+                    })?;
+                    self.summary.sent += done.len() as u64;
+                    self.mark(&done).await?;
+                    if request.items.is_empty() {
+                        return Ok(());
+                    }
+                    problem = "it reports them as failed".into();
+                }
+                Err(Failure::Passing(why)) => problem = why.into(),
+                // What one batch does to a function says nothing of the next.
+                Err(Failure::Function(why)) => {
+                    problem = why.into();
+                    break;
+                }
+                Err(Failure::Lasting(why)) => return Err(Error::Cloud(why)),
+            }
+        }
+        self.summary.failed += request.items.len() as u64;
+        self.progress.note(&format!("{} not taken by {function}: {problem}", request.items.len()));
+        Ok(())
+    }
+
+    /// Writes the marks of the objects that the items stand in.
+    async fn mark(&mut self, done: &[Item]) -> Result<(), Error> {
+        let mut touched: Vec<usize> = Vec::new();
+        for place in done.iter().flat_map(|item| &item.places) {
+            self.opened[place.object].settled.settle(place.item);
+            touched.push(place.object);
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        for object in touched {
+            let Opened { key, items, settled } = &self.opened[object];
+            let (mark, json) = marks::mark(key, *items, settled);
+            self.store.put(&mark, json).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

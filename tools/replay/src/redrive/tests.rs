@@ -1,0 +1,306 @@
+//! Runs over a bucket and functions in memory.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
+
+use bytes::Bytes;
+use serde_json::{Value, json, value::RawValue};
+use shared::{
+    kinesis::Batch,
+    reject::{FileContext, Reject},
+    time::DateOrder,
+};
+
+use super::*;
+
+/// A bucket in memory.
+#[derive(Default)]
+struct Shelf {
+    objects: RefCell<BTreeMap<String, Object>>,
+    /// After so many operations of bucket and functions together everything fails, as after the end of a process.
+    left: Cell<Option<u32>>,
+}
+
+/// When it was written, and what it holds.
+type Object = (DateTime<Utc>, Vec<u8>);
+
+impl Shelf {
+    fn put_at(&self, key: &str, minute: i64, body: impl AsRef<[u8]>) {
+        let written = DateTime::from_timestamp(minute * 60, 0).unwrap();
+        self.objects.borrow_mut().insert(key.to_owned(), (written, body.as_ref().to_vec()));
+    }
+
+    fn operate(&self) -> bool {
+        match self.left.get() {
+            Some(0) => false,
+            left => {
+                self.left.set(left.map(|left| left - 1));
+                true
+            }
+        }
+    }
+
+    fn operation(&self) -> Result<(), Error> {
+        if self.operate() { Ok(()) } else { Err(Error::Cloud("broken off".to_owned())) }
+    }
+}
+
+impl Store for Shelf {
+    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, Error> {
+        self.operation()?;
+        let objects = self.objects.borrow();
+        let listed = objects.iter().filter(|(key, _)| key.starts_with(prefix));
+        Ok(listed.map(|(key, (written, _))| Listed { key: key.clone(), written: *written }).collect())
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.operation()?;
+        Ok(self.objects.borrow().get(key).map(|(_, body)| body.clone()))
+    }
+
+    async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), Error> {
+        self.operation()?;
+        self.put_at(key, 1_000_000, body);
+        Ok(())
+    }
+}
+
+/// Functions that take what they are sent, but for payloads that name a fault.
+struct Deployed<'a> {
+    shelf: &'a Shelf,
+    /// Function and payload of everything that was taken, in order.
+    taken: RefCell<Vec<(String, String)>>,
+    /// Answers before the first that takes anything.
+    script: RefCell<Vec<Result<Value, Failure>>>,
+}
+
+impl<'a> Deployed<'a> {
+    fn new(shelf: &'a Shelf) -> Self {
+        Self { shelf, taken: RefCell::default(), script: RefCell::default() }
+    }
+
+    /// The payloads of a request, by the names that an answer would give them.
+    fn payloads(event: &[u8]) -> Vec<(String, String)> {
+        let value: Value = serde_json::from_slice(event).unwrap();
+        let Some(records) = value["Records"].as_array() else {
+            return vec![(String::new(), value.to_string())];
+        };
+        if records[0]["eventSource"] == "aws:sqs" {
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            return records
+                .iter()
+                .map(|record| (text(&record["messageId"]), text(&record["body"])))
+                .collect();
+        }
+        let event = RawValue::from_string(value.to_string()).unwrap();
+        let batch = Batch::decode(&event).unwrap();
+        let text = |record: &shared::kinesis::Record<'_>| {
+            String::from_utf8_lossy(&record.content.as_ref().unwrap()[0]).into_owned()
+        };
+        batch.records.iter().map(|record| (record.sequence_number.to_string(), text(record))).collect()
+    }
+}
+
+impl Functions for Deployed<'_> {
+    async fn invoke(&self, name: &str, event: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        if !self.shelf.operate() {
+            return Err(Failure::Lasting("broken off".to_owned()));
+        }
+        if let Some(answer) = self.script.borrow_mut().pop() {
+            return answer.map(|answer| answer.to_string().into_bytes());
+        }
+        let payloads = Self::payloads(&event);
+        if payloads.iter().any(|(_, payload)| payload.contains("crash")) {
+            return Err(Failure::Function("it crashed".to_owned()));
+        }
+        let failed = |payload: &str| payload.contains("stuck");
+        let failures: Vec<_> = payloads
+            .iter()
+            .filter(|(_, payload)| failed(payload))
+            .map(|(id, _)| json!({"itemIdentifier": id}))
+            .collect();
+        let done = payloads.into_iter().filter(|(_, payload)| !failed(payload));
+        self.taken.borrow_mut().extend(done.map(|(_, payload)| (name.to_owned(), payload)));
+        Ok(json!({"batchItemFailures": failures}).to_string().into_bytes())
+    }
+}
+
+fn reject(function: &'static str, source: &str, payload: &str) -> Vec<u8> {
+    let file = (function == "ingest").then(|| FileContext {
+        format: "csv",
+        header: Some("ID".to_owned()),
+        date_order: DateOrder::Mdy,
+    });
+    let reject = Reject {
+        function,
+        reason: "some_reason",
+        detail: String::new(),
+        source: source.to_owned(),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+        file,
+    };
+    reject.encode(DateTime::UNIX_EPOCH).concat()
+}
+
+fn message(row: &str) -> (String, String) {
+    let body = json!({"format": "csv", "body": format!("ID\n{row}\n"), "date_order": "mdy"});
+    ("ingest".to_owned(), body.to_string())
+}
+
+fn selection(from: Source) -> Selection {
+    Selection { from, prefix: "lake/".to_owned(), since: None, also_came_back: false, dry_run: false }
+}
+
+async fn run(shelf: &Shelf, functions: &Deployed<'_>, selection: &Selection) -> (Summary, Result<(), Error>) {
+    let mut summary = Summary::default();
+    let done = redrive(shelf, functions, str::to_owned, selection, &mut summary, &Progress::hidden()).await;
+    (summary, done)
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_reject_goes_to_its_function_and_a_second_run_sends_nothing() {
+    let shelf = Shelf::default();
+    let first = [reject("ingest", "a:1", "A"), reject("notify", "s2/s:1", "N"), reject("ingest", "a:2", "B")];
+    shelf.put_at("lake/1", 0, first.concat());
+    shelf.put_at("lake/2", 0, reject("transform", "s1/s:7", "T"));
+    shelf.put_at("elsewhere", 0, reject("ingest", "a:3", "C"));
+    let functions = Deployed::new(&shelf);
+    let (summary, done) = run(&shelf, &functions, &selection(Source::Rejects)).await;
+    done.unwrap();
+    assert_eq!((summary.found, summary.sent, summary.failed, summary.objects), (4, 4, 0, 2));
+    let expected = [
+        message("A"),
+        message("B"),
+        ("notify".to_owned(), "N".to_owned()),
+        ("transform".to_owned(), "T".to_owned()),
+    ];
+    assert_eq!(*functions.taken.borrow(), expected);
+    assert_eq!(summary.reasons.get("ingest some_reason"), Some(&2));
+
+    let (summary, done) = run(&shelf, &functions, &selection(Source::Rejects)).await;
+    done.unwrap();
+    assert_eq!((summary.found, summary.requests), (0, 0), "{summary:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_again_is_not_sent_again_unless_it_is_asked_for() {
+    let shelf = Shelf::default();
+    shelf.put_at("lake/1", 0, reject("ingest", "redrive:a:1", "A"));
+    let functions = Deployed::new(&shelf);
+    let mut selection = selection(Source::Rejects);
+    let (summary, _) = run(&shelf, &functions, &selection).await;
+    assert_eq!((summary.came_back, summary.requests), (1, 0));
+    selection.also_came_back = true;
+    let (summary, _) = run(&shelf, &functions, &selection).await;
+    assert_eq!((summary.came_back, summary.sent), (0, 1));
+    let (summary, _) = run(&shelf, &functions, &selection).await;
+    assert_eq!((summary.found, summary.came_back), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_is_sent_again_alone_and_is_left_for_the_next_run() {
+    let shelf = Shelf::default();
+    let rows = [reject("ingest", "a:1", "A"), reject("ingest", "a:2", "stuck"), reject("ingest", "a:3", "C")];
+    shelf.put_at("lake/1", 0, rows.concat());
+    shelf.put_at("lake/2", 0, reject("metrics", "s2/s:1", "crash"));
+    shelf.put_at("lake/3", 0, reject("notify", "s2/s:1", "N"));
+    let functions = Deployed::new(&shelf);
+    functions.script.borrow_mut().push(Err(Failure::Passing("throttled".to_owned())));
+    let (summary, done) = run(&shelf, &functions, &selection(Source::Rejects)).await;
+    done.unwrap();
+    assert_eq!((summary.sent, summary.failed), (3, 2));
+    assert_eq!(summary.requests, u64::from(ATTEMPTS) + 2, "a row until it is given up, a crash once");
+    let (summary, _) = run(&shelf, &functions, &selection(Source::Rejects)).await;
+    assert_eq!((summary.found, summary.sent, summary.failed), (2, 0, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_broken_off_anywhere_loses_nothing_and_repeats_one_request_at_most() {
+    let rows: Vec<String> = (0..3).map(|row| format!("row {row}")).collect();
+    let mut broken_off = 0;
+    for left in 0.. {
+        let shelf = Shelf::default();
+        for (number, row) in rows.iter().enumerate() {
+            let both = [
+                reject("ingest", &format!("a:{number}"), row),
+                reject("notify", &format!("s2/s:{number}"), row),
+            ];
+            shelf.put_at(&format!("lake/{number}"), 0, both.concat());
+        }
+        shelf.left.set(Some(left));
+        let functions = Deployed::new(&shelf);
+        let (_, first) = run(&shelf, &functions, &selection(Source::Rejects)).await;
+        shelf.left.set(None);
+        let before = functions.taken.borrow().len();
+        run(&shelf, &functions, &selection(Source::Rejects)).await.1.unwrap();
+        let (last, _) = run(&shelf, &functions, &selection(Source::Rejects)).await;
+        assert_eq!(last.found, 0, "broken off after {left}");
+        let taken = functions.taken.borrow();
+        for row in &rows {
+            assert!(taken.contains(&message(row)), "{row} after {left}");
+            assert!(taken.contains(&("notify".to_owned(), row.clone())), "{row} after {left}");
+        }
+        assert!(taken.len() <= 2 * rows.len() + rows.len(), "one request of {} rows", rows.len());
+        if first.is_ok() {
+            assert_eq!(taken.len(), before);
+            break;
+        }
+        broken_off += 1;
+    }
+    assert!(broken_off > 10);
+}
+
+fn given_up(function: &str, payloads: &[&str]) -> String {
+    let records: Vec<_> = payloads
+        .iter()
+        .enumerate()
+        .map(|(number, payload)| {
+            let data = base64_simd::STANDARD.encode_to_string(payload);
+            json!({"kinesis": {"sequenceNumber": format!("{number}"), "data": data}, "eventID": format!("s:{number}")})
+        })
+        .collect();
+    let payload = json!({"Records": records}).to_string();
+    let arn = format!("arn:aws:lambda:eu-west-1:000000000000:function:{function}:$LATEST");
+    json!({"requestContext": {"functionArn": arn, "condition": "RetryAttemptsExhausted"}, "payload": payload})
+        .to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_was_given_up_is_worked_off_record_by_record() {
+    let shelf = Shelf::default();
+    shelf.put_at("lake/1", 0, given_up("transform-dev", &["1", "2", "3"]));
+    shelf.put_at("lake/2", 0, given_up("notify-dev", &["4", "stuck", "5"]));
+    shelf.put_at("lake/3", 0, "no record");
+    let functions = Deployed::new(&shelf);
+    // As much as the function reports, and from there on again.
+    functions.script.borrow_mut().push(Ok(json!({"batchItemFailures": [{"itemIdentifier": "1"}]})));
+    let (summary, done) = run(&shelf, &functions, &selection(Source::Failures)).await;
+    done.unwrap();
+    assert_eq!((summary.found, summary.sent, summary.failed, summary.unreadable), (6, 4, 2, 1));
+    let taken: Vec<_> = functions.taken.borrow().iter().map(|(_, payload)| payload.clone()).collect();
+    assert_eq!(&taken[..3], ["2", "3", "4"]);
+    let (summary, _) = run(&shelf, &functions, &selection(Source::Failures)).await;
+    assert_eq!(
+        (summary.found, summary.objects),
+        (2, 2),
+        "the rest of the second batch, and what cannot be read"
+    );
+    assert_eq!(summary.reasons.get("notify-dev RetryAttemptsExhausted"), Some(&2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_tells_what_would_be_sent_and_changes_nothing() {
+    let shelf = Shelf::default();
+    shelf.put_at("lake/1", 5, reject("ingest", "a:1", "A"));
+    shelf.put_at("lake/2", 10, reject("ingest", "a:2", "B"));
+    let functions = Deployed::new(&shelf);
+    let mut selection = selection(Source::Rejects);
+    selection.dry_run = true;
+    selection.since = DateTime::from_timestamp(6 * 60, 0);
+    let (summary, _) = run(&shelf, &functions, &selection).await;
+    assert_eq!((summary.found, summary.sent, summary.requests, summary.objects), (1, 0, 0, 1));
+    assert!(summary.text().contains("nothing was sent"), "{}", summary.text());
+    assert_eq!(shelf.objects.borrow().len(), 2);
+}
