@@ -26,6 +26,19 @@ pub enum Fate {
     Failed(String),
 }
 
+impl Fate {
+    /// Its name in the log.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Filtered => "filtered",
+            Self::Rejected => "rejected",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
 /// Counts of records by their fate, and of what happened on the way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Books {

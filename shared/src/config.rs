@@ -24,9 +24,17 @@ pub struct Common {
     pub rejects_delivery_stream: String,
     /// `ENVIRONMENT`, a dimension of the books.
     pub environment: String,
+    /// `LOG_EVENT_IDS`: whether the log says what became of which event.
+    pub log_event_ids: bool,
 }
 
 impl Common {
+    /// The data set whose events the log is to follow; nothing where it is to follow none.
+    #[must_use]
+    pub fn followed(&self) -> Option<&Dataset> {
+        self.log_event_ids.then_some(&self.dataset)
+    }
+
     /// Whose books those of a function are.
     #[must_use]
     pub fn whose(&self, function: &'static str) -> Whose<'_> {
@@ -67,8 +75,9 @@ impl<'f> Variables<'f> {
         let name = self.optional("DATASET").unwrap_or_else(|| "us_accidents".to_owned());
         let rejects_delivery_stream = self.required("REJECTS_DELIVERY_STREAM");
         let environment = self.optional("ENVIRONMENT").unwrap_or_else(|| "dev".to_owned());
+        let log_event_ids = self.value("LOG_EVENT_IDS", true);
         match Dataset::named(&name) {
-            Ok(dataset) => Some(Common { dataset, rejects_delivery_stream, environment }),
+            Ok(dataset) => Some(Common { dataset, rejects_delivery_stream, environment, log_event_ids }),
             Err(error) => {
                 self.problems.push(format!("DATASET: {error}"));
                 None

@@ -144,6 +144,17 @@ pub fn glance(dataset: &Dataset, json: &str) -> Result<Glance, NotAnEvent> {
     Ok(Glance { severity: severity.and_then(integer), received_at: received_at.and_then(instant) })
 }
 
+/// Reads an event's id alone; nothing where it has none, or where the text is no event.
+#[must_use]
+pub fn id<'a>(dataset: &Dataset, json: &'a str) -> Option<Cow<'a, str>> {
+    let key = dataset.columns[dataset.id].name.as_str();
+    let [value] = FewSeed([key]).deserialize(&mut serde_json::Deserializer::from_str(json)).ok()?;
+    match Cell::of(value) {
+        Cell::Text(text) => Some(text),
+        Cell::Blank | Cell::Nested(_) => None,
+    }
+}
+
 fn instant(value: &RawValue) -> Option<DateTime<Utc>> {
     match Cell::of(Some(value)) {
         Cell::Text(text) => Some(Timestamp::parse(text.trim(), DateOrder::Mdy)?.instant()),

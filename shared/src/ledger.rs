@@ -10,6 +10,7 @@ use crate::{
     invocation::Invocation,
     kinesis::{Batch, BatchItemFailure, BatchResponse, NotABatch, Record},
     reject::{self, Reject},
+    trail::Trail,
 };
 
 /// What becomes of the user records of a batch, each named by its position among them.
@@ -159,6 +160,15 @@ impl<'b> Ledger<'b> {
             tracing::warn!(failed = books.failed, why, "records failed and come again");
         }
         books.close(&common.whose(self.function), invocation);
+        if let Some(dataset) = common.followed() {
+            let mut trail = Trail::default();
+            for Entry { data, fate, .. } in &self.entries {
+                if let Some(fate) = fate {
+                    trail.enter(dataset, data, fate);
+                }
+            }
+            trail.close(self.function, invocation);
+        }
         BatchResponse {
             batch_item_failures: first
                 .map(|record| BatchItemFailure {
@@ -187,6 +197,7 @@ mod tests {
             dataset: crate::dataset::Dataset::named("us_accidents").unwrap(),
             rejects_delivery_stream: String::new(),
             environment: "dev".to_owned(),
+            log_event_ids: false,
         }
     }
 
@@ -207,6 +218,27 @@ mod tests {
             serde_json::to_string(&ledger.close(&common(), &invocation)).unwrap(),
             r#"{"batchItemFailures":[{"itemIdentifier":"100000000000000000000002"}]}"#
         );
+    }
+
+    #[test]
+    fn what_became_of_an_event_is_logged_by_its_id_where_it_is_asked_for() {
+        thread_local!(static LINES: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) });
+        let invocation = Invocation {
+            log: |line| LINES.with_borrow_mut(|lines| lines.push(line.to_owned())),
+            ..Invocation::begin("r", 0, chrono::DateTime::default(), 0)
+        };
+        // {"ID":"A-1"}
+        let event = r#"{"Records":[{"kinesis":{"sequenceNumber":"1","data":"eyJJRCI6IkEtMSJ9"}}]}"#;
+        let event = RawValue::from_string(event.to_owned()).unwrap();
+        let batch = Batch::decode(&event).unwrap();
+        for (log_event_ids, expected) in [(true, 1), (false, 0)] {
+            let (mut ledger, _) = Ledger::open("notify", &batch);
+            ledger.enter(0, Fate::Delivered);
+            let answer = ledger.close(&Common { log_event_ids, ..common() }, &invocation);
+            assert_eq!(answer.batch_item_failures, []);
+            let named = LINES.take().into_iter().filter(|line| line.contains(r#""ids":["A-1"]"#));
+            assert_eq!(named.count(), expected);
+        }
     }
 
     #[test]

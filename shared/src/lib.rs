@@ -17,3 +17,4 @@ pub mod ledger;
 pub mod reject;
 pub mod runtime;
 pub mod time;
+pub mod trail;

@@ -20,6 +20,7 @@ fn common() -> Common {
         dataset: Dataset::named("us_accidents").unwrap(),
         rejects_delivery_stream: "rejects".to_owned(),
         environment: "dev".to_owned(),
+        log_event_ids: true,
     }
 }
 

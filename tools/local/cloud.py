@@ -200,6 +200,7 @@ def start(port: int, region: str) -> None:
         "BIND_HOST": "127.0.0.1",
         "MINISTACK_REGION": region,
         "AUTH": "true",  # IAM is enforced
+        "AWS_LAMBDA_LOG_FORMAT": "JSON",  # as Lambda tells functions whose log format that is
         # Listeners that nothing here needs, on ports that another cloud may have.
         "IOT_MTLS_ENABLED": "false",
         "SFTP_ENABLED": "false",

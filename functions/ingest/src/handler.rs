@@ -110,7 +110,7 @@ where
 {
     /// Handles one event and enters what became of its rows in the books.
     pub async fn handle(&self, event: &RawValue, invocation: &Invocation) -> Result<Answer, IngestError> {
-        let mut intake = Intake::new(&self.stream, &self.rejects, invocation);
+        let mut intake = Intake::new(&self.stream, &self.rejects, invocation, self.config.common.followed());
         let request = Request::tell(event).inspect_err(|_| {
             Books::of_what_is_not_understood().close(&self.config.common.whose("ingest"), invocation);
         })?;

@@ -5,10 +5,12 @@ use serde::Serialize;
 use shared::{
     aws::StreamRecord,
     books::{Books, Fate},
+    dataset::Dataset,
     delivery::{self, IN_FLIGHT, Order, Outcome, Report, Service},
     invocation::Invocation,
     reject::{self, FileContext, Reject, Written},
     time::stamp,
+    trail::Trail,
 };
 
 use crate::{
@@ -66,6 +68,7 @@ pub struct Intake<'a, S, R> {
     stream: &'a S,
     rejects: &'a R,
     invocation: &'a Invocation,
+    followed: Option<&'a Dataset>,
     received: String,
     gathered: Gathered,
     /// What became of the rows so far.
@@ -102,12 +105,18 @@ where
     S: Service<Entry = StreamRecord>,
     R: Service<Entry = Bytes>,
 {
-    /// An intake into `stream`, with what is refused going to `rejects`.
-    pub fn new(stream: &'a S, rejects: &'a R, invocation: &'a Invocation) -> Self {
+    /// An intake into `stream`, with what is refused going to `rejects`, and the log following the events of a data set.
+    pub fn new(
+        stream: &'a S,
+        rejects: &'a R,
+        invocation: &'a Invocation,
+        followed: Option<&'a Dataset>,
+    ) -> Self {
         Self {
             stream,
             rejects,
             invocation,
+            followed,
             received: stamp(invocation.now),
             gathered: Gathered::default(),
             summary: Summary::default(),
@@ -212,8 +221,21 @@ where
             delivery::deliver(self.stream, &events, Order::PerKey(StreamRecord::partition_key), terms),
             reject::write(self.rejects, &gathered.rejects, self.invocation.now, terms),
         );
+        self.follow(&report, &events);
         self.note_events(report, &gathered.event_places);
         self.note_rejects(written, &gathered);
+    }
+
+    /// Logs what became of which event; rejects have their own table.
+    fn follow(&self, report: &Report, events: &[StreamRecord]) {
+        let Some(dataset) = self.followed else { return };
+        let mut trail = Trail::default();
+        for (outcome, event) in report.outcomes.iter().zip(events) {
+            let delivered = matches!(outcome, Outcome::Delivered);
+            let fate = if delivered { Fate::Delivered } else { Fate::Failed(String::new()) };
+            trail.enter(dataset, &event.data, &fate);
+        }
+        trail.close("ingest", self.invocation);
     }
 
     fn note_events(&mut self, report: Report, places: &[Place]) {

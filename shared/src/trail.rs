@@ -1,0 +1,132 @@
+//! The trail: what became of which event, in lines of the log by which one event can be followed through the functions.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::{books::Fate, dataset::Dataset, event, invocation::Invocation};
+
+/// Bytes of ids in a line. Lambda takes up to 256 KiB of one to the log, and ids may need escapes.
+///
+/// Source: Lambda developer guide, "Sending Lambda function logs to CloudWatch Logs".
+const LINE_BYTES: usize = 64 * 1024;
+/// Characters of an id that are kept: an id is a name, and whatever is longer may be a payload.
+const ID_CHARS: usize = 128;
+
+/// The ids of an invocation's events, by what became of them.
+#[derive(Debug, Default)]
+pub struct Trail(BTreeMap<&'static str, Vec<String>>);
+
+impl Trail {
+    /// Enters what became of an event. One without a readable id cannot be followed, and is left out.
+    pub fn enter(&mut self, dataset: &Dataset, data: &[u8], fate: &Fate) {
+        let Some(id) = std::str::from_utf8(data).ok().and_then(|json| event::id(dataset, json)) else {
+            return;
+        };
+        self.0.entry(fate.name()).or_default().push(id.chars().take(ID_CHARS).collect());
+    }
+
+    /// Writes the lines to the log.
+    pub fn close(&self, function: &str, invocation: &Invocation) {
+        for line in self.lines(function, &invocation.request_id) {
+            (invocation.log)(&line);
+        }
+    }
+
+    /// The lines for the log, as JSON: one for each fate, more where the ids are too many.
+    #[must_use]
+    pub fn lines(&self, function: &str, request_id: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (fate, ids) in &self.0 {
+            let mut rest = ids.as_slice();
+            while !rest.is_empty() {
+                let (these, behind) = rest.split_at(fitting(rest));
+                lines.push(
+                    json!({
+                        "level": "INFO",
+                        "message": "events",
+                        "function": function,
+                        "request_id": request_id,
+                        "fate": fate,
+                        "ids": these,
+                    })
+                    .to_string(),
+                );
+                rest = behind;
+            }
+        }
+        lines
+    }
+}
+
+/// How many of the ids fit in a line; one always does.
+fn fitting(ids: &[String]) -> usize {
+    let mut bytes = 0;
+    let fits = ids.iter().take_while(|id| {
+        bytes += id.len() + r#""","#.len();
+        bytes <= LINE_BYTES
+    });
+    fits.count().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn trail(events: &[(&str, Fate)]) -> Vec<Value> {
+        let dataset = Dataset::named("us_accidents").unwrap();
+        let mut trail = Trail::default();
+        for (data, fate) in events {
+            trail.enter(&dataset, data.as_bytes(), fate);
+        }
+        trail.lines("transform", "r-1").iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn ids_stand_under_what_became_of_their_events() {
+        let lines = trail(&[
+            (r#"{"ID":"A-1","Severity":2}"#, Fate::Filtered),
+            (r#"{"Severity":3,"ID":"A-2"}"#, Fate::Delivered),
+            (r#"{"ID":"A-3"}"#, Fate::Failed("the stream is full".to_owned())),
+            (r#"{"ID":"A-4"}"#, Fate::Delivered),
+        ]);
+        let found: Vec<_> = lines.iter().map(|line| (&line["fate"], &line["ids"])).collect();
+        assert_eq!(
+            found,
+            [
+                (&json!("delivered"), &json!(["A-2", "A-4"])),
+                (&json!("failed"), &json!(["A-3"])),
+                (&json!("filtered"), &json!(["A-1"])),
+            ]
+        );
+        assert!(lines.iter().all(|line| line["request_id"] == "r-1" && line["function"] == "transform"));
+    }
+
+    #[test]
+    fn nothing_but_the_id_is_written() {
+        let lines = trail(&[(r#"{"ID":"A-1","Description":"secret"}"#, Fate::Delivered)]);
+        assert!(!lines[0].to_string().contains("secret"));
+    }
+
+    #[test]
+    fn what_has_no_id_is_left_out() {
+        assert_eq!(
+            trail(&[("A-1", Fate::Rejected), ("{}", Fate::Rejected), (r#"{"ID":{}}"#, Fate::Rejected)]),
+            [] as [Value; 0]
+        );
+    }
+
+    #[test]
+    fn many_ids_take_several_lines_and_a_long_one_is_cut() {
+        let long = format!(r#"{{"ID":"{}"}}"#, "ä".repeat(100_000));
+        let events: Vec<_> = std::iter::repeat_n((long.as_str(), Fate::Delivered), 1_000).collect();
+        let lines = trail(&events);
+        let counts = lines.iter().map(|line| line["ids"].as_array().unwrap().len());
+        assert_eq!(counts.sum::<usize>(), 1_000);
+        assert!(lines.len() > 1);
+        assert!(lines.iter().all(|line| line.to_string().len() < 2 * LINE_BYTES));
+        assert_eq!(lines[0]["ids"][0], "ä".repeat(ID_CHARS));
+    }
+}

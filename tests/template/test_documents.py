@@ -1,0 +1,52 @@
+"""What the documents point to is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from commands import REPOSITORY
+from functions import tomllib
+from rendered import TEMPLATE, load
+
+DOCUMENTS = [
+    *REPOSITORY.glob("*.md"),
+    *(REPOSITORY / "docs").glob("**/*.md"),
+    REPOSITORY / "tools" / "replay" / "README.md",
+]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def text_of(document: Path) -> str:
+    return document.read_text(encoding="utf-8")
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    prose = FENCE.sub("", text_of(document))
+    headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_a_documents_links_lead_somewhere(document: Path) -> None:
+    for link in LINK.findall(FENCE.sub("", text_of(document))):
+        if re.match(r"https?:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (document.parent / path).resolve() if path else document
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_settings_in_the_documents_are_parameters(document: Path) -> None:
+    parameters = load(TEMPLATE)["Parameters"]
+    for kind, body in FENCE.findall(text_of(document)):
+        if kind == "toml" and "parameter_overrides" in body:
+            for pair in tomllib.loads(body)["parameter_overrides"]:
+                assert pair.split("=")[0] in parameters
