@@ -15,6 +15,14 @@ pub struct Variables<'f> {
 #[error("the configuration is wrong: {}", .0.join("; "))]
 pub struct ConfigError(Vec<String>);
 
+impl ConfigError {
+    /// One thing that is wrong.
+    #[must_use]
+    pub fn new(problem: String) -> Self {
+        Self(vec![problem])
+    }
+}
+
 /// What every function needs.
 #[derive(Debug)]
 pub struct Common {

@@ -10,6 +10,12 @@ use crate::time::DateOrder;
 /// The files of `datasets/`, by name.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/datasets.rs"));
 
+/// The files `datasets/<name>.series.tsv`, by name.
+const SERIES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/series.rs"));
+
+/// Where a data set does not say which severities there are.
+const SEVERITIES: std::ops::RangeInclusive<i64> = 0..=9;
+
 /// One data set: its columns and the part that some of them play. Columns are named by their index.
 #[derive(Debug)]
 pub struct Dataset {
@@ -21,6 +27,11 @@ pub struct Dataset {
     pub id: usize,
     /// The column that says how severe an event is; an integer.
     pub severity: usize,
+    /// The severities that there are, from the least; 0 to 9 where the file does not say. Others get through all the
+    /// same, but have no series of their own where their number is bounded.
+    pub severities: Vec<i64>,
+    /// The columns that say where an event was, latitude and longitude in degrees, if any do.
+    pub location: Option<Location>,
     /// The column that ingest stamps; a timestamp.
     pub received_at: usize,
     /// How `2/8/2016` is to be read where the sender does not say.
@@ -92,48 +103,79 @@ pub struct Metric {
     pub name: String,
     /// Names of the dimensions and the columns that give their values, in the file's order.
     pub dimensions: Vec<(String, usize)>,
+    /// The sets of dimensions under which each event counts, by position among them: first all of them, then the
+    /// rollups.
+    pub sets: Vec<Vec<usize>>,
 }
 
-impl Metric {
-    /// The dimension whose value is the severity, which the rollup keeps, if the data set has it.
-    #[must_use]
-    pub fn severity_dimension(&self, severity: usize) -> Option<usize> {
-        self.dimensions.iter().position(|(_, column)| *column == severity)
-    }
+/// The columns that say where an event was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Location {
+    /// Degrees north.
+    pub latitude: usize,
+    /// Degrees east.
+    pub longitude: usize,
 }
 
 /// The wording of an alert: templates in which `{Column}` stands for the event's value.
 #[derive(Debug)]
 pub struct Alert {
+    /// The texts about one event.
+    pub one: Wording,
+    /// The texts about many events of one key in one message.
+    pub digest: Wording,
+    /// Message attributes for filter policies, and the columns that give their values.
+    pub attributes: Vec<(String, usize)>,
+}
+
+/// The texts of a message.
+#[derive(Debug)]
+pub struct Wording {
     /// One line for the subject of an e-mail.
     pub subject: Template,
     /// The text of an e-mail.
     pub text: Template,
     /// A short text for phones.
     pub sms: Template,
-    /// Message attributes for filter policies, and the columns that give their values.
-    pub attributes: Vec<(String, usize)>,
 }
 
-/// A text with places for the values of columns.
+/// A text with places for the values of an event, or of many.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(Vec<Piece>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     Text(String),
+    Place(Place),
+}
+
+/// What a place in a text stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// `{Column}`: the value of the column.
     Column(usize),
+    /// `{count}` in a digest: how many events it tells of.
+    Count,
+    /// `{ids}` in a digest: the ids of the first of them.
+    Ids,
 }
 
 impl Template {
-    /// Fills the places in, with `value` giving the text of a column.
-    pub fn fill<'v>(&self, value: impl Fn(usize) -> std::borrow::Cow<'v, str>) -> String {
+    /// Fills the places in, with `value` giving the text of each.
+    pub fn fill<'v>(&self, value: impl Fn(Place) -> std::borrow::Cow<'v, str>) -> String {
         self.0.iter().fold(String::new(), |mut text, piece| {
             match piece {
                 Piece::Text(literal) => text.push_str(literal),
-                Piece::Column(column) => text.push_str(&value(*column)),
+                Piece::Place(place) => text.push_str(&value(*place)),
             }
             text
+        })
+    }
+
+    fn columns(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Place(Place::Column(column)) => Some(*column),
+            _ => None,
         })
     }
 }
@@ -175,6 +217,8 @@ struct File {
     title: String,
     id: String,
     severity: String,
+    severities: Option<Vec<i64>>,
+    location: Option<LocationFile>,
     received_at: String,
     date_order: DateOrder,
     partition_key: String,
@@ -191,6 +235,14 @@ struct MetricFile {
     namespace: String,
     name: String,
     dimensions: serde_json::Map<String, Value>,
+    rollups: Option<Vec<Vec<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LocationFile {
+    latitude: String,
+    longitude: String,
 }
 
 #[derive(Deserialize)]
@@ -200,6 +252,35 @@ struct AlertFile {
     text: String,
     sms: String,
     attributes: serde_json::Map<String, Value>,
+    digest: Option<WordingFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WordingFile {
+    subject: String,
+    text: String,
+    sms: String,
+}
+
+impl WordingFile {
+    /// A digest in words that fit any trade.
+    fn digest(file: &File, glue: &dyn Fn(&str) -> String) -> Self {
+        let File { name, severity, severe_partition_key: area, .. } = file;
+        let (severity_column, area_column) = (glue(severity), glue(area));
+        let text = format!(
+            "{{count}} events ({{title}}) of severity {{{severity}}} came in at once, {area} {{{area}}}. They are told in this \
+             one message.\n\nFirst ids:  {{ids}}\n\nAll of them stand in the table {name}_analytical, under \
+             {severity_column} {{{severity}}} and {area_column} {{{area}}}.\n"
+        );
+        Self {
+            subject: format!("{{count}} alerts of severity {{{severity}}}: {{{area}}}"),
+            text,
+            sms: format!(
+                "{{count}} alerts ({{title}}) of severity {{{severity}}}: {{{area}}}. First ids: {{ids}}."
+            ),
+        }
+    }
 }
 
 impl Dataset {
@@ -218,6 +299,13 @@ impl Dataset {
         FILES.iter().map(|(name, _)| *name)
     }
 
+    /// The text of `datasets/<name>.series.tsv`, if there is one: the combinations of values that a bounded metric keeps
+    /// under their own names, the most frequent first.
+    #[must_use]
+    pub fn series(&self) -> Option<&'static str> {
+        SERIES.iter().find(|(name, _)| *name == self.name).map(|(_, text)| *text)
+    }
+
     /// Reads the text of `datasets/<name>.toml` and checks that it fits together.
     pub fn parse(name: &str, text: &str) -> Result<Self, DatasetError> {
         let file: File = toml::from_str(text).map_err(|error| DatasetError::Malformed {
@@ -228,7 +316,7 @@ impl Dataset {
             .map_err(|reason| DatasetError::Inconsistent { name: name.to_owned(), reason })
     }
 
-    fn from_file(name: &str, file: File) -> Result<Self, String> {
+    fn from_file(name: &str, mut file: File) -> Result<Self, String> {
         if file.name != name {
             return Err(format!("`name` is `{}`, but must be the file's own name, `{name}`", file.name));
         }
@@ -239,6 +327,9 @@ impl Dataset {
                 .copied()
                 .ok_or_else(|| format!("`{role}` names `{name}`, but there is no [[column]] of that name"))
         };
+        let glue =
+            |name: &str| index.get(name).map_or_else(String::new, |at| file.column[*at].column.clone());
+        let digest = file.alert.digest.take().unwrap_or_else(|| WordingFile::digest(&file, &glue));
         let typed = |role: &str, name: &str, kind: Type| {
             let found = column(role, name)?;
             match file.column[found].kind {
@@ -249,6 +340,14 @@ impl Dataset {
         let dataset = Self {
             id: typed("id", &file.id, Type::String)?,
             severity: typed("severity", &file.severity, Type::Int)?,
+            severities: severities(file.severities)?,
+            location: match &file.location {
+                None => None,
+                Some(location) => Some(Location {
+                    latitude: typed("location.latitude", &location.latitude, Type::Double)?,
+                    longitude: typed("location.longitude", &location.longitude, Type::Double)?,
+                }),
+            },
             received_at: typed("received_at", &file.received_at, Type::Timestamp)?,
             date_order: file.date_order,
             partition_key: column("partition_key", &file.partition_key)?,
@@ -258,15 +357,24 @@ impl Dataset {
                 .iter()
                 .map(|name| column("projection", name))
                 .collect::<Result<_, _>>()?,
-            metric: Metric {
-                namespace: file.metric.namespace,
-                name: file.metric.name,
-                dimensions: references("metric.dimensions", &file.metric.dimensions, &column)?,
-            },
+            metric: Metric::from_file(file.metric, &file.severity, &column)?,
             alert: Alert {
-                subject: template("alert.subject", &file.alert.subject, &file.title, &column)?,
-                text: template("alert.text", &file.alert.text, &file.title, &column)?,
-                sms: template("alert.sms", &file.alert.sms, &file.title, &column)?,
+                one: Wording {
+                    subject: template("alert.subject", &file.alert.subject, &file.title, &column, &[])?,
+                    text: template("alert.text", &file.alert.text, &file.title, &column, &[])?,
+                    sms: template("alert.sms", &file.alert.sms, &file.title, &column, &[])?,
+                },
+                digest: Wording {
+                    subject: template(
+                        "alert.digest.subject",
+                        &digest.subject,
+                        &file.title,
+                        &column,
+                        &DIGEST,
+                    )?,
+                    text: template("alert.digest.text", &digest.text, &file.title, &column, &DIGEST)?,
+                    sms: template("alert.digest.sms", &digest.sms, &file.title, &column, &DIGEST)?,
+                },
                 attributes: references("alert.attributes", &file.alert.attributes, &column)?,
             },
             name: file.name,
@@ -280,17 +388,14 @@ impl Dataset {
 
     /// Whatever the consumers of stream 2 need must be on stream 2.
     fn check_projection(&self) -> Result<(), String> {
-        let templates = [&self.alert.subject, &self.alert.text, &self.alert.sms];
+        let Alert { one, digest, attributes } = &self.alert;
+        let templates =
+            [one, digest].into_iter().flat_map(|wording| [&wording.subject, &wording.text, &wording.sms]);
         let needed = [self.id, self.severity, self.received_at, self.severe_partition_key]
             .into_iter()
             .chain(self.metric.dimensions.iter().map(|(_, column)| *column))
-            .chain(self.alert.attributes.iter().map(|(_, column)| *column))
-            .chain(templates.into_iter().flat_map(|template| {
-                template.0.iter().filter_map(|piece| match piece {
-                    Piece::Column(column) => Some(*column),
-                    Piece::Text(_) => None,
-                })
-            }));
+            .chain(attributes.iter().map(|(_, column)| *column))
+            .chain(templates.flat_map(Template::columns));
         for column in needed {
             if !self.projection.contains(&column) {
                 let name = &self.columns[column].name;
@@ -328,6 +433,58 @@ fn index(columns: &[Column]) -> Result<HashMap<String, usize>, String> {
     Ok(by_name)
 }
 
+impl Metric {
+    fn from_file(
+        file: MetricFile,
+        severity: &str,
+        column: &impl Fn(&str, &str) -> Result<usize, String>,
+    ) -> Result<Self, String> {
+        let dimensions = references("metric.dimensions", &file.dimensions, column)?;
+        let all: Vec<usize> = (0..dimensions.len()).collect();
+        let rollups = match file.rollups {
+            Some(rollups) => rollups,
+            None => {
+                let severity = column("severity", severity)?;
+                dimensions
+                    .iter()
+                    .filter(|(_, at)| *at == severity)
+                    .map(|(name, _)| vec![name.clone()])
+                    .collect()
+            }
+        };
+        let mut metric = Self { namespace: file.namespace, name: file.name, dimensions, sets: vec![all] };
+        for rollup in rollups {
+            let set = metric.set(&rollup).map_err(|unknown| {
+                format!("`metric.rollups` names `{unknown}`, which is none of `metric.dimensions`")
+            })?;
+            if !metric.sets.contains(&set) {
+                metric.sets.push(set);
+            }
+        }
+        Ok(metric)
+    }
+
+    /// The positions of dimensions by their names, in the file's order; an error is the name that is none.
+    pub fn set<N: AsRef<str>>(&self, names: &[N]) -> Result<Vec<usize>, String> {
+        let place = |name: &N| {
+            let found = self.dimensions.iter().position(|(dimension, _)| dimension == name.as_ref());
+            found.ok_or_else(|| name.as_ref().to_owned())
+        };
+        let mut set = names.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+        set.sort_unstable();
+        set.dedup();
+        Ok(set)
+    }
+}
+
+fn severities(file: Option<Vec<i64>>) -> Result<Vec<i64>, String> {
+    let severities = file.unwrap_or_else(|| SEVERITIES.collect());
+    if severities.is_empty() || !severities.is_sorted_by(|one, next| one < next) {
+        return Err("`severities` must name each severity once, from the least: [1, 2, 3, 4]".to_owned());
+    }
+    Ok(severities)
+}
+
 /// A table of names to columns, in the file's order.
 fn references(
     role: &str,
@@ -343,11 +500,15 @@ fn references(
         .collect()
 }
 
+/// The places of a digest beside its columns.
+const DIGEST: [(&str, Place); 2] = [("count", Place::Count), ("ids", Place::Ids)];
+
 fn template(
     role: &str,
     text: &str,
     title: &str,
     column: &impl Fn(&str, &str) -> Result<usize, String>,
+    own: &[(&str, Place)],
 ) -> Result<Template, String> {
     let mut pieces = Vec::new();
     let mut rest = text.trim_start_matches('\n');
@@ -358,7 +519,10 @@ fn template(
         pieces.push(Piece::Text(literal.to_owned()));
         pieces.push(match place {
             "title" => Piece::Text(title.to_owned()),
-            name => Piece::Column(column(role, name)?),
+            name => Piece::Place(match own.iter().find(|(place, _)| *place == name) {
+                Some((_, place)) => *place,
+                None => Place::Column(column(role, name)?),
+            }),
         });
         rest = tail;
     }
@@ -394,6 +558,43 @@ mod tests {
     }
 
     #[test]
+    fn events_count_under_all_dimensions_and_under_the_rollups() {
+        let dataset = Dataset::named("us_accidents").unwrap();
+        assert_eq!(dataset.metric.sets, [vec![0, 1, 2], vec![0], vec![0, 2]]);
+        let rollups = r#"rollups = [["severity_accident"], ["severity_accident", "county_accident"]]"#;
+        assert!(us_accidents().contains(rollups));
+        let without = us_accidents().replace(rollups, "");
+        assert_eq!(
+            Dataset::parse("us_accidents", &without).unwrap().metric.sets,
+            [vec![0, 1, 2], vec![0]],
+            "the severity alone is what alarms watch"
+        );
+    }
+
+    #[test]
+    fn a_digest_has_words_of_its_own_or_those_that_fit_any_trade() {
+        let (before, digest) = us_accidents().split_once("[alert.digest]").unwrap();
+        let (_, after) = digest.split_once("[[column]]").unwrap();
+        let dataset = Dataset::parse("us_accidents", &format!("{before}[[column]]{after}")).unwrap();
+        let fill = |template: &Template| {
+            template.fill(|place| match place {
+                Place::Count => "12".into(),
+                Place::Ids => "A-1, A-2".into(),
+                Place::Column(column) => dataset.columns[column].name.clone().into(),
+            })
+        };
+        let wording = &dataset.alert.digest;
+        assert_eq!(fill(&wording.subject), "12 alerts of severity Severity: County");
+        assert_eq!(
+            fill(&wording.sms),
+            "12 alerts (US accident) of severity Severity: County. First ids: A-1, A-2."
+        );
+        assert!(fill(&wording.text).ends_with(
+            "stand in the table us_accidents_analytical, under severity Severity and county County.\n"
+        ));
+    }
+
+    #[test]
     fn an_unknown_data_set_is_answered_with_those_that_exist() {
         let error = Dataset::named("tickets_of_mars").unwrap_err().to_string();
         assert!(error.starts_with("there is no data set `tickets_of_mars`: datasets/ holds "), "{error}");
@@ -411,6 +612,14 @@ mod tests {
             ("{Severity} accident was", "{Sev} accident was", "`alert.text` names `Sev`"),
             ("name = \"us_accidents\"", "name = \"other\"", "must be the file's own name"),
             ("type = \"int\"", "type = \"integer\"", "unknown variant `integer`"),
+            (
+                "[\"severity_accident\", \"county_acc",
+                "[\"severity_accident\", \"town_acc",
+                "`metric.rollups` names `town_accident`",
+            ),
+            ("severities = [1, 2", "severities = [2, 1", "`severities` must name each severity once"),
+            ("text = \"\"\"\nA sev", "text = \"\"\"\n{count} sev", "`alert.text` names `count`"),
+            ("\"Start_Lat\", long", "\"City\", long", "`location.latitude` names `City`, a string"),
         ];
         for (from, to, expected) in cases {
             let text = us_accidents().replacen(from, to, 1);

@@ -21,6 +21,8 @@ pub struct Invocation {
     pub terms: Terms,
     /// Writes a line to the log, as it stands.
     pub log: fn(&str),
+    /// When it began, on the clock that deadlines are on.
+    pub began: Instant,
 }
 
 impl Invocation {
@@ -29,12 +31,26 @@ impl Invocation {
     pub fn begin(request_id: &str, deadline_ms: u64, now: DateTime<Utc>, seed: u64) -> Self {
         let now_ms = u64::try_from(now.timestamp_millis()).unwrap_or_default();
         let left = Duration::from_millis(deadline_ms.saturating_sub(now_ms)).saturating_sub(RESERVE);
+        let began = Instant::now();
         Self {
             request_id: request_id.to_owned(),
             now,
-            terms: Terms { deadline: Instant::now() + left, seed },
+            terms: Terms { deadline: began + left, seed },
             log: write_line,
+            began,
         }
+    }
+
+    /// The wall clock, by the time that has passed since the invocation began.
+    #[must_use]
+    pub fn clock(&self) -> DateTime<Utc> {
+        self.now + self.began.elapsed()
+    }
+
+    /// The terms, cut to so long from now on: for what must not hold anything up.
+    #[must_use]
+    pub fn briefly(&self, longest: Duration) -> Terms {
+        Terms { deadline: self.terms.deadline.min(Instant::now() + longest), ..self.terms }
     }
 }
 

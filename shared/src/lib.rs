@@ -3,6 +3,7 @@
 //!
 //! [`aws`] alone knows the AWS SDK; every other module takes values in and gives values out.
 
+pub mod ages;
 pub mod aws;
 pub mod books;
 pub mod cell;

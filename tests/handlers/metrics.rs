@@ -4,6 +4,7 @@ use bytes::Bytes;
 use metrics::{
     aggregate::Request,
     handler::{Config, Handler},
+    series::Series,
 };
 use serde_json::value::RawValue;
 use shared::delivery::{Fault, Limits};
@@ -17,8 +18,9 @@ fn metrics() -> Metrics {
     let limits = Limits { entries: 1, request_bytes: usize::MAX, entry_bytes: usize::MAX };
     let common = common();
     let (namespace, name) = (common.dataset.metric.namespace.clone(), common.dataset.metric.name.clone());
+    let series = Series::all(&common.dataset, &common.dataset.metric.sets);
     Handler {
-        config: Config { common, namespace, name, severity_above: 2 },
+        config: Config { common, namespace, name, severity_above: 2, series },
         metric: Scripted::new(limits, |request| request.data.len()),
         rejects: firehose(),
     }
@@ -51,14 +53,17 @@ fn event(n: usize) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn severe_events_are_counted_in_one_request_with_a_rollup_by_severity() {
+async fn severe_events_are_counted_in_one_request_with_the_rollups() {
     let metrics = metrics();
     assert_eq!(handle(&metrics, &fixture("metrics-kinesis")).await, [""; 0]);
     let expected = [
         ("3", 2),
         ("3/Dayton/Montgomery", 2),
+        ("3/Montgomery", 2),
         ("4", 2),
+        ("4/Dona Ana", 1),
         ("4/Las Cruces/Dona Ana", 1),
+        ("4/Lucas", 1),
         ("4/unknown/Lucas", 1),
     ];
     assert_eq!(counts(&metrics), expected.map(|(values, count)| (values.to_owned(), count)));
@@ -79,6 +84,8 @@ async fn after_a_failure_the_batch_comes_again_from_what_was_not_counted() {
     let alone: u64 =
         counts(&metrics).iter().filter(|(values, _)| values == "3").map(|(_, count)| count).sum();
     assert_eq!(alone, 1_500, "nothing is counted twice, and nothing left out");
+    let ages: usize = metrics.metric.taken.borrow().iter().map(|request| request.received.len()).sum();
+    assert_eq!(ages, 1_500, "each age is told once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,8 +95,26 @@ async fn nothing_behind_a_reject_that_cannot_be_written_is_counted() {
     metrics.rejects.always.set(Some(Fault::Throttled));
     let batch = kinesis(&[&event(1), "poison", &event(2)]);
     assert_eq!(handle(&metrics, &batch).await, ["2"]);
-    assert_eq!(counts(&metrics).len(), 2, "the first event, and its rollup");
+    assert_eq!(counts(&metrics).len(), 3, "the first event, and its rollups");
     metrics.rejects.always.set(None);
     assert_eq!(handle(&metrics, &kinesis(&["poison", &event(2)])).await, [""; 0]);
     assert_eq!(reasons(&metrics.rejects), ["not_json"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_bound_any_number_of_cities_keeps_to_it_and_the_totals_are_exact() {
+    let mut metrics = metrics();
+    let dataset = &metrics.config.common.dataset;
+    metrics.config.series = Series::bounded(dataset, &dataset.metric.sets, 2, 500).unwrap();
+    let events: Vec<_> = (0..50_000).map(event).collect();
+    for batch in events.chunks(10_000) {
+        let data: Vec<_> = batch.iter().map(String::as_str).collect();
+        assert_eq!(handle(&metrics, &kinesis(&data)).await, [""; 0]);
+    }
+    let mut sums = std::collections::BTreeMap::new();
+    for (values, count) in counts(&metrics) {
+        *sums.entry(values).or_insert(0) += count;
+    }
+    assert!(sums.len() <= 500, "{}", sums.len());
+    assert_eq!((sums["3"], sums["3/other/other"]), (50_000, 50_000));
 }

@@ -1,17 +1,26 @@
 //! The handler of notify.
 
+use std::{collections::BTreeMap, sync::Mutex};
+
 use bytes::Bytes;
+use chrono::TimeDelta;
 use notify::{
     handler::{Config, Handler},
+    plan::Digests,
     word::Alert,
 };
-use serde_json::value::RawValue;
-use shared::delivery::{Fault, Limits};
+use serde_json::{Value, value::RawValue};
+use shared::{
+    aws::ActedUpon,
+    delivery::{Fault, Limits},
+    invocation::Invocation,
+    time::stamp,
+};
 use tests::{Reply, Scripted, fixture};
 
-use super::{common, firehose, invocation, kinesis, reasons};
+use super::{common, firehose, invocation, kinesis, now, reasons};
 
-type Notify = Handler<Scripted<Alert>, Scripted<Bytes>>;
+type Notify = Handler<Scripted<Alert>, Scripted<ActedUpon>, Scripted<Bytes>>;
 
 fn notify() -> Notify {
     let limits = Limits { entries: 10, request_bytes: 256 * 1024, entry_bytes: 256 * 1024 };
@@ -19,10 +28,17 @@ fn notify() -> Notify {
         config: Config {
             common: common(),
             topic_arn: "arn:aws:sns:eu-west-1:000000000000:t".to_owned(),
+            namespace: "n".to_owned(),
             severity_above: 3,
+            digests: Digests {
+                above: template_default("DigestAbove"),
+                window: TimeDelta::seconds(i64::try_from(template_default("DigestWindowSeconds")).unwrap()),
+            },
         },
         topic: Scripted::new(limits, |alert| alert.message.len()),
+        ages: Scripted::new(Limits { entries: 1, ..limits }, |ages| ages.received.len()),
         rejects: firehose(),
+        memory: Mutex::default(),
     }
 }
 
@@ -35,8 +51,27 @@ fn subjects(notify: &Notify) -> Vec<String> {
     notify.topic.taken.borrow().iter().map(|alert| alert.subject.clone()).collect()
 }
 
+/// An event in a county of its own.
 fn event(n: usize) -> String {
-    format!(r#"{{"ID":"{n}","Severity":4,"City":"{n}","County":"c"}}"#)
+    format!(r#"{{"ID":"{n}","Severity":4,"City":"{n}","County":"county {n}"}}"#)
+}
+
+/// The default that the template has for a parameter.
+fn template_default(parameter: &str) -> usize {
+    let template = include_str!("../../template.yaml");
+    let (_, rest) = template.split_once(&format!("\n  {parameter}:\n")).unwrap();
+    let (_, rest) = rest.split_once("Default: ").unwrap();
+    rest.lines().next().unwrap().trim().parse().unwrap()
+}
+
+/// How many events all messages tell of, by their machine-readable part.
+fn told(notify: &Notify) -> u64 {
+    let count = |alert: &Alert| {
+        let message: Value = serde_json::from_str(&alert.message).unwrap();
+        let machine: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
+        machine["count"].as_u64().unwrap()
+    };
+    notify.topic.taken.borrow().iter().map(count).sum()
 }
 
 #[tokio::test(start_paused = true)]
@@ -65,7 +100,7 @@ async fn a_reject_that_cannot_be_written_holds_up_what_stands_behind_it_alone() 
     let notify = notify();
     notify.rejects.always.set(Some(Fault::Throttled));
     assert_eq!(handle(&notify, &kinesis(&[&event(1), "poison", &event(2)])).await, ["2"]);
-    assert_eq!(subjects(&notify), ["Severity 4 accident: 1, c"]);
+    assert_eq!(subjects(&notify), ["Severity 4 accident: 1, county 1"]);
     notify.rejects.always.set(None);
     assert_eq!(handle(&notify, &kinesis(&["poison", &event(2)])).await, [""; 0]);
     assert_eq!(subjects(&notify).len(), 2, "nothing is told twice, and nothing left out");
@@ -79,4 +114,98 @@ async fn a_message_that_sns_will_never_take_is_a_reject() {
     assert_eq!(handle(&notify, &kinesis(&[&event(1), &event(2), &event(3), "poison"])).await, [""; 0]);
     assert_eq!(subjects(&notify).len(), 2);
     assert_eq!(reasons(&notify.rejects), ["not_json", "unacceptable"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_age_of_each_event_that_was_told_is_told_once() {
+    let notify = notify();
+    let at = |seconds: i64| now() - TimeDelta::seconds(seconds);
+    let stamped = |id: &str, severity: u8, seconds: i64| {
+        let at = stamp(at(seconds));
+        format!(r#"{{"ID":"{id}","Severity":{severity},"Txn_Timestamp":"{at}"}}"#)
+    };
+    let events = [stamped("1", 4, 3), stamped("2", 3, 9), stamped("3", 4, 5), stamped("1", 4, 3)];
+    handle(&notify, &kinesis(&events.iter().map(String::as_str).collect::<Vec<_>>())).await;
+    let ages = notify.ages.take();
+    assert_eq!(ages.len(), 1);
+    assert_eq!(ages[0].received, [at(3), at(5)]);
+    assert!(ages[0].at >= now());
+}
+
+#[tokio::test(start_paused = true)]
+async fn ages_that_cannot_be_told_hold_no_batch_up() {
+    let notify = notify();
+    notify.ages.always.set(Some(Fault::Throttled));
+    let began = tokio::time::Instant::now();
+    let event = format!(r#"{{"ID":"1","Severity":4,"Txn_Timestamp":"{}"}}"#, stamp(now()));
+    assert_eq!(handle(&notify, &kinesis(&[&event])).await, [""; 0]);
+    assert_eq!(told(&notify), 1);
+    assert!(notify.ages.requests.get() > 0);
+    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_container_has_told_it_does_not_tell_again() {
+    let notify = notify();
+    let events: Vec<_> = (0..5).map(event).collect();
+    let data: Vec<_> = events.iter().map(String::as_str).collect();
+    handle(&notify, &kinesis(&data[..3])).await;
+    handle(&notify, &kinesis(&data)).await;
+    assert_eq!((told(&notify), subjects(&notify).len()), (5, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_digest_that_fails_comes_again_with_all_that_it_tells_and_nothing_twice() {
+    let notify = notify();
+    let events: Vec<_> =
+        (0..40)
+            .map(|n| {
+                if n % 2 == 0 { event(n) } else { format!(r#"{{"ID":"{n}","Severity":4,"County":"storm"}}"#) }
+            })
+            .collect();
+    let data: Vec<_> = events.iter().map(String::as_str).collect();
+    notify.topic.reply([Reply::Failed(Fault::Permanent)]);
+    assert_eq!(handle(&notify, &kinesis(&data)).await, ["1"]);
+    assert_eq!(told(&notify), 0);
+    // The first request holds the digest and nine others; the second fails.
+    notify.topic.reply([Reply::Taken, Reply::Failed(Fault::Permanent)]);
+    let again: usize = handle(&notify, &kinesis(&data)).await[0].parse().unwrap();
+    assert!(again > 10, "{again}");
+    handle(&notify, &kinesis(&data[again - 1..])).await;
+    assert_eq!(told(&notify), 40, "the digest was told before, and is not told again");
+    assert_eq!(subjects(&notify).len(), 21);
+}
+
+/// Ten thousand events of one county within a minute, as the mapping hands them over by the template's defaults: a batch is
+/// handed over when its window is over, or when it is full.
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_events_of_one_county_in_a_minute_are_at_most_sixty_messages() {
+    let (size, window) = (template_default("NotifyBatchSize"), template_default("NotifyWindowSeconds"));
+    let arrivals: BTreeMap<&str, fn(usize) -> usize> = BTreeMap::from([
+        ("evenly", (|n| n * 60_000 / 10_000) as fn(usize) -> usize),
+        ("all at once", |_| 0),
+        ("in bursts of ten seconds", |n| n / 1_667 * 10_000),
+        ("first a few, then all", |n| if n < 60 { n * 1_000 } else { 59_999 }),
+        ("ever more", |n| (n * 10_000).isqrt() * 6),
+    ]);
+    for (how, at) in arrivals {
+        let notify = notify();
+        let event =
+            |n: usize| format!(r#"{{"ID":"A-{n}","Severity":4,"City":"{}","County":"Franklin"}}"#, n % 7);
+        let (mut next, mut batches) = (0, 0);
+        while next < 10_000 {
+            let until = at(next) + window * 1_000;
+            let end = (next..10_000).take(size).take_while(|n| at(*n) <= until).last().unwrap() + 1;
+            let events: Vec<_> = (next..end).map(event).collect();
+            let batch = kinesis(&events.iter().map(String::as_str).collect::<Vec<_>>());
+            let begins = now() + TimeDelta::milliseconds(i64::try_from(until).unwrap());
+            let deadline = u64::try_from(begins.timestamp_millis()).unwrap() + 60_000;
+            let response = notify.handle(&batch, &Invocation::begin("r", deadline, begins, 7)).await.unwrap();
+            assert_eq!(response.batch_item_failures, []);
+            (next, batches) = (end, batches + 1);
+        }
+        let messages = subjects(&notify).len();
+        assert!(messages <= 60, "{how}: {messages} messages for {batches} batches");
+        assert_eq!(told(&notify), 10_000, "{how}");
+    }
 }

@@ -18,7 +18,11 @@ ALL = rendered(EVERYTHING)
 FUNCTIONS = ["ingest", "transform", "metrics", "notify"]
 
 # Where a function's `main` uses one of these, the calls of its file are the function's.
-SHARED_ADAPTERS = {"Stream::new": "kinesis.rs", "DeliveryStream::new": "firehose.rs"}
+SHARED_ADAPTERS = {
+    "Stream::new": "kinesis.rs",
+    "DeliveryStream::new": "firehose.rs",
+    "Namespace::new": "cloudwatch.rs",
+}
 
 ACTION = re.compile(r'action: "([a-z0-9]+:[A-Za-z]+)"')
 

@@ -2,11 +2,16 @@
 
 use std::{collections::HashMap, ops::Range};
 
-/// Data of a request.
+use chrono::{DateTime, Utc};
+
+use crate::series::Series;
+
+/// Data of a request: the counts, beside the one datum that holds the events' ages.
 ///
 /// Source: CloudWatch API reference, `PutMetricData`.
-const REQUEST_DATA: usize = 1_000;
-/// Bytes of a request, a twentieth less than the 1 MB that the service takes, since [`size`] is an estimate.
+const REQUEST_DATA: usize = 1_000 - 1;
+/// Bytes of a request, a twentieth less than the 1 MB that the service takes, since [`size`] is an estimate, and since
+/// the ages take a hundredth of it.
 ///
 /// Source: CloudWatch API reference, `PutMetricData`.
 const REQUEST_BYTES: usize = 950_000;
@@ -32,6 +37,8 @@ pub struct Request {
     pub data: Vec<Datum>,
     /// The events that they count, by position.
     pub events: Range<usize>,
+    /// When each of the events was taken in: how old they are shows when the request is sent.
+    pub received: Vec<DateTime<Utc>>,
 }
 
 /// An event to be counted.
@@ -39,32 +46,32 @@ pub struct Request {
 pub struct Event {
     /// The record of the stream that holds it: what comes again together is counted together.
     pub record: usize,
-    /// Unix time.
-    pub second: i64,
+    /// When it was taken in; it counts in that second.
+    pub at: DateTime<Utc>,
     /// The values of the data set's dimensions, in their order.
     pub values: Vec<String>,
 }
 
-/// Adds the events up. `rollup` is the dimension under which alone each is counted beside.
+/// Adds the events up, each under every series that it counts under.
 ///
 /// Requests follow the order of the events and end between records wherever a record's events fit, so that what is
 /// sent again after a failure was not counted before.
 #[must_use]
-pub fn aggregate(events: &[Event], rollup: Option<usize>) -> Vec<Request> {
+pub fn aggregate(events: &[Event], series: &Series) -> Vec<Request> {
     let mut requests = Vec::new();
     let mut open = Open::default();
     let mut start = 0;
     while start < events.len() {
         let record = events[start].record;
         let end = start + events[start..].iter().take_while(|event| event.record == record).count();
-        if !open.fits(&events[start..end], rollup) {
+        if !open.fits(&events[start..end], series) {
             open.close(&mut requests, start);
         }
         for (index, event) in (start..end).zip(&events[start..end]) {
-            if !open.fits(std::slice::from_ref(event), rollup) {
+            if !open.fits(std::slice::from_ref(event), series) {
                 open.close(&mut requests, index);
             }
-            open.add(event, rollup);
+            open.add(event, series);
         }
         start = end;
     }
@@ -77,45 +84,41 @@ pub fn aggregate(events: &[Event], rollup: Option<usize>) -> Vec<Request> {
 struct Open {
     begin: usize,
     data: Vec<Datum>,
+    received: Vec<DateTime<Utc>>,
     places: HashMap<(i64, Vec<(usize, String)>), usize>,
     bytes: usize,
 }
 
 impl Open {
     /// Whether the events fit in, were every datum of theirs a new one.
-    fn fits(&self, events: &[Event], rollup: Option<usize>) -> bool {
-        let new = || events.iter().flat_map(|event| series(event, rollup));
+    fn fits(&self, events: &[Event], series: &Series) -> bool {
+        let new = || events.iter().flat_map(|event| series.of(&event.values));
         let bytes: usize = new().map(|dimensions| size(&dimensions)).sum();
         self.data.len() + new().count() <= REQUEST_DATA && self.bytes + bytes <= REQUEST_BYTES
     }
 
-    fn add(&mut self, event: &Event, rollup: Option<usize>) {
-        for dimensions in series(event, rollup) {
-            let place =
-                *self.places.entry((event.second, dimensions)).or_insert_with_key(|(second, dimensions)| {
+    fn add(&mut self, event: &Event, series: &Series) {
+        for dimensions in series.of(&event.values) {
+            let place = *self.places.entry((event.at.timestamp(), dimensions)).or_insert_with_key(
+                |(second, dimensions)| {
                     self.bytes += size(dimensions);
                     self.data.push(Datum { second: *second, dimensions: dimensions.clone(), count: 0 });
                     self.data.len() - 1
-                });
+                },
+            );
             self.data[place].count += 1;
         }
+        self.received.push(event.at);
     }
 
     /// Ends the request before the event at `end`.
     fn close(&mut self, requests: &mut Vec<Request>, end: usize) {
         let open = std::mem::take(self);
         if !open.data.is_empty() {
-            requests.push(Request { data: open.data, events: open.begin..end });
+            requests.push(Request { data: open.data, events: open.begin..end, received: open.received });
         }
         self.begin = end;
     }
-}
-
-/// The combinations of dimensions that an event counts under.
-fn series(event: &Event, rollup: Option<usize>) -> impl Iterator<Item = Vec<(usize, String)>> {
-    let all: Vec<(usize, String)> = event.values.iter().cloned().enumerate().collect();
-    let alone = rollup.filter(|_| all.len() > 1).map(|dimension| vec![all[dimension].clone()]);
-    std::iter::once(all).chain(alone)
 }
 
 fn size(dimensions: &[(usize, String)]) -> usize {
@@ -124,10 +127,27 @@ fn size(dimensions: &[(usize, String)]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use shared::dataset::Dataset;
+
     use super::*;
 
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(second, 450_000_000).unwrap()
+    }
+
     fn event(record: usize, second: i64, values: [&str; 3]) -> Event {
-        Event { record, second, values: values.map(str::to_owned).to_vec() }
+        Event { record, at: at(second), values: values.map(str::to_owned).to_vec() }
+    }
+
+    /// Counts under all dimensions and, beside, under those of each rollup.
+    fn series(rollups: &[&[usize]]) -> Series {
+        let dataset = Dataset::named("us_accidents").unwrap();
+        let sets: Vec<_> = [&[0, 1, 2]]
+            .into_iter()
+            .map(|set| set.to_vec())
+            .chain(rollups.iter().map(|set| set.to_vec()))
+            .collect();
+        Series::all(&dataset, &sets)
     }
 
     fn total(requests: &[Request], dimensions: usize) -> u64 {
@@ -143,7 +163,7 @@ mod tests {
             event(2, 8, ["3", "Dublin", "Franklin"]),
             event(3, 7, ["3", "Dayton", "Montgomery"]),
         ];
-        let requests = aggregate(&events, Some(0));
+        let requests = aggregate(&events, &series(&[&[0]]));
         assert_eq!(requests.len(), 1);
         let data: Vec<_> = requests[0]
             .data
@@ -162,13 +182,15 @@ mod tests {
         ];
         assert_eq!(data, expected.map(|(second, values, count)| (second, values.to_owned(), count)));
         assert_eq!(requests[0].events, 0..4);
+        assert_eq!(requests[0].received, [7, 7, 8, 7].map(at), "each age counts once, whatever the sets");
     }
 
     #[test]
     fn requests_keep_to_the_limits_and_follow_the_records() {
         let city = |n: usize| format!("city {n}");
         let events: Vec<Event> = (0..2_500).map(|n| event(n, 7, ["3", &city(n), "c"])).collect();
-        let requests = aggregate(&events, Some(0));
+        let requests = aggregate(&events, &series(&[&[0], &[0, 2]]));
+        assert_eq!(total(&requests, 2), 2_500);
         assert!(requests.iter().all(|request| request.data.len() <= REQUEST_DATA));
         assert_eq!((total(&requests, 3), total(&requests, 1)), (2_500, 2_500));
         let mut next = 0;
@@ -181,7 +203,7 @@ mod tests {
         let long = "x".repeat(1_024);
         let events: Vec<Event> =
             (0..1_000).map(|n| event(n, 7 + i64::try_from(n).unwrap(), ["3", &long, &long])).collect();
-        let requests = aggregate(&events, None);
+        let requests = aggregate(&events, &series(&[]));
         assert_eq!(total(&requests, 3), 1_000);
         for request in &requests {
             assert!(request.data.iter().map(|datum| size(&datum.dimensions)).sum::<usize>() <= REQUEST_BYTES);
@@ -193,21 +215,19 @@ mod tests {
         let city = |n: usize| format!("city {n}");
         // Records of 300 events each: three fit in a request, the fourth begins the next one.
         let events: Vec<Event> = (0..1_500).map(|n| event(n / 300, 7, ["3", &city(n), "c"])).collect();
-        let requests = aggregate(&events, None);
+        let requests = aggregate(&events, &series(&[]));
         assert_eq!(
             requests.iter().map(|request| request.events.clone()).collect::<Vec<_>>(),
             [0..900, 900..1_500]
         );
         // A record that does not fit in any request is torn apart, and nothing is lost.
         let events: Vec<Event> = (0..1_500).map(|n| event(0, 7, ["3", &city(n), "c"])).collect();
-        let requests = aggregate(&events, None);
+        let requests = aggregate(&events, &series(&[]));
         assert_eq!((requests.len(), total(&requests, 3)), (2, 1_500));
     }
 
     #[test]
-    fn a_single_dimension_is_not_counted_twice() {
-        let events = [Event { record: 0, second: 7, values: vec!["4".to_owned()] }];
-        assert_eq!(total(&aggregate(&events, Some(0)), 1), 1);
-        assert_eq!(aggregate(&[], Some(0)), []);
+    fn of_no_events_there_is_no_request() {
+        assert_eq!(aggregate(&[], &series(&[&[0]])), []);
     }
 }

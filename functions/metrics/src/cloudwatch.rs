@@ -1,12 +1,10 @@
 //! CloudWatch as a service of [`shared::delivery`]: each entry is a request of its own.
 
-use aws_sdk_cloudwatch::{
-    Client,
-    types::{Dimension, MetricDatum, StandardUnit},
-};
+use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
 use aws_smithy_types::DateTime;
+use chrono::Utc;
 use shared::{
-    aws,
+    aws::{AgeMetric, Namespace},
     delivery::{Answer, Limits, Service},
 };
 
@@ -15,32 +13,25 @@ use crate::aggregate::{Datum, Request};
 /// Seconds of a high-resolution metric, as in the original.
 const STORAGE_RESOLUTION: i32 = 1;
 
-/// The metric that is written to.
+/// The metric that is written to, with that of the ages of what it counts.
 #[derive(Debug, Clone)]
 pub struct Metric {
-    client: Client,
-    namespace: String,
+    namespace: Namespace,
     name: String,
     dimensions: Vec<String>,
-    resource: String,
+    ages: AgeMetric,
 }
 
 impl Metric {
     /// The metric of that name, whose dimensions have those names.
     #[must_use]
     pub fn new(
-        client: Client,
-        namespace: &str,
+        namespace: Namespace,
         name: &str,
         dimensions: impl IntoIterator<Item = String>,
+        ages: AgeMetric,
     ) -> Self {
-        Self {
-            client,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            dimensions: dimensions.into_iter().collect(),
-            resource: format!("namespace {namespace}"),
-        }
+        Self { namespace, name: name.to_owned(), dimensions: dimensions.into_iter().collect(), ages }
     }
 
     fn datum(&self, datum: &Datum) -> MetricDatum {
@@ -71,13 +62,11 @@ impl Service for Metric {
         request.data.len()
     }
 
+    /// Counts and ages go in one request, so that each event's age is told exactly as often as it is counted.
     async fn send(&self, requests: &[&Request]) -> Answer {
-        let data = requests.iter().flat_map(|request| &request.data).map(|datum| self.datum(datum)).collect();
-        let asked = aws::Request { action: "cloudwatch:PutMetricData", resource: &self.resource };
-        let call = self.client.put_metric_data().namespace(&self.namespace).set_metric_data(Some(data));
-        match call.send().await {
-            Ok(_) => Ok(Vec::new()),
-            Err(error) => Err(asked.failure(&error)),
-        }
+        let now = Utc::now();
+        let counts = requests.iter().flat_map(|request| &request.data).map(|datum| self.datum(datum));
+        let ages = requests.iter().filter_map(|request| self.ages.datum(&request.received, now));
+        self.namespace.put(counts.chain(ages).collect()).await.map(|()| Vec::new())
     }
 }

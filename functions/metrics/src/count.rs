@@ -21,8 +21,8 @@ const UNKNOWN: &str = "unknown";
 pub enum Counted {
     /// Nothing: it is not severe enough.
     Nothing,
-    /// One, in that second of Unix time, under those values of the data set's dimensions.
-    One(i64, Vec<String>),
+    /// One, at the time at which it was taken in, under those values of the data set's dimensions.
+    One(DateTime<Utc>, Vec<String>),
     /// A reject.
     Reject {
         /// A short stable code.
@@ -68,11 +68,11 @@ pub fn count(
         column if column == dataset.severity => severity.to_string(),
         column => fit(&event.cell(column).into_text()),
     };
-    Counted::One(at.timestamp(), dataset.metric.dimensions.iter().map(value).collect())
+    Counted::One(at, dataset.metric.dimensions.iter().map(value).collect())
 }
 
 /// A text as CloudWatch takes it in a dimension: ASCII without control characters, not blank, no colon first, short.
-fn fit(text: &str) -> String {
+pub(crate) fn fit(text: &str) -> String {
     let ascii = deunicode_with_tofu(text, "?");
     let printable: String = ascii.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
     let value = printable.trim_start_matches([' ', ':']).trim_end();
@@ -96,14 +96,17 @@ mod tests {
     }
 
     fn one(seconds: i64, values: [&str; 3]) -> Counted {
-        Counted::One(at(seconds).timestamp(), values.map(str::to_owned).to_vec())
+        Counted::One(at(seconds), values.map(str::to_owned).to_vec())
     }
 
     #[test]
     fn an_event_counts_in_its_own_second_under_its_dimensions() {
         let json = r#"{"ID":"A-1","Severity":3,"City":"Dublin","County":"Franklin","Txn_Timestamp":"2022-12-24T04:53:57.450051Z"}"#;
-        assert_eq!(counted(json), one(0, ["3", "Dublin", "Franklin"]));
-        assert_eq!(counted(&json.replace(":3", ":\"4.0\"")), one(0, ["4", "Dublin", "Franklin"]));
+        let stamped = |values: [&str; 3]| {
+            Counted::One(at(0) + TimeDelta::microseconds(450_051), values.map(str::to_owned).to_vec())
+        };
+        assert_eq!(counted(json), stamped(["3", "Dublin", "Franklin"]));
+        assert_eq!(counted(&json.replace(":3", ":\"4.0\"")), stamped(["4", "Dublin", "Franklin"]));
         assert_eq!(counted(&json.replace(":3", ":2")), Counted::Nothing);
     }
 

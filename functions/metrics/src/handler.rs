@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use shared::{
     books::Fate,
     config::{Common, ConfigError, Variables},
+    dataset::Metric,
     delivery::{self, Order, Outcome, Report, Service},
     invocation::Invocation,
     kinesis::{BatchResponse, NotABatch},
@@ -14,6 +15,7 @@ use shared::{
 use crate::{
     aggregate::{Event, Request, aggregate},
     count::{Counted, count},
+    series::Series,
 };
 
 /// The configuration of metrics.
@@ -27,21 +29,53 @@ pub struct Config {
     pub name: String,
     /// `SEVERITY_ABOVE`: events above it are counted.
     pub severity_above: i64,
+    /// `DIMENSION_SETS` and `MAX_SERIES`: the series that events count under.
+    pub series: Series,
 }
 
 impl Config {
     /// Reads the configuration from variables.
     pub fn read(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let (common, (namespace, name, severity_above)) = Variables::new(look_up).read(|variables| {
-            let (namespace, name) =
-                (variables.optional("METRIC_NAMESPACE"), variables.optional("METRIC_NAME"));
-            (namespace, name, variables.value("SEVERITY_ABOVE", 2))
+        struct Own {
+            namespace: Option<String>,
+            name: Option<String>,
+            severity_above: i64,
+            sets: Option<String>,
+            max_series: usize,
+        }
+        let (common, own) = Variables::new(look_up).read(|variables| Own {
+            namespace: variables.optional("METRIC_NAMESPACE"),
+            name: variables.optional("METRIC_NAME"),
+            severity_above: variables.value("SEVERITY_ABOVE", 2),
+            sets: variables.optional("DIMENSION_SETS"),
+            max_series: variables.value("MAX_SERIES", 0),
         })?;
-        let metric = &common.dataset.metric;
-        let namespace = namespace.unwrap_or_else(|| metric.namespace.clone());
-        let name = name.unwrap_or_else(|| metric.name.clone());
-        Ok(Self { common, namespace, name, severity_above })
+        let Own { severity_above, max_series, .. } = own;
+        let dataset = &common.dataset;
+        let metric = &dataset.metric;
+        let sets = own.sets.map_or_else(|| Ok(metric.sets.clone()), |text| dimension_sets(metric, &text))?;
+        let series = match max_series {
+            0 => Series::all(dataset, &sets),
+            max => Series::bounded(dataset, &sets, severity_above, max)
+                .map_err(|error| ConfigError::new(error.to_string()))?,
+        };
+        let namespace = own.namespace.unwrap_or_else(|| metric.namespace.clone());
+        let name = own.name.unwrap_or_else(|| metric.name.clone());
+        Ok(Self { common, namespace, name, severity_above, series })
     }
+}
+
+/// The sets of dimensions in `severity_accident+city_accident,severity_accident`.
+fn dimension_sets(metric: &Metric, text: &str) -> Result<Vec<Vec<usize>>, ConfigError> {
+    let set = |names: &str| metric.set(&names.split('+').map(str::trim).collect::<Vec<_>>());
+    text.split(',').map(set).collect::<Result<_, _>>().map_err(|unknown| {
+        let known: Vec<_> = metric.dimensions.iter().map(|(name, _)| name.as_str()).collect();
+        ConfigError::new(format!(
+            "DIMENSION_SETS names `{unknown}`, where one of {} is right, in sets such as {}",
+            known.join(", "),
+            known.join("+")
+        ))
+    })
 }
 
 /// Counts the severe events of stream 2.
@@ -101,9 +135,7 @@ where
                 invocation.now,
             ) {
                 Counted::Nothing => ledger.enter(*index, Fate::Filtered),
-                Counted::One(second, values) => {
-                    events.push((*index, Event { record: *record, second, values }))
-                }
+                Counted::One(at, values) => events.push((*index, Event { record: *record, at, values })),
                 Counted::Reject { reason, detail } => ledger.refuse(*index, reason, detail),
             }
         }
@@ -113,8 +145,7 @@ where
     /// Sends the counts.
     async fn deliver(&self, counted: Vec<(usize, Event)>, invocation: &Invocation) -> Delivered {
         let (indexes, events): (Vec<usize>, Vec<Event>) = counted.into_iter().unzip();
-        let dataset = &self.config.common.dataset;
-        let requests = aggregate(&events, dataset.metric.severity_dimension(dataset.severity));
+        let requests = aggregate(&events, &self.config.series);
         let report = delivery::deliver(&self.metric, &requests, Order::Kept, invocation.terms).await;
         Delivered { indexes, requests, report }
     }
@@ -151,6 +182,50 @@ impl Delivered {
             for index in &indexes[request.events.clone()] {
                 ledger.enter(*index, fate.clone());
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(own: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::read(&|name| {
+            let own = own.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned());
+            own.or_else(|| (name == "REJECTS_DELIVERY_STREAM").then(|| "rejects".to_owned()))
+        })
+    }
+
+    #[test]
+    fn the_sets_of_dimensions_and_the_bound_of_their_series_are_configured() {
+        let values = ["4", "Los Angeles", "Los Angeles"].map(str::to_owned);
+        let sizes = |config: &Config| config.series.of(&values).map(|set| set.len()).collect::<Vec<_>>();
+        let config = read(&[]).unwrap();
+        assert_eq!((sizes(&config), config.series.most()), (vec![3, 1, 2], None));
+        let config = read(&[
+            ("DIMENSION_SETS", "severity_accident + county_accident, severity_accident"),
+            ("MAX_SERIES", "50"),
+        ])
+        .unwrap();
+        assert_eq!(sizes(&config), [2, 1]);
+        assert!((48..=50).contains(&config.series.most().unwrap()), "{:?}", config.series.most());
+    }
+
+    #[test]
+    fn what_is_wrong_with_them_is_said_in_a_sentence() {
+        for (name, value, expected) in [
+            (
+                "DIMENSION_SETS",
+                "severity_accident+town",
+                "DIMENSION_SETS names `town`, where one of severity_accident, city_accident, county_accident is right, in \
+                 sets such as severity_accident+city_accident+county_accident",
+            ),
+            ("MAX_SERIES", "3", "MAX_SERIES is 3, where 0 for no bound, or at least 9 is right"),
+            ("MAX_SERIES", "many", "MAX_SERIES is `many`, where a value like 0 is right"),
+        ] {
+            let error = read(&[(name, value)]).unwrap_err().to_string();
+            assert_eq!(error, format!("the configuration is wrong: {expected}"));
         }
     }
 }

@@ -8,7 +8,8 @@ use metrics::{
     handler::{Config, Handler},
 };
 use shared::{
-    aws::{DeliveryStream, sdk_config},
+    ages::EVENT_TO_METRIC,
+    aws::{AgeMetric, DeliveryStream, Namespace, sdk_config},
     runtime::serve,
 };
 
@@ -19,7 +20,12 @@ async fn main() -> Result<(), Error> {
     let sdk = sdk_config().await;
     let dimensions = config.common.dataset.metric.dimensions.iter().map(|(name, _)| name.clone());
     let handler = Handler {
-        metric: Metric::new(CloudWatch::new(&sdk), &config.namespace, &config.name, dimensions),
+        metric: Metric::new(
+            Namespace::new(CloudWatch::new(&sdk), &config.namespace),
+            &config.name,
+            dimensions,
+            AgeMetric::new(EVENT_TO_METRIC, &config.common),
+        ),
         rejects: DeliveryStream::new(Firehose::new(&sdk), &config.common.rejects_delivery_stream),
         config,
     };

@@ -1,8 +1,15 @@
 //! The handler: decode, decide, deliver, report.
 
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
 use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::value::RawValue;
 use shared::{
+    aws::ActedUpon,
     books::Fate,
     config::{Common, ConfigError, Variables},
     delivery::{self, Order, Outcome, Report, Service},
@@ -11,7 +18,13 @@ use shared::{
     ledger::{self, Ledger, UserRecord},
 };
 
-use crate::word::{Alert, Worded, word};
+use crate::{
+    plan::{Digests, Memory},
+    word::{Alert, Incident, Worth, word, worth},
+};
+
+/// The longest that telling CloudWatch the alerts' ages may take: it must not hold up the next batch.
+const AGES_TIME: Duration = Duration::from_secs(2);
 
 /// The configuration of notify.
 #[derive(Debug)]
@@ -20,40 +33,62 @@ pub struct Config {
     pub common: Common,
     /// `TOPIC_ARN`.
     pub topic_arn: String,
+    /// `METRIC_NAMESPACE`, to which the alerts' ages go; the data set's where it is not given.
+    pub namespace: String,
     /// `SEVERITY_ABOVE`: events above it are told.
     pub severity_above: i64,
+    /// `DIGEST_ABOVE` and `DIGEST_WINDOW_SECONDS`: when many alerts become one.
+    pub digests: Digests,
 }
 
 impl Config {
     /// Reads the configuration from variables.
     pub fn read(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let (common, (topic_arn, severity_above)) = Variables::new(look_up)
-            .read(|variables| (variables.required("TOPIC_ARN"), variables.value("SEVERITY_ABOVE", 3)))?;
-        Ok(Self { common, topic_arn, severity_above })
+        let (common, (topic_arn, namespace, severity_above, digests)) =
+            Variables::new(look_up).read(|variables| {
+                let digests = Digests {
+                    above: variables.value("DIGEST_ABOVE", 10),
+                    window: TimeDelta::seconds(variables.value("DIGEST_WINDOW_SECONDS", 60_u32).into()),
+                };
+                (
+                    variables.required("TOPIC_ARN"),
+                    variables.optional("METRIC_NAMESPACE"),
+                    variables.value("SEVERITY_ABOVE", 3),
+                    digests,
+                )
+            })?;
+        let namespace = namespace.unwrap_or_else(|| common.dataset.metric.namespace.clone());
+        Ok(Self { common, topic_arn, namespace, severity_above, digests })
     }
 }
 
 /// Tells people of the most severe events of stream 2.
 #[derive(Debug)]
-pub struct Handler<T, R> {
+pub struct Handler<T, A, R> {
     /// The configuration.
     pub config: Config,
     /// The topic.
     pub topic: T,
+    /// The metric of the events' ages when they have been told.
+    pub ages: A,
     /// The rejects delivery stream.
     pub rejects: R,
+    /// What this container has told.
+    pub memory: Mutex<Memory>,
 }
 
-/// An alert, with the positions of its user record and of the record of the stream.
+/// The incidents of a batch, with the positions of their user records and of the records of the stream.
+#[derive(Default)]
 struct Pending {
-    index: usize,
-    record: usize,
-    alert: Alert,
+    incidents: Vec<Incident>,
+    indexes: Vec<usize>,
+    records: Vec<usize>,
 }
 
-impl<T, R> Handler<T, R>
+impl<T, A, R> Handler<T, A, R>
 where
     T: Service<Entry = Alert>,
+    A: Service<Entry = ActedUpon>,
     R: Service<Entry = Bytes>,
 {
     /// Handles one batch and answers from where it is to come again.
@@ -65,70 +100,131 @@ where
         let batch = ledger::decode("notify", event, &self.config.common, invocation)?;
         let (mut ledger, records) = Ledger::open("notify", &batch);
 
-        let pending = self.word(&records, &mut ledger);
+        let mut pending = self.decide(&records, &mut ledger);
         // What stands before the first reject is told while the rejects are written; what stands behind it only then,
         // since what comes again because of a reject must not have been told.
-        let first = ledger.first_refused().unwrap_or(usize::MAX);
-        let (before, behind) = pending.into_iter().partition(|pending| pending.record < first);
+        let behind = pending.split_off(ledger.first_refused().unwrap_or(usize::MAX));
         let (told, ()) =
-            tokio::join!(self.publish(before, invocation), ledger.write_rejects(&self.rejects, invocation));
-        told.enter(&mut ledger);
-        let behind = up_to_first_failure(behind, &mut ledger);
-        self.publish(behind, invocation).await.enter(&mut ledger);
+            tokio::join!(self.publish(pending, invocation), ledger.write_rejects(&self.rejects, invocation));
+        let mut received = self.enter(told, &mut ledger, invocation);
+        let behind = behind.up_to_first_failure(&mut ledger);
+        let told = self.publish(behind, invocation).await;
+        received.extend(self.enter(told, &mut ledger, invocation));
         ledger.write_rejects(&self.rejects, invocation).await;
+        self.tell_ages(received, invocation).await;
 
         Ok(ledger.close(&self.config.common, invocation))
     }
 
     /// What each record is worth.
-    fn word(&self, records: &[UserRecord<'_>], ledger: &mut Ledger<'_>) -> Vec<Pending> {
+    fn decide(&self, records: &[UserRecord<'_>], ledger: &mut Ledger<'_>) -> Pending {
         let Config { common, severity_above, .. } = &self.config;
-        let mut pending = Vec::new();
+        let mut pending = Pending::default();
         for UserRecord { index, record, data, .. } in records {
-            match word(&common.dataset, *severity_above, data) {
-                Worded::Nothing => ledger.enter(*index, Fate::Filtered),
-                Worded::Alert(alert) => pending.push(Pending { index: *index, record: *record, alert }),
-                Worded::Reject { reason, detail } => ledger.refuse(*index, reason, detail),
+            match worth(&common.dataset, *severity_above, data) {
+                Worth::Nothing => ledger.enter(*index, Fate::Filtered),
+                Worth::Alert(incident) => {
+                    pending.incidents.push(incident);
+                    pending.indexes.push(*index);
+                    pending.records.push(*record);
+                }
+                Worth::Reject { reason, detail } => ledger.refuse(*index, reason, detail),
             }
         }
         pending
     }
 
-    /// Publishes the alerts.
-    async fn publish(&self, pending: Vec<Pending>, invocation: &Invocation) -> Told {
-        let (indexes, alerts): (Vec<_>, Vec<_>) =
-            pending.into_iter().map(|pending| (pending.index, pending.alert)).unzip();
+    /// Publishes what the incidents are told by.
+    async fn publish(&self, pending: Pending, invocation: &Invocation) -> Told {
+        let Pending { incidents, .. } = &pending;
+        let plan = self.config.digests.plan(incidents, &mut self.memory(), invocation.now);
+        let dataset = &self.config.common.dataset;
+        let (messages, alerts): (Vec<Vec<usize>>, Vec<Alert>) = plan
+            .messages
+            .iter()
+            .flat_map(|message| {
+                let together: Vec<_> = message.iter().map(|place| &incidents[*place]).collect();
+                let own = |told: Vec<usize>| told.into_iter().map(|place| message[place]).collect::<Vec<_>>();
+                word(dataset, &together).into_iter().map(move |(told, alert)| (own(told), alert))
+            })
+            .unzip();
         let report = delivery::deliver(&self.topic, &alerts, Order::Kept, invocation.terms).await;
-        Told { indexes, report }
+        Told { pending, messages, repeats: plan.repeats, report }
     }
-}
 
-/// The alerts before the first record that comes again; those behind it fail with it.
-fn up_to_first_failure(pending: Vec<Pending>, ledger: &mut Ledger<'_>) -> Vec<Pending> {
-    let again = ledger.comes_again_from().unwrap_or(usize::MAX);
-    let (pending, behind): (Vec<_>, Vec<_>) = pending.into_iter().partition(|pending| pending.record < again);
-    for Pending { index, .. } in behind {
-        ledger.enter(index, Fate::Failed("an earlier record comes again".to_owned()));
+    /// Enters and remembers what was told, and answers when those events were taken in.
+    fn enter(&self, told: Told, ledger: &mut Ledger<'_>, invocation: &Invocation) -> Vec<DateTime<Utc>> {
+        let Told { pending: Pending { incidents, indexes, .. }, messages, repeats, report } = told;
+        ledger.retried += report.resent;
+        for repeat in repeats {
+            ledger.enter(indexes[repeat], Fate::Filtered);
+        }
+        let mut received = Vec::new();
+        for (message, outcome) in messages.iter().zip(report.outcomes) {
+            if outcome == Outcome::Delivered {
+                let told: Vec<&Incident> = message.iter().map(|place| &incidents[*place]).collect();
+                received.extend(told.iter().filter_map(|incident| incident.received));
+                self.memory().note(&told, invocation.now);
+            }
+            for index in message.iter().map(|place| indexes[*place]) {
+                match &outcome {
+                    Outcome::Delivered => ledger.enter(index, Fate::Delivered),
+                    Outcome::Failed(why) => ledger.enter(index, Fate::Failed(why.clone())),
+                    Outcome::Unacceptable(why) => ledger.refuse(index, "unacceptable", why.clone()),
+                }
+            }
+        }
+        received
     }
-    pending
-}
 
-/// What became of alerts.
-struct Told {
-    /// Positions of the records that they tell of.
-    indexes: Vec<usize>,
-    report: Report,
-}
-
-impl Told {
-    fn enter(self, ledger: &mut Ledger<'_>) {
-        ledger.retried += self.report.resent;
-        for (index, outcome) in self.indexes.into_iter().zip(self.report.outcomes) {
-            match outcome {
-                Outcome::Delivered => ledger.enter(index, Fate::Delivered),
-                Outcome::Failed(why) => ledger.enter(index, Fate::Failed(why)),
-                Outcome::Unacceptable(why) => ledger.refuse(index, "unacceptable", why),
+    /// Tells CloudWatch how old the events were when they had been told. Without it no alert is lost, so that a failure is
+    /// logged and no more.
+    async fn tell_ages(&self, received: Vec<DateTime<Utc>>, invocation: &Invocation) {
+        if received.is_empty() {
+            return;
+        }
+        let ages = [ActedUpon { at: invocation.clock(), received }];
+        let report = delivery::deliver(&self.ages, &ages, Order::Kept, invocation.briefly(AGES_TIME)).await;
+        for outcome in report.outcomes {
+            if let Outcome::Failed(why) | Outcome::Unacceptable(why) = outcome {
+                tracing::warn!(why, "the ages of the alerts could not be told");
             }
         }
     }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pending {
+    /// Parts from those of that record of the stream, and of the records behind it.
+    fn split_off(&mut self, record: usize) -> Self {
+        let at = self.records.partition_point(|each| *each < record);
+        Self {
+            incidents: self.incidents.split_off(at),
+            indexes: self.indexes.split_off(at),
+            records: self.records.split_off(at),
+        }
+    }
+
+    /// Those before the first record that comes again; those behind it fail with it.
+    fn up_to_first_failure(mut self, ledger: &mut Ledger<'_>) -> Self {
+        let behind = self.split_off(ledger.comes_again_from().unwrap_or(usize::MAX));
+        for index in behind.indexes {
+            ledger.enter(index, Fate::Failed("an earlier record comes again".to_owned()));
+        }
+        self
+    }
+}
+
+/// What became of incidents.
+struct Told {
+    pending: Pending,
+    /// The incidents that each message tells of.
+    messages: Vec<Vec<usize>>,
+    /// The incidents that were told before.
+    repeats: Vec<usize>,
+    /// Of the messages.
+    report: Report,
 }

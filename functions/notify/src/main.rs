@@ -1,5 +1,8 @@
 //! The notify function of AWS Lambda.
 
+use std::sync::Mutex;
+
+use aws_sdk_cloudwatch::Client as CloudWatch;
 use aws_sdk_firehose::Client as Firehose;
 use aws_sdk_sns::Client as Sns;
 use lambda_runtime::{Error, tracing};
@@ -8,7 +11,8 @@ use notify::{
     sns::Topic,
 };
 use shared::{
-    aws::{DeliveryStream, sdk_config},
+    ages::EVENT_TO_ALERT,
+    aws::{AgeMetric, Ages, DeliveryStream, Namespace, sdk_config},
     runtime::serve,
 };
 
@@ -19,7 +23,12 @@ async fn main() -> Result<(), Error> {
     let sdk = sdk_config().await;
     let handler = Handler {
         topic: Topic::new(Sns::new(&sdk), &config.topic_arn),
+        ages: Ages {
+            namespace: Namespace::new(CloudWatch::new(&sdk), &config.namespace),
+            metric: AgeMetric::new(EVENT_TO_ALERT, &config.common),
+        },
         rejects: DeliveryStream::new(Firehose::new(&sdk), &config.common.rejects_delivery_stream),
+        memory: Mutex::default(),
         config,
     };
     serve(async |event, invocation| Box::pin(handler.handle(event, invocation)).await).await

@@ -9,19 +9,26 @@ use shared::{
     delivery::{Answer, Failure, Fault, Limits, Refusal, Service},
 };
 
-use crate::word::{Alert, Attribute};
+use crate::word::{Alert, Attribute, hash};
 
 /// Limits of `PublishBatch`: messages, their subjects and attributes count together.
 ///
 /// Source: SNS API reference, `PublishBatch`.
 const PUBLISH_BATCH: Limits = Limits { entries: 10, request_bytes: 256 * 1024, entry_bytes: 256 * 1024 };
 
-/// A topic to publish to.
+/// Characters of a message's group and deduplication id on a FIFO topic.
+///
+/// Source: SNS API reference, `PublishBatchRequestEntry`.
+const FIFO_ID_CHARS: usize = 128;
+
+/// A topic to publish to. A FIFO topic, which its name tells, keeps the order of a group of messages and drops what comes
+/// again within five minutes.
 #[derive(Debug, Clone)]
 pub struct Topic {
     client: Client,
     arn: String,
     resource: String,
+    is_fifo: bool,
 }
 
 impl Topic {
@@ -29,13 +36,40 @@ impl Topic {
     #[must_use]
     pub fn new(client: Client, arn: &str) -> Self {
         let name = arn.rsplit(':').next().unwrap_or(arn);
-        Self { client, arn: arn.to_owned(), resource: format!("topic {name}") }
+        Self {
+            client,
+            arn: arn.to_owned(),
+            resource: format!("topic {name}"),
+            is_fifo: name.rsplit_once('.').is_some_and(|(_, ending)| ending == "fifo"),
+        }
+    }
+
+    fn entry(&self, index: usize, alert: &Alert) -> Result<PublishBatchRequestEntry, Failure> {
+        let attributes = alert.attributes.iter().map(attribute).collect::<Result<_, _>>()?;
+        PublishBatchRequestEntry::builder()
+            .id(index.to_string())
+            .subject(&alert.subject)
+            .message(&alert.message)
+            .message_structure("json")
+            .set_message_attributes(Some(attributes))
+            .set_message_group_id(self.is_fifo.then(|| fifo_id(&alert.group)))
+            .set_message_deduplication_id(self.is_fifo.then(|| fifo_id(&alert.id)))
+            .build()
+            .map_err(not_built)
     }
 }
 
+/// A text as SNS takes it as an id: as it is, where it is short enough and of letters, digits and punctuation alone.
+fn fifo_id(text: &str) -> String {
+    if (1..=FIFO_ID_CHARS).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic()) {
+        return text.to_owned();
+    }
+    hash([text])
+}
+
 fn attribute(attribute: &Attribute) -> Result<(String, MessageAttributeValue), Failure> {
-    let kind = if attribute.numeric { "Number" } else { "String" };
-    let value = MessageAttributeValue::builder().data_type(kind).string_value(&attribute.value).build();
+    let (kind, value) = attribute.typed();
+    let value = MessageAttributeValue::builder().data_type(kind).string_value(value).build();
     Ok((attribute.name.clone(), value.map_err(not_built)?))
 }
 
@@ -55,7 +89,10 @@ impl Service for Topic {
         let attributes: usize = alert
             .attributes
             .iter()
-            .map(|attribute| attribute.name.len() + attribute.value.len() + "Number".len())
+            .map(|attribute| {
+                let (kind, value) = attribute.typed();
+                attribute.name.len() + kind.len() + value.len()
+            })
             .sum();
         alert.subject.len() + alert.message.len() + attributes
     }
@@ -64,18 +101,7 @@ impl Service for Topic {
         let entries = alerts
             .iter()
             .enumerate()
-            .map(|(index, alert)| {
-                PublishBatchRequestEntry::builder()
-                    .id(index.to_string())
-                    .subject(&alert.subject)
-                    .message(&alert.message)
-                    .message_structure("json")
-                    .set_message_attributes(Some(
-                        alert.attributes.iter().map(attribute).collect::<Result<_, _>>()?,
-                    ))
-                    .build()
-                    .map_err(not_built)
-            })
+            .map(|(index, alert)| self.entry(index, alert))
             .collect::<Result<Vec<_>, _>>()?;
         let request = Request { action: "sns:Publish", resource: &self.resource };
         let call =
@@ -124,5 +150,16 @@ mod tests {
             refused,
             [(7, Fault::Transient), (0, Fault::Throttled), (3, Fault::Permanent), (4, Fault::Transient)]
         );
+    }
+
+    #[test]
+    fn ids_are_made_fit_for_a_fifo_topic() {
+        assert_eq!(fifo_id("A-1"), "A-1");
+        for text in ["4/Doña Ana", "a b", "", &"x".repeat(129)] {
+            let id = fifo_id(text);
+            assert!(id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit()), "{id}");
+            assert_eq!(id, fifo_id(text));
+        }
+        assert_ne!(fifo_id("a b"), fifo_id("a c"));
     }
 }

@@ -1,12 +1,14 @@
-//! An alert in words: for e-mail, for phones and for machines.
+//! An alert in words: for e-mail, for phones and for machines; about one event, or a digest of many.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use md5::{Digest as _, Md5};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use shared::{
-    dataset::{Dataset, Template},
+    dataset::{Dataset, Place, Template, Wording},
     event::Event,
 };
 
@@ -22,8 +24,16 @@ const SMS_CHARS: usize = 160;
 const VALUE_CHARS: usize = 300;
 /// What stands for a value that an event lacks.
 const UNKNOWN: &str = "unknown";
+/// What a digest names of its events' ids and of a column's different values: for machines, and for people.
+const LISTED_IDS: usize = 50;
+const LISTED_VALUES: usize = 30;
+const NAMED_IDS: usize = 5;
+const NAMED_VALUES: usize = 3;
+/// Bytes that the values of a digest's attributes may take, twice over for the worst that JSON makes of them: with what is
+/// named above, a message stays below its 256 KiB. Filter policies look for each of them, so that none may be left out.
+const ATTRIBUTE_BYTES: usize = 48 * 1024;
 
-/// An alert about one event.
+/// An alert: one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
     /// The subject of an e-mail.
@@ -32,6 +42,12 @@ pub struct Alert {
     pub message: String,
     /// Message attributes for filter policies.
     pub attributes: Vec<Attribute>,
+    /// How many events it tells of.
+    pub count: usize,
+    /// What the events have in common, in whose order a FIFO topic keeps the messages.
+    pub group: String,
+    /// The same for the same events: the id of the one event, or one that the ids of all make up.
+    pub id: String,
 }
 
 /// A message attribute.
@@ -39,19 +55,33 @@ pub struct Alert {
 pub struct Attribute {
     /// Its name.
     pub name: String,
-    /// Its value; never blank.
-    pub value: String,
+    /// Its values, never blank: one, or the different ones of a digest.
+    pub values: Vec<String>,
     /// Whether filter policies may compare it as a number.
     pub numeric: bool,
 }
 
+impl Attribute {
+    /// The type and the value as SNS takes them. Filter policies match any of an array's values.
+    ///
+    /// Source: SNS developer guide, "Amazon SNS message attributes".
+    #[must_use]
+    pub fn typed(&self) -> (&'static str, Cow<'_, str>) {
+        match self.values.as_slice() {
+            [value] if self.numeric => ("Number", value.into()),
+            [value] => ("String", value.into()),
+            values => ("String.Array", json!(values).to_string().into()),
+        }
+    }
+}
+
 /// Whether an event is worth an alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Worded {
+pub enum Worth {
     /// It is not severe enough.
     Nothing,
-    /// It is, and this is its alert.
-    Alert(Alert),
+    /// It is.
+    Alert(Incident),
     /// It is a reject.
     Reject {
         /// A short stable code.
@@ -61,23 +91,41 @@ pub enum Worded {
     },
 }
 
-/// The texts of a message for the protocols of SNS.
+/// An event that is worth an alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incident {
+    /// Its id, whole; nothing where it has none.
+    pub id: Option<String>,
+    /// What it has in common with others that may be told together with it: its severity, and the value by which stream 2
+    /// keeps the order.
+    pub key: Key,
+    /// When ingest took it in.
+    pub received: Option<DateTime<Utc>>,
+    /// The legible value of each column, where there is one.
+    values: Vec<Option<String>>,
+    /// Of the record, for an event without an id.
+    hash: String,
+}
+
+/// What events have in common that may be told together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    severity: i64,
+    area: String,
+}
+
+/// The texts of a message for the protocols of SNS: all but those for people get the default.
 #[derive(Serialize)]
 struct Message<'a> {
     default: &'a str,
     email: &'a str,
     sms: &'a str,
-    sqs: &'a str,
-    lambda: &'a str,
-    http: &'a str,
-    https: &'a str,
-    firehose: &'a str,
 }
 
-/// Words the alert about the event in `data`, if its severity is above `above`.
+/// What the event in `data` is worth, if its severity is above `above`.
 #[must_use]
-pub fn word(dataset: &Dataset, above: i64, data: &Bytes) -> Worded {
-    let reject = |reason, detail| Worded::Reject { reason, detail };
+pub fn worth(dataset: &Dataset, above: i64, data: &Bytes) -> Worth {
+    let reject = |reason, detail| Worth::Reject { reason, detail };
     let text = String::from_utf8_lossy(data);
     let event = match Event::parse(dataset, &text) {
         Ok(event) => event,
@@ -91,77 +139,159 @@ pub fn word(dataset: &Dataset, above: i64, data: &Bytes) -> Worded {
         );
     };
     if severity <= above {
-        return Worded::Nothing;
+        return Worth::Nothing;
     }
-    Worded::Alert(Alert::about(dataset, &event, severity))
+    let whole =
+        |column: usize| Some(event.cell(column).into_text().into_owned()).filter(|text| !text.is_empty());
+    let value = |column: usize| {
+        if column == dataset.severity {
+            Some(severity.to_string())
+        } else {
+            legible(&event.cell(column).into_text())
+        }
+    };
+    Worth::Alert(Incident {
+        id: whole(dataset.id),
+        key: Key { severity, area: whole(dataset.severe_partition_key).unwrap_or_default() },
+        received: event.instant(dataset.received_at),
+        values: (0..dataset.columns.len()).map(value).collect(),
+        hash: hash([text.as_ref()]),
+    })
+}
+
+impl Incident {
+    fn value(&self, column: usize) -> &str {
+        self.values[column].as_deref().unwrap_or(UNKNOWN)
+    }
+
+    /// The id, or what stands for it.
+    fn id(&self) -> &str {
+        self.id.as_deref().unwrap_or(&self.hash)
+    }
+}
+
+/// The messages that tell of incidents of one key together: an alert where there is one, else a digest, or as many as it
+/// takes to name all values of their attributes. Each comes with the incidents that it tells of, by position.
+#[must_use]
+pub fn word(dataset: &Dataset, incidents: &[&Incident]) -> Vec<(Vec<usize>, Alert)> {
+    let attributes = &dataset.alert.attributes;
+    let mut messages = Vec::new();
+    let (mut start, mut bytes, mut seen) = (0, 0, BTreeSet::new());
+    for (index, incident) in incidents.iter().enumerate() {
+        let new = attributes
+            .iter()
+            .filter(|(_, column)| *column != dataset.id)
+            .map(|(_, column)| (*column, incident.value(*column)));
+        let new: Vec<_> = new.filter(|value| !seen.contains(value)).collect();
+        let size: usize = new.iter().map(|(_, value)| value.len()).sum();
+        if bytes + size > ATTRIBUTE_BYTES {
+            messages.push(start..index);
+            (start, bytes, seen) = (index, 0, BTreeSet::new());
+        }
+        bytes += size;
+        seen.extend(new);
+    }
+    messages.push(start..incidents.len());
+    let told = |run: std::ops::Range<usize>| (run.clone().collect(), Alert::about(dataset, &incidents[run]));
+    messages.into_iter().filter(|run| !run.is_empty()).map(told).collect()
 }
 
 impl Alert {
-    fn about(dataset: &Dataset, event: &Event<'_>, severity: i64) -> Self {
-        let value = |column: usize| -> Cow<'_, str> {
-            if column == dataset.severity {
-                severity.to_string().into()
-            } else {
-                legible(event, column).into()
+    fn about(dataset: &Dataset, incidents: &[&Incident]) -> Self {
+        let first = incidents[0];
+        let (wording, id) = match incidents {
+            [one] => (&dataset.alert.one, one.id().to_owned()),
+            many => {
+                (&dataset.alert.digest, format!("digest-{}", hash(many.iter().map(|incident| incident.id()))))
             }
         };
-        let fill = |template: &Template| template.fill(value);
-        let text = fill(&dataset.alert.text);
-        let machine = machine(dataset, event, severity, &text).to_string();
-        let message = Message {
-            default: &text,
-            email: &text,
-            sms: &cut(&fill(&dataset.alert.sms), SMS_CHARS),
-            sqs: &machine,
-            lambda: &machine,
-            http: &machine,
-            https: &machine,
-            firehose: &machine,
-        };
-        let attributes = dataset.alert.attributes.iter().map(|(name, column)| Attribute {
-            name: name.clone(),
-            value: value(*column).into_owned(),
-            numeric: *column == dataset.severity,
-        });
+        let Wording { subject, text, sms } = wording;
+        let fill = |template: &Template| template.fill(|place| place_of(dataset, incidents, place));
+        let text = fill(text);
+        let attributes: Vec<Attribute> = dataset
+            .alert
+            .attributes
+            .iter()
+            .map(|(name, column)| Attribute {
+                name: name.clone(),
+                values: if *column == dataset.id && incidents.len() > 1 {
+                    vec![id.clone()]
+                } else {
+                    different(incidents, *column).into_iter().map(str::to_owned).collect()
+                },
+                numeric: *column == dataset.severity,
+            })
+            .collect();
+        let machine = machine(dataset, incidents, &attributes, &text).to_string();
+        let message = Message { default: &machine, email: &text, sms: &cut(&fill(sms), SMS_CHARS) };
         Self {
-            subject: cut(&fill(&dataset.alert.subject), SUBJECT_CHARS),
+            subject: cut(&fill(subject), SUBJECT_CHARS),
             message: serde_json::to_string(&message).unwrap_or_else(|error| unreachable!("{error}")),
-            attributes: attributes.collect(),
+            attributes,
+            count: incidents.len(),
+            group: format!("{}/{}", first.key.severity, first.value(dataset.severe_partition_key)),
+            id,
         }
     }
 }
 
-/// The alert for machines: how many events it tells of, their ids, the values of the attributes, and the text for
-/// people.
-fn machine(dataset: &Dataset, event: &Event<'_>, severity: i64, words: &str) -> Value {
-    let text = |column: usize| match event.cell(column).into_text() {
-        text if text.is_empty() => Value::Null,
-        _ => Value::String(legible(event, column)),
-    };
+/// What stands in a place of a text about these incidents.
+fn place_of<'i>(dataset: &Dataset, incidents: &[&'i Incident], place: Place) -> Cow<'i, str> {
+    match place {
+        Place::Count => incidents.len().to_string().into(),
+        Place::Ids => {
+            let ids: Vec<_> = incidents.iter().map(|incident| incident.value(dataset.id)).collect();
+            first(&ids, NAMED_IDS)
+        }
+        Place::Column(column) => first(&different(incidents, column), NAMED_VALUES),
+    }
+}
+
+/// The first of some values, and how many more there are.
+fn first<'v>(values: &[&'v str], most: usize) -> Cow<'v, str> {
+    match values {
+        [one] => Cow::Borrowed(one),
+        many if many.len() <= most => many.join(", ").into(),
+        many => format!("{} and {} more", many[..most].join(", "), many.len() - most).into(),
+    }
+}
+
+/// The different values of a column, in the order in which they come first.
+fn different<'i>(incidents: &[&'i Incident], column: usize) -> Vec<&'i str> {
+    let mut seen = BTreeSet::new();
+    incidents.iter().map(|incident| incident.value(column)).filter(|value| seen.insert(*value)).collect()
+}
+
+/// The alert for machines: how many events it tells of, the ids of the first of them, the values of the attributes, and
+/// the text for people. What differs among the events of a digest is a list.
+fn machine(dataset: &Dataset, incidents: &[&Incident], attributes: &[Attribute], words: &str) -> Value {
     let mut message = Map::new();
+    let ids: Vec<_> =
+        incidents.iter().take(LISTED_IDS).map(|incident| &incident.values[dataset.id]).collect();
     message.insert("dataset".to_owned(), json!(dataset.name));
-    message.insert("count".to_owned(), json!(1));
-    message.insert("ids".to_owned(), json!([text(dataset.id)]));
-    for (name, column) in &dataset.alert.attributes {
-        let value = if *column == dataset.severity { json!(severity) } else { text(*column) };
+    message.insert("count".to_owned(), json!(incidents.len()));
+    message.insert("ids".to_owned(), json!(ids));
+    for ((name, column), attribute) in dataset.alert.attributes.iter().zip(attributes) {
+        let value = match attribute.values.as_slice() {
+            _ if *column == dataset.severity => json!(incidents[0].key.severity),
+            [_] if incidents.iter().all(|incident| incident.values[*column].is_none()) => Value::Null,
+            [value] => json!(value),
+            values => json!(values[..values.len().min(LISTED_VALUES)]),
+        };
         message.insert(name.clone(), value);
     }
-    message.insert("at".to_owned(), text(dataset.received_at));
+    message.insert("at".to_owned(), json!(incidents[0].values[dataset.received_at]));
     message.insert("text".to_owned(), json!(words));
     Value::Object(message)
 }
 
-/// A value on one line, short enough to be read; never blank.
-fn legible(event: &Event<'_>, column: usize) -> String {
-    let text = event.cell(column).into_text();
+/// A value on one line, short enough to be read; nothing where it is blank.
+fn legible(text: &str) -> Option<String> {
     let line: String = text
         .chars()
         .map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c })
         .collect();
-    match line.trim() {
-        "" => UNKNOWN.to_owned(),
-        line => cut(line, VALUE_CHARS),
-    }
+    Some(line.trim()).filter(|line| !line.is_empty()).map(|line| cut(line, VALUE_CHARS))
 }
 
 fn cut(text: &str, chars: usize) -> String {
@@ -173,16 +303,39 @@ fn cut(text: &str, chars: usize) -> String {
     cut
 }
 
+/// Tells texts apart in 32 characters.
+pub(crate) fn hash<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
+    let mut hash = Md5::new();
+    for text in texts {
+        hash.update(text.len().to_le_bytes());
+        hash.update(text);
+    }
+    format!("{:032x}", u128::from_be_bytes(hash.finalize().into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn alert(json: &str) -> Alert {
+    fn incident(json: &str) -> Incident {
         let dataset = Dataset::named("us_accidents").unwrap();
-        match word(&dataset, 3, &Bytes::copy_from_slice(json.as_bytes())) {
-            Worded::Alert(alert) => alert,
+        match worth(&dataset, 3, &Bytes::copy_from_slice(json.as_bytes())) {
+            Worth::Alert(incident) => incident,
             other => panic!("{other:?}"),
         }
+    }
+
+    fn words(incidents: &[Incident]) -> Vec<(Vec<usize>, Alert)> {
+        word(&Dataset::named("us_accidents").unwrap(), &incidents.iter().collect::<Vec<_>>())
+    }
+
+    fn alert(json: &str) -> Alert {
+        words(&[incident(json)]).remove(0).1
+    }
+
+    fn attributes(alert: &Alert) -> Vec<(&str, String, bool)> {
+        let attribute = |a: &'_ Attribute| a.values.join("|");
+        alert.attributes.iter().map(|a| (a.name.as_str(), attribute(a), a.numeric)).collect()
     }
 
     const EVENT: &str = r#"{"ID":"A-1","Severity":4,"City":"Las Cruces","County":"Doña Ana","Txn_Timestamp":"2022-12-24T04:53:57.450051Z"}"#;
@@ -197,28 +350,94 @@ mod tests {
             "A severity 4 accident was reported in Las Cruces, Doña Ana county.\n\n\
              Id:        A-1\nReceived:  2022-12-24T04:53:57.450051Z\n"
         );
-        assert_eq!(message["default"], message["email"]);
         assert_eq!(
             message["sms"],
             "Severity 4 accident in Las Cruces, Doña Ana county. Id A-1, received 2022-12-24T04:53:57.450051Z."
         );
-        let machine: Value = serde_json::from_str(message["sqs"].as_str().unwrap()).unwrap();
+        let machine: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
         assert_eq!(
             machine,
             json!({"dataset": "us_accidents", "count": 1, "ids": ["A-1"], "severity": 4, "city": "Las Cruces",
                 "county": "Doña Ana", "id": "A-1", "at": "2022-12-24T04:53:57.450051Z", "text": message["email"]})
         );
-        let attributes: Vec<_> =
-            alert.attributes.iter().map(|a| (a.name.as_str(), a.value.as_str(), a.numeric)).collect();
         assert_eq!(
-            attributes,
+            attributes(&alert),
             [
-                ("severity", "4", true),
-                ("city", "Las Cruces", false),
-                ("county", "Doña Ana", false),
-                ("id", "A-1", false)
+                ("severity", "4".to_owned(), true),
+                ("city", "Las Cruces".to_owned(), false),
+                ("county", "Doña Ana".to_owned(), false),
+                ("id", "A-1".to_owned(), false)
             ]
         );
+        assert_eq!((alert.count, alert.group.as_str(), alert.id.as_str()), (1, "4/Doña Ana", "A-1"));
+    }
+
+    #[test]
+    fn a_digest_counts_the_events_names_the_first_and_says_where_the_rest_is() {
+        let incidents: Vec<_> = (0..250)
+            .map(|n| {
+                incident(
+                    &EVENT
+                        .replace("A-1", &format!("A-{n}"))
+                        .replace("Las Cruces", &format!("City {}", n % 4)),
+                )
+            })
+            .collect();
+        let messages = words(&incidents);
+        assert_eq!(messages.len(), 1);
+        let (told, alert) = &messages[0];
+        assert_eq!((told.len(), alert.count), (250, 250));
+        assert_eq!(alert.subject, "250 accidents of severity 4 in Doña Ana county");
+        let message: Value = serde_json::from_str(&alert.message).unwrap();
+        let text = message["email"].as_str().unwrap();
+        assert!(text.contains("First ids:  A-0, A-1, A-2, A-3, A-4 and 245 more\n"), "{text}");
+        assert!(text.contains("Cities:     City 0, City 1, City 2 and 1 more\n"), "{text}");
+        assert!(
+            text.contains(
+                "stand in the table us_accidents_analytical, under severity 4 and county Doña Ana."
+            ),
+            "{text}"
+        );
+        let machine: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
+        assert_eq!(machine["count"], 250);
+        assert_eq!(machine["ids"].as_array().unwrap().len(), LISTED_IDS);
+        assert_eq!(machine["city"], json!(["City 0", "City 1", "City 2", "City 3"]));
+        assert_eq!((&machine["severity"], &machine["county"]), (&json!(4), &json!("Doña Ana")));
+        assert_eq!(
+            attributes(alert)[..3],
+            [
+                ("severity", "4".to_owned(), true),
+                ("city", "City 0|City 1|City 2|City 3".to_owned(), false),
+                ("county", "Doña Ana".to_owned(), false),
+            ]
+        );
+        assert_eq!(words(&incidents)[0].1.id, alert.id, "the same events have the same id");
+        assert_ne!(words(&incidents[1..])[0].1.id, alert.id, "others have another");
+    }
+
+    #[test]
+    fn a_digest_names_every_value_that_a_filter_may_look_for() {
+        let incidents: Vec<_> = (0..2_000)
+            .map(|n| {
+                incident(
+                    &EVENT
+                        .replace("A-1", &format!("A-{n}"))
+                        .replace("Las Cruces", &format!("{n} {}", "x".repeat(400))),
+                )
+            })
+            .collect();
+        let messages = words(&incidents);
+        assert!((2..20).contains(&messages.len()), "{}", messages.len());
+        assert_eq!(
+            messages.iter().flat_map(|(told, _)| told.clone()).collect::<Vec<_>>(),
+            (0..2_000).collect::<Vec<_>>()
+        );
+        for (told, alert) in &messages {
+            assert_eq!((alert.attributes[1].values.len(), alert.count), (told.len(), told.len()));
+            let size = alert.message.len() + alert.attributes[1].typed().1.len();
+            assert!(size < 256 * 1024, "{size}");
+            assert_eq!(alert.attributes[1].typed().0, "String.Array");
+        }
     }
 
     #[test]
@@ -234,7 +453,13 @@ mod tests {
                 alert.subject.chars().count() < 100 && !alert.subject.contains(char::is_control),
                 "{alert:?}"
             );
-            assert!(alert.attributes.iter().all(|attribute| !attribute.value.trim().is_empty()), "{alert:?}");
+            assert!(
+                alert
+                    .attributes
+                    .iter()
+                    .all(|attribute| attribute.values.iter().all(|value| !value.trim().is_empty())),
+                "{alert:?}"
+            );
             assert!(alert.message.len() < 16 * 1024);
         }
         assert_eq!(
@@ -246,10 +471,10 @@ mod tests {
     #[test]
     fn only_events_above_the_threshold_are_worth_an_alert() {
         let dataset = Dataset::named("us_accidents").unwrap();
-        let worded = |json: &str| word(&dataset, 3, &Bytes::copy_from_slice(json.as_bytes()));
-        assert_eq!(worded(&EVENT.replace(":4", ":3")), Worded::Nothing);
-        assert!(matches!(worded(&EVENT.replace(":4", ":\"4\"")), Worded::Alert(_)));
-        assert!(matches!(worded("nope"), Worded::Reject { reason: "not_json", .. }));
-        assert!(matches!(worded("{}"), Worded::Reject { reason: "bad_severity", .. }));
+        let worth = |json: &str| worth(&dataset, 3, &Bytes::copy_from_slice(json.as_bytes()));
+        assert_eq!(worth(&EVENT.replace(":4", ":3")), Worth::Nothing);
+        assert!(matches!(worth(&EVENT.replace(":4", ":\"4\"")), Worth::Alert(_)));
+        assert!(matches!(worth("nope"), Worth::Reject { reason: "not_json", .. }));
+        assert!(matches!(worth("{}"), Worth::Reject { reason: "bad_severity", .. }));
     }
 }

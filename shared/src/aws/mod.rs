@@ -1,5 +1,6 @@
 //! The AWS SDK: how clients are made, how their errors are read, and the services that several functions write to.
 
+mod cloudwatch;
 mod fault;
 mod firehose;
 mod kinesis;
@@ -13,6 +14,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use self::fault::{Lack, fault};
 pub use self::{
+    cloudwatch::{ActedUpon, AgeMetric, Ages, Namespace},
     firehose::DeliveryStream,
     kinesis::{Stream, StreamRecord},
 };

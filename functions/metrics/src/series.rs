@@ -1,0 +1,338 @@
+//! Which series an event counts under: its sets of dimensions, and a bound on the distinct series of all of them.
+//!
+//! The bound needs no shared state. The data set's list of values is the same in every container; as many of its first
+//! entries as fit are kept under their own names, and all others are counted as [`OTHER`], so that totals stay exact.
+
+use std::collections::HashSet;
+
+use shared::dataset::Dataset;
+
+use crate::count::fit;
+
+/// The value of a dimension under which all that have no series of their own are counted.
+pub const OTHER: &str = "other";
+
+/// The sets of dimensions under which each event is counted.
+#[derive(Debug, Clone)]
+pub struct Series {
+    /// The dimension that holds the severity, if one does.
+    severity: Option<usize>,
+    sets: Vec<Set>,
+    bound: Option<Bound>,
+}
+
+/// A set of dimensions.
+#[derive(Debug, Clone)]
+struct Set {
+    /// Positions among the data set's dimensions.
+    dimensions: Vec<usize>,
+    /// The values of the dimensions beside the severity that are kept under their own names, where they are bounded.
+    kept: HashSet<Vec<String>>,
+}
+
+/// What keeps the number of series finite.
+#[derive(Debug, Clone)]
+struct Bound {
+    /// The severities that have series of their own.
+    severities: Vec<String>,
+    /// Entries of the data set's list that are kept.
+    entries: usize,
+}
+
+/// The bound cannot be kept.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unbounded {
+    /// It is below the series that there are at least.
+    #[error("MAX_SERIES is {max}, where 0 for no bound, or at least {least} is right")]
+    TooFew {
+        /// The bound asked for.
+        max: usize,
+        /// The series that there are when all but the severities is folded.
+        least: usize,
+    },
+    /// The data set's list of values is not as it should be.
+    #[error("datasets/{dataset}.series.tsv:{line}: `{found}` should be {expected}")]
+    Malformed {
+        /// The data set's name.
+        dataset: String,
+        /// Its line.
+        line: usize,
+        /// What stands there.
+        found: String,
+        /// What should.
+        expected: String,
+    },
+}
+
+impl Series {
+    /// Series without a bound: one for each combination of values that occurs, in each of the sets.
+    #[must_use]
+    pub fn all(dataset: &Dataset, sets: &[Vec<usize>]) -> Self {
+        let metric = &dataset.metric;
+        let severity = metric.dimensions.iter().position(|(_, column)| *column == dataset.severity);
+        let sets = sets.iter().map(|set| Set { dimensions: set.clone(), kept: HashSet::new() }).collect();
+        Self { severity, sets, bound: None }
+    }
+
+    /// At most `max` series for events of a severity above `above`, whatever they hold.
+    pub fn bounded(
+        dataset: &Dataset,
+        sets: &[Vec<usize>],
+        above: i64,
+        max: usize,
+    ) -> Result<Self, Unbounded> {
+        let mut series = Self::all(dataset, sets);
+        let severities =
+            dataset.severities.iter().filter(|severity| **severity > above).map(ToString::to_string);
+        let mut bound = Bound { severities: severities.collect(), entries: 0 };
+        let least = series.count(&bound);
+        if least > max {
+            return Err(Unbounded::TooFew { max, least });
+        }
+        for entry in series.list(dataset)? {
+            let severity = series.severity;
+            let new: Vec<Option<Vec<String>>> = series
+                .sets
+                .iter_mut()
+                .map(|set| {
+                    let rest = rest(&set.dimensions, severity).map(|dimension| entry[dimension].clone());
+                    let rest: Vec<String> = rest.collect();
+                    set.kept.insert(rest.clone()).then_some(rest)
+                })
+                .collect();
+            if series.count(&bound) > max {
+                for (set, new) in series.sets.iter_mut().zip(new) {
+                    new.map(|rest| set.kept.remove(&rest));
+                }
+                break;
+            }
+            bound.entries += 1;
+        }
+        series.bound = Some(bound);
+        Ok(series)
+    }
+
+    /// The entries of the data set's list, most frequent first, each with a value for every dimension but the severity.
+    fn list(&self, dataset: &Dataset) -> Result<Vec<Vec<String>>, Unbounded> {
+        let text = dataset.series().unwrap_or_default();
+        let mut lines = (1..).zip(text.lines()).filter(|(_, line)| !line.starts_with('#'));
+        let malformed = |line, found: &str, expected: String| Unbounded::Malformed {
+            dataset: dataset.name.clone(),
+            line,
+            found: found.to_owned(),
+            expected,
+        };
+        let dimensions = &dataset.metric.dimensions;
+        let all: Vec<usize> = (0..dimensions.len()).collect();
+        let rest: Vec<usize> = rest(&all, self.severity).collect();
+        let names: Vec<_> =
+            rest.iter().map(|dimension| dataset.columns[dimensions[*dimension].1].name.as_str()).collect();
+        let header = names.join("\t");
+        match lines.next() {
+            Some((line, found)) if found != header => {
+                return Err(malformed(line, found, format!("`{header}`")));
+            }
+            _ => {}
+        }
+        lines
+            .map(|(line, found)| {
+                let cells: Vec<_> = found.split('\t').map(fit).collect();
+                if cells.len() != rest.len() {
+                    return Err(malformed(
+                        line,
+                        found,
+                        format!("{} values with a tab between them", rest.len()),
+                    ));
+                }
+                let mut entry = vec![String::new(); dimensions.len()];
+                for (dimension, cell) in rest.iter().zip(cells) {
+                    entry[*dimension] = cell;
+                }
+                Ok(entry)
+            })
+            .collect()
+    }
+
+    /// The series that there can be at most.
+    fn count(&self, bound: &Bound) -> usize {
+        let severities = bound.severities.len();
+        let of = |set: &Set| {
+            let has_severity = self.severity.is_some_and(|severity| set.dimensions.contains(&severity));
+            match (has_severity, set.dimensions.len()) {
+                // An event of another severity is `other` in all dimensions.
+                (true, 1) => severities + 1,
+                (true, _) => severities * (set.kept.len() + 1) + 1,
+                (false, _) => set.kept.len() + 1,
+            }
+        };
+        self.sets.iter().map(of).sum()
+    }
+
+    /// The most distinct series that there can be; nothing where there is no bound.
+    #[must_use]
+    pub fn most(&self) -> Option<usize> {
+        self.bound.as_ref().map(|bound| self.count(bound))
+    }
+
+    /// The entries of the data set's list that have series of their own.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        self.bound.as_ref().map_or(0, |bound| bound.entries)
+    }
+
+    /// The dimensions, by position, and values under which an event of those values is counted: once in each set.
+    pub fn of<'s>(&'s self, values: &'s [String]) -> impl Iterator<Item = Vec<(usize, String)>> + 's {
+        self.sets.iter().map(move |set| {
+            let keeps_severity = self.keeps_severity(values);
+            let keeps_rest = keeps_severity && self.keeps_rest(set, values);
+            set.dimensions
+                .iter()
+                .map(|dimension| {
+                    let keeps = if Some(*dimension) == self.severity { keeps_severity } else { keeps_rest };
+                    (*dimension, if keeps { values[*dimension].clone() } else { OTHER.to_owned() })
+                })
+                .collect()
+        })
+    }
+
+    fn keeps_severity(&self, values: &[String]) -> bool {
+        match (&self.bound, self.severity) {
+            (Some(bound), Some(severity)) => bound.severities.contains(&values[severity]),
+            _ => true,
+        }
+    }
+
+    fn keeps_rest(&self, set: &Set, values: &[String]) -> bool {
+        let rest = || rest(&set.dimensions, self.severity).map(|dimension| values[dimension].clone());
+        self.bound.is_none() || set.kept.contains(&rest().collect::<Vec<_>>())
+    }
+}
+
+/// The dimensions beside the severity.
+fn rest(dimensions: &[usize], severity: Option<usize>) -> impl Iterator<Item = usize> {
+    dimensions.iter().copied().filter(move |dimension| Some(*dimension) != severity)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn dataset() -> Dataset {
+        Dataset::named("us_accidents").unwrap()
+    }
+
+    fn bounded(max: usize) -> Series {
+        let dataset = dataset();
+        Series::bounded(&dataset, &dataset.metric.sets, 2, max).unwrap()
+    }
+
+    fn values(severity: &str, city: &str, county: &str) -> Vec<String> {
+        [severity, city, county].map(str::to_owned).to_vec()
+    }
+
+    fn names(series: &Series, values: &[String]) -> Vec<String> {
+        let join =
+            |set: Vec<(usize, String)>| set.into_iter().map(|(_, value)| value).collect::<Vec<_>>().join("/");
+        series.of(values).map(join).collect()
+    }
+
+    #[test]
+    fn the_list_of_every_data_set_can_be_read() {
+        for name in Dataset::names() {
+            let dataset = Dataset::named(name).unwrap();
+            Series::bounded(&dataset, &dataset.metric.sets, 0, 1_000_000).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_most_frequent_keep_their_names_and_the_rest_is_other() {
+        let series = bounded(1_000);
+        assert!(series.entries() > 200, "{}", series.entries());
+        assert_eq!(
+            names(&series, &values("4", "Los Angeles", "Los Angeles")),
+            ["4/Los Angeles/Los Angeles", "4", "4/Los Angeles"]
+        );
+        assert_eq!(
+            names(&series, &values("3", "Nowhere", "Los Angeles")),
+            ["3/other/other", "3", "3/Los Angeles"]
+        );
+        assert_eq!(names(&series, &values("3", "unknown", "unknown")), ["3/other/other", "3", "3/other"]);
+        assert_eq!(
+            names(&series, &values("77", "Los Angeles", "Los Angeles")),
+            ["other/other/other", "other", "other/other"]
+        );
+    }
+
+    #[test]
+    fn without_a_bound_every_combination_has_its_own() {
+        let dataset = dataset();
+        let series = Series::all(&dataset, &dataset.metric.sets);
+        assert_eq!(names(&series, &values("77", "Nowhere", "x")), ["77/Nowhere/x", "77", "77/x"]);
+        assert_eq!(series.most(), None);
+    }
+
+    #[test]
+    fn a_bound_that_cannot_be_kept_is_refused_with_the_least_that_can() {
+        let dataset = dataset();
+        let error = Series::bounded(&dataset, &dataset.metric.sets, 2, 8).unwrap_err().to_string();
+        assert_eq!(error, "MAX_SERIES is 8, where 0 for no bound, or at least 9 is right");
+        assert_eq!((bounded(9).most(), bounded(9).entries()), (Some(9), 0));
+    }
+
+    #[test]
+    fn fifty_thousand_cities_stay_within_the_bound_and_the_totals_are_exact() {
+        for max in [9, 100, 1_000, 5_000] {
+            let series = bounded(max);
+            let mut counts: BTreeMap<Vec<(usize, String)>, u64> = BTreeMap::new();
+            // Listed ones, and fifty thousand that nobody has heard of.
+            let listed = series
+                .list(&dataset())
+                .unwrap()
+                .into_iter()
+                .map(|entry| (entry[1].clone(), entry[2].clone()));
+            let unheard = (0..50_000).map(|n| (format!("city {n}"), format!("county {}", n % 3_000)));
+            let mut events = 0;
+            for (n, (city, county)) in listed.chain(unheard).enumerate() {
+                for severity in ["3", "4", if n % 2 == 0 { "5" } else { "123456789" }] {
+                    events += 1;
+                    for set in series.of(&values(severity, &city, &county)) {
+                        *counts.entry(set).or_default() += 1;
+                    }
+                }
+            }
+            assert!(counts.len() <= max, "{} series of at most {max}", counts.len());
+            assert_eq!(Some(counts.len()), series.most(), "the count is no guess");
+            for dimensions in 1..=3 {
+                let total: u64 =
+                    counts.iter().filter(|(set, _)| set.len() == dimensions).map(|(_, count)| count).sum();
+                assert_eq!(total, events, "{dimensions} dimensions");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn whatever_the_data_and_the_bound_series_stay_within_and_totals_exact(
+            max in 9_usize..400,
+            events in prop::collection::vec(("[0-9]{1,3}", "[A-Z]?[a-z]{0,2}", "[A-Z]?[a-z]{0,2}"), 0..300),
+        ) {
+            let series = bounded(max);
+            let mut seen = BTreeSet::new();
+            let mut totals = [0_usize; 3];
+            for (severity, city, county) in &events {
+                for (set, total) in series.of(&values(severity, city, county)).zip(&mut totals) {
+                    *total += 1;
+                    seen.insert(set);
+                }
+            }
+            prop_assert!(seen.len() <= max);
+            prop_assert_eq!(totals, [events.len(); 3]);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! CloudWatch: a namespace to put data into, and the ages of events as a service of [`crate::delivery`].
+
+use aws_sdk_cloudwatch::{
+    Client,
+    types::{Dimension, MetricDatum, StandardUnit},
+};
+use aws_smithy_types::DateTime;
+use chrono::{DateTime as Instant, Utc};
+
+use crate::{
+    ages,
+    aws::Request,
+    config::Common,
+    delivery::{Answer, Failure, Limits, Service},
+};
+
+/// A CloudWatch namespace.
+#[derive(Debug, Clone)]
+pub struct Namespace {
+    client: Client,
+    name: String,
+    resource: String,
+}
+
+impl Namespace {
+    /// The namespace of that name.
+    #[must_use]
+    pub fn new(client: Client, name: &str) -> Self {
+        Self { client, name: name.to_owned(), resource: format!("namespace {name}") }
+    }
+
+    /// Puts the data of one request, which keep to its limits.
+    pub async fn put(&self, data: Vec<MetricDatum>) -> Result<(), Failure> {
+        let asked = Request { action: "cloudwatch:PutMetricData", resource: &self.resource };
+        match self.client.put_metric_data().namespace(&self.name).set_metric_data(Some(data)).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(asked.failure(&error)),
+        }
+    }
+}
+
+/// The ages of a batch's events as one datum: their distinct values and how often each occurs.
+#[derive(Debug, Clone)]
+pub struct AgeMetric {
+    name: &'static str,
+    dimensions: Vec<Dimension>,
+}
+
+impl AgeMetric {
+    /// The metric of that name, for a function's data set and environment.
+    #[must_use]
+    pub fn new(name: &'static str, common: &Common) -> Self {
+        let values = [&common.dataset.name, &common.environment];
+        let dimension = |(name, value): (&str, &String)| Dimension::builder().name(name).value(value).build();
+        Self { name, dimensions: ages::DIMENSIONS.into_iter().zip(values).map(dimension).collect() }
+    }
+
+    /// The datum of the events that were received then and are acted upon now; nothing where there are none.
+    #[must_use]
+    pub fn datum(&self, received: &[Instant<Utc>], now: Instant<Utc>) -> Option<MetricDatum> {
+        let ages: Vec<i64> = received.iter().map(|received| (now - received).num_milliseconds()).collect();
+        #[expect(clippy::cast_precision_loss, reason = "ages and counts of a batch are below 2^53")]
+        let (values, counts) =
+            ages::distribution(&ages).into_iter().map(|(age, count)| (age as f64, count as f64)).unzip();
+        let datum = MetricDatum::builder()
+            .metric_name(self.name)
+            .set_dimensions(Some(self.dimensions.clone()))
+            .timestamp(DateTime::from_millis(now.timestamp_millis()))
+            .unit(StandardUnit::Milliseconds)
+            .set_values(Some(values))
+            .set_counts(Some(counts))
+            .build();
+        (!ages.is_empty()).then_some(datum)
+    }
+}
+
+/// Ages put by themselves. Each entry is the events acted upon at one moment, and a request of its own.
+#[derive(Debug, Clone)]
+pub struct Ages {
+    /// Where to.
+    pub namespace: Namespace,
+    /// As which metric.
+    pub metric: AgeMetric,
+}
+
+/// Events that were acted upon at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActedUpon {
+    /// When.
+    pub at: Instant<Utc>,
+    /// When ingest took each of them in.
+    pub received: Vec<Instant<Utc>>,
+}
+
+impl Service for Ages {
+    type Entry = ActedUpon;
+
+    fn limits(&self) -> Limits {
+        Limits { entries: 1, request_bytes: usize::MAX, entry_bytes: usize::MAX }
+    }
+
+    fn size(&self, acted_upon: &ActedUpon) -> usize {
+        acted_upon.received.len()
+    }
+
+    async fn send(&self, entries: &[&ActedUpon]) -> Answer {
+        let data = entries.iter().filter_map(|entry| self.metric.datum(&entry.received, entry.at)).collect();
+        self.namespace.put(data).await.map(|()| Vec::new())
+    }
+}
