@@ -9,6 +9,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 PORT ?= 4566
 ENV ?= dev
+DATASET ?= us_accidents
 
 VENV := .venv
 TOOLS := $(VENV)/.complete
@@ -34,8 +35,8 @@ help: ## List what there is to make
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
 
 .PHONY: demo
-demo: $(TOOLS) ## Run the pipeline end to end on the local cloud [CSV=file] [ROWS=n] [RATE=rows/s] [PORT=n]
-	@$(PY) tools/local/demo.py --port $(PORT) $(if $(CSV),--csv "$(CSV)") $(if $(ROWS),--rows $(ROWS)) $(if $(RATE),--rate $(RATE))
+demo: $(TOOLS) ## Run the pipeline end to end on the local cloud [DATASET=name] [CSV=file] [ROWS=n] [RATE=rows/s] [PORT=n]
+	@$(PY) tools/local/demo.py --port $(PORT) --dataset $(DATASET) $(if $(CSV),--csv "$(CSV)") $(if $(ROWS),--rows $(ROWS)) $(if $(RATE),--rate $(RATE))
 
 # The fast tests come first: nothing is built or started for a change that they refuse.
 .PHONY: test
@@ -61,6 +62,9 @@ check: $(TOOLS) $(CHECK_TOOLS) ## Check format, lints, documentation and the tem
 	@echo "check: lints and format of the Python code"
 	ruff check
 	ruff format --check
+	@echo "check: what is generated from the data sets"
+	cargo build --quiet --workspace --bin schema  # with the features, and so the build, of the tests
+	target/debug/schema --check
 	@echo "check: template against the resources' schemas"
 	cfn-lint template.yaml key.yaml
 	@echo "check: template as SAM"
@@ -73,29 +77,29 @@ advisories: $(CHECK_TOOLS) ## Fetch the known defects of dependencies, and check
 	cargo deny --locked check advisories
 
 .PHONY: up
-up: $(TOOLS) ## Start the local cloud with the stack deployed [PORT=n]
-	@$(PY) tools/local/cloud.py up --port $(PORT)
+up: $(TOOLS) ## Start the local cloud with the stack deployed [DATASET=name] [PORT=n]
+	@$(PY) tools/local/cloud.py up --port $(PORT) --dataset $(DATASET)
 
 .PHONY: down
 down: $(TOOLS) ## Stop the local cloud [PORT=n]
 	@$(PY) tools/local/cloud.py down --port $(PORT)
 
 .PHONY: replay
-replay: ## Send a file as live incidents to the stack: CSV=file [RATE=rows/s] [ENV=dev] [PORT=n]
+replay: ## Send a file as live incidents to the stack: CSV=file [DATASET=name] [RATE=rows/s] [ENV=dev] [PORT=n]
 	@$(if $(CSV),,echo "error: name the file to send: make replay CSV=file" >&2; exit 1)
 	@cargo build --quiet --workspace --bin replay  # with the features, and so the build, of the tests
-	@$(LOCAL_CLOUD) target/debug/replay "$(CSV)" --environment $(ENV) $(if $(RATE),--rate $(RATE))
+	@$(LOCAL_CLOUD) target/debug/replay "$(CSV)" --dataset $(DATASET) --environment $(ENV) $(if $(RATE),--rate $(RATE))
 
 .PHONY: redrive
-redrive: ## Send again what was refused or given up: FROM=rejects|failures [SINCE=2026-11-25|6h] [DRY_RUN=1] [AGAIN=1] [ENV=dev] [PORT=n]
+redrive: ## Send again what was refused or given up: FROM=rejects|failures [SINCE=2026-11-25|6h] [DRY_RUN=1] [AGAIN=1] [DATASET=name] [ENV=dev] [PORT=n]
 	@$(if $(FROM),,echo "error: name where to send from: make redrive FROM=rejects, or FROM=failures" >&2; exit 1)
 	@cargo build --quiet --workspace --bin replay  # with the features, and so the build, of the tests
-	@$(LOCAL_CLOUD) target/debug/replay redrive --from "$(FROM)" --environment $(ENV) $(if $(SINCE),--since "$(SINCE)") $(if $(DRY_RUN),--dry-run) $(if $(AGAIN),--again)
+	@$(LOCAL_CLOUD) target/debug/replay redrive --dataset $(DATASET) --from "$(FROM)" --environment $(ENV) $(if $(SINCE),--since "$(SINCE)") $(if $(DRY_RUN),--dry-run) $(if $(AGAIN),--again)
 
 .PHONY: query
 query: $(TOOLS) ## Ask Athena: SQL="select …" or FILE=queries/x.sql [ENV=dev] [PORT=n]
 	@$(if $(SQL)$(FILE),,echo 'error: name a query: make query SQL="select …", or FILE=queries/x.sql' >&2; exit 1)
-	@$(PY) tools/local/query.py --port $(PORT) --env $(ENV) $(if $(FILE),--file "$(FILE)",--sql "$$SQL")
+	@$(PY) tools/local/query.py --port $(PORT) --env $(ENV) --dataset $(DATASET) $(if $(FILE),--file "$(FILE)",--sql "$$SQL")
 query: export override SQL := $(value SQL)
 
 .PHONY: plan
@@ -108,9 +112,10 @@ PLAN_OPTIONS := SEVERE TOLD MODE PACK ARCHITECTURE MEMORY_MB BATCH NOTIFY_BATCH 
   INGEST_ROWS CALL_MS RETENTION_HOURS BUFFER_SECONDS SERIES ATHENA_TB
 
 .PHONY: deploy
-deploy: $(TOOLS) ## Build and deploy to AWS [ENV=dev|test|prod]
-	@$(PY) tools/local/functions.py $(ENV)
-	sam deploy --config-env $(ENV)
+deploy: STACK = $(subst _,-,$(DATASET))-$(ENV)
+deploy: $(TOOLS) ## Build and deploy to AWS [ENV=dev|test|prod] [DATASET=name]
+	@$(PY) tools/local/functions.py $(ENV) --dataset $(DATASET)
+	sam deploy --config-env $(ENV) --stack-name $(STACK) --s3-prefix $(STACK)
 
 .PHONY: schema
 schema: ## Rewrite what is generated from datasets/

@@ -1,11 +1,12 @@
 -- Where do rejects come from, and why?
 --
--- Scans the rejects table, every partition; add `where year = '2026' and month = '07'` to scan a
--- month. A payload above 160 KiB stands in several rows, one for each of its parts.
+-- Cost: every partition of the rejects table; add `where year = '2026' and month = '07'` to scan a month. A payload
+-- above 160 KiB stands in several rows, one for each of its parts, and counts once.
 --
 --  function | reason     | rejects | first_rejected              | example
---  ---------+------------+---------+-----------------------------+----------------------------------------
---  ingest   | cell_count |       3 | 2026-07-14T09:30:00.000000Z | the row has 3 cells where the header …
+--  ingest   | cell_count | 3       | 2026-07-14T09:30:00.000000Z | the row has 3 cells where the header has 46
+--
+-- Rendered from tools/schema/queries/ by make schema.
 select
     function,
     reason,
@@ -13,5 +14,6 @@ select
     min(rejected_at) as first_rejected,
     min(detail) as example
 from us_accidents_rejects
+where coalesce(part, 1) = 1
 group by function, reason
 order by rejects desc, function, reason

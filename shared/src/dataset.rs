@@ -34,6 +34,10 @@ pub struct Dataset {
     pub location: Option<Location>,
     /// The column that ingest stamps; a timestamp.
     pub received_at: usize,
+    /// Where the data comes from; the first folder of every object in the lake.
+    pub source: String,
+    /// The region that the data is about; the second folder.
+    pub source_region: String,
     /// How `2/8/2016` is to be read where the sender does not say.
     pub date_order: DateOrder,
     /// The column that spreads the events over the shards of stream 1.
@@ -64,6 +68,9 @@ pub struct Column {
     pub kind: Type,
     /// What it means, with its unit.
     pub comment: String,
+    /// Values as files hold them, for the documentation and for generated rows; none need be given.
+    #[serde(default)]
+    pub examples: Vec<String>,
 }
 
 /// What the cells of a column hold.
@@ -220,13 +227,22 @@ struct File {
     severities: Option<Vec<i64>>,
     location: Option<LocationFile>,
     received_at: String,
+    #[serde(default = "unnamed")]
+    source: String,
+    #[serde(default = "unnamed")]
+    source_region: String,
     date_order: DateOrder,
     partition_key: String,
     severe_partition_key: String,
     projection: Vec<String>,
     metric: MetricFile,
-    alert: AlertFile,
+    alert: Option<AlertFile>,
     column: Vec<Column>,
+}
+
+/// The folder in the lake of a data set that names none.
+fn unnamed() -> String {
+    "all".to_owned()
 }
 
 #[derive(Deserialize)]
@@ -317,10 +333,22 @@ impl Dataset {
     }
 
     fn from_file(name: &str, mut file: File) -> Result<Self, String> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if !(2..=20).contains(&name.len())
+            || !name.starts_with(|c: char| c.is_ascii_lowercase())
+            || !name.chars().all(plain)
+        {
+            return Err(
+                "the file's name must be two to twenty lower case letters, digits and underscores, a letter first".to_owned()
+            );
+        }
         if file.name != name {
             return Err(format!("`name` is `{}`, but must be the file's own name, `{name}`", file.name));
         }
         let index = index(&file.column)?;
+        let mut alert = file.alert.take().unwrap_or_else(|| {
+            AlertFile::general(&file.severity, &file.severe_partition_key, &file.id, &file.projection)
+        });
         let column = |role: &str, name: &str| {
             index
                 .get(name)
@@ -329,7 +357,7 @@ impl Dataset {
         };
         let glue =
             |name: &str| index.get(name).map_or_else(String::new, |at| file.column[*at].column.clone());
-        let digest = file.alert.digest.take().unwrap_or_else(|| WordingFile::digest(&file, &glue));
+        let digest = alert.digest.take().unwrap_or_else(|| WordingFile::digest(&file, &glue));
         let typed = |role: &str, name: &str, kind: Type| {
             let found = column(role, name)?;
             match file.column[found].kind {
@@ -349,6 +377,8 @@ impl Dataset {
                 }),
             },
             received_at: typed("received_at", &file.received_at, Type::Timestamp)?,
+            source: folder("source", file.source)?,
+            source_region: folder("source_region", file.source_region)?,
             date_order: file.date_order,
             partition_key: column("partition_key", &file.partition_key)?,
             severe_partition_key: column("severe_partition_key", &file.severe_partition_key)?,
@@ -360,9 +390,9 @@ impl Dataset {
             metric: Metric::from_file(file.metric, &file.severity, &column)?,
             alert: Alert {
                 one: Wording {
-                    subject: template("alert.subject", &file.alert.subject, &file.title, &column, &[])?,
-                    text: template("alert.text", &file.alert.text, &file.title, &column, &[])?,
-                    sms: template("alert.sms", &file.alert.sms, &file.title, &column, &[])?,
+                    subject: template("alert.subject", &alert.subject, &file.title, &column, &[])?,
+                    text: template("alert.text", &alert.text, &file.title, &column, &[])?,
+                    sms: template("alert.sms", &alert.sms, &file.title, &column, &[])?,
                 },
                 digest: Wording {
                     subject: template(
@@ -375,7 +405,7 @@ impl Dataset {
                     text: template("alert.digest.text", &digest.text, &file.title, &column, &DIGEST)?,
                     sms: template("alert.digest.sms", &digest.sms, &file.title, &column, &DIGEST)?,
                 },
-                attributes: references("alert.attributes", &file.alert.attributes, &column)?,
+                attributes: references("alert.attributes", &alert.attributes, &column)?,
             },
             name: file.name,
             title: file.title,
@@ -383,7 +413,28 @@ impl Dataset {
             index,
         };
         dataset.check_projection()?;
+        dataset.check_names()?;
+        if dataset.metric.severity_dimension(dataset.severity).is_none() {
+            return Err(format!(
+                "`metric.dimensions` lacks the severity, by which the alarm watches: add `severity = \"{}\"`",
+                dataset.columns[dataset.severity].name
+            ));
+        }
         Ok(dataset)
+    }
+
+    /// The tables have columns of their own beside those of the data set.
+    fn check_names(&self) -> Result<(), String> {
+        for (index, Column { name, column, .. }) in self.columns.iter().enumerate() {
+            let is_the_severity_of_another = column == SEVERITY_KEY && index != self.severity;
+            if is_the_severity_of_another || TAKEN.contains(&column.as_str()) {
+                return Err(format!(
+                    "column = `{column}` of `{name}` is a name that the tables need themselves: another, such as \
+                     `{column}_of_event`, is right"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Whatever the consumers of stream 2 need must be on stream 2.
@@ -405,12 +456,52 @@ impl Dataset {
         Ok(())
     }
 
+    /// The least and the greatest severity that there are.
+    #[must_use]
+    pub fn severity_range(&self) -> (i64, i64) {
+        let ends = self.severities.first().zip(self.severities.last());
+        ends.map_or((0, 0), |(least, greatest)| (*least, *greatest))
+    }
+
     /// The index of the column of that name in the files and on the streams.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<usize> {
         self.index.get(name).copied()
     }
 }
+
+impl AlertFile {
+    /// The wording for a data set that brings none: what stands on stream 2, a line for each column.
+    fn general(severity: &str, area: &str, id: &str, projection: &[String]) -> Self {
+        let lines: Vec<_> = projection.iter().map(|name| format!("{name}: {{{name}}}\n")).collect();
+        let attribute = |name: &str, column: &str| (name.to_owned(), Value::String(column.to_owned()));
+        Self {
+            subject: format!("{{title}} of severity {{{severity}}}: {{{area}}}"),
+            text: format!("A {{title}} of severity {{{severity}}} was reported.\n\n{}", lines.concat()),
+            sms: format!("{{title}} of severity {{{severity}}}: {{{area}}}. Id {{{id}}}."),
+            digest: None,
+            attributes: [attribute("severity", severity), attribute("area", area), attribute("id", id)]
+                .into_iter()
+                .collect(),
+        }
+    }
+}
+
+/// A folder's name in the lake.
+fn folder(role: &str, name: String) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    if name.is_empty() || name.len() > 32 || !name.chars().all(plain) {
+        return Err(format!(
+            "`{role}` is `{name}`, where one to 32 lower case letters, digits, hyphens and underscores are right"
+        ));
+    }
+    Ok(name)
+}
+
+/// Columns that the tables have beside the data set's own: keys of the partitions, and the text of unreadable cells.
+const TAKEN: [&str; 4] = ["year", "month", "day", "invalid"];
+/// The key of the partitions that holds the severity, whatever the data set's own column is called.
+pub const SEVERITY_KEY: &str = "severity";
 
 fn index(columns: &[Column]) -> Result<HashMap<String, usize>, String> {
     let mut by_name = HashMap::with_capacity(columns.len());
@@ -434,6 +525,12 @@ fn index(columns: &[Column]) -> Result<HashMap<String, usize>, String> {
 }
 
 impl Metric {
+    /// The name of the dimension whose value is the severity, if there is one.
+    #[must_use]
+    pub fn severity_dimension(&self, severity: usize) -> Option<&str> {
+        self.dimensions.iter().find(|(_, column)| *column == severity).map(|(name, _)| name.as_str())
+    }
+
     fn from_file(
         file: MetricFile,
         severity: &str,
@@ -602,6 +699,29 @@ mod tests {
     }
 
     #[test]
+    fn a_data_set_without_words_of_its_own_alerts_with_what_stands_on_stream_2() {
+        let text = us_accidents();
+        let (before, rest) = text.split_once("[alert]").unwrap();
+        let (_, columns) = rest.split_once("[[column]]").unwrap();
+        let dataset = Dataset::parse("us_accidents", &format!("{before}\n[[column]]{columns}")).unwrap();
+        let value = |place: Place| match place {
+            Place::Column(column) => format!("<{}>", dataset.columns[column].name).into(),
+            place => unreachable!("{place:?} in the words about one event"),
+        };
+        assert_eq!(dataset.alert.one.subject.fill(value), "US accident of severity <Severity>: <County>");
+        assert!(
+            dataset
+                .alert
+                .one
+                .text
+                .fill(value)
+                .ends_with("County: <County>\nTxn_Timestamp: <Txn_Timestamp>\n")
+        );
+        let attributes: Vec<_> = dataset.alert.attributes.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(attributes, ["severity", "area", "id"]);
+    }
+
+    #[test]
     fn what_does_not_fit_together_is_said_in_one_sentence() {
         let cases = [
             ("id = \"ID\"", "id = \"Id\"", "`id` names `Id`, but there is no [[column]] of that name"),
@@ -609,6 +729,9 @@ mod tests {
             ("\"City\", \"County\", \"Txn", "\"City\", \"Txn", "`projection` lacks `County`"),
             ("column = \"city\"", "column = \"City\"", "is no Glue name"),
             ("column = \"city\"", "column = \"county\"", "column = `county` stands twice"),
+            ("column = \"city\"", "column = \"day\"", "`day_of_event`, is right"),
+            ("column = \"city\"", "column = \"severity\"", "column = `severity` stands twice"),
+            ("source = \"traffic\"", "source = \"US traffic\"", "`source` is `US traffic`"),
             ("{Severity} accident was", "{Sev} accident was", "`alert.text` names `Sev`"),
             ("name = \"us_accidents\"", "name = \"other\"", "must be the file's own name"),
             ("type = \"int\"", "type = \"integer\"", "unknown variant `integer`"),

@@ -42,6 +42,22 @@ pub struct FileContext {
     pub date_order: DateOrder,
 }
 
+/// The columns of the rejects table: name, type in Glue, and what it holds.
+pub const COLUMNS: [(&str, &str, &str); 12] = [
+    ("rejected_at", "string", "When it was rejected, UTC, microseconds."),
+    ("function", "string", "Function that rejected it: ingest, transform, metrics or notify."),
+    ("reason", "string", "Short stable code of what is wrong."),
+    ("detail", "string", "A sentence that says what is wrong, where, and what would be right."),
+    ("source", "string", "Object key and line, or stream, shard and sequence number."),
+    ("payload", "string", "The payload as it came."),
+    ("payload_base64", "string", "The payload in base64 where it is not UTF-8."),
+    ("format", "string", "Format of the file that the row stood in."),
+    ("header", "string", "Header line of the CSV file that the row stood in."),
+    ("date_order", "string", "Date order that the file was declared with."),
+    ("part", "int", "Number of this part, from 1, of a payload too large for one record."),
+    ("parts", "int", "Parts that the payload was cut into."),
+];
+
 /// A reject as it stands in the rejects table.
 #[derive(Serialize)]
 struct Line<'a> {
@@ -174,6 +190,23 @@ mod tests {
                 "payload": "A-1,\"x\"", "format": "csv", "header": "ID,Severity", "date_order": "mdy"})
             ]
         );
+    }
+
+    #[test]
+    fn the_table_has_a_column_for_everything_that_a_reject_may_hold() {
+        let file = FileContext { format: "csv", header: Some("ID".into()), date_order: DateOrder::Mdy };
+        let text = Reject { file: Some(file), ..reject("x".repeat(PART_BYTES + 1)) };
+        let bytes = reject(&b"\xff"[..]);
+        let mut keys: Vec<_> = [lines(&text), lines(&bytes)]
+            .concat()
+            .iter()
+            .flat_map(|line| line.as_object().unwrap().keys().cloned().collect::<Vec<_>>())
+            .collect();
+        keys.sort();
+        keys.dedup();
+        let mut columns = COLUMNS.map(|(name, _, _)| name);
+        columns.sort_unstable();
+        assert_eq!(keys, columns);
     }
 
     #[test]

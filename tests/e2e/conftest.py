@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "local"))
 import cloud
 from cloud import Cloud
 from commands import REPOSITORY, shown
-from stack import Alert, AlertQueue, Stack, now, wait_for
+from stack import Alert, AlertQueue, QueryResult, Stack, now, wait_for
 
 # Not the port of `make up`, so that the tests leave that cloud alone.
 PORT = int(os.environ.get("E2E_PORT", "4576"))
@@ -47,6 +47,7 @@ class Run:
     severe_events: list[dict[str, Any]]
     metric_sums: dict[tuple[str, ...], float]
     alerts: list[Alert]
+    answers: dict[str, QueryResult]  # of the saved queries, by their names
 
     def above(self, severity: int) -> list[dict[str, str]]:
         return [row for row in self.rows if float(row["Severity"]) > severity]
@@ -121,7 +122,12 @@ def run(
         severe_events=list(severe.events),
         metric_sums=stack.metric_sums(started),
         alerts=list(alerts.alerts),
+        answers={file.stem: stack.query(statement(file)) for file in stack.dataset.queries},
     )
+
+
+def statement(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
 
 
 def write_rows(file: Path) -> tuple[list[dict[str, str]], dict[str, str]]:

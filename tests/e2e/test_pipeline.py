@@ -16,7 +16,6 @@ import duckdb
 import pytest
 
 from cloud import Cloud
-from commands import REPOSITORY
 from conftest import REPLAY, Run
 from stack import AlertQueue, Stack, now, timestamp, wait_for
 
@@ -29,8 +28,6 @@ DUCKDB_TYPES = {
 }
 
 PROJECTION = ["ID", "Severity", "City", "County", "Txn_Timestamp"]
-
-QUERIES = sorted((REPOSITORY / "queries").glob("*.sql"))
 
 DAY = r"year=(\d{4})/month=(\d\d)/day=(\d\d)"
 
@@ -302,8 +299,3 @@ def test_the_alarm_reaches_the_readers_of_the_alerts(alerts: AlertQueue) -> None
 def watched_by(alarm: dict[str, Any]) -> dict[str, Any]:
     metric = {name: alarm[name] for name in ("Namespace", "MetricName", "Dimensions")}
     return {"Metric": metric, "Period": alarm["Period"], "Stat": alarm["Statistic"]}
-
-
-@pytest.mark.parametrize("file", QUERIES, ids=lambda file: file.stem)
-def test_every_saved_query_answers(run: Run, stack: Stack, file: Path) -> None:
-    assert stack.query(file.read_text(encoding="utf-8")).rows

@@ -14,7 +14,7 @@ use shared::{
 };
 use tests::{Reply, Scripted, fixture};
 
-use super::{LIMITS, common, firehose, invocation, lines, reasons};
+use super::{LIMITS, common, common_of, firehose, invocation, lines, reasons};
 
 /// Objects by bucket and key: their metadata and their chunks.
 #[derive(Default)]
@@ -267,4 +267,18 @@ async fn many_rows_go_in_the_fewest_requests() {
     let request = event(&json!({"format": "csv", "body": format!("ID,Severity\n{rows}")}));
     assert_eq!(handle(&ingest, &request).await.unwrap()["accepted"], json!(4_321));
     assert_eq!(ingest.stream.requests.get(), 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cells_of_another_data_set_are_typed_as_its_file_says() {
+    let mut ingest = ingest();
+    ingest.config.common = common_of("support_tickets");
+    let _answer = ingest.handle(&fixture("support_tickets/ingest-direct-csv"), &invocation()).await.unwrap();
+    let taken: Vec<_> = ingest.stream.taken.borrow().iter().map(|record| record.data.clone()).collect();
+    let events = lines(&taken);
+    assert_eq!(events.len(), 3);
+    assert_eq!(events[0]["Priority"], 4);
+    assert_eq!(events[0]["Opened_At"], "2026-01-13T09:41:00", "days come first in this data set");
+    assert_eq!(events[0]["Sentiment(-1..1)"].to_string(), "-0.82");
+    assert_eq!(events[2]["By_Bot"], false);
 }

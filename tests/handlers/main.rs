@@ -16,8 +16,12 @@ use tests::Scripted;
 const LIMITS: Limits = Limits { entries: 500, request_bytes: 4_000_000, entry_bytes: 1_000_000 };
 
 fn common() -> Common {
+    common_of("us_accidents")
+}
+
+fn common_of(dataset: &str) -> Common {
     Common {
-        dataset: Dataset::named("us_accidents").unwrap(),
+        dataset: Dataset::named(dataset).unwrap(),
         rejects_delivery_stream: "rejects".to_owned(),
         environment: "dev".to_owned(),
         log_event_ids: true,

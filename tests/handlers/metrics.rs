@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use shared::delivery::{Fault, Limits};
 use tests::{Reply, Scripted, fixture};
 
-use super::{common, firehose, invocation, kinesis, now, reasons};
+use super::{common, common_of, firehose, invocation, kinesis, now, reasons};
 
 type Metrics = Handler<Scripted<Request>, Scripted<Bytes>>;
 
@@ -117,4 +117,20 @@ async fn with_a_bound_any_number_of_cities_keeps_to_it_and_the_totals_are_exact(
     }
     assert!(sums.len() <= 500, "{}", sums.len());
     assert_eq!((sums["3"], sums["3/other/other"]), (50_000, 50_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn tickets_are_counted_by_their_own_dimensions() {
+    let mut metrics = metrics();
+    metrics.config.common = common_of("support_tickets");
+    let dataset = &metrics.config.common.dataset;
+    metrics.config.series = Series::all(dataset, &dataset.metric.sets);
+    let _response = metrics.handle(&fixture("support_tickets/metrics-kinesis"), &invocation()).await.unwrap();
+    let counts = counts(&metrics);
+    for expected in ["4/phone/Network", "3/mail/Claims"] {
+        assert!(counts.contains(&(expected.to_owned(), 1)), "{counts:?}");
+    }
+    let names: Vec<_> =
+        metrics.config.common.dataset.metric.dimensions.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["priority_ticket", "channel_ticket", "department_ticket"]);
 }

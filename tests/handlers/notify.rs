@@ -18,7 +18,7 @@ use shared::{
 };
 use tests::{Reply, Scripted, fixture};
 
-use super::{common, firehose, invocation, kinesis, now, reasons};
+use super::{common, common_of, firehose, invocation, kinesis, now, reasons};
 
 type Notify = Handler<Scripted<Alert>, Scripted<ActedUpon>, Scripted<Bytes>>;
 
@@ -208,4 +208,14 @@ async fn ten_thousand_events_of_one_county_in_a_minute_are_at_most_sixty_message
         assert!(messages <= 60, "{how}: {messages} messages for {batches} batches");
         assert_eq!(told(&notify), 10_000, "{how}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tickets_are_told_in_their_own_words() {
+    let mut notify = notify();
+    notify.config.common = common_of("support_tickets");
+    let _response = notify.handle(&fixture("support_tickets/notify-kinesis"), &invocation()).await.unwrap();
+    let alerts = notify.topic.taken.borrow();
+    let subjects: Vec<_> = alerts.iter().map(|alert| alert.subject.as_str()).collect();
+    assert_eq!(subjects, ["Priority 4 ticket for Network: T-1"]);
 }

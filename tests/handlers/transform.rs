@@ -1,36 +1,56 @@
 //! The handler of transform.
 
-use std::{cell::RefCell, sync::Mutex};
+use std::{
+    cell::{Cell, RefCell},
+    sync::Mutex,
+    time::Duration,
+};
 
 use bytes::Bytes;
+use chrono::TimeDelta;
 use serde_json::value::RawValue;
 use shared::{
     aws::StreamRecord,
     delivery::{Failure, Fault, Limits},
+    invocation::Invocation,
 };
 use tests::{Reply, Scripted, fixture};
 use transform::{
     glue::Catalog,
     handler::{Config, Handler, Own},
     partitions::{Partition, Registered},
+    select::TableFormat,
 };
 
-use super::{LIMITS, common, firehose, invocation, kinesis, lines, reasons};
+use super::{LIMITS, common, common_of, firehose, invocation, kinesis, lines, now, reasons};
 
-/// A catalog that registers all it is asked to, unless it fails.
+/// A catalog that registers all it is asked to, as far as Glue works.
 #[derive(Default)]
 struct Scribe {
     registered: RefCell<Vec<String>>,
-    fails: bool,
+    asked: Cell<u32>,
+    glue: Glue,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+enum Glue {
+    #[default]
+    Works,
+    Fails,
+    Hangs,
 }
 
 impl Catalog for Scribe {
     async fn register(&self, partitions: &[Partition]) -> Result<Vec<Partition>, Failure> {
-        if self.fails {
-            return Err(Failure { fault: Fault::Permanent, detail: "no such table".to_owned() });
+        self.asked.set(self.asked.get() + 1);
+        match self.glue {
+            Glue::Works => {
+                self.registered.borrow_mut().extend(partitions.iter().map(Partition::prefix));
+                Ok(partitions.to_vec())
+            }
+            Glue::Fails => Err(Failure { fault: Fault::Permanent, detail: "no such table".to_owned() }),
+            Glue::Hangs => std::future::pending().await,
         }
-        self.registered.borrow_mut().extend(partitions.iter().map(Partition::prefix));
-        Ok(partitions.to_vec())
     }
 }
 
@@ -45,6 +65,7 @@ fn transform() -> Transform {
                 analytical_delivery_stream: "analytical".to_owned(),
                 glue_database: "db".to_owned(),
                 glue_table: "table".to_owned(),
+                table_format: TableFormat::Parquet,
                 severity_above: 2,
                 watermark_seconds: 5,
             },
@@ -157,13 +178,49 @@ async fn a_record_larger_than_an_output_takes_is_a_reject_and_no_endless_failure
 #[tokio::test(start_paused = true)]
 async fn partitions_are_registered_once_and_a_failure_of_glue_holds_nothing_up() {
     let mut transform = transform();
-    transform.catalog.fails = true;
     let batch = kinesis(&[&event("1", 3)]);
-    assert_eq!(handle(&transform, &batch).await, [""; 0]);
-    assert_eq!(severe_ids(&transform), ["1"]);
-    transform.catalog.fails = false;
-    for _ in 0..2 {
-        assert_eq!(handle(&transform, &batch).await, [""; 0]);
+    for (way, after) in [(Glue::Fails, 0), (Glue::Hangs, 60)] {
+        transform.catalog.glue = way;
+        let began = tokio::time::Instant::now();
+        let response = transform.handle(&batch, &seconds_later(after)).await.unwrap();
+        assert!(response.batch_item_failures.is_empty(), "{way:?}");
+        assert!(began.elapsed() <= Duration::from_secs(3), "{way:?}");
+        assert_eq!(severe_ids(&transform).len(), 1, "{way:?}");
+        transform.severe.take();
+    }
+    transform.catalog.glue = Glue::Works;
+    for after in [60, 121, 122] {
+        let _response = transform.handle(&batch, &seconds_later(after)).await.unwrap();
     }
     assert_eq!(transform.catalog.registered.borrow().len(), 1, "registered when Glue is back, and once");
+    assert_eq!(transform.catalog.asked.get(), 3, "not asked again at once after it failed");
+}
+
+/// An invocation that begins so many seconds after the others.
+fn seconds_later(seconds: i64) -> Invocation {
+    Invocation { now: now() + TimeDelta::seconds(seconds), ..invocation() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_iceberg_table_has_no_partitions_to_register() {
+    let mut transform = transform();
+    transform.config.own.table_format = TableFormat::Iceberg;
+    assert_eq!(handle(&transform, &kinesis(&[&event("1", 3)])).await, [""; 0]);
+    assert_eq!(transform.catalog.asked.get(), 0);
+    assert_eq!(analytical_ids(&transform), ["1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tickets_are_selected_by_priority_and_name_the_severity_for_the_partitions() {
+    let mut transform = transform();
+    transform.config.common = common_of("support_tickets");
+    let _response =
+        transform.handle(&fixture("support_tickets/transform-kinesis"), &invocation()).await.unwrap();
+    let severe = transform.severe.taken.borrow();
+    let keys: Vec<_> = severe.iter().map(|record| record.partition_key().to_owned()).collect();
+    assert_eq!(keys, ["Network", "Claims"]);
+    let rows = lines(&transform.analytical.taken.borrow());
+    assert_eq!(rows[0]["opened_at"], "2026-01-13 09:41:00");
+    assert_eq!((&rows[0]["priority"], &rows[0]["severity"]), (&4.into(), &4.into()));
+    assert_eq!((&rows[1]["priority"], &rows[1]["severity"]), (&3.into(), &3.into()));
 }

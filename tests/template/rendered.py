@@ -6,6 +6,7 @@ before the deployment; parameters and pseudo parameters become their values.
 
 from __future__ import annotations
 
+import base64
 import re
 from functools import cache
 from typing import Any
@@ -105,6 +106,8 @@ class Rendered:
                 return self._value(argument[1]).split(argument[0])
             case "Fn::Select":
                 return self._value(argument[1])[int(argument[0])]
+            case "Fn::Base64":
+                return base64.b64encode(self._value(argument).encode()).decode()
             case "Fn::FindInMap":
                 table, *keys = map(self._value, argument)
                 found = self._template["Mappings"][table]

@@ -54,6 +54,8 @@ def own_names(parameters: dict[str, str]) -> dict[str, str]:
     """The names that each resource takes for itself."""
     found = {}
     for name, resource in rendered(parameters).resources.items():
+        if resource["Type"] == "AWS::Athena::NamedQuery":
+            continue  # its name is one within its work group
         properties = resource.get("Properties", {})
         for key in ("BucketName", "Name", "FunctionName", "QueueName", "TopicName", "LogGroupName"):
             if isinstance(properties.get(key), str) and not properties[key].startswith("<"):

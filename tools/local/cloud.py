@@ -28,9 +28,10 @@ from botocore.exceptions import ClientError
 
 from commands import REPOSITORY, CommandError, logged, say, tail, without_aws
 from emulator import for_emulator
-from functions import SAMCONFIG, Environment, build, load, local_environment
+from functions import DATASET, SAMCONFIG, Environment, build, load, local_environment
 
 STATE = REPOSITORY / "target" / "local"
+EMULATOR = Path(__file__).with_name("athena.py")
 
 PORT = 4566
 ACCESS_KEY = SECRET_KEY = "test"  # the emulator's root user
@@ -98,14 +99,17 @@ def client(service: str, port: int, region: str) -> Any:
     )
 
 
-def up(port: int = PORT, fresh: bool = False) -> Cloud:
-    """Starts the cloud unless it runs, builds the functions, and deploys the stack.
+def up(port: int = PORT, fresh: bool = False, dataset: str = DATASET) -> Cloud:
+    """Starts the cloud unless it runs, builds the functions, and deploys the stack of the data set.
 
     With `fresh` a running cloud is stopped first, so that nothing of before is left in it.
     """
-    local = local_environment()
-    if not fresh and running(port) is not None and failed(port, local):
-        say("local cloud: starting over, because its last deployment failed")
+    try:
+        local = local_environment(dataset)
+    except CommandError as error:
+        raise CloudError(str(error)) from error
+    if not fresh and running(port) is not None and (reason := outlived(port, local)):
+        say(f"local cloud: starting over, because {reason}")
         fresh = True
     if fresh:
         down(port)
@@ -137,17 +141,15 @@ def down(port: int = PORT) -> bool:
 
 def connect(port: int = PORT) -> Cloud:
     """The cloud of this port, which must be up."""
-    local = local_environment()
+    region = local_environment().region
     if running(port) is None:
         raise CloudError(f"no local cloud is on port {port}; `make up PORT={port}` starts one")
-    stack = describe(port, local)
+    stack = deployed(port, region)
     if stack is None:
         raise CloudError(
-            f"the local cloud on port {port} has no stack {local.stack}; "
-            f"`make up PORT={port}` deploys it"
+            f"the local cloud on port {port} has no stack; `make up PORT={port}` deploys it"
         )
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-    return Cloud(port, local.stack, local.region, outputs)
+    return Cloud(port, stack["StackName"], region, outputs_of(stack))
 
 
 # -------------------------------------------------------------------------------- the process
@@ -176,7 +178,7 @@ def running(port: int) -> int | None:
         directory = Path(f"/proc/{pid}/cwd").resolve()
     except (OSError, ValueError):
         return None
-    return pid if b"ministack" in command and directory == state(port).resolve() else None
+    return pid if bytes(EMULATOR) in command and directory == state(port).resolve() else None
 
 
 def ports() -> list[int]:
@@ -208,12 +210,13 @@ def start(port: int, region: str) -> None:
         "S3_DATA_DIR": str(directory / "s3"),
         "STATE_DIR": str(directory / "state"),
         "PYTHONUNBUFFERED": "1",
+        "TZ": "UTC",  # the time zone of Athena's sessions
     }
     say(f"local cloud: starting on {endpoint(port)}")
     log = emulator_log(port)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ministack"],
+            [sys.executable, str(EMULATOR)],
             cwd=directory,
             env=variables,
             stdin=subprocess.DEVNULL,
@@ -303,23 +306,42 @@ def describe(port: int, local: Environment) -> dict[str, Any] | None:
     return answer["Stacks"][0]
 
 
-def failed(port: int, local: Environment) -> bool:
-    """Whether the stack is in a state that no deployment leads out of."""
-    stack = describe(port, local)
+def deployed(port: int, region: str) -> dict[str, Any] | None:
+    """This project's stack in the cloud of the port, whatever its data set; a cloud holds one."""
+    stacks = client("cloudformation", port, region).describe_stacks()["Stacks"]
+    return next((stack for stack in stacks if "DatasetName" in outputs_of(stack)), None)
+
+
+def outputs_of(stack: dict[str, Any]) -> dict[str, str]:
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+
+
+def outlived(port: int, local: Environment) -> str | None:
+    """Why the running cloud cannot take the stack, if so."""
     final = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "UPDATE_ROLLBACK_FAILED")
-    return stack is not None and stack["StackStatus"] in final
+    stack = describe(port, local)
+    if stack is not None and stack["StackStatus"] in final:
+        return "its last deployment failed"
+    other = deployed(port, local.region)
+    if other is not None and other["StackName"] != local.stack:
+        # Buckets are named by company, account and environment: they are those of one data set.
+        return f"it holds {other['StackName']}"
+    return None
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="the local cloud and the stack in it")
     parser.add_argument("action", choices=["up", "down"])
     parser.add_argument("--port", type=int, default=PORT)
+    parser.add_argument(
+        "--dataset", default=DATASET, help="a file of datasets/, without its ending"
+    )
     parser.add_argument("--fresh", action="store_true", help="leave nothing of an earlier one")
     parser.add_argument("--all", action="store_true", help="stop the clouds of all ports")
     arguments = parser.parse_args()
     try:
         if arguments.action == "up":
-            cloud = up(arguments.port, arguments.fresh)
+            cloud = up(arguments.port, arguments.fresh, arguments.dataset)
             say(f"local cloud: {cloud.stack} is up; these lines point a shell's AWS tools to it")
             for name, value in cloud.credentials.items():
                 print(f"export {name}={value}")

@@ -27,6 +27,7 @@ from rich.text import Text
 
 import cloud
 from commands import REPOSITORY, CommandError, shown
+from functions import DATASET
 from stack import (
     Alert,
     AlertQueue,
@@ -187,9 +188,10 @@ def count_rows(path: Path) -> int:
     return rows
 
 
-def generate(rows: int) -> Path:
+def generate(dataset: str, rows: int) -> Path:
+    options = ["--dataset", dataset, "--rows", str(rows), "--seed", str(SEED)]
     with GENERATED.open("w") as output:
-        replay("generate", "--rows", str(rows), "--seed", str(SEED), output=output)
+        replay("generate", *options, output=output)
     return GENERATED
 
 
@@ -275,10 +277,17 @@ def area_table(stack: Stack) -> Table:
 
 def next_steps(stack: Stack, rows: Path, port: int) -> Text:
     at = "" if port == cloud.PORT else f" PORT={port}"
+    of = "" if stack.dataset.name == DATASET else f" DATASET={stack.dataset.name}"
     steps = [
         ("ask the lake", f'make query SQL="{top_areas_query(stack, TOP_AREAS)}"{at}'),
-        ("ask a saved question", f"make query FILE=queries/severe_by_county.sql{at}"),
-        ("send the rows again, as live incidents", f"make replay CSV={shorter(rows)} RATE=20{at}"),
+        *[
+            ("ask a saved question", f"make query FILE={shorter(file)}{at}")
+            for file in stack.dataset.queries[-1:]
+        ],
+        (
+            "send the rows again, as live incidents",
+            f"make replay CSV={shorter(rows)} RATE=20{of}{at}",
+        ),
         ("stop the local cloud", f"make down{at}"),
     ]
     text = Text("what to try next")
@@ -338,12 +347,13 @@ def run(console: Console, local: cloud.Cloud, arguments: argparse.Namespace) -> 
     OUTPUT.mkdir(parents=True, exist_ok=True)
     SUMMARY.unlink(missing_ok=True)
     shown(["cargo", "build", "--workspace", "--bin", "replay"])
-    rows = arguments.csv or generate(arguments.rows)
+    rows = arguments.csv or generate(arguments.dataset, arguments.rows)
 
     pipeline = Pipeline(Stack.of(local), count_rows(rows))
     console.print(f"{pipeline.counts.rows:,} rows of {shorter(rows)}", highlight=False)
     started = time.monotonic()
-    replay(str(rows), "--rate", arguments.rate, variables=local.credentials)
+    options = ["--dataset", arguments.dataset, "--rate", arguments.rate]
+    replay(str(rows), *options, variables=local.credentials)
     seconds = await_through(console, pipeline) - started
 
     summary = summary_of(pipeline, seconds)
@@ -356,6 +366,9 @@ def run(console: Console, local: cloud.Cloud, arguments: argparse.Namespace) -> 
 def main() -> int:
     parser = argparse.ArgumentParser(description="a CSV through the pipeline on the local cloud")
     parser.add_argument("--csv", type=Path, help="the rows to send; without it some are generated")
+    parser.add_argument(
+        "--dataset", default=DATASET, help="a file of datasets/, without its ending"
+    )
     parser.add_argument("--rows", type=int, default=2000, help="how many rows to generate")
     parser.add_argument("--rate", default=ROWS_PER_SECOND, help="rows a second, or max")
     parser.add_argument("--port", type=int, default=cloud.PORT, help="of the local cloud")
@@ -363,7 +376,7 @@ def main() -> int:
     where = ""
     try:
         check_input(arguments)
-        local = cloud.up(arguments.port, fresh=True)
+        local = cloud.up(arguments.port, fresh=True, dataset=arguments.dataset)
         where = f"; the local cloud's log is {cloud.emulator_log(arguments.port)}"
         run(Console(), local, arguments)
     except PROBLEMS as error:

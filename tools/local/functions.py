@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,35 +25,42 @@ else:
 SAMCONFIG = REPOSITORY / "samconfig.toml"
 TEMPLATE = REPOSITORY / "template.yaml"
 AWS_BUILD = REPOSITORY / ".aws-sam" / "build"  # where `sam deploy` looks for it
+DATASETS = REPOSITORY / "datasets"
+DATASET = "us_accidents"
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What `samconfig.toml` says about one environment."""
+    """What `samconfig.toml` says about one environment, for one data set."""
 
     name: str
     stack: str
     region: str
     parameters: dict[str, str]
+    dataset: str = DATASET
 
     @property
     def overrides(self) -> list[str]:
         return [f"{name}={value}" for name, value in self.parameters.items()]
 
 
-def environment(name: str) -> Environment:
+def environment(name: str, dataset: str = DATASET) -> Environment:
+    if not (DATASETS / f"{dataset}.toml").is_file():
+        names = sorted(path.stem for path in DATASETS.glob("*.toml"))
+        raise CommandError(f"there is no datasets/{dataset}.toml; there are {', '.join(names)}")
     config = tomllib.loads(SAMCONFIG.read_text(encoding="utf-8"))
     if "stack_name" not in config.get(name, {}).get("global", {}).get("parameters", {}):
         names = [each for each in config if each not in ("version", "default")]
         raise CommandError(f"no environment {name} in samconfig.toml; it has {', '.join(names)}")
     settings = config[name]["global"]["parameters"]
     parameters = dict(entry.split("=", 1) for entry in settings["parameter_overrides"])
-    return Environment(name, settings["stack_name"], settings["region"], parameters)
+    stack = f"{dataset.replace('_', '-')}-{parameters['Environment']}"
+    return Environment(name, stack, settings["region"], parameters, dataset)
 
 
-def local_environment() -> Environment:
+def local_environment(dataset: str = DATASET) -> Environment:
     """The local cloud's; its functions run as processes of this machine."""
-    local = environment("local")
+    local = environment("local", dataset)
     return replace(local, parameters={**local.parameters, "Architecture": host_architecture()})
 
 
@@ -62,7 +70,8 @@ def host_architecture() -> str:
 
 def build(target: Environment, directory: Path) -> Path:
     """Builds into the directory and returns the built template."""
-    template = load(TEMPLATE)
+    source = template_of(target.dataset)
+    template = load(source)
     default = template["Parameters"]["Architecture"]["Default"]
     architecture = target.parameters.get("Architecture", default)
 
@@ -75,9 +84,27 @@ def build(target: Environment, directory: Path) -> Path:
     shown(command)
 
     command = ["sam", "build", "--beta-features", "--config-env", target.name]
+    command += ["--template-file", str(source), "--base-dir", str(REPOSITORY)]
     command += ["--build-dir", str(directory), "--parameter-overrides", *target.overrides]
     logged("functions: packing", command, REPOSITORY / "target" / "sam-build.log", {})
     return directory / "template.yaml"
+
+
+def template_of(dataset: str) -> Path:
+    """The template that deploys a data set: the repository's own, or one rendered from it."""
+    if load(TEMPLATE)["Parameters"]["Dataset"]["Default"] == dataset:
+        return TEMPLATE
+    shown(["cargo", "build", "--quiet", "--workspace", "--bin", "schema"])
+    schema = REPOSITORY / "target" / "debug" / "schema"
+    rendered = subprocess.run(
+        [schema, "--template", dataset], capture_output=True, encoding="utf-8", check=False
+    )
+    if rendered.returncode != 0:
+        raise CommandError(rendered.stderr.strip().removeprefix("error: "))
+    path = REPOSITORY / "target" / "templates" / f"{dataset}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(rendered.stdout, encoding="utf-8")
+    return path
 
 
 def load(template: Path) -> dict[str, Any]:
@@ -96,11 +123,14 @@ def binaries(template: dict[str, Any]) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="build the functions for AWS")
     parser.add_argument("environment", help="an environment of samconfig.toml")
-    name = parser.parse_args().environment
+    parser.add_argument(
+        "--dataset", default=DATASET, help="a file of datasets/, without its ending"
+    )
+    arguments = parser.parse_args()
     try:
-        if name == "local":
+        if arguments.environment == "local":
             raise CommandError("local is the local cloud; `make up` builds and deploys for it")
-        build(environment(name), AWS_BUILD)
+        build(environment(arguments.environment, arguments.dataset), AWS_BUILD)
     except CommandError as error:
         say(f"error: {error}")
         return 1

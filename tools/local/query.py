@@ -24,7 +24,7 @@ from rich.text import Text
 import cloud
 import functions
 from commands import CommandError
-from stack import DATASET, Dataset, QueryFailed, QueryResult, Stack
+from stack import Dataset, QueryFailed, QueryResult, Stack
 
 NUMBERS = {"tinyint", "smallint", "integer", "bigint", "float", "real", "double", "decimal"}
 
@@ -51,11 +51,11 @@ def statement(arguments: argparse.Namespace) -> str:
     return sql.strip().removesuffix(";")
 
 
-def find_stack(port: int, environment: str) -> Stack:
+def find_stack(port: int, environment: str, dataset: str) -> Stack:
     """The stack that the environment points to."""
     if cloud.running(port) is not None and not any(map(os.environ.get, ACCOUNT_VARIABLES)):
         return Stack.of(cloud.connect(port))
-    target = functions.environment(environment)
+    target = functions.environment(environment, dataset)
     client = partial(boto3.client, region_name=os.environ.get("AWS_REGION", target.region))
     try:
         described = client("cloudformation").describe_stacks(StackName=target.stack)
@@ -72,7 +72,7 @@ def find_stack(port: int, environment: str) -> Stack:
             f"`make deploy ENV={environment}` one into your AWS account"
         ) from error
     outputs = {o["OutputKey"]: o["OutputValue"] for o in described["Stacks"][0]["Outputs"]}
-    return Stack(Dataset.load(DATASET), outputs, client)
+    return Stack(Dataset.load(dataset), outputs, client)
 
 
 def as_table(result: QueryResult) -> Table:
@@ -97,13 +97,14 @@ def main() -> int:
     asked.add_argument("--file", type=Path, help="a file with the query's text")
     parser.add_argument("--port", type=int, default=cloud.PORT, help="of the local cloud")
     parser.add_argument("--env", default="dev", help="environment of the stack on AWS")
+    parser.add_argument("--dataset", default=functions.DATASET, help="of the stack on AWS")
     arguments = parser.parse_args()
     console = Console()
     if not console.is_terminal:
         console.width = UNFOLDED_WIDTH
     try:
         sql = statement(arguments)
-        stack = find_stack(arguments.port, arguments.env)
+        stack = find_stack(arguments.port, arguments.env, arguments.dataset)
         with Console(stderr=True).status("Athena is at work"):
             result = stack.query(sql)
     except QueryFailed as error:

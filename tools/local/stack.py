@@ -14,18 +14,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 from cloud import Cloud
 from commands import REPOSITORY
+from functions import DATASET, DATASETS
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-DATASETS = REPOSITORY / "datasets"
-DATASET = "us_accidents"
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html
 METRIC_QUERIES_PER_CALL = 500
@@ -68,6 +67,13 @@ class Dataset:
     def glue(self, name: str) -> str:
         """The Glue column of a field."""
         return self.columns[name]["column"]
+
+    @property
+    def queries(self) -> list[Path]:
+        """The files of its saved queries; those of the repository's own data set lie in no folder
+        of their own."""
+        folder = REPOSITORY / "queries"
+        return sorted((folder if self.name == DATASET else folder / self.name).glob("*.sql"))
 
 
 @dataclass(frozen=True)
@@ -119,7 +125,7 @@ class Stack:
     @classmethod
     def of(cls, local: Cloud) -> Stack:
         """The stack in a local cloud."""
-        return cls(Dataset.load(DATASET), local.outputs, local.client)
+        return cls(Dataset.load(local.outputs["DatasetName"]), local.outputs, local.client)
 
     @cached_property
     def athena(self) -> Any:

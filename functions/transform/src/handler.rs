@@ -9,20 +9,20 @@ use shared::{
     aws::StreamRecord,
     books::Fate,
     config::{Common, ConfigError, Variables},
-    delivery::{self, Order, Outcome, Report, Service},
+    delivery::{self, Failure, Fault, Order, Outcome, Report, Service},
     invocation::Invocation,
     kinesis::{BatchResponse, NotABatch},
     ledger::{self, Ledger, UserRecord},
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     glue::Catalog,
     partitions::Registered,
-    select::{Owed, Selector, Severe},
+    select::{Owed, Selector, Severe, TableFormat},
 };
 
-/// The longest that an invocation waits for Glue.
+/// The longest that an invocation waits for Glue, beside its deliveries.
 const GLUE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The configuration of transform.
@@ -45,6 +45,8 @@ pub struct Own {
     pub glue_database: String,
     /// `GLUE_TABLE`: the analytical table.
     pub glue_table: String,
+    /// `TABLE_FORMAT` of the analytical table.
+    pub table_format: TableFormat,
     /// `SEVERITY_ABOVE`: events above it are severe.
     pub severity_above: i64,
     /// `WATERMARK_SECONDS`: events further behind are late.
@@ -59,6 +61,7 @@ impl Config {
             analytical_delivery_stream: variables.required("ANALYTICAL_DELIVERY_STREAM"),
             glue_database: variables.required("GLUE_DATABASE"),
             glue_table: variables.required("GLUE_TABLE"),
+            table_format: variables.value("TABLE_FORMAT", TableFormat::Parquet),
             severity_above: variables.value("SEVERITY_ABOVE", 2),
             watermark_seconds: variables.value("WATERMARK_SECONDS", 5),
         })?;
@@ -118,9 +121,9 @@ where
         ledger: &mut Ledger<'_>,
         invocation: &Invocation,
     ) -> Outputs {
-        let Own { severity_above, watermark_seconds, .. } = self.config.own;
+        let Own { severity_above, watermark_seconds, table_format, .. } = self.config.own;
         let watermark = TimeDelta::seconds(watermark_seconds.into());
-        let selector = Selector::new(&self.config.common.dataset, severity_above, watermark);
+        let selector = Selector::new(&self.config.common.dataset, severity_above, watermark, table_format);
         let mut outputs = Outputs::default();
         for UserRecord { index, data, .. } in records {
             let (owed, late) = selector.select(data, invocation.now);
@@ -150,17 +153,26 @@ where
         Delivered { severe, analytical }
     }
 
-    /// Registers the partitions that are due. A failure of Glue holds nothing up: they stay due.
+    /// Registers the partitions that are due, while the outputs are delivered. A failure of Glue holds nothing up: they
+    /// stay due, and for a while it is not asked again.
     async fn register(&self, severities: &[i64], invocation: &Invocation) {
+        if self.config.own.table_format == TableFormat::Iceberg {
+            return; // It keeps its own list of files.
+        }
         let due = self.registered().due(severities.iter().copied(), invocation.now);
         if due.is_empty() {
             return;
         }
-        match timeout(GLUE_TIMEOUT, self.catalog.register(&due)).await {
-            Ok(Ok(registered)) => self.registered().note(registered),
-            Ok(Err(failure)) => tracing::warn!(why = failure.detail, "partitions were not registered"),
-            Err(_) => tracing::warn!("partitions were not registered: Glue did not answer in time"),
-        }
+        let until = invocation.terms.deadline.min(Instant::now() + GLUE_TIMEOUT);
+        let answer = timeout_at(until, self.catalog.register(&due)).await;
+        let registered = answer.unwrap_or_else(|_| {
+            Err(Failure { fault: Fault::Transient, detail: "Glue did not answer in time".to_owned() })
+        });
+        let registered = registered.unwrap_or_else(|failure| {
+            tracing::warn!(why = failure.detail, "partitions were not registered");
+            Vec::new()
+        });
+        self.registered().note(&due, registered, invocation.now);
     }
 
     fn registered(&self) -> std::sync::MutexGuard<'_, Registered> {

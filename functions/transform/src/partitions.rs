@@ -4,8 +4,14 @@ use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 
-/// How far Firehose's clock may be ahead of this one: its arrival time names the partition.
-const AHEAD: TimeDelta = TimeDelta::minutes(5);
+/// How far Firehose's clock, whose arrival time names the partition, may be from this one.
+const SKEW: TimeDelta = TimeDelta::minutes(5);
+/// The longest that an invocation delivers.
+///
+/// Source: Lambda developer guide, "Lambda quotas": a function runs for at most 900 seconds.
+const LONGEST_DELIVERY: TimeDelta = TimeDelta::minutes(15);
+/// How long Glue is left alone after it failed.
+const PAUSE: TimeDelta = TimeDelta::minutes(1);
 
 /// A partition of the analytical table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,24 +45,34 @@ impl Partition {
 
 /// The partitions that a container has registered.
 #[derive(Debug, Default)]
-pub struct Registered(HashSet<Partition>);
+pub struct Registered {
+    partitions: HashSet<Partition>,
+    /// Until when Glue is left alone.
+    paused_until: Option<DateTime<Utc>>,
+}
 
 impl Registered {
-    /// The partitions that events of these severities may fall into at `now` and that are not registered yet: those
-    /// of the day, and of the next when that is near.
+    /// The partitions that events of these severities may fall into when they are delivered from `now` on, and that are
+    /// not registered yet: those of the day, and of its neighbour when midnight is near. None while Glue is left alone.
     #[must_use]
     pub fn due(&self, severities: impl IntoIterator<Item = i64>, now: DateTime<Utc>) -> Vec<Partition> {
+        if self.paused_until.is_some_and(|until| now < until) {
+            return Vec::new();
+        }
+        let arrivals = [now - SKEW, now + LONGEST_DELIVERY + SKEW];
         let due: BTreeSet<Partition> = severities
             .into_iter()
-            .flat_map(|severity| [Partition::of(severity, now), Partition::of(severity, now + AHEAD)])
-            .filter(|partition| !self.0.contains(partition))
+            .flat_map(|severity| arrivals.map(|at| Partition::of(severity, at)))
+            .filter(|partition| !self.partitions.contains(partition))
             .collect();
         due.into_iter().collect()
     }
 
-    /// Notes that partitions are registered.
-    pub fn note(&mut self, partitions: impl IntoIterator<Item = Partition>) {
-        self.0.extend(partitions);
+    /// Notes which partitions of those that were due at `now` are registered; where some are not, Glue is left alone for
+    /// a while, so that a fault of it costs no more than one invocation a minute.
+    pub fn note(&mut self, due: &[Partition], registered: Vec<Partition>, now: DateTime<Utc>) {
+        self.paused_until = (registered.len() < due.len()).then(|| now + PAUSE);
+        self.partitions.extend(registered);
     }
 }
 
@@ -80,18 +96,40 @@ mod tests {
             prefixes(&due),
             ["severity=3/year=2022/month=12/day=31/", "severity=4/year=2022/month=12/day=31/"]
         );
-        registered.note(due);
+        registered.note(&due, due.clone(), at(12, 0));
         assert_eq!(registered.due([4, 3], at(13, 0)), []);
         assert_eq!(registered.due([4], at(12, 0) + TimeDelta::days(1)).len(), 1);
     }
 
     #[test]
-    fn before_midnight_the_next_day_is_due_too() {
-        let registered = Registered::default();
-        assert_eq!(registered.due([4], at(23, 54)).len(), 1);
-        assert_eq!(
-            prefixes(&registered.due([4], at(23, 56))),
-            ["severity=4/year=2022/month=12/day=31/", "severity=4/year=2023/month=01/day=01/"]
-        );
+    fn whenever_firehose_takes_an_event_in_its_partition_is_due() {
+        // Every minute of the hours around midnight, the clocks apart either way, and the delivery as long as may be.
+        for minute in 0..240 {
+            let now = at(22, 0) + TimeDelta::minutes(minute);
+            let due = Registered::default().due([4], now);
+            for arrival in [now - SKEW, now, now + SKEW, now + LONGEST_DELIVERY + SKEW] {
+                assert!(due.contains(&Partition::of(4, arrival)), "{now}: {arrival}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_neighbouring_day_is_due_near_midnight_alone() {
+        let days = |now| prefixes(&Registered::default().due([4], now));
+        let (last, first) =
+            ("severity=4/year=2022/month=12/day=31/", "severity=4/year=2023/month=01/day=01/");
+        assert_eq!(days(at(23, 39)), [last]);
+        assert_eq!(days(at(23, 40)), [last, first]);
+        assert_eq!(days(at(23, 59) + TimeDelta::minutes(5)), [last, first]);
+        assert_eq!(days(at(23, 59) + TimeDelta::minutes(6)), [first]);
+    }
+
+    #[test]
+    fn glue_is_left_alone_for_a_minute_after_it_failed() {
+        let mut registered = Registered::default();
+        let due = registered.due([3, 4], at(12, 0));
+        registered.note(&due, due[..1].to_vec(), at(12, 0));
+        assert_eq!(registered.due([3, 4], at(12, 0) + TimeDelta::seconds(59)), []);
+        assert_eq!(registered.due([3, 4], at(12, 1)), due[1..]);
     }
 }

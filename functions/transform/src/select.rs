@@ -4,10 +4,42 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::{
     cell,
-    dataset::{Dataset, Type},
+    dataset::{Dataset, SEVERITY_KEY, Type},
     event::{self, Cell, Event},
     time::Timestamp,
 };
+
+/// The format of the analytical table, which decides how Firehose wants a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableFormat {
+    /// Parquet objects in folders: text that the conversion's JSON deserialiser reads as a timestamp.
+    Parquet,
+    /// An Apache Iceberg table: whole microseconds since 1970.
+    ///
+    /// Source: Firehose developer guide, "Understand supported data types" of Apache Iceberg Tables.
+    Iceberg,
+}
+
+impl std::str::FromStr for TableFormat {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "PARQUET" => Ok(Self::Parquet),
+            "ICEBERG" => Ok(Self::Iceberg),
+            _ => Err(()),
+        }
+    }
+}
+
+impl std::fmt::Display for TableFormat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Parquet => "PARQUET",
+            Self::Iceberg => "ICEBERG",
+        })
+    }
+}
 
 /// Decides what events owe.
 #[derive(Debug)]
@@ -15,6 +47,7 @@ pub struct Selector<'d> {
     dataset: &'d Dataset,
     above: i64,
     watermark: TimeDelta,
+    format: TableFormat,
     /// Names on stream 2 and in Glue as they are written, `"temperature_f":`.
     stream_keys: Vec<Vec<u8>>,
     glue_keys: Vec<Vec<u8>>,
@@ -52,7 +85,7 @@ pub struct Severe {
 impl<'d> Selector<'d> {
     /// Selects events whose severity is above `above`; those that come more than `watermark` behind are late.
     #[must_use]
-    pub fn new(dataset: &'d Dataset, above: i64, watermark: TimeDelta) -> Self {
+    pub fn new(dataset: &'d Dataset, above: i64, watermark: TimeDelta, format: TableFormat) -> Self {
         let keys = |name: fn(&shared::dataset::Column) -> &str| {
             dataset
                 .columns
@@ -69,6 +102,7 @@ impl<'d> Selector<'d> {
             dataset,
             above,
             watermark,
+            format,
             stream_keys: keys(|column| &column.name),
             glue_keys: keys(|column| &column.column),
         }
@@ -114,7 +148,7 @@ impl<'d> Selector<'d> {
             severity,
             key: key.into_owned(),
             projection: self.projection(event),
-            analytical: self.analytical(event),
+            analytical: self.analytical(event, severity),
         })
     }
 
@@ -132,8 +166,9 @@ impl<'d> Selector<'d> {
         out.into()
     }
 
-    /// Every column that has a value, in the form that Firehose's conversion to Parquet reads.
-    fn analytical(&self, event: &Event<'_>) -> Bytes {
+    /// Every column that has a value, in the form that Firehose's conversion to Parquet reads, and the severity under the
+    /// name of the partitions' key, if the data set calls its own otherwise.
+    fn analytical(&self, event: &Event<'_>, severity: i64) -> Bytes {
         let mut out = Vec::with_capacity(1536);
         for (column, described) in self.dataset.columns.iter().enumerate() {
             let begin = out.len();
@@ -147,6 +182,9 @@ impl<'d> Selector<'d> {
                 out.truncate(begin);
             }
         }
+        if self.dataset.columns[self.dataset.severity].column != SEVERITY_KEY {
+            out.extend_from_slice(format!(",\"{SEVERITY_KEY}\":{severity}").as_bytes());
+        }
         out.extend_from_slice(b"}\n");
         out.into()
     }
@@ -154,9 +192,11 @@ impl<'d> Selector<'d> {
     fn time(&self, event: &Event<'_>, column: usize, out: &mut Vec<u8>) -> bool {
         let Cell::Text(text) = event.cell(column) else { return false };
         let Some(time) = Timestamp::parse(text.trim(), self.dataset.date_order) else { return false };
-        out.push(b'"');
-        out.extend_from_slice(time.firehose().as_bytes());
-        out.push(b'"');
+        let written = match self.format {
+            TableFormat::Parquet => format!("\"{}\"", time.firehose()),
+            TableFormat::Iceberg => time.instant().timestamp_micros().to_string(),
+        };
+        out.extend_from_slice(written.as_bytes());
         true
     }
 }
@@ -173,7 +213,7 @@ mod tests {
 
     fn select(data: impl AsRef<[u8]>) -> Owed {
         let dataset = Dataset::named("us_accidents").unwrap();
-        let selector = Selector::new(&dataset, 2, TimeDelta::seconds(5));
+        let selector = Selector::new(&dataset, 2, TimeDelta::seconds(5), TableFormat::Parquet);
         selector.select(data.as_ref(), at("2022-12-24T04:53:58Z")).0
     }
 
@@ -198,6 +238,18 @@ mod tests {
             "{\"id\":\"A-1\",\"severity\":3,\"start_time\":\"2016-02-08 00:37:08\",\"start_lat\":39.928059000000005,\
              \"city\":\"Dublin\",\"county\":\"Franklin\",\"amenity\":false,\"txn_timestamp\":\"2022-12-24 04:53:57.450051\"}\n"
         );
+    }
+
+    #[test]
+    fn an_iceberg_table_gets_its_times_in_microseconds() {
+        let dataset = Dataset::named("us_accidents").unwrap();
+        let selector = Selector::new(&dataset, 2, TimeDelta::seconds(5), TableFormat::Iceberg);
+        let (Owed::Both(severe), _) = selector.select(EVENT.as_bytes(), at("2022-12-24T04:53:58Z")) else {
+            panic!("the event is severe");
+        };
+        let analytical = std::str::from_utf8(&severe.analytical).unwrap();
+        assert!(analytical.contains("\"start_time\":1454891828000000,"), "{analytical}");
+        assert!(analytical.ends_with("\"txn_timestamp\":1671857637450051}\n"), "{analytical}");
     }
 
     #[test]
@@ -255,7 +307,7 @@ mod tests {
     #[test]
     fn an_event_more_than_the_watermark_behind_is_late_and_selected_all_the_same() {
         let dataset = Dataset::named("us_accidents").unwrap();
-        let selector = Selector::new(&dataset, 2, TimeDelta::seconds(5));
+        let selector = Selector::new(&dataset, 2, TimeDelta::seconds(5), TableFormat::Parquet);
         let (owed, late) = selector.select(EVENT.as_bytes(), at("2022-12-24T04:54:02.450051Z"));
         assert!(!late && matches!(owed, Owed::Both(_)));
         let (owed, late) = selector.select(EVENT.as_bytes(), at("2022-12-24T04:54:02.450052Z"));

@@ -22,9 +22,6 @@ use replay::{
 };
 use shared::{dataset::Dataset, time::DateOrder};
 
-/// The data set whose events are sent and written.
-const DATASET: &str = "us_accidents";
-
 /// Sends a file of events as live incidents through the deployed ingest function
 ///
 /// The rows go out in their order, in a mini-batch each second, and the answers are counted. Rejected rows stand in
@@ -35,6 +32,9 @@ const DATASET: &str = "us_accidents";
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 struct Cli {
+    /// The data set of the events: a file of datasets/, without its ending
+    #[arg(long, value_name = "NAME", default_value = "us_accidents", global = true)]
+    dataset: String,
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
@@ -45,10 +45,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Writes a CSV of accidents that never happened to standard output
+    /// Writes a CSV of events that never happened to standard output
     ///
-    /// Columns, shares, blanks and quirks are those of the published files; the cities and counties are real, the
-    /// accidents are not.
+    /// For `us_accidents`, columns, shares, blanks and quirks are those of the published files; the cities and counties
+    /// are real, the accidents are not. For any other data set the rows are drawn from the examples in its file.
     Generate(generate::Options),
     /// Prints what ingest would put on the stream, as JSON lines, without any AWS
     ///
@@ -109,7 +109,7 @@ struct SendOptions {
     #[arg(long, value_name = "N")]
     rate: Option<Rate>,
 
-    /// The ingest function [default: us-accidents-ingest-<ENVIRONMENT>]
+    /// The ingest function [default: <data set>-ingest-<ENVIRONMENT>]
     #[arg(long, value_name = "NAME")]
     function: Option<String>,
 
@@ -124,11 +124,12 @@ struct SendOptions {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let dataset = &cli.dataset;
     let done = match (cli.command, cli.file) {
-        (Some(Command::Generate(options)), _) => generate(&options),
-        (Some(Command::Normalise(file)), _) => normalise(&file),
-        (Some(Command::Redrive(options)), _) => redrive(&options),
-        (None, Some(file)) => send(&file, cli.send),
+        (Some(Command::Generate(options)), _) => generate(dataset, &options),
+        (Some(Command::Normalise(file)), _) => normalise(dataset, &file),
+        (Some(Command::Redrive(options)), _) => redrive(dataset, &options),
+        (None, Some(file)) => send(dataset, &file, cli.send),
         (None, None) => {
             Cli::command().error(ErrorKind::MissingRequiredArgument, "name a FILE to send").exit()
         }
@@ -143,17 +144,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn generate(options: &generate::Options) -> Result<ExitCode, Error> {
+fn generate(dataset: &str, options: &generate::Options) -> Result<ExitCode, Error> {
+    let dataset = self::dataset(dataset)?;
     // Rows that run over the terminal are progress enough.
     let progress =
         if io::stdout().is_terminal() { Progress::hidden() } else { Progress::of_rows(options.rows) };
-    generate::write(options, io::stdout().lock(), &progress)?;
+    generate::write(&dataset, options, io::stdout().lock(), &progress)?;
     progress.finish();
     Ok(ExitCode::SUCCESS)
 }
 
-fn normalise(file: &FileOptions) -> Result<ExitCode, Error> {
-    let dataset = dataset()?;
+fn normalise(dataset: &str, file: &FileOptions) -> Result<ExitCode, Error> {
+    let dataset = self::dataset(dataset)?;
     let (mut input, progress) = Input::open(&file.file, file.format, !io::stdout().is_terminal())?;
     let reject = |line: u64, reason: &str, detail: &str| {
         progress.note(&format!("line {line}: rejected ({reason}): {detail}"))
@@ -166,8 +168,8 @@ fn normalise(file: &FileOptions) -> Result<ExitCode, Error> {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn send(file: &FileOptions, options: SendOptions) -> Result<ExitCode, Error> {
-    let dataset = dataset()?;
+async fn send(dataset: &str, file: &FileOptions, options: SendOptions) -> Result<ExitCode, Error> {
+    let dataset = self::dataset(dataset)?;
     let (input, progress) = Input::open(&file.file, file.format, true)?;
     let name = options.function.unwrap_or_else(|| deployed(&dataset, "ingest", &options.environment));
     let function = Function { lambda: Lambda::new(&configuration().await)?, name };
@@ -187,8 +189,8 @@ async fn send(file: &FileOptions, options: SendOptions) -> Result<ExitCode, Erro
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn redrive(options: &RedriveOptions) -> Result<ExitCode, Error> {
-    let dataset = dataset()?;
+async fn redrive(dataset: &str, options: &RedriveOptions) -> Result<ExitCode, Error> {
+    let dataset = self::dataset(dataset)?;
     let name = |what: &str| deployed(&dataset, what, &options.environment);
     let config = configuration().await;
     let functions = Lambda::new(&config)?;
@@ -224,8 +226,8 @@ fn deployed(dataset: &Dataset, what: &str, environment: &str) -> String {
     format!("{}-{what}-{environment}", dataset.name.replace('_', "-"))
 }
 
-fn dataset() -> Result<Dataset, Error> {
-    Dataset::named(DATASET).map_err(|error| Error::Cloud(error.to_string()))
+fn dataset(name: &str) -> Result<Dataset, Error> {
+    Dataset::named(name).map_err(|error| Error::Cloud(error.to_string()))
 }
 
 fn print(line: &str) -> Result<(), Error> {

@@ -103,7 +103,7 @@ mod tests {
         for layout in [Layout::Mar23, Layout::Dec20] {
             let mut text = Vec::new();
             let options = generate::Options { rows: 3_000, seed: 11, layout };
-            generate::write(&options, &mut text, &Progress::hidden()).unwrap();
+            generate::write(&DATASET, &options, &mut text, &Progress::hidden()).unwrap();
             let (events, rejects, counts) = run(Format::Csv, &text);
             assert_eq!((counts.normalised, rejects.len()), (3_000, 0), "{rejects:?}");
             for event in events {

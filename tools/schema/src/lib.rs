@@ -1,71 +1,154 @@
-//! What `template.yaml` says of the data set, generated from the data set's file.
-//!
-//! The template holds blocks between `# <columns raw: …>` and `# </columns raw>`; nothing in them is written by hand.
+//! What is generated from the data sets' files: the blocks of `template.yaml`, the pages of `docs/datasets/`, and the
+//! saved queries that every data set has.
 
-use shared::dataset::{Column, Dataset, Type};
+pub mod page;
+pub mod queries;
+pub mod template;
 
-/// What stands in the first line of every block, behind its name.
-const ORIGIN: &str = "generated from the data set by make schema";
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
 
-/// A block of the template, and how a column is written in it: nothing where it has no line.
-struct Block {
-    name: &'static str,
-    line: fn(&Dataset, &Column) -> Option<String>,
-}
+use shared::dataset::{Dataset, DatasetError, Type};
 
-const BLOCKS: [Block; 3] = [
-    Block { name: "mappings raw", line: |_, column| mapping(column) },
-    // The raw layer is faithful: times stay as they stand, since the SerDe would refuse them as timestamps.
-    Block {
-        name: "columns raw",
-        line: |_, column| {
-            Some(glue_column(
-                column,
-                if column.kind == Type::Timestamp { "string" } else { glue_type(column) },
-            ))
-        },
+/// The data set that the `template.yaml` of the repository stands for; for another one the template is rendered anew.
+pub const COMMITTED: &str = "us_accidents";
+
+/// Why nothing can be generated.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A data set's file is wrong.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The template lacks a block.
+    #[error(transparent)]
+    NoBlock(#[from] template::NoBlock),
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system says.
+        source: io::Error,
     },
-    // The severity is a key of the partitions, and Glue takes no column twice.
-    Block {
-        name: "columns analytical",
-        line: |dataset, column| {
-            (*column != dataset.columns[dataset.severity]).then(|| glue_column(column, glue_type(column)))
-        },
-    },
-];
-
-/// A block is not where it must be.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the template lacks the line `{0}`: put it back where the block belongs")]
-pub struct NoBlock(String);
-
-/// The template with every block as the data set has it.
-pub fn render(dataset: &Dataset, template: &str) -> Result<String, NoBlock> {
-    BLOCKS.iter().try_fold(template.to_owned(), |template, block| fill(dataset, &template, block))
 }
 
-fn fill(dataset: &Dataset, template: &str, block: &Block) -> Result<String, NoBlock> {
-    let (begin, end) = (format!("# <{}: {ORIGIN}>", block.name), format!("# </{}>", block.name));
-    let (before, rest) = template.split_once(&begin).ok_or_else(|| NoBlock(begin.clone()))?;
-    let (_, after) = rest.split_once(&end).ok_or_else(|| NoBlock(end.clone()))?;
-    let indent = before.rsplit('\n').next().unwrap_or_default();
-    let lines = dataset.columns.iter().filter_map(|column| (block.line)(dataset, column));
-    let body: String = lines.flat_map(|line| [indent.to_owned(), line, "\n".to_owned()]).collect();
-    Ok(format!("{before}{begin}\n{body}{indent}{end}{after}"))
+fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.display().to_string();
+    move |source| Error::File { path, source }
 }
 
-/// The key of the JSON, in lower case as the deserialiser reads it, where it is not the column's own name.
-fn mapping(column: &Column) -> Option<String> {
-    let key = column.name.to_lowercase();
-    (key != column.column).then(|| format!("mapping.{}: {}", column.column, quoted(&key)))
+/// A file with the text that it should hold.
+#[derive(Debug)]
+pub struct Generated {
+    /// Where it lies below the project's folder.
+    pub path: PathBuf,
+    /// Its whole text.
+    pub text: String,
 }
 
-fn glue_column(column: &Column, kind: &str) -> String {
-    format!("- {{Name: {}, Type: {kind}, Comment: {}}}", column.column, quoted(&column.comment))
+/// Everything that is generated, for all data sets.
+pub fn generate(root: &Path) -> Result<Vec<Generated>, Error> {
+    let mut files = vec![Generated { path: "template.yaml".into(), text: template(COMMITTED, root)? }];
+    for name in Dataset::names() {
+        let dataset = Dataset::named(name)?;
+        files.push(Generated {
+            path: format!("docs/datasets/{name}.md").into(),
+            text: page::render(&dataset),
+        });
+        let folder = queries::folder(&dataset);
+        files.extend(
+            queries::general(&dataset)
+                .map(|(name, text)| Generated { path: format!("{folder}/{name}.sql").into(), text }),
+        );
+    }
+    Ok(files)
 }
 
-fn glue_type(column: &Column) -> &'static str {
-    match column.kind {
+/// The template as it deploys the data set of that name.
+pub fn template(name: &str, root: &Path) -> Result<String, Error> {
+    let path = root.join("template.yaml");
+    let text = fs::read_to_string(&path).map_err(at(&path))?;
+    let dataset = Dataset::named(name)?;
+    let folder = root.join(queries::folder(&dataset));
+    let queries = queries::all(&dataset, root).map_err(at(&folder))?;
+    Ok(template::render(&dataset, &queries, &text)?)
+}
+
+/// The first line of a generated file that is not what it should be.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Difference {
+    path: PathBuf,
+    line: usize,
+    stands: Option<String>,
+    right: Option<String>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |line: &Option<String>| match line {
+            Some(line) => format!("`{}`", line.trim()),
+            None => "the end of the file".to_owned(),
+        };
+        write!(
+            f,
+            "{}:{}: {} stands where the data set has {}: change the data set's file in datasets/ if that is what you mean, \
+             and run `make schema`",
+            self.path.display(),
+            self.line,
+            quoted(&self.stands),
+            quoted(&self.right)
+        )
+    }
+}
+
+impl Generated {
+    /// Where the file in the project differs, if it does.
+    pub fn difference(&self, root: &Path) -> Result<Option<Difference>, Error> {
+        let path = root.join(&self.path);
+        let stands = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            text => text.map_err(at(&path))?,
+        };
+        Ok(self.difference_from(&stands))
+    }
+
+    fn difference_from(&self, stands: &str) -> Option<Difference> {
+        if stands == self.text {
+            return None;
+        }
+        // Cut behind the line feeds, so that a missing one is a difference too.
+        let (mut found, mut right) = (stands.split_inclusive('\n'), self.text.split_inclusive('\n'));
+        let lines = stands.lines().count().max(self.text.lines().count());
+        let difference = (1..=lines)
+            .map(|line| (line, found.next(), right.next()))
+            .find(|(_, found, right)| found != right)?;
+        let (line, found, right) = difference;
+        Some(Difference {
+            path: self.path.clone(),
+            line,
+            stands: found.map(str::to_owned),
+            right: right.map(str::to_owned),
+        })
+    }
+
+    /// Writes the file unless it is as it should be.
+    pub fn write(&self, root: &Path) -> Result<bool, Error> {
+        if self.difference(root)?.is_none() {
+            return Ok(false);
+        }
+        let path = root.join(&self.path);
+        let folder = path.parent().unwrap_or(root);
+        fs::create_dir_all(folder).map_err(at(folder))?;
+        fs::write(&path, &self.text).map_err(at(&path))?;
+        Ok(true)
+    }
+}
+
+/// The type in Glue of a type of the data set.
+fn glue_type(kind: Type) -> &'static str {
+    match kind {
         Type::String => "string",
         // Whole numbers have 64 bits; an int of Glue has 32.
         Type::Int => "bigint",
@@ -75,37 +158,61 @@ fn glue_type(column: &Column) -> &'static str {
     }
 }
 
-/// A text in YAML's double quotes.
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+/// The type in the raw table, which is faithful: times stay as they stand, since as timestamps the table's reader would refuse them.
+fn raw_type(kind: Type) -> &'static str {
+    if kind == Type::Timestamp { "string" } else { glue_type(kind) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TEMPLATE: &str = include_str!("../../../template.yaml");
-
-    #[test]
-    fn the_template_says_what_the_data_set_says() {
-        let dataset = Dataset::named("us_accidents").unwrap();
-        let rendered = render(&dataset, TEMPLATE).unwrap();
-        for (number, (stands, should)) in TEMPLATE.lines().zip(rendered.lines()).enumerate() {
-            assert_eq!(stands, should, "template.yaml:{}: run `make schema`", number + 1);
-        }
-        assert_eq!(TEMPLATE.lines().count(), rendered.lines().count(), "run `make schema`");
+    fn root() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
     }
 
     #[test]
-    fn a_block_is_rewritten_whole_and_the_rest_is_left_alone() {
-        let dataset = Dataset::named("us_accidents").unwrap();
-        let spoilt = TEMPLATE.replacen("{Name: city, Type: string", "{Name: town, Type: string", 1);
-        assert_ne!(spoilt, TEMPLATE);
-        assert_eq!(render(&dataset, &spoilt), render(&dataset, TEMPLATE));
-        let error = render(&dataset, &TEMPLATE.replace("# </columns raw>", "")).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "the template lacks the line `# </columns raw>`: put it back where the block belongs"
+    fn everything_generated_is_what_the_data_sets_say() {
+        for file in generate(&root()).unwrap() {
+            let difference = file.difference(&root()).unwrap();
+            assert!(difference.is_none(), "{}", difference.unwrap());
+        }
+    }
+
+    #[test]
+    fn the_example_of_the_guide_is_a_data_set() {
+        let readme = include_str!("../../../README.md");
+        let (_, guide) = readme.split_once("## Your own data in ten minutes").unwrap();
+        let example = guide.split("```").nth(1).unwrap().strip_prefix("toml").unwrap();
+        let others: Vec<_> = [
+            ("Call No", "string"),
+            ("Level", "int"),
+            ("District", "string"),
+            ("Received", "timestamp"),
+        ]
+        .iter()
+        .map(|(name, kind)| {
+            let column = name.to_lowercase().replace(' ', "_");
+            format!(
+                "[[column]]\nname = \"{name}\"\ncolumn = \"{column}\"\ntype = \"{kind}\"\ncomment = \"\"\n"
+            )
+        })
+        .collect();
+        let dataset = Dataset::parse("calls_911", &format!("{example}\n{}", others.concat())).unwrap();
+        assert_eq!(dataset.severity_range(), (1, 5));
+    }
+
+    #[test]
+    fn a_difference_names_the_line_to_mend() {
+        let file = Generated { path: "a.yaml".into(), text: "one\ntwo\nthree\n".to_owned() };
+        assert_eq!(file.difference_from("one\ntwo\nthree\n"), None);
+        let difference = file.difference_from("one\n  zwei\nthree\n").unwrap().to_string();
+        assert!(
+            difference.starts_with("a.yaml:2: `zwei` stands where the data set has `two`: "),
+            "{difference}"
         );
+        let difference = file.difference_from("one\n").unwrap().to_string();
+        assert!(difference.starts_with("a.yaml:2: the end of the file stands where "), "{difference}");
+        assert_eq!(file.difference_from("one\ntwo\nthree").map(|difference| difference.line), Some(3));
     }
 }

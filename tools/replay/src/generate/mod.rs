@@ -1,9 +1,10 @@
-//! `replay generate`: a file of accidents that never happened.
+//! `replay generate`: a file of events that never happened.
 
 mod accidents;
 mod draw;
 mod places;
 mod roads;
+mod samples;
 mod sun;
 mod weather;
 
@@ -11,6 +12,8 @@ use std::io::{self, Write};
 
 use accidents::Accidents;
 pub use accidents::Layout;
+use samples::Samples;
+use shared::dataset::Dataset;
 
 use crate::{error::Error, progress::Progress};
 
@@ -25,26 +28,48 @@ pub struct Options {
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
 
-    /// The layout of the columns: `mar23` has 46 of them, `dec20` 47 and lines ended by CR LF
+    /// The layout of accidents: `mar23` has 46 of them, `dec20` 47 and lines ended by CR LF
     #[arg(long, value_enum, default_value = "mar23")]
     pub layout: Layout,
 }
 
-/// Writes the header and the rows as CSV.
+/// Writes the header and the rows as CSV: accidents after the published ones, any other data set's after the examples in
+/// its file.
 ///
 /// # Errors
 ///
 /// When the output takes no more.
-pub fn write(options: &Options, output: impl Write, progress: &Progress) -> Result<(), Error> {
+pub fn write(
+    dataset: &Dataset,
+    options: &Options,
+    output: impl Write,
+    progress: &Progress,
+) -> Result<(), Error> {
+    if dataset.name != "us_accidents" {
+        let mut samples = Samples::new(dataset, options.seed);
+        let header: Vec<_> = samples.columns().collect();
+        let csv = csv::Writer::from_writer(output);
+        return write_rows(csv, &header, options.rows, || samples.next_row(), progress);
+    }
     let terminator = match options.layout {
         Layout::Mar23 => csv::Terminator::Any(b'\n'),
         Layout::Dec20 => csv::Terminator::CRLF,
     };
-    let mut csv = csv::WriterBuilder::new().terminator(terminator).from_writer(output);
-    csv.write_record(options.layout.columns()).map_err(output_error)?;
+    let csv = csv::WriterBuilder::new().terminator(terminator).from_writer(output);
     let mut accidents = Accidents::new(options.layout, options.seed);
-    for row in 0..options.rows {
-        csv.write_record(accidents.next_row()).map_err(output_error)?;
+    write_rows(csv, options.layout.columns(), options.rows, || accidents.next_row(), progress)
+}
+
+fn write_rows(
+    mut csv: csv::Writer<impl Write>,
+    header: &[&str],
+    rows: u64,
+    mut next_row: impl FnMut() -> Vec<String>,
+    progress: &Progress,
+) -> Result<(), Error> {
+    csv.write_record(header).map_err(output_error)?;
+    for row in 0..rows {
+        csv.write_record(next_row()).map_err(output_error)?;
         progress.reached(row + 1);
     }
     csv.flush().map_err(Error::Write)
@@ -63,7 +88,8 @@ mod tests {
 
     fn generated(rows: u64, seed: u64, layout: Layout) -> String {
         let mut bytes = Vec::new();
-        write(&Options { rows, seed, layout }, &mut bytes, &Progress::hidden()).unwrap();
+        let dataset = Dataset::named("us_accidents").unwrap();
+        write(&dataset, &Options { rows, seed, layout }, &mut bytes, &Progress::hidden()).unwrap();
         String::from_utf8(bytes).unwrap()
     }
 

@@ -1,0 +1,19 @@
+-- Where do rejects come from, and why?
+--
+-- Cost: every partition of the rejects table; add `where year = '2026' and month = '07'` to scan a month. A payload
+-- above 160 KiB stands in several rows, one for each of its parts, and counts once.
+--
+--  function | reason     | rejects | first_rejected              | example
+--  ingest   | cell_count | 3       | 2026-07-14T09:30:00.000000Z | the row has 3 cells where the header has 46
+--
+-- Rendered from tools/schema/queries/ by make schema.
+select
+    function,
+    reason,
+    count(*) as rejects,
+    min(rejected_at) as first_rejected,
+    min(detail) as example
+from support_tickets_rejects
+where coalesce(part, 1) = 1
+group by function, reason
+order by rejects desc, function, reason

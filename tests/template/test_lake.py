@@ -1,0 +1,143 @@
+"""What the template says of the lake, where the local cloud cannot show it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlglot
+from sqlglot import exp
+
+from functions import DATASET, DATASETS
+from rendered import rendered
+from stack import Dataset
+
+TYPES = {"int": "bigint"}
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return Dataset.load(DATASET)
+
+
+def columns(table: dict[str, Any]) -> dict[str, str]:
+    described = table["Properties"]["TableInput"]["StorageDescriptor"]["Columns"]
+    return {column["Name"]: column["Type"] for column in described}
+
+
+def described(dataset: Dataset) -> dict[str, str]:
+    """The columns of the data set's file with their types in Glue, but the severity."""
+    return {
+        column["column"]: TYPES.get(column["type"], column["type"])
+        for column in dataset.columns.values()
+        if column["column"] != "severity"
+    }
+
+
+def test_an_iceberg_table_is_kept_by_the_id(dataset: Dataset) -> None:
+    resources = rendered({"TableFormat": "ICEBERG"}).resources
+    delivery = resources["AnalyticalDelivery"]["Properties"]
+    assert "ExtendedS3DestinationConfiguration" not in delivery
+    destination = delivery["IcebergDestinationConfiguration"]
+    (table,) = destination["DestinationTableConfigurationList"]
+    assert table["UniqueKeys"] == [dataset.glue(dataset.id)]
+    assert table["DestinationTableName"] == "<AnalyticalIcebergTable>"
+    query = destination["ProcessingConfiguration"]["Processors"][0]["Parameters"][0]
+    assert 'operation:"update"' in query["ParameterValue"]
+    glue = resources["AnalyticalIcebergTable"]["Properties"]
+    assert glue["OpenTableFormatInput"]["IcebergInput"]["Version"] == "2"
+    assert "PartitionKeys" not in glue["TableInput"]
+    assert columns(resources["AnalyticalIcebergTable"]) == {**described(dataset), "severity": "int"}
+
+
+def test_transform_knows_the_format_and_the_table() -> None:
+    for table_format, table in [
+        ("PARQUET", "AnalyticalTable"),
+        ("ICEBERG", "AnalyticalIcebergTable"),
+    ]:
+        resources = rendered({"TableFormat": table_format}).resources
+        variables = resources["TransformFunction"]["Properties"]["Environment"]["Variables"]
+        assert variables["TABLE_FORMAT"] == table_format
+        assert variables["GLUE_TABLE"] == f"<{table}>"
+        assert table in resources
+
+
+def test_by_default_the_analytical_layer_is_parquet_in_folders(dataset: Dataset) -> None:
+    resources = rendered().resources
+    delivery = resources["AnalyticalDelivery"]["Properties"]
+    assert "IcebergDestinationConfiguration" not in delivery
+    conversion = delivery["ExtendedS3DestinationConfiguration"]["DataFormatConversionConfiguration"]
+    serializer = conversion["OutputFormatConfiguration"]["Serializer"]
+    assert serializer == {"ParquetSerDe": {"Compression": "SNAPPY"}}
+    assert columns(resources["AnalyticalTable"]) == described(dataset)
+    assert not {"AnalyticalIcebergTable", "IcebergDeliveryPolicy"} & set(resources)
+
+
+def rules(resources: dict[str, Any], bucket: str) -> dict[str, dict[str, Any]]:
+    configuration = resources[bucket]["Properties"]["LifecycleConfiguration"]
+    return {rule["Id"]: rule for rule in configuration["Rules"]}
+
+
+def test_ages_and_storage_classes_are_parameters() -> None:
+    given = {"LakeColdAfterDays": "45", "LakeColdStorageClass": "GLACIER_IR"}
+    given |= {"LakeExpireAfterDays": "400", "FailuresExpireAfterDays": "50"}
+    resources = rendered(given).resources
+    for bucket in ("RawBucket", "AnalyticalBucket"):
+        found = rules(resources, bucket)
+        (cold,) = found["Cold"]["Transitions"]
+        assert cold == {"StorageClass": "GLACIER_IR", "TransitionInDays": "45"}
+        assert found["Expiry"]["ExpirationInDays"] == "400"
+    for bucket in ("RejectsBucket", "FailuresBucket"):
+        assert rules(resources, bucket)["Expiry"]["ExpirationInDays"] == "50"
+    assert "Expiry" not in rules(rendered().resources, "RawBucket"), (
+        "the lake is kept for good unless told otherwise"
+    )
+
+
+def test_no_age_deletes_objects_that_an_iceberg_table_may_need() -> None:
+    resources = rendered({"TableFormat": "ICEBERG", "LakeExpireAfterDays": "400"}).resources
+    assert "Expiry" not in rules(resources, "AnalyticalBucket")
+    assert "Expiry" in rules(resources, "RawBucket")
+
+
+def test_every_saved_query_stands_in_the_workgroup(dataset: Dataset) -> None:
+    saved = {
+        each["Properties"]["Name"]: each["Properties"]
+        for each in rendered().resources.values()
+        if each["Type"] == "AWS::Athena::NamedQuery"
+    }
+    assert set(saved) == {file.stem for file in dataset.queries}
+    for file in dataset.queries:
+        assert saved[file.stem]["QueryString"] == file.read_text(encoding="utf-8")
+        assert saved[file.stem]["WorkGroup"] == "<QueryWorkGroup>"
+        assert saved[file.stem]["Description"].endswith("?")
+
+
+def test_the_workgroup_bounds_what_a_query_scans_and_encrypts_its_results() -> None:
+    configuration = rendered({"QueryScanLimitBytes": "10000000"}).properties("QueryWorkGroup")
+    configuration = configuration["WorkGroupConfiguration"]
+    assert configuration["BytesScannedCutoffPerQuery"] == "10000000"
+    assert configuration["EnforceWorkGroupConfiguration"] is True
+    results = configuration["ResultConfiguration"]
+    assert results["EncryptionConfiguration"]["EncryptionOption"] == "SSE_S3"
+
+
+def test_the_view_is_one_as_athena_keeps_it(dataset: Dataset) -> None:
+    view = rendered().properties("LatestView")["TableInput"]
+    (encoded,) = re.fullmatch(r"/\* Presto View: (\S+) \*/", view["ViewOriginalText"]).groups()
+    definition = json.loads(base64.b64decode(encoded))
+    named = {column["name"] for column in definition["columns"]}
+    assert named == {column["Name"] for column in view["StorageDescriptor"]["Columns"]}
+    assert named == {*described(dataset), "severity"}
+    select = sqlglot.parse_one(definition["originalSql"], read="athena")
+    assert select.named_selects == [column["name"] for column in definition["columns"]]
+    assert select.find(exp.Table).name == f"{DATASET}_analytical"
+
+
+@pytest.mark.parametrize("file", sorted(DATASETS.glob("*.toml")), ids=lambda file: file.stem)
+def test_a_data_set_has_its_page(file: Path) -> None:
+    assert (DATASETS.parent / "docs" / "datasets" / f"{file.stem}.md").is_file()

@@ -1,0 +1,173 @@
+//! Rows of any data set, drawn from what its file says: the types of its columns, their examples and their parts.
+
+use chrono::{DateTime, Duration, NaiveDateTime};
+use fastrand::Rng;
+use shared::{
+    dataset::{Column, Dataset, Type},
+    time::DateOrder,
+};
+
+use super::draw::{chance, position, rounded};
+
+/// When the first event happened, 5 January 2026 at eight; the others follow.
+const FIRST_EVENT: i64 = 1_767_600_000;
+const SECONDS_BETWEEN_EVENTS: i64 = 37;
+/// Until the next of an event's own times, such as an answer after a question.
+const LONGEST_MINUTES: i64 = 90;
+/// The share of blank cells, in columns that no metric or alert needs.
+const BLANKS: f64 = 0.05;
+/// Different texts of a column without examples.
+const TEXTS: u32 = 20;
+
+/// The rows of a data set, without end; the same for the same seed.
+pub(super) struct Samples<'d> {
+    dataset: &'d Dataset,
+    /// The columns of the file: all but the one that ingest stamps.
+    columns: Vec<usize>,
+    rng: Rng,
+    rows: u32,
+}
+
+impl<'d> Samples<'d> {
+    pub(super) fn new(dataset: &'d Dataset, seed: u64) -> Self {
+        let columns = (0..dataset.columns.len()).filter(|column| *column != dataset.received_at).collect();
+        Self { dataset, columns, rng: Rng::with_seed(seed), rows: 0 }
+    }
+
+    pub(super) fn columns(&self) -> impl Iterator<Item = &'d str> {
+        self.columns.iter().map(|column| self.dataset.columns[*column].name.as_str())
+    }
+
+    pub(super) fn next_row(&mut self) -> Vec<String> {
+        self.rows += 1;
+        let start = FIRST_EVENT + SECONDS_BETWEEN_EVENTS * i64::from(self.rows);
+        let mut time = DateTime::from_timestamp(start, 0).unwrap_or_default().naive_utc();
+        let columns = self.columns.clone();
+        columns.into_iter().map(|column| self.cell(column, &mut time)).collect()
+    }
+
+    fn cell(&mut self, index: usize, time: &mut NaiveDateTime) -> String {
+        let Dataset { id, severity, .. } = *self.dataset;
+        let column = &self.dataset.columns[index];
+        if index == id {
+            return self.id(column);
+        }
+        if index == severity {
+            return self.severity();
+        }
+        let blank = chance(&mut self.rng, BLANKS);
+        if blank && !self.dataset.projection.contains(&index) {
+            return String::new();
+        }
+        match column.kind {
+            Type::String => self.text(column),
+            Type::Int => rounded(self.number(column), 0).to_string(),
+            Type::Double => rounded(self.number(column), decimals(column)).to_string(),
+            Type::Boolean => self.rng.bool().to_string(),
+            Type::Timestamp => {
+                let cell = time.format(self.form(column)).to_string();
+                *time += Duration::seconds(self.rng.i64(60..60 * LONGEST_MINUTES));
+                cell
+            }
+        }
+    }
+
+    /// What stands before the digits of the example, and the row's number.
+    fn id(&self, column: &Column) -> String {
+        let prefix = column
+            .examples
+            .first()
+            .map_or("E-", |example| example.trim_end_matches(|c: char| c.is_ascii_digit()));
+        format!("{prefix}{}", 100_000 + self.rows)
+    }
+
+    /// Each severity half as often as the one below.
+    fn severity(&mut self) -> String {
+        let (lowest, highest) = self.dataset.severity_range();
+        let steps = u32::try_from(highest - lowest).unwrap_or(0).min(20);
+        let weights: Vec<u32> = (0..=steps).map(|step| 1 << (steps - step)).collect();
+        (lowest + i64::from(position(&mut self.rng, &weights))).to_string()
+    }
+
+    fn text(&mut self, column: &Column) -> String {
+        if column.examples.is_empty() {
+            return format!("{} {}", column.column, self.rng.u32(1..=TEXTS));
+        }
+        column.examples[self.rng.usize(..column.examples.len())].clone()
+    }
+
+    /// Evenly between the least and the greatest example; 0 and 100 where there are none.
+    fn number(&mut self, column: &Column) -> f64 {
+        let examples = || column.examples.iter().filter_map(|example| example.parse::<f64>().ok());
+        let least = examples().reduce(f64::min).unwrap_or(0.0);
+        let greatest = examples().reduce(f64::max).unwrap_or(100.0);
+        least + self.rng.f64() * (greatest - least)
+    }
+
+    /// How the example is written: an ISO date, or one in the data set's order.
+    fn form(&self, column: &Column) -> &'static str {
+        let is_local = column.examples.first().is_some_and(|example| example.contains('/'));
+        match (is_local, self.dataset.date_order) {
+            (false, _) => "%Y-%m-%d %H:%M:%S",
+            (true, DateOrder::Mdy) => "%m/%d/%Y %H:%M",
+            (true, DateOrder::Dmy) => "%d/%m/%Y %H:%M",
+        }
+    }
+}
+
+/// As many as the example with the most has.
+fn decimals(column: &Column) -> i32 {
+    let decimals = |example: &String| example.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    let most = column.examples.iter().map(decimals).max().unwrap_or(2);
+    i32::try_from(most).unwrap_or(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::time::Timestamp;
+
+    use super::*;
+
+    fn rows(count: usize, seed: u64) -> Vec<Vec<String>> {
+        let dataset = Dataset::named("support_tickets").unwrap();
+        let mut samples = Samples::new(&dataset, seed);
+        (0..count).map(|_| samples.next_row()).collect()
+    }
+
+    #[test]
+    fn every_cell_is_of_its_columns_type() {
+        let dataset = Dataset::named("support_tickets").unwrap();
+        let columns: Vec<_> = Samples::new(&dataset, 1).columns().collect();
+        for row in rows(500, 1) {
+            for (name, cell) in columns.iter().zip(row) {
+                let column = &dataset.columns[dataset.column(name).unwrap()];
+                let fits = cell.is_empty()
+                    || match column.kind {
+                        Type::String => true,
+                        Type::Int => cell.parse::<i64>().is_ok(),
+                        Type::Double => cell.parse::<f64>().is_ok(),
+                        Type::Boolean => cell.parse::<bool>().is_ok(),
+                        Type::Timestamp => Timestamp::parse(&cell, dataset.date_order).is_some(),
+                    };
+                assert!(fits, "{name}: {cell}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_severity_occurs_and_every_id_once() {
+        let dataset = Dataset::named("support_tickets").unwrap();
+        let rows = rows(500, 2);
+        let distinct = |column: usize| {
+            rows.iter().map(|row| row[column].clone()).collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!(distinct(dataset.id).len(), 500);
+        assert_eq!(distinct(dataset.severity).into_iter().collect::<Vec<_>>(), ["1", "2", "3", "4"]);
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_rows_always() {
+        assert_eq!(rows(20, 3), rows(20, 3));
+        assert_ne!(rows(20, 3), rows(20, 4));
+    }
+}

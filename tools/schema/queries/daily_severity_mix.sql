@@ -1,0 +1,19 @@
+-- How severe were the {{events}} that came in, day by day of arrival (UTC)?
+--
+-- Cost: every partition of the raw table; add `where year = '2026' and month = '07'` to scan a month of arrivals.
+--
+--  day        | {{severity}} | events | percent
+--  2026-07-14 | 2 |    3967 |    82.1
+--  2026-07-14 | 3 |     866 |    17.9
+with counted as (
+    select concat(year, '-', month, '-', day) as day, {{severity}}, count(distinct {{id}}) as events
+    from {{raw}}
+    group by year, month, day, {{severity}}
+)
+select
+    day,
+    {{severity}},
+    events,
+    round(100.0 * events / sum(events) over (partition by day), 1) as percent
+from counted
+order by day, {{severity}}

@@ -1,0 +1,99 @@
+//! The page of `docs/datasets/` about a data set: its tables and columns, for those who query them.
+
+use shared::{
+    dataset::{Column, Dataset, SEVERITY_KEY},
+    reject,
+};
+
+use crate::{glue_type, queries, raw_type};
+
+/// The page, as Markdown.
+#[must_use]
+pub fn render(dataset: &Dataset) -> String {
+    let Dataset { name, title, .. } = dataset;
+    let folder = queries::folder(dataset);
+    let column = |index: usize| code(&dataset.columns[index].name);
+    let (lowest, highest) = dataset.severity_range();
+    let list = |columns: &mut dyn Iterator<Item = usize>| columns.map(column).collect::<Vec<_>>().join(", ");
+    let dimensions: Vec<_> = dataset
+        .metric
+        .dimensions
+        .iter()
+        .map(|(name, index)| format!("{} ({})", code(name), column(*index)))
+        .collect();
+    let attributes: Vec<_> = dataset
+        .alert
+        .attributes
+        .iter()
+        .map(|(name, index)| format!("{} ({})", code(name), column(*index)))
+        .collect();
+    let mut page = format!(
+        "<!-- Generated from datasets/{name}.toml by make schema. -->\n\
+         # The data set `{name}`\n\n\
+         One row is one {title}.\n\n\
+         ## Tables\n\n\
+         They stand in the Glue database `{name}_<environment>`. The days are those of arrival, in UTC; saved questions stand in \
+         [`{folder}/`](../../{folder}).\n\n\
+         | table | holds | stored as | partitioned by |\n| --- | --- | --- | --- |\n\
+         | `{name}_raw` | every event, as it came; times as text | JSON lines, gzip | `year`, `month`, `day` |\n\
+         | `{name}_analytical` | the severe events, typed | Parquet, Snappy | `{SEVERITY_KEY}`, `year`, `month`, `day` |\n\
+         | `{name}_latest` | of the severe events each id once, the newest | a view on the one above | |\n\
+         | `{name}_rejects` | what could not be placed, with the reason | JSON lines, gzip | `year`, `month`, `day` |\n\n\
+         ## Columns that play a part\n\n\
+         | part | column |\n| --- | --- |\n\
+         | identifies an event | {id} |\n\
+         | says how severe it is, from {lowest} to {highest} | {severity} |\n\
+         | when ingest took it in | {received_at} |\n\
+         | spreads the events over stream 1 | {partition_key} |\n\
+         | keeps its events in order on stream 2 | {area} |\n\
+         | stand on stream 2 | {projection} |\n\
+         | dimensions of the metric `{metric}` | {dimensions} |\n\
+         | attributes of an alert | {attributes} |\n\n\
+         ## Columns\n\n\
+         | in the files | in Athena | raw | analytical | meaning | for example |\n\
+         | --- | --- | --- | --- | --- | --- |\n",
+        id = column(dataset.id),
+        severity = column(dataset.severity),
+        received_at = column(dataset.received_at),
+        partition_key = column(dataset.partition_key),
+        area = column(dataset.severe_partition_key),
+        projection = list(&mut dataset.projection.iter().copied()),
+        metric = dataset.metric.name,
+        dimensions = dimensions.join(", "),
+        attributes = attributes.join(", "),
+    );
+    for described in &dataset.columns {
+        let Column { name, column, kind, comment, examples } = described;
+        let analytical = if column == SEVERITY_KEY { "int, partition" } else { glue_type(*kind) };
+        let examples: Vec<_> = examples.iter().map(|example| code(example)).collect();
+        page.push_str(&row(&[
+            &code(name),
+            &code(column),
+            raw_type(*kind),
+            analytical,
+            &cell(comment),
+            &examples.join(", "),
+        ]));
+    }
+    page.push_str(
+        "\nThe raw table has the column `invalid` besides, a map: the text of cells that could not be read as their column's \
+         type, by column.\n\n## Columns of the rejects\n\n| in Athena | type | meaning |\n| --- | --- | --- |\n",
+    );
+    for (name, kind, comment) in reject::COLUMNS {
+        page.push_str(&row(&[&code(name), kind, comment]));
+    }
+    page
+}
+
+fn row(cells: &[&str]) -> String {
+    format!("| {} |\n", cells.join(" | "))
+}
+
+/// A text within a cell, where a bar would end it.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+fn code(text: &str) -> String {
+    format!("`{}`", cell(text))
+}

@@ -1,0 +1,134 @@
+//! The saved queries of a data set: those that every data set has, rendered from `tools/schema/queries/`, and its own
+//! beside them.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fs, io,
+    path::Path,
+};
+
+use shared::dataset::Dataset;
+
+/// The questions that any data set can be asked: name and text, with `{{places}}` for its names.
+const GENERAL: [(&str, &str); 4] = [
+    ("daily_severity_mix", include_str!("../queries/daily_severity_mix.sql")),
+    ("rejects_by_reason", include_str!("../queries/rejects_by_reason.sql")),
+    ("repeats", include_str!("../queries/repeats.sql")),
+    ("severe_last_hour", include_str!("../queries/severe_last_hour.sql")),
+];
+
+/// What ends the header of a query that is not written by hand.
+const ORIGIN: &str = "-- Rendered from tools/schema/queries/ by make schema.";
+
+/// The folder of a data set's queries below the project's own. Those of the data set that the template stands for lie in
+/// `queries/` itself.
+#[must_use]
+pub fn folder(dataset: &Dataset) -> String {
+    if dataset.name == crate::COMMITTED { "queries".to_owned() } else { format!("queries/{}", dataset.name) }
+}
+
+/// The general queries as the data set has them, by their names.
+pub fn general(dataset: &Dataset) -> impl Iterator<Item = (&'static str, String)> {
+    GENERAL.iter().map(|(name, text)| (*name, fill(dataset, text)))
+}
+
+/// All saved queries by their names: the general ones, and what stands in the data set's folder.
+pub fn all(dataset: &Dataset, root: &Path) -> io::Result<BTreeMap<String, String>> {
+    let mut queries: BTreeMap<_, _> = general(dataset).map(|(name, text)| (name.to_owned(), text)).collect();
+    let files = match fs::read_dir(root.join(folder(dataset))) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(queries),
+        files => files?,
+    };
+    for file in files {
+        let path = file?.path();
+        if path.extension().is_some_and(|extension| extension == "sql") {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            // A general one is as it is rendered, not as its file stands.
+            if let Entry::Vacant(own) = queries.entry(name) {
+                own.insert(fs::read_to_string(path)?);
+            }
+        }
+    }
+    Ok(queries)
+}
+
+/// The question that a query answers: its first line.
+#[must_use]
+pub fn question(query: &str) -> &str {
+    query.lines().next().unwrap_or_default().trim_start_matches('-').trim()
+}
+
+fn fill(dataset: &Dataset, text: &str) -> String {
+    let column = |index: usize| &dataset.columns[index];
+    let example = |index: usize| column(index).examples.first().map_or("…", String::as_str).to_owned();
+    let table = |kind: &str| format!("{}_{kind}", dataset.name);
+    let places = [
+        ("events", format!("{}s", dataset.title)),
+        ("id", column(dataset.id).column.clone()),
+        ("id_example", example(dataset.id)),
+        ("severity", column(dataset.severity).column.clone()),
+        ("area", column(dataset.severe_partition_key).column.clone()),
+        ("area_example", example(dataset.severe_partition_key)),
+        ("received_at", column(dataset.received_at).column.clone()),
+        ("raw", table("raw")),
+        ("analytical", table("analytical")),
+        ("rejects", table("rejects")),
+        ("latest", table("latest")),
+    ];
+    let filled = places
+        .iter()
+        .fold(text.to_owned(), |text, (place, value)| text.replace(&format!("{{{{{place}}}}}"), value));
+    aligned(&filled)
+}
+
+/// The query with the cells of its example answer one below the other, and its origin behind its header.
+fn aligned(query: &str) -> String {
+    let is_header = |line: &&str| line.starts_with("--");
+    let header: Vec<_> = query.lines().take_while(is_header).collect();
+    let cells = |line: &str| -> Vec<String> {
+        line.trim_start_matches('-').split(" | ").map(|cell| cell.trim().to_owned()).collect()
+    };
+    let rows: Vec<_> = header.iter().filter(|line| line.contains(" | ")).map(|line| cells(line)).collect();
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let pad = |(column, cell): (usize, &String)| format!("{cell:<width$}", width = width(column));
+    let mut text = String::new();
+    for line in &header {
+        if line.contains(" | ") {
+            let row: Vec<_> = cells(line).iter().enumerate().map(pad).collect();
+            text.push_str(&format!("--  {}\n", row.join(" | ").trim_end()));
+        } else {
+            text.push_str(&format!("{line}\n"));
+        }
+    }
+    text.push_str(&format!("--\n{ORIGIN}\n"));
+    query.lines().skip(header.len()).for_each(|line| text.push_str(&format!("{line}\n")));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_general_query_names_the_tables_and_columns_of_the_data_set() {
+        for name in Dataset::names() {
+            let dataset = Dataset::named(name).unwrap();
+            for (query, text) in general(&dataset) {
+                assert!(!text.contains("{{"), "{query} of {name}: {text}");
+                assert!(text.contains(&format!("from {name}_")), "{query} of {name}: {text}");
+                assert!(question(&text).ends_with('?'), "{query} of {name}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_example_of_an_answer_is_a_table() {
+        let text = "-- Who?\n--\n--  county | n\n--  Los Angeles | 10\nselect 1\n";
+        assert_eq!(
+            aligned(text),
+            format!("-- Who?\n--\n--  county      | n\n--  Los Angeles | 10\n--\n{ORIGIN}\nselect 1\n")
+        );
+    }
+}
