@@ -1,0 +1,99 @@
+"""The documents, walked: every command in them runs as it is written, on the local cloud."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import cloud
+from cloud import Cloud
+from commands import REPOSITORY, tail, tools
+from conftest import PORT, Run
+from stack import Stack
+
+README = REPOSITORY / "README.md"
+RUNBOOK = REPOSITORY / "docs" / "RUNBOOK.md"
+
+WALK_PORT = PORT + 2
+WALK_SECONDS = 600
+
+# Commands that the walk leaves out, by how they begin.
+LEFT_OUT = {
+    "make check": "it stands before the tests",
+    "make test": "it runs this walk",
+    "make deploy": "it takes an AWS account; the same template is deployed to the local cloud",
+    "aws sqs": "the CLI of PyPI asks AWS's own address for queues, whatever AWS_ENDPOINT_URL says",
+}
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    text = document.read_text(encoding="utf-8")
+    return [body for kind, body in BLOCK.findall(text) if kind == language]
+
+
+def walked(document: Path) -> str:
+    """The document's commands as one script."""
+    lines = "".join(blocks(document, "sh")).splitlines()
+    kept = [line for line in lines if not line.startswith(tuple(LEFT_OUT))]
+    return "\n".join(["set -euo pipefail", *kept, ""])
+
+
+def walk(document: Path, directory: Path, variables: dict[str, str]) -> None:
+    """Runs a document's commands in the checkout, where its reader would."""
+    script = directory / "walk.sh"
+    text = walked(document).replace(f"127.0.0.1:{cloud.PORT}", f"127.0.0.1:{WALK_PORT}")
+    script.write_text(text, encoding="utf-8")
+    log = directory / "walk.log"
+    with log.open("w", encoding="utf-8") as output:
+        status = subprocess.run(
+            ["bash", "-v", script],
+            cwd=REPOSITORY,
+            env={**tools({}), **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+            timeout=WALK_SECONDS,
+        ).returncode
+    assert status == 0, f"{document.name} stopped here:\n{tail(log)}"
+
+
+@pytest.fixture
+def files_of_a_newcomer(run: Run) -> Iterator[None]:
+    """A file of the reader's own, and room for the one that the README writes."""
+    own, written = REPOSITORY / "accidents.csv", REPOSITORY / "rows.csv"
+    if own.exists() or written.exists():
+        pytest.skip(f"{own.name} or {written.name} is here, and the README's commands use them")
+    own.write_bytes(run.file.read_bytes())
+    try:
+        yield
+    finally:
+        own.unlink()
+        written.unlink(missing_ok=True)
+        cloud.down(WALK_PORT)
+
+
+@pytest.mark.usefixtures("files_of_a_newcomer")
+def test_every_command_of_the_readme_runs_as_written(tmp_path: Path) -> None:
+    # make takes these from the environment where the command does not give them.
+    walk(README, tmp_path, {"PORT": str(WALK_PORT), "ROWS": "100"})
+
+
+def test_every_command_of_the_runbook_runs_as_written(local: Cloud, tmp_path: Path) -> None:
+    walk(RUNBOOK, tmp_path, local.credentials)
+
+
+@pytest.mark.parametrize("sql", blocks(RUNBOOK, "sql"), ids=lambda sql: " ".join(sql.split())[:40])
+def test_every_query_of_the_runbook_answers(sql: str, stack: Stack) -> None:
+    assert stack.query(sql).rows
+
+
+def test_what_the_walk_leaves_out_is_there() -> None:
+    text = "".join(blocks(README, "sh") + blocks(RUNBOOK, "sh"))
+    assert [start for start in LEFT_OUT if start not in text] == []
