@@ -44,6 +44,7 @@ test: $(TOOLS) ## Run all tests, those on a local cloud of their own included
 	$(PY) -m pytest tests/plan
 	cargo test --workspace
 	$(PY) -m pytest tests/template
+	$(PY) -m pytest -rs tests/report
 	$(PY) -m pytest tests/e2e
 
 .PHONY: check
@@ -121,6 +122,10 @@ deploy: $(TOOLS) ## Build and deploy to AWS [ENV=dev|test|prod] [DATASET=name]
 schema: ## Rewrite what is generated from datasets/
 	cargo build --quiet --workspace --bin schema  # with the features, and so the build, of the tests
 	target/debug/schema
+
+.PHONY: watch
+watch: $(TOOLS) ## Rewrite the alarms, the dashboards and the departments' subscriptions
+	@$(PY) tools/watch/render.py
 
 .PHONY: clean
 clean: ## Stop every local cloud and remove all that was made

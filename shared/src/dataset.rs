@@ -414,7 +414,7 @@ impl Dataset {
         };
         dataset.check_projection()?;
         dataset.check_names()?;
-        if dataset.metric.severity_dimension(dataset.severity).is_none() {
+        if dataset.metric.dimension(dataset.severity).is_none() {
             return Err(format!(
                 "`metric.dimensions` lacks the severity, by which the alarm watches: add `severity = \"{}\"`",
                 dataset.columns[dataset.severity].name
@@ -525,10 +525,10 @@ fn index(columns: &[Column]) -> Result<HashMap<String, usize>, String> {
 }
 
 impl Metric {
-    /// The name of the dimension whose value is the severity, if there is one.
+    /// The name of the dimension whose value is that of the column, if there is one.
     #[must_use]
-    pub fn severity_dimension(&self, severity: usize) -> Option<&str> {
-        self.dimensions.iter().find(|(_, column)| *column == severity).map(|(name, _)| name.as_str())
+    pub fn dimension(&self, column: usize) -> Option<&str> {
+        self.dimensions.iter().find(|(_, of)| *of == column).map(|(name, _)| name.as_str())
     }
 
     fn from_file(

@@ -3,4 +3,5 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "local"))
+for tools in ("local", "watch"):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / tools))

@@ -26,6 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 import cloud
+import report
 from commands import REPOSITORY, CommandError, shown
 from functions import DATASET
 from stack import (
@@ -42,6 +43,7 @@ from stack import (
 REPLAY = REPOSITORY / "target" / "debug" / "replay"
 OUTPUT = REPOSITORY / "target" / "demo"
 SUMMARY = OUTPUT / "summary.json"
+REPORT = OUTPUT / "report.html"
 GENERATED = OUTPUT / "rows.csv"
 SEED = 1
 
@@ -313,6 +315,26 @@ def summary_of(pipeline: Pipeline, seconds: float) -> dict[str, Any]:
     }
 
 
+def report_of(pipeline: Pipeline, summary: dict[str, Any]) -> str:
+    stack = pipeline.stack
+    answers = []
+    for file in stack.dataset.queries:
+        sql = file.read_text(encoding="utf-8")
+        answers.append(report.Answer(report.question(sql), stack.query(sql)))
+    run = report.Run(
+        dataset=stack.dataset,
+        summary=summary,
+        events=pipeline.raw.events,
+        severe_above=SEVERE_ABOVE,
+        alerts=pipeline.queue.alerts,
+        latencies_ms=event_to_alert_ms(
+            pipeline.severe.events, pipeline.queue.alerts, stack.dataset
+        ),
+        answers=answers,
+    )
+    return report.render(run)
+
+
 def shorter(path: Path) -> Path:
     """The path as it is typed in the repository's own folder."""
     return path.relative_to(REPOSITORY) if path.is_relative_to(REPOSITORY) else path
@@ -321,6 +343,7 @@ def shorter(path: Path) -> Path:
 def show(console: Console, pipeline: Pipeline, summary: dict[str, Any]) -> None:
     console.print(stage_table(pipeline.stack, pipeline.counts))
     console.print(f"through after {summary['seconds']} s; see {shorter(SUMMARY)}", highlight=False)
+    console.print(f"as a picture, in any browser: {shorter(REPORT)}", highlight=False)
     if alerts := pipeline.queue.alerts[:FIRST_ALERTS]:
         latency = summary["event_to_alert_ms"]
         console.print(
@@ -346,6 +369,7 @@ def check_input(arguments: argparse.Namespace) -> None:
 def run(console: Console, local: cloud.Cloud, arguments: argparse.Namespace) -> None:
     OUTPUT.mkdir(parents=True, exist_ok=True)
     SUMMARY.unlink(missing_ok=True)
+    REPORT.unlink(missing_ok=True)
     shown(["cargo", "build", "--workspace", "--bin", "replay"])
     rows = arguments.csv or generate(arguments.dataset, arguments.rows)
 
@@ -358,6 +382,7 @@ def run(console: Console, local: cloud.Cloud, arguments: argparse.Namespace) -> 
 
     summary = summary_of(pipeline, seconds)
     SUMMARY.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    REPORT.write_text(report_of(pipeline, summary), encoding="utf-8")
     show(console, pipeline, summary)
     # Unfolded, so that the commands can be copied.
     console.print(next_steps(pipeline.stack, rows, arguments.port), soft_wrap=True)

@@ -47,6 +47,7 @@ class Dataset:
     metric: str
     dimensions: dict[str, str]
     columns: dict[str, dict[str, str]]
+    location: tuple[str, str] | None  # the fields that hold latitude and longitude
 
     @classmethod
     def load(cls, name: str) -> Dataset:
@@ -62,6 +63,9 @@ class Dataset:
             metric=document["metric"]["name"],
             dimensions=document["metric"]["dimensions"],
             columns={column["name"]: column for column in document["column"]},
+            location=tuple(document["location"][side] for side in ("latitude", "longitude"))
+            if "location" in document
+            else None,
         )
 
     def glue(self, name: str) -> str:
@@ -304,7 +308,9 @@ class StreamReader:
 class AlertQueue:
     """A queue subscribed to the alert topic, as a department's own system would be."""
 
-    def __init__(self, stack: Stack, name: str) -> None:
+    def __init__(
+        self, stack: Stack, name: str, filter_policy: dict[str, Any] | None = None
+    ) -> None:
         self._sqs = stack.client("sqs")
         self.url = self._sqs.create_queue(QueueName=name)["QueueUrl"]
         attributes = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])[
@@ -315,6 +321,7 @@ class AlertQueue:
             TopicArn=stack.outputs["AlertTopicArn"],
             Protocol="sqs",
             Endpoint=attributes["QueueArn"],
+            Attributes={"FilterPolicy": json.dumps(filter_policy)} if filter_policy else {},
             ReturnSubscriptionArn=True,
         )
         self._seen: set[str] = set()

@@ -30,10 +30,15 @@ const BLOCKS: [Block; 16] = [
     ("default metric namespace", |source| default(&source.dataset.metric.namespace)),
     ("default metric name", |source| default(&source.dataset.metric.name)),
     ("alarmed", |source| {
-        let Dataset { metric, severity, .. } = source.dataset;
-        let dimension = metric.severity_dimension(*severity).unwrap_or_default();
+        let Dataset { metric, severity, severe_partition_key, .. } = source.dataset;
+        let severity = metric.dimension(*severity).unwrap_or_default();
+        // A metric that is not counted by area is watched by severity alone.
+        let area = metric.dimension(*severe_partition_key).unwrap_or(severity);
         let (_, highest) = source.dataset.severity_range();
-        vec![format!("Severity: {{Dimension: {}, Highest: \"{highest}\"}}", quoted(dimension))]
+        vec![
+            format!("Severity: {{Dimension: {}, Highest: \"{highest}\"}}", quoted(severity)),
+            format!("Area: {{Dimension: {}}}", quoted(area)),
+        ]
     }),
     ("mappings raw", |source| source.dataset.columns.iter().filter_map(mapping).collect()),
     ("columns raw", |source| {

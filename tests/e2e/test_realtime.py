@@ -1,0 +1,231 @@
+"""The real-time layer on the deployed stack: latencies, digests, filters, and what is emitted."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from hashlib import md5
+from typing import Any
+
+import pytest
+
+from cloud import Cloud
+from commands import REPOSITORY
+from conftest import Run
+from stack import Alert, AlertQueue, Stack, now, wait_for
+
+sys.path.insert(0, str(REPOSITORY / "tools" / "watch"))
+
+import metrics
+
+STORM = 10_000
+PUT_RECORDS = 500  # records of one request
+ARRIVAL_SECONDS = 120
+
+CITIES = {
+    "blank": " ",
+    "null": None,
+    "accents": "Las Cruces, Doña Ana",
+    "alphabets": "横浜 Ωμέγα",
+    "long": "x" * 2_000,
+    "breaks": "a\r\nBcc: b\u2028c\0d",
+    "colon": ":colon",
+}
+
+
+def put(local: Cloud, stack: Stack, events: list[dict[str, Any]]) -> None:
+    """Puts events on stream 2, those of one county in their order."""
+    kinesis = local.client("kinesis")
+    for start in range(0, len(events), PUT_RECORDS):
+        stamp = now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        answer = kinesis.put_records(
+            StreamName=stack.outputs["SevereStreamName"],
+            Records=[
+                {
+                    "Data": json.dumps({**event, "Txn_Timestamp": stamp}).encode() + b"\n",
+                    "PartitionKey": md5(str(event["County"]).encode()).hexdigest(),
+                }
+                for event in events[start : start + PUT_RECORDS]
+            ],
+        )
+        assert answer["FailedRecordCount"] == 0
+
+
+def of_county(queue: AlertQueue, county: str) -> list[Alert]:
+    return [alert for alert in queue.poll() if alert.attributes.get("county") == county]
+
+
+@pytest.fixture(scope="module")
+def department(stack: Stack) -> AlertQueue:
+    """A department that wants the worst of one county, in two of its cities."""
+    wanted = {
+        "county": ["Stormville"],
+        "city": ["City 3", "City 4"],
+        "severity": [{"numeric": [">=", 4]}],
+    }
+    return AlertQueue(stack, "e2e-department", wanted)
+
+
+@pytest.fixture(scope="module")
+def storm(local: Cloud, stack: Stack, alerts: AlertQueue, department: AlertQueue) -> list[Alert]:
+    """Ten thousand events of one county at once, and the messages that told them."""
+    events = [
+        {"ID": f"storm-{n}", "Severity": 4, "City": f"City {n % 7}", "County": "Stormville"}
+        for n in range(STORM)
+    ]
+    put(local, stack, events)
+
+    def told() -> list[Alert] | None:
+        messages = of_county(alerts, "Stormville")
+        return messages if sum(alert.count for alert in messages) >= STORM else None
+
+    return wait_for(told, ARRIVAL_SECONDS, 1, lambda: "the storm was not told")
+
+
+def test_ten_thousand_events_of_one_county_are_at_most_sixty_messages(storm: list[Alert]) -> None:
+    assert sum(alert.count for alert in storm) == STORM
+    assert len(storm) <= 60
+    assert len({alert.attributes["id"] for alert in storm}) == len(storm)
+
+
+def test_a_digest_counts_names_the_first_and_says_where_the_rest_is(storm: list[Alert]) -> None:
+    digest = max(storm, key=lambda alert: alert.count)
+    assert digest.count > 10
+    assert digest.subject == f"{digest.count} accidents of severity 4 in Stormville county"
+    assert digest.told["ids"][0] in digest.text
+    assert "us_accidents_analytical" in digest.text
+
+
+def test_a_department_gets_every_message_about_its_own_and_no_other(
+    storm: list[Alert], department: AlertQueue
+) -> None:
+    def is_its_own(alert: Alert) -> bool:
+        city = alert.told["city"]
+        return bool({"City 3", "City 4"} & set(city if isinstance(city, list) else [city]))
+
+    expected = Counter(alert.attributes["id"] for alert in storm if is_its_own(alert))
+    assert expected
+
+    def arrived() -> bool | None:
+        found = Counter(alert.attributes["id"] for alert in department.poll())
+        assert not found - expected
+        return True if found == expected else None
+
+    wait_for(arrived, 30, 0.5, lambda: "the department did not get its messages")
+
+
+def test_every_text_makes_a_metric_and_an_alert(
+    local: Cloud, stack: Stack, alerts: AlertQueue
+) -> None:
+    started = now()
+    events = [
+        {
+            "ID": f"text-{place}-{name}",
+            "Severity": 4,
+            "City": "City",
+            "County": "Texts",
+            place: text,
+        }
+        for name, text in CITIES.items()
+        for place in ("City", "County")
+    ]
+    before = sum(stack.metric_sums(started).values())
+    put(local, stack, events)
+    expected = Counter(event["ID"] for event in events)
+
+    def told() -> Counter[str] | None:
+        found = Counter(
+            event for alert in alerts.poll() for event in alert.ids if event in expected
+        )
+        return found if found >= expected else None
+
+    assert wait_for(told, ARRIVAL_SECONDS, 0.5, lambda: "not every text was told") == expected
+    for alert in alerts.alerts:
+        assert len(alert.subject) < 100
+        assert alert.subject.isprintable()
+
+    def counted() -> bool | None:
+        added = round(sum(stack.metric_sums(started).values()) - before)
+        return True if added >= len(events) else None
+
+    wait_for(counted, ARRIVAL_SECONDS, 0.5, lambda: "not every text was counted")
+
+
+@pytest.mark.parametrize("metric", ["EventToAlert", "EventToMetric"])
+def test_how_old_events_are_when_acted_upon_stands_in_cloudwatch(
+    metric: str, run: Run, stack: Stack
+) -> None:
+    dimensions = [
+        {"Name": "Dataset", "Value": stack.dataset.name},
+        {"Name": "Environment", "Value": "dev"},
+    ]
+    points = stack.cloudwatch.get_metric_statistics(
+        Namespace=stack.dataset.namespace,
+        MetricName=metric,
+        Dimensions=dimensions,
+        StartTime=now() - timedelta(hours=1),
+        EndTime=now() + timedelta(minutes=1),
+        Period=3600,
+        Statistics=["SampleCount", "Minimum"],
+    )["Datapoints"]
+    told = len(run.alerts) if metric == "EventToAlert" else len(run.severe_events)
+    assert sum(point["SampleCount"] for point in points) >= told
+    percentiles = stack.cloudwatch.get_metric_statistics(
+        Namespace=stack.dataset.namespace,
+        MetricName=metric,
+        Dimensions=dimensions,
+        StartTime=now() - timedelta(hours=1),
+        EndTime=now() + timedelta(minutes=1),
+        Period=3600,
+        ExtendedStatistics=["p50", "p99"],
+    )["Datapoints"]
+    for point in percentiles:
+        assert 0 < point["ExtendedStatistics"]["p50"] <= point["ExtendedStatistics"]["p99"]
+        assert point["ExtendedStatistics"]["p99"] < 3_600_000
+
+
+def test_the_functions_emit_what_the_list_says_and_nothing_else(run: Run, stack: Stack) -> None:
+    document = metrics.dataset()
+    pages = stack.cloudwatch.get_paginator("list_metrics").paginate(
+        Namespace=document["metric"]["namespace"]
+    )
+    emitted = {
+        (metric["MetricName"], frozenset(each["Name"] for each in metric["Dimensions"]))
+        for page in pages
+        for metric in page["Metrics"]
+    }
+    assert emitted == {
+        (name, frozenset(dimensions))
+        for each in metrics.of_events(document)
+        for name in each.names
+        for dimensions in each.dimensions
+    }
+
+
+def books(local: Cloud, function: str) -> Iterator[dict[str, Any]]:
+    """The lines of a function's log that CloudWatch reads metrics from."""
+    pages = (
+        local.client("logs")
+        .get_paginator("filter_log_events")
+        .paginate(logGroupName=f"/aws/lambda/{function}")
+    )
+    for page in pages:
+        for event in page["events"]:
+            for line in event["message"].splitlines():
+                if line.startswith('{"_aws"'):
+                    yield json.loads(line)
+
+
+@pytest.mark.parametrize("name", metrics.FUNCTIONS)
+def test_the_books_are_what_the_list_says(name: str, run: Run, local: Cloud) -> None:
+    line = next(books(local, local.outputs[f"{name.capitalize()}FunctionName"]))
+    (declared,) = line["_aws"]["CloudWatchMetrics"]
+    assert declared["Namespace"] == metrics.OF_BOOKS.namespace
+    assert {metric["Name"] for metric in declared["Metrics"]} == set(metrics.OF_BOOKS.names)
+    assert {frozenset(each) for each in declared["Dimensions"]} == {
+        frozenset(each) for each in metrics.OF_BOOKS.dimensions
+    }
+    assert line["Function"] == name

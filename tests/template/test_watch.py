@@ -1,0 +1,329 @@
+"""Alarms and dashboards name only what is emitted, and stand as they are generated."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+import alarms
+import departments
+import grafana
+import metrics
+import render
+from rendered import Rendered, rendered
+
+DATASET = metrics.dataset()
+TEMPLATE_TEXT = render.TEMPLATE.read_text(encoding="utf-8")
+GRAFANA = json.loads(render.GRAFANA.read_text(encoding="utf-8"))
+STACK = rendered()
+ALARMS = {
+    name.removesuffix("Alarm"): resource["Properties"]
+    for name, resource in STACK.of("AWS::CloudWatch::Alarm").items()
+}
+COMPOSITE = STACK.properties("PipelineUnhealthyAlarm")
+CLOUDWATCH = json.loads(STACK.properties("Dashboard")["DashboardBody"])
+
+Metric = tuple[str, str, frozenset[str]]
+
+
+def of_alarms() -> Iterator[tuple[str, Metric]]:
+    for name, alarm in ALARMS.items():
+        dimensions = frozenset(each["Name"] for each in alarm["Dimensions"])
+        yield (
+            f"alarm {name}",
+            (alarm["Namespace"], alarm["MetricName"], dimensions),
+        )
+
+
+def of_cloudwatch(body: dict[str, Any]) -> Iterator[tuple[str, Metric]]:
+    for widget in body["widgets"]:
+        title = f"CloudWatch, {widget['properties'].get('title')}"
+        for metric in widget["properties"].get("metrics", []):
+            if isinstance(metric[0], dict):
+                expression = metric[0]["expression"]
+                schema, terms = re.fullmatch(
+                    r"SEARCH\('\{(.+?)\} (.+)', '\w+', 60\)", expression
+                ).groups()
+                namespace, *dimensions = schema.split(",")
+                yield (
+                    title,
+                    (namespace, re.search(r'MetricName="(.+?)"', terms)[1], frozenset(dimensions)),
+                )
+                # A dimension that is given a value must be one of the schema's.
+                given = frozenset(re.findall(r'"(\w+)"="', terms))
+                assert given <= set(dimensions), expression
+            else:
+                namespace, name, *rest = metric[:-1]
+                yield title, (namespace, name, frozenset(rest[::2]))
+
+
+def of_grafana(dashboard: dict[str, Any]) -> Iterator[tuple[str, Metric]]:
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", []):
+            metric = target["namespace"], target["metricName"], frozenset(target["dimensions"])
+            yield f"Grafana, {panel['title']}", metric
+    for variable in dashboard["templating"]["list"]:
+        query = variable["query"]
+        if isinstance(query, dict) and "metricName" in query:
+            sets = [set(each) for each in metrics.of_events(DATASET)[0].dimensions]
+            assert any(query["dimensionKey"] in each for each in sets), query
+            assert query["metricName"] == DATASET["metric"]["name"]
+            assert query["namespace"] == DATASET["metric"]["namespace"]
+
+
+def named() -> list[tuple[str, Metric]]:
+    return [*of_alarms(), *of_cloudwatch(CLOUDWATCH), *of_grafana(GRAFANA)]
+
+
+def unknown(named: list[tuple[str, Metric]]) -> list[tuple[str, Metric]]:
+    return [
+        (where, metric)
+        for where, metric in named
+        if not metrics.emitted(DATASET, metric[0], metric[1], set(metric[2]))
+    ]
+
+
+def test_what_is_generated_stands_as_it_is_generated() -> None:
+    assert render.blocks(TEMPLATE_TEXT) == TEMPLATE_TEXT, "run `make watch`"
+    assert render.GRAFANA.read_text(encoding="utf-8") == grafana.render(DATASET), "run `make watch`"
+
+
+def test_alarms_and_dashboards_name_only_what_is_emitted() -> None:
+    places = named()
+    assert len(places) > 100
+    assert unknown(places) == []
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name", "dimensions"),
+    [
+        ("perishable", "Unaccounted", {"Dataset", "Environment"}),
+        ("perishable", "Unacounted", {"Dataset", "Environment", "Function"}),
+        ("perishables", "Unaccounted", {"Dataset", "Environment", "Function"}),
+        ("accidents_reports_namespace", "us_accidents_severity_high", {"city_accident"}),
+    ],
+)
+def test_a_name_that_nothing_emits_is_found(
+    namespace: str, name: str, dimensions: set[str]
+) -> None:
+    place = ("somewhere", (namespace, name, frozenset(dimensions)))
+    assert unknown([place]) == [place]
+
+
+def test_every_metric_of_the_project_itself_is_watched() -> None:
+    watched = {(metric[0], metric[1]) for _, metric in named()}
+    own = [*metrics.of_events(DATASET), metrics.OF_BOOKS]
+    assert {(each.namespace, name) for each in own for name in each.names} <= watched
+
+
+def test_both_dashboards_tell_the_same_story() -> None:
+    titles = [panel["title"] for panel in GRAFANA["panels"] if panel["type"] != "row"]
+    widgets = CLOUDWATCH["widgets"]
+    assert [w["properties"]["title"] for w in widgets if w["type"] == "metric"] == titles
+    of_both = [
+        {where.partition(", ")[2]: metric for where, metric in each}
+        for each in (of_cloudwatch(CLOUDWATCH), of_grafana(GRAFANA))
+    ]
+    assert of_both[0] == of_both[1]
+
+
+def test_panels_fill_the_grid_without_overlapping() -> None:
+    widgets = CLOUDWATCH["widgets"]
+    cells = [(w["x"], w["y"], w["width"], w["height"]) for w in widgets]
+    grid = [tuple(panel["gridPos"][side] for side in "xywh") for panel in GRAFANA["panels"]]
+    for boxes in (cells, grid):
+        taken = [
+            (x, y)
+            for left, top, w, h in boxes
+            for x in range(left, left + w)
+            for y in range(top, top + h)
+        ]
+        assert len(taken) == len(set(taken))
+        assert max(x for x, _ in taken) < 24
+
+
+def test_the_grafana_file_is_of_grafanas_published_schema() -> None:
+    if sys.version_info < (3, 11):
+        pytest.skip(
+            "Grafana's foundation SDK needs Python 3.11; the file is validated where it is there"
+        )
+    assert lost(GRAFANA, held(GRAFANA)) == []
+    for spoil in (
+        lambda broken: broken.update(panel=[]),
+        lambda broken: broken["panels"][1].update(grid_pos={}),
+        lambda broken: broken["panels"][1]["targets"][0].update(metric="x"),
+        lambda broken: broken["panels"][1]["fieldConfig"]["defaults"]["custom"].update(fill=1),
+        lambda broken: broken["templating"]["list"][1].update(datasources="x"),
+    ):
+        broken = copy.deepcopy(GRAFANA)
+        spoil(broken)
+        assert lost(broken, held(broken)), "a field that Grafana does not know goes unnoticed"
+
+
+def held(dashboard: dict[str, Any]) -> dict[str, Any]:
+    """The dashboard as Grafana's own types hold it: what they do not know is left out."""
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.cog.plugins import register_default_plugins
+    from grafana_foundation_sdk.models.dashboard import Dashboard
+
+    register_default_plugins()
+    return json.loads(json.dumps(Dashboard.from_json(copy.deepcopy(dashboard)), cls=JSONEncoder))
+
+
+def lost(given: Any, kept: Any, place: str = "") -> list[str]:
+    """Where something that was given is not kept as it was."""
+    if isinstance(given, dict) and isinstance(kept, dict):
+        return [
+            where
+            for name, value in given.items()
+            for where in (
+                lost(value, kept[name], f"{place}/{name}") if name in kept else [f"{place}/{name}"]
+            )
+        ]
+    if isinstance(given, list) and isinstance(kept, list) and len(given) == len(kept):
+        return [
+            where
+            for number, (one, other) in enumerate(zip(given, kept))
+            for where in lost(one, other, f"{place}/{number}")
+        ]
+    return [] if given == kept else [place]
+
+
+def test_every_alarm_says_what_it_means_and_what_to_do() -> None:
+    runbook = (metrics.REPOSITORY / alarms.RUNBOOK).read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.+)$", runbook, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+    for name, alarm in {**ALARMS, "PipelineUnhealthy": COMPOSITE}.items():
+        description = alarm["AlarmDescription"]
+        assert len(description) <= 1024, name
+        assert description.count(". ") >= 2, f"{name} must say what it means and what to do"
+        anchor = re.search(rf"{re.escape(alarms.RUNBOOK)}#([a-z-]+)$", description)
+        assert anchor is not None, f"{name}: {description}"
+        assert anchor[1] in anchors, f"{name}: {description}"
+
+
+def test_one_alarm_is_over_all_that_watch_the_pipeline() -> None:
+    over = set(re.findall(r'ALARM\("<(\w+)Alarm>"\)', COMPOSITE["AlarmRule"]))
+    tells = {name for name, alarm in ALARMS.items() if "AlarmActions" in alarm}
+    assert tells == {"SevereEvent", "SevereEventRate"}
+    assert over == set(ALARMS) - tells
+    assert COMPOSITE["AlarmActions"] == ["<AlertTopic>"]
+
+
+def test_what_is_to_be_watched_is_watched() -> None:
+    watched = {
+        (alarm["MetricName"], *(each["Value"] for each in alarm["Dimensions"]))
+        for alarm in ALARMS.values()
+    }
+    functions = [f"us-accidents-{name}-dev" for name in metrics.FUNCTIONS]
+    deliveries = [f"us-accidents-{name}-dev" for name in ("raw", "analytical", "rejects")]
+    streams = [f"us-accidents-data-stream-{number}-dev" for number in (1, 2)]
+    books = [("us_accidents", "dev", name) for name in metrics.FUNCTIONS]
+    expected = {
+        ("us_accidents_severity_high", "4"),
+        ("Delivered", "us_accidents", "dev", "metrics"),
+        ("EventToAlert", "us_accidents", "dev"),
+        *(("IteratorAge", name) for name in functions[1:]),
+        ("KinesisMillisBehindLatest", deliveries[0]),
+        *((metric, name) for metric in ("Errors", "Throttles") for name in functions),
+        *(("Unaccounted", *whose) for whose in books),
+        ("IncomingRecords", deliveries[2]),
+        ("PutRequests", "<FailuresBucket>", "Failures"),
+        *(("DeliveryToS3.DataFreshness", name) for name in deliveries),
+        *(("DeliveryToS3.Success", name) for name in deliveries),
+        *(
+            (f"{kind}ProvisionedThroughputExceeded", name)
+            for kind in ("Read", "Write")
+            for name in streams
+        ),
+    }
+    assert watched == expected
+
+
+FRANKLIN = {
+    "name": "Franklin",
+    "protocol": "email",
+    "address": "dispatch@example.com",
+    "filter": {"county": ["Franklin", "Doña Ana"], "severity": [{"numeric": [">=", 4]}]},
+    "environments": ["prod", "test"],
+}
+
+
+def with_departments(monkeypatch: pytest.MonkeyPatch, *told: dict[str, Any]) -> dict[str, Any]:
+    monkeypatch.setattr(departments, "read", lambda: list(told))
+    return yaml_parse(render.blocks(TEMPLATE_TEXT))
+
+
+def test_each_department_is_subscribed_with_its_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = {"name": "Archive", "protocol": "sqs", "address": "arn:aws:sqs:eu-west-1:1:archive"}
+    template = with_departments(monkeypatch, FRANKLIN, queue)
+    subscribed = {}
+    for environment in ("dev", "test", "prod"):
+        stack = Rendered(template, {"Environment": environment})
+        subscribed[environment] = {
+            name: resource["Properties"]
+            for name, resource in stack.of("AWS::SNS::Subscription").items()
+        }
+    archive = {
+        "TopicArn": "<AlertTopic>",
+        "Protocol": "sqs",
+        "Endpoint": "arn:aws:sqs:eu-west-1:1:archive",
+    }
+    franklin = {
+        "TopicArn": "<AlertTopic>",
+        "Protocol": "email",
+        "Endpoint": "dispatch@example.com",
+        "FilterPolicyScope": "MessageAttributes",
+        "FilterPolicy": FRANKLIN["filter"],
+    }
+    both = {"DepartmentArchive": archive, "DepartmentFranklin": franklin}
+    assert subscribed == {"dev": {"DepartmentArchive": archive}, "test": both, "prod": both}
+
+
+def test_the_example_of_the_file_is_an_entry_as_it_should_be() -> None:
+    text = departments.FILE.read_text(encoding="utf-8")
+    example = "\n".join(re.findall(r"^# ?((?:\[\[|\w+ = ).*)$", text, re.MULTILINE))
+    (department,) = metrics.tomllib.loads(example)["department"]
+    departments.check(department)
+    assert set(department) == departments.KEYS
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "St. Mary's"}, 'name = "St. Mary\'s", where letters and digits are right'),
+        ({"protocol": "mail"}, "Franklin: protocol = 'mail'; it is one of email, sms, https"),
+        ({"address": " "}, "Franklin has no address"),
+        ({"county": "Franklin"}, "Franklin has ['county']; there are ['address', 'environments'"),
+    ],
+)
+def test_an_entry_that_is_not_whole_is_refused(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(departments.NotADepartment, match=re.escape(said)):
+        departments.check({**FRANKLIN, **change})
+
+
+def test_alerts_go_to_a_fifo_topic_where_it_is_asked_for() -> None:
+    fifo = rendered({"FifoAlerts": "true"})
+    topic = fifo.properties("AlertFifoTopic")
+    assert topic["TopicName"] == "us-accidents-alerts-dev.fifo"
+    assert topic["FifoTopic"] is True
+    for stack, name in ((STACK, "<AlertTopic>"), (fifo, "<AlertFifoTopic>")):
+        variables = stack.properties("NotifyFunction")["Environment"]["Variables"]
+        assert variables["TOPIC_ARN"] == name
+        (policy,) = stack.properties("NotifyRole")["Policies"]
+        (publish,) = [
+            statement
+            for statement in policy["PolicyDocument"]["Statement"]
+            if statement["Sid"] == "PublishAlerts"
+        ]
+        assert publish["Resource"] == name
+        # CloudWatch writes to no FIFO topic.
+        alarm = stack.properties("SevereEventAlarm")
+        assert alarm["AlarmActions"] == ["<AlertTopic>"]
