@@ -47,6 +47,10 @@ test: $(TOOLS) ## Run all tests, those on a local cloud of their own included
 	$(PY) -m pytest -rs tests/report
 	$(PY) -m pytest tests/e2e
 
+.PHONY: fuzz
+fuzz: ## Try each format with bad input by chance [SECONDS=60 for each] [SEED=1]
+	FUZZ_SECONDS=$(or $(SECONDS),60) FUZZ_SEED=$(or $(SEED),1) cargo test --workspace --test hostile -- fuzz:: --nocapture
+
 .PHONY: check
 check: $(TOOLS) $(CHECK_TOOLS) ## Check format, lints, documentation and the template
 	@echo "check: format of the Rust code"

@@ -1,6 +1,6 @@
 //! Events in place: the top-level entries of a JSON object, borrowed from its text.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::HashMap, fmt};
 
 use chrono::{DateTime, Utc};
 use serde::{
@@ -14,6 +14,9 @@ use crate::{
     dataset::{Dataset, Type},
     time::{DateOrder, Timestamp},
 };
+
+/// Unknown keys among which the next is looked for one by one; among more it is looked up.
+const FEW: usize = 32;
 
 /// The entries of an event, those of the data set's columns by index.
 #[derive(Debug)]
@@ -84,10 +87,28 @@ impl<'a> Event<'a> {
         Ok(event)
     }
 
-    /// Keeps an entry that the data set does not know; gives the earlier value of its key.
-    fn keep_unknown(&mut self, key: &Cow<'a, str>, value: &'a RawValue) -> Option<&'a RawValue> {
-        if let Some((_, held)) = self.unknown.iter_mut().find(|(name, _)| name == key) {
-            return Some(std::mem::replace(held, value));
+    /// Keeps an entry that the data set does not know; gives the earlier value of its key. `places` are those of the
+    /// unknown entries by their keys, once they are more than a few.
+    fn keep_unknown(
+        &mut self,
+        key: &Cow<'a, str>,
+        value: &'a RawValue,
+        places: &mut HashMap<Cow<'a, str>, usize>,
+    ) -> Option<&'a RawValue> {
+        let many = self.unknown.len() >= FEW;
+        if many && places.is_empty() {
+            places.extend(self.unknown.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)));
+        }
+        let place = if many {
+            places.get(key).copied()
+        } else {
+            self.unknown.iter().position(|(name, _)| name == key)
+        };
+        if let Some(place) = place {
+            return Some(std::mem::replace(&mut self.unknown[place].1, value));
+        }
+        if many {
+            places.insert(key.clone(), self.unknown.len());
         }
         self.unknown.push((key.clone(), value));
         None
@@ -216,11 +237,12 @@ impl<'de> Visitor<'de> for EventSeed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event<'de>, A::Error> {
         let mut event =
             Event { columns: vec![None; self.0.columns.len()], unknown: Vec::new(), superseded: Vec::new() };
+        let mut places = HashMap::new();
         while let Some(Key(key)) = map.next_key()? {
             let value: &'de RawValue = map.next_value()?;
             let earlier = match self.0.column(&key) {
                 Some(column) => event.columns[column].replace(value),
-                None => event.keep_unknown(&key, value),
+                None => event.keep_unknown(&key, value, &mut places),
             };
             if let Some(earlier) = earlier {
                 event.superseded.push((key, earlier));

@@ -228,10 +228,17 @@ where
         let mut rows = Rows::new(&self.config.common.dataset, format);
         loop {
             let chunk = object.chunk().await.map_err(IngestError::Unreadable)?;
-            let read = match &chunk {
-                Some(chunk) => inflate.push(chunk, |text| rows.push(text)),
-                None => inflate.finish(|text| rows.push(text)),
-            };
+            let mut read = Ok(());
+            for step in chunk.as_deref().unwrap_or_default().chunks(inflate.step_bytes()) {
+                read = inflate.push(step, |text| rows.push(text));
+                if read.is_err() {
+                    break;
+                }
+                intake.take_all(&mut rows, &normaliser, &origin).await;
+            }
+            if chunk.is_none() {
+                read = inflate.finish(|text| rows.push(text));
+            }
             if chunk.is_none() || read.is_err() {
                 rows.finish();
             }

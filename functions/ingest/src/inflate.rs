@@ -9,8 +9,8 @@ use flate2::write::MultiGzDecoder;
 pub const BODY_BYTES: u64 = 64 * 1024 * 1024;
 /// The most that a gzip object may inflate to, in bytes. It is read in passing, so that only time bounds it.
 pub const OBJECT_BYTES: u64 = 64 * 1024 * 1024 * 1024;
-/// Compressed bytes inflated at a time: deflate makes a byte 1,032 at most, so that 16 KiB stay below 17 MiB.
-const STEP_BYTES: usize = 16 * 1024;
+/// Compressed bytes inflated at a time: deflate makes a byte 1,032 at most, so that 4 KiB stay below 5 MiB.
+const STEP_BYTES: usize = 4 * 1024;
 
 /// Text in chunks, plain or gzip.
 #[derive(Debug)]
@@ -42,6 +42,12 @@ impl Inflate {
     #[must_use]
     pub fn gzip(limit: u64) -> Self {
         Self { decoder: Some(MultiGzDecoder::new(Vec::new())), limit, inflated: 0 }
+    }
+
+    /// The bytes to push before what they became is looked at, so that it stays little, whatever they inflate to.
+    #[must_use]
+    pub fn step_bytes(&self) -> usize {
+        if self.decoder.is_some() { STEP_BYTES } else { usize::MAX }
     }
 
     /// Hands the text of a chunk on, in pieces.

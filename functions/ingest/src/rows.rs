@@ -1,14 +1,17 @@
 //! Rows in: text cut into rows as it comes, chunk by chunk, in memory that does not grow with the text.
 
-use std::{borrow::Cow, mem};
+use std::{borrow::Cow, collections::HashSet, mem};
 
-use memchr::{memchr, memchr_iter, memchr2, memchr3};
+use memchr::{memchr, memchr_iter, memchr2, memchr3, memrchr};
 
 use shared::dataset::Dataset;
 
 /// The longest row that is looked at whole, in bytes. Kinesis takes records of 1 MiB, so that nothing longer could
 /// be delivered; the bound keeps memory bounded where a quote is never closed.
 pub const ROW_BYTES: usize = 4 * 1024 * 1024;
+/// Lines among `ROW_BYTES` that are given up one by one because what begins on them is not closed. Each has cost a look
+/// at all of these bytes; whoever opens more and closes none loses the bytes together.
+const GIVEN_UP: u32 = 8;
 /// The byte order mark that some programs put before UTF-8.
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -188,6 +191,9 @@ pub struct Rows<'d> {
     begun: bool,
     /// The rest of an overlong row is being dropped, up to its line's end.
     skipping: bool,
+    /// Lines given up before `looked_at`, the end in the buffer of what was looked at for the first of them.
+    given_up: u32,
+    looked_at: usize,
     line: u64,
     index: u64,
     header: Option<Header>,
@@ -230,6 +236,8 @@ impl<'d> Rows<'d> {
             finished: false,
             begun: false,
             skipping: false,
+            given_up: 0,
+            looked_at: 0,
             line: 1,
             index: 0,
             header: None,
@@ -240,6 +248,7 @@ impl<'d> Rows<'d> {
 
     /// Adds a chunk of text.
     pub fn push(&mut self, chunk: &[u8]) {
+        self.looked_at = self.looked_at.saturating_sub(self.start);
         self.buffer.drain(..mem::take(&mut self.start));
         self.buffer.extend_from_slice(chunk);
     }
@@ -363,11 +372,17 @@ impl<'d> Rows<'d> {
     /// Cuts an overlong row at the end of its first line, or at the bound if that is overlong itself.
     fn give_up(&mut self) -> Span {
         let text = &self.buffer[self.start..];
-        match memchr(b'\n', &text[..ROW_BYTES.min(text.len())]) {
+        let text = &text[..ROW_BYTES.min(text.len())];
+        if self.start >= self.looked_at {
+            (self.given_up, self.looked_at) = (0, self.start + text.len());
+        }
+        self.given_up += 1;
+        let line_end = if self.given_up < GIVEN_UP { memchr(b'\n', text) } else { memrchr(b'\n', text) };
+        match line_end {
             Some(at) => Span {
                 end: text[..at].strip_suffix(b"\r").map_or(at, <[u8]>::len),
                 next: at + 1,
-                lines: 1,
+                lines: count_lines(&text[..=at]),
                 kind: SpanKind::Broken(
                     "unclosed",
                     format!(
@@ -408,15 +423,14 @@ impl Header {
             len: cells.len(),
             problem: None,
         };
-        let mut twice = None;
+        let (mut twice, mut unknown) = (None, HashSet::new());
         for position in 0..cells.len() {
             let name = cells.get(position).trim();
             let earlier = match dataset.column(name) {
                 Some(column) => header.columns[column].replace(position).is_some(),
                 None => {
-                    let earlier = header.unknown.iter().any(|(_, known)| known == name);
                     header.unknown.push((position, name.to_owned()));
-                    earlier
+                    !unknown.insert(name)
                 }
             };
             if earlier {

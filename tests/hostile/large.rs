@@ -1,0 +1,159 @@
+//! Inputs too large to be kept, made as they are needed.
+
+use std::{
+    io::Write as _,
+    time::{Duration, Instant},
+};
+
+use flate2::{Compression, write::GzEncoder};
+use ingest::rows::ROW_BYTES;
+
+use super::*;
+
+/// The longest that an input of some megabytes may take in a build without optimisation, on a busy machine. What
+/// takes time with the square of its length takes hours.
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// What became of an object: accepted, rejected, and the reasons of the rejects in order, each once.
+async fn object(key: &str, bytes: &[u8]) -> (u64, u64, Vec<String>) {
+    let begin = Instant::now();
+    let ingest = ingest();
+    let chunks = bytes.chunks(64 * 1024).map(Bytes::copy_from_slice).collect();
+    ingest.objects.0.borrow_mut().insert(format!("b/{key}"), chunks);
+    let answer = handle(&ingest, &created("b", key)).await.unwrap();
+    let mut reasons = reasons(&ingest.rejects);
+    reasons.dedup();
+    assert!(begin.elapsed() < LONGEST, "{key} took {:?}", begin.elapsed());
+    (answer["accepted"].as_u64().unwrap(), answer["rejected"].as_u64().unwrap(), reasons)
+}
+
+fn owned(reasons: &[&str]) -> Vec<String> {
+    reasons.iter().map(|reason| (*reason).to_owned()).collect()
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_of_ten_megabytes_is_one_reject_and_the_rest_goes_on() {
+    let line = "x".repeat(10_000_000);
+    let csv = format!("ID,Severity,City\nA,3,{line}\nB,2,y\n");
+    assert_eq!(object("line.csv", csv.as_bytes()).await, (1, 1, owned(&["too_large"])));
+    let ndjson = format!("{{\"ID\":\"A\",\"City\":\"{line}\"}}\n{{\"ID\":\"B\",\"Severity\":2}}\n");
+    assert_eq!(object("line.ndjson", ndjson.as_bytes()).await, (1, 1, owned(&["too_large"])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_the_stream_does_not_take_is_one_reject() {
+    let csv = format!("ID,Severity,City\nA,3,{}\nB,2,y\n", "x".repeat(2_000_000));
+    assert_eq!(object("row.csv", csv.as_bytes()).await, (1, 1, owned(&["too_large"])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_columns_are_kept() {
+    let names: Vec<String> = (0..10_000).map(|number| format!("c{number}")).collect();
+    let csv = format!("ID,Severity,{}\nA,3,{}\n", names.join(","), vec!["x"; 10_000].join(","));
+    assert_eq!(object("columns.csv", csv.as_bytes()).await, (1, 0, owned(&[])));
+    let keys: Vec<String> = names.iter().map(|name| format!("\"{name}\":1")).collect();
+    let json = format!("{{\"ID\":\"A\",\"Severity\":3,{}}}", keys.join(","));
+    assert_eq!(object("columns.json", json.as_bytes()).await, (1, 0, owned(&[])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_thousand_keys_take_no_longer_than_their_bytes() {
+    // 900 KB, as much as an event may hold.
+    let keys: Vec<String> = (0..90_000).map(|number| format!("\"{number:05}\":1")).collect();
+    let json = format!("{{\"ID\":\"A\",\"Severity\":3,{}}}\n", keys.join(","));
+    let (_, rejected, reasons) = object("keys.ndjson", json.as_bytes()).await;
+    assert_eq!((rejected, reasons), (1, owned(&["too_large"])), "as text a value takes two bytes more");
+    let names: Vec<String> = (0..300_000).map(|number| number.to_string()).collect();
+    let csv = format!("ID,Severity,{}\nA,3,{}\n", names.join(","), vec![""; 300_000].join(","));
+    assert_eq!(object("names.csv", csv.as_bytes()).await, (1, 0, owned(&[])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_key_a_hundred_thousand_times_is_one_event_or_reject() {
+    let keys = vec!["\"x\":1"; 100_000].join(",");
+    let json = format!("{{\"ID\":\"A\",\"Severity\":3,{keys}}}\n");
+    let (accepted, rejected, _) = object("twice.ndjson", json.as_bytes()).await;
+    assert_eq!(accepted + rejected, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn deep_nesting_costs_its_own_row() {
+    let deep = format!("{}{}", "[".repeat(400_000), "]".repeat(400_000));
+    let ndjson =
+        format!("{deep}\n{{\"ID\":\"A\",\"Severity\":3,\"City\":{deep}}}\n{{\"ID\":\"B\",\"Severity\":2}}\n");
+    let (accepted, rejected, reasons) = object("deep.ndjson", ndjson.as_bytes()).await;
+    assert_eq!((accepted, rejected, reasons), (2, 1, owned(&["not_json"])));
+    let objects = "{\"a\":".repeat(200_000);
+    let (accepted, rejected, reasons) = object("open.ndjson", objects.as_bytes()).await;
+    assert_eq!((accepted, rejected, reasons), (0, 1, owned(&["not_json"])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn brackets_that_are_never_closed_take_no_longer_than_their_bytes() {
+    let text = "{\n".repeat(ROW_BYTES);
+    // Some lines one by one, then the rest of what was looked at; what is left at the end is one element.
+    let (accepted, rejected, reasons) = object("open.json", text.as_bytes()).await;
+    assert_eq!((accepted, rejected, reasons), (0, 9, owned(&["unclosed", "not_json"])));
+    // A quote closes the one before it, so that each second line begins a row.
+    let text = format!("ID,Severity\n{}", "\"\n".repeat(100_000));
+    assert_eq!(object("quotes.csv", text.as_bytes()).await, (0, 50_000, owned(&["cell_count"])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_number_of_a_million_digits_is_no_number() {
+    let digits = "9".repeat(500_000);
+    let csv = format!("ID,Severity,Start_Lat\nA,{digits},1\nB,3,{digits}\nC,3,1e{digits}\n");
+    let (accepted, rejected, reasons) = object("digits.csv", csv.as_bytes()).await;
+    assert_eq!((accepted, rejected, reasons), (2, 1, owned(&["bad_severity"])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_thousand_bad_rows_are_as_many_rejects() {
+    let csv = format!("ID,Severity\n{}", ",\n".repeat(100_000));
+    assert_eq!(object("blank.csv", csv.as_bytes()).await, (0, 100_000, owned(&["missing_id"])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bomb_in_a_body_is_refused_with_413() {
+    let bomb = gzip(&vec![b'\n'; 65 * 1024 * 1024]);
+    let ingest = ingest();
+    let answer = handle(&ingest, &post(&bomb, "text/csv", "gzip")).await.unwrap();
+    assert_eq!(answer["statusCode"], 413);
+    let said = "the gzip data inflates to more than 67108864 bytes: send it in smaller pieces";
+    assert_eq!(body(&answer), json!({"error": said}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bomb_in_a_bomb_is_text_that_is_no_csv() {
+    let bomb = gzip(&gzip(&vec![b'x'; 10_000_000]));
+    let (accepted, _, _) = object("twice.csv.gz", &bomb).await;
+    assert_eq!(accepted, 0);
+    let (accepted, rejected, reasons) = object("zeros.ndjson.gz", &gzip(&vec![0; 20_000_000])).await;
+    assert_eq!((accepted, rejected, reasons), (0, 1, owned(&["too_large"])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gzip_object_cut_short_keeps_what_came_before() {
+    let rows: Vec<String> = (0..20_000).map(|number| format!("{number},3,{}", number * 7919)).collect();
+    let whole = gzip(format!("ID,Severity,City\n{}", rows.join("\n")).as_bytes());
+    let (accepted, rejected, reasons) = object("short.csv.gz", &whole[..whole.len() / 2]).await;
+    assert!(accepted > 5_000, "{accepted}");
+    assert_eq!(reasons.last().map(String::as_str), Some("bad_gzip"));
+    assert!(rejected <= 2, "the row that was cut, and the object");
+}
+
+#[test]
+fn an_aggregate_of_many_empty_records_comes_apart() {
+    // A sub-record without data is six bytes: as many as a record of the stream holds.
+    let mut protobuf = b"\x0a\x01k".to_vec();
+    protobuf.extend(b"\x1a\x04\x08\x00\x1a\x00".repeat(170_000));
+    let data = fuzz::aggregate(&protobuf);
+    assert!(data.len() <= 1024 * 1024);
+    assert_eq!(kpl::deaggregate(data.into()).unwrap().len(), 170_000);
+}

@@ -1,0 +1,369 @@
+//! Bad input of every kind, each with the exact answer that it gets, and what is made of it by chance.
+//!
+//! The small inputs stand in the JSON files beside this one, under names that say what is wrong with them; the large
+//! ones are made in [`large`]. [`fuzz`] mutates them all.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stderr, reason = "a fuzz target says what it tried, and what fails")]
+
+use std::{cell::RefCell, collections::HashMap, fmt::Debug, fs, path::Path, sync::Mutex};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use ingest::{
+    handler::{Config, Handler, IngestError},
+    s3::{Object, Objects},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json, value::RawValue};
+use shared::{
+    aws::StreamRecord,
+    dataset::Dataset,
+    delivery::{Failure, Fault, Limits},
+    invocation::Invocation,
+    kpl,
+};
+use tests::{Scripted, fixture};
+use transform::{
+    glue::Catalog,
+    partitions::{Partition, Registered},
+};
+
+mod fuzz;
+mod large;
+
+/// Those of the services that the functions write to.
+const LIMITS: Limits = Limits { entries: 500, request_bytes: 4 * 1024 * 1024, entry_bytes: 1024 * 1024 };
+
+/// The stamp of everything that is taken in.
+const STAMP: &str = r#","Txn_Timestamp":"2023-11-14T22:13:20.000000Z""#;
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_700_000_000, 0).unwrap()
+}
+
+/// The variables that the functions need, and the defaults of the others.
+fn variable(name: &str) -> Option<String> {
+    (name.ends_with("STREAM") || name.starts_with("GLUE_")).then(|| name.to_lowercase())
+}
+
+fn invocation() -> Invocation {
+    let deadline = u64::try_from(now().timestamp_millis()).unwrap() + 60_000;
+    Invocation::begin("request-1", deadline, now(), 7)
+}
+
+fn firehose() -> Scripted<Bytes> {
+    Scripted::new(LIMITS, Bytes::len)
+}
+
+/// Objects by bucket and key, in chunks.
+#[derive(Default)]
+struct Shelf(RefCell<HashMap<String, Vec<Bytes>>>);
+
+struct Held(std::vec::IntoIter<Bytes>);
+
+impl Objects for Shelf {
+    type Object = Held;
+
+    async fn open(&self, bucket: &str, key: &str) -> Result<Held, Failure> {
+        let name = format!("{bucket}/{key}");
+        let chunks = self.0.borrow().get(&name).cloned();
+        let detail = format!("there is no object {name}");
+        chunks.map(|chunks| Held(chunks.into_iter())).ok_or(Failure { fault: Fault::Permanent, detail })
+    }
+}
+
+impl Object for Held {
+    fn metadata(&self, _: &str) -> Option<&str> {
+        None
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        Ok(self.0.next())
+    }
+}
+
+type Ingest = Handler<Scripted<StreamRecord>, Scripted<Bytes>, Shelf>;
+
+fn ingest() -> Ingest {
+    Handler {
+        config: Config::read(&variable).unwrap(),
+        stream: Scripted::new(LIMITS, |record| record.data.len()),
+        rejects: firehose(),
+        objects: Shelf::default(),
+    }
+}
+
+async fn handle(ingest: &Ingest, event: &str) -> Result<Value, IngestError> {
+    let event = RawValue::from_string(event.to_owned()).unwrap();
+    ingest.handle(&event, &invocation()).await.map(|answer| serde_json::to_value(answer).unwrap())
+}
+
+/// The events that ingest put on its stream, without their stamp and line feed.
+fn events(ingest: &Ingest) -> Vec<String> {
+    let events = ingest.stream.take().into_iter().map(|record| {
+        let event = String::from_utf8(record.data.to_vec()).unwrap();
+        event.strip_suffix('\n').unwrap().replacen(STAMP, "", 1)
+    });
+    events.collect()
+}
+
+/// The reasons of the rejects that were written, and that all of each payload was kept.
+fn reasons(rejects: &Scripted<Bytes>) -> Vec<String> {
+    let lines = rejects.take();
+    let text =
+        |line: &Bytes| serde_json::from_slice::<Value>(line).unwrap()["reason"].as_str().unwrap().to_owned();
+    lines.iter().map(text).collect()
+}
+
+/// Looks at the text of an answer's body, an HTTP one.
+fn body(answer: &Value) -> Value {
+    serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
+}
+
+/// A POST of a body of that content type and encoding.
+fn post(body: &[u8], kind: &str, encoding: &str) -> String {
+    let body = base64_simd::STANDARD.encode_to_string(body);
+    json!({
+        "version": "2.0", "rawPath": "/", "rawQueryString": "", "isBase64Encoded": true, "body": body,
+        "headers": {"content-type": kind, "content-encoding": encoding},
+        "requestContext": {"http": {"method": "POST", "path": "/"}},
+    })
+    .to_string()
+}
+
+/// The catalog of a Glue that registers everything.
+struct Registry;
+
+impl Catalog for Registry {
+    async fn register(&self, partitions: &[Partition]) -> Result<Vec<Partition>, Failure> {
+        Ok(partitions.to_vec())
+    }
+}
+
+type Transform =
+    transform::handler::Handler<Scripted<StreamRecord>, Scripted<Bytes>, Scripted<Bytes>, Registry>;
+
+fn transform() -> Transform {
+    Transform {
+        config: transform::handler::Config::read(&variable).unwrap(),
+        severe: Scripted::new(LIMITS, |record| record.data.len()),
+        analytical: firehose(),
+        rejects: firehose(),
+        catalog: Registry,
+        registered: Mutex::new(Registered::default()),
+    }
+}
+
+/// The ids on stream 2.
+fn severe_ids(transform: &Transform) -> Vec<String> {
+    let id = |record: StreamRecord| {
+        serde_json::from_slice::<Value>(&record.data).unwrap()["ID"].as_str().unwrap().to_owned()
+    };
+    transform.severe.take().into_iter().map(id).collect()
+}
+
+/// The cases of a file beside this one.
+fn cases<T: DeserializeOwned>(file: &str) -> Vec<T> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("hostile").join(file);
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+const ROWS: &str = "rows.json";
+const REQUESTS: &str = "requests.json";
+const RECORDS: &str = "records.json";
+const AGGREGATES: &str = "aggregates.json";
+
+/// What the cases of a file got other than they should, all of it told at once.
+#[derive(Default)]
+struct Differences(Vec<String>);
+
+impl Differences {
+    fn check<T: PartialEq + Debug>(&mut self, name: &str, found: &T, expected: &T) {
+        if found != expected {
+            self.0.push(format!("{name}: {found:?} is not {expected:?}"));
+        }
+    }
+}
+
+impl Drop for Differences {
+    fn drop(&mut self) {
+        assert!(self.0.is_empty() || std::thread::panicking(), "{:#?}", self.0);
+    }
+}
+
+/// The event by which S3 tells of an object.
+fn created(bucket: &str, key: &str) -> String {
+    let mut event: Value = serde_json::from_str(fixture("ingest-s3").get()).unwrap();
+    let object = &mut event["Records"][0]["s3"];
+    object["bucket"]["name"] = json!(bucket);
+    object["object"]["key"] = json!(key);
+    event.to_string()
+}
+
+/// A text, or bytes as base64.
+#[derive(Deserialize)]
+struct Content {
+    body: Option<String>,
+    base64: Option<String>,
+}
+
+impl Content {
+    fn bytes(&self) -> Vec<u8> {
+        match (&self.body, &self.base64) {
+            (Some(text), None) => text.clone().into_bytes(),
+            (None, Some(base64)) => base64_simd::STANDARD.decode_to_vec(base64.as_bytes()).unwrap(),
+            _ => panic!("a case has either a body or base64"),
+        }
+    }
+}
+
+/// A text of rows, the events that it becomes, and the rejects with their lines.
+#[derive(Deserialize)]
+struct RowsCase {
+    name: String,
+    format: String,
+    #[serde(flatten)]
+    content: Content,
+    events: Vec<String>,
+    rejects: Vec<(u64, String)>,
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_text_of_rows_gets_its_answer() {
+    let mut differences = Differences::default();
+    for case in cases::<RowsCase>(ROWS) {
+        let RowsCase { name, format, content, .. } = case;
+        let ingest = ingest();
+        // As an object in small chunks, the way that takes any bytes.
+        let chunks = content.bytes().chunks(7).map(Bytes::copy_from_slice).collect();
+        ingest.objects.0.borrow_mut().insert(format!("b/a.{format}"), chunks);
+        let answer = handle(&ingest, &created("b", &format!("a.{format}"))).await.unwrap();
+        differences.check(&name, &events(&ingest), &case.events);
+        let listed = answer["rejects"].as_array().unwrap().iter();
+        let listed: Vec<(u64, String)> = listed
+            .map(|reject| (reject["line"].as_u64().unwrap(), reject["reason"].as_str().unwrap().to_owned()))
+            .collect();
+        differences.check(&name, &listed, &case.rejects);
+        differences.check(&name, &reasons(&ingest.rejects).len(), &case.rejects.len());
+        let counts = [&answer["accepted"], &answer["rejected"], &answer["failed"]].map(Value::as_u64);
+        let expected = [case.events.len(), case.rejects.len(), 0].map(|count| Some(count as u64));
+        differences.check(&name, &counts, &expected);
+    }
+}
+
+/// An event, and its answer: an error, a summary, an HTTP answer or the messages that come again.
+#[derive(Deserialize)]
+struct RequestCase {
+    name: String,
+    event: String,
+    error: Option<String>,
+    summary: Option<Value>,
+    status: Option<u64>,
+    body: Option<Value>,
+    items: Option<Value>,
+    #[serde(default)]
+    rejects: Vec<String>,
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_request_gets_its_answer() {
+    let mut differences = Differences::default();
+    for case in cases::<RequestCase>(REQUESTS) {
+        let name = case.name;
+        let ingest = ingest();
+        let answer = match handle(&ingest, &case.event).await {
+            Err(error) => {
+                differences.check(&name, &Some(error.to_string()), &case.error);
+                continue;
+            }
+            Ok(answer) => answer,
+        };
+        differences.check(&name, &None, &case.error);
+        for (key, expected) in case.summary.iter().flat_map(|summary| summary.as_object().unwrap()) {
+            differences.check(&name, &answer[key], expected);
+        }
+        if let Some(status) = case.status {
+            differences.check(&name, &answer["statusCode"].as_u64(), &Some(status));
+            differences.check(&name, &Some(body(&answer)), &case.body);
+        }
+        if let Some(items) = case.items {
+            differences.check(&name, &answer["batchItemFailures"], &items);
+        }
+        if !case.rejects.is_empty() {
+            differences.check(&name, &reasons(&ingest.rejects), &case.rejects);
+        }
+    }
+}
+
+/// A batch of a stream, and what transform makes of it.
+#[derive(Deserialize)]
+struct RecordsCase {
+    name: String,
+    event: String,
+    error: Option<String>,
+    #[serde(default)]
+    severe: Vec<String>,
+    #[serde(default)]
+    rejects: Vec<String>,
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_batch_gets_its_answer() {
+    let mut differences = Differences::default();
+    for case in cases::<RecordsCase>(RECORDS) {
+        let name = case.name;
+        let transform = transform();
+        let event = RawValue::from_string(case.event).unwrap();
+        match transform.handle(&event, &invocation()).await {
+            Err(error) => {
+                differences.check(&name, &Some(error.to_string()), &case.error);
+                continue;
+            }
+            Ok(answer) => differences.check(&name, &answer.batch_item_failures, &Vec::new()),
+        }
+        differences.check(&name, &None, &case.error);
+        differences.check(&name, &severe_ids(&transform), &case.severe);
+        differences.check(&name, &reasons(&transform.rejects), &case.rejects);
+    }
+}
+
+/// A record of a stream, and the user records in it.
+#[derive(Deserialize)]
+struct AggregateCase {
+    name: String,
+    #[serde(flatten)]
+    content: Content,
+    /// It is taken as it is.
+    #[serde(default)]
+    plain: bool,
+    /// It holds another aggregate, which is taken as it is.
+    #[serde(default)]
+    nested: bool,
+    records: Option<Vec<String>>,
+    damaged: Option<String>,
+}
+
+#[test]
+fn every_aggregate_comes_apart_or_is_told() {
+    let mut differences = Differences::default();
+    for case in cases::<AggregateCase>(AGGREGATES) {
+        let AggregateCase { name, content, plain, nested, records, damaged } = case;
+        let data = Bytes::from(content.bytes());
+        match kpl::deaggregate(data.clone()) {
+            Err(error) => {
+                let damaged = damaged.map(|why| format!("the aggregated record does not come apart: {why}"));
+                differences.check(&name, &Some(error.to_string()), &damaged);
+            }
+            Ok(found) if plain => differences.check(&name, &found, &vec![data]),
+            Ok(found) if nested => {
+                let inner = kpl::deaggregate(found[0].clone()).unwrap();
+                differences.check(&name, &inner, &vec!["one".into(), "two".into()]);
+            }
+            Ok(found) => {
+                let expected = records.map(|records| records.into_iter().map(Bytes::from).collect());
+                differences.check(&name, &Some(found), &expected);
+            }
+        }
+    }
+}
