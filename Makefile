@@ -46,6 +46,11 @@ test: $(TOOLS) ## Run all tests, those on a local cloud of their own included
 	$(PY) -m pytest tests/template
 	$(PY) -m pytest -rs tests/report
 	$(PY) -m pytest tests/e2e
+	$(PY) -m pytest tests/faults
+
+.PHONY: faults
+faults: $(TOOLS) ## Send events through functions that are killed, before services that fail [EVENTS=20000] [SHARE=0.2] [SEED=1]
+	EVENTS=$(or $(EVENTS),20000) SHARE=$(or $(SHARE),0.2) SEED=$(or $(SEED),1) $(PY) -m pytest -s tests/faults
 
 .PHONY: fuzz
 fuzz: ## Try each format with bad input by chance [SECONDS=60 for each] [SEED=1]
