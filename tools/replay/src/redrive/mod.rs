@@ -209,9 +209,9 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         self.progress.expect(objects.len() as u64);
         let mut reader = Reader::default();
         let mut gathered: BTreeMap<(String, Shape), Request> = BTreeMap::new();
-        for key in objects {
+        for (key, begun) in objects {
             let Some(object) = self.store.get(&key).await? else { continue };
-            let place = self.open(key).await?;
+            let place = self.open(key, begun).await?;
             for (function, shape, item) in self.read(place, &object, &mut reader) {
                 let function =
                     if self.selection.from == Source::Rejects { name(&function) } else { function };
@@ -238,9 +238,9 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         Ok(())
     }
 
-    /// The keys of the objects that are not done. What is written from now on, as by what is refused again, is not
-    /// among them.
-    async fn pending(&self) -> Result<Vec<String>, Error> {
+    /// The keys of the objects that are not done, each with whether a mark says what of it is. What is written from now
+    /// on, as by what is refused again, is not among them.
+    async fn pending(&self) -> Result<Vec<(String, bool)>, Error> {
         let marks = self.store.list(marks::PREFIX).await?;
         let marks: HashSet<_> = marks.into_iter().map(|mark| mark.key).collect();
         let since = self.selection.since.unwrap_or(DateTime::UNIX_EPOCH);
@@ -249,12 +249,17 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
             .filter(|object| object.written >= since && !object.key.starts_with(marks::PREFIX))
             .map(|object| object.key)
             .filter(|key| !marks.contains(&marks::done(key)))
+            .map(|key| {
+                let begun = marks.contains(&marks::part(&key));
+                (key, begun)
+            })
             .collect())
     }
 
     /// Opens an object with what an earlier run has marked of it; gives its position.
-    async fn open(&mut self, key: String) -> Result<usize, Error> {
-        let settled = match self.store.get(&marks::part(&key)).await? {
+    async fn open(&mut self, key: String, begun: bool) -> Result<usize, Error> {
+        let mark = if begun { self.store.get(&marks::part(&key)).await? } else { None };
+        let settled = match mark {
             None => Settled::default(),
             Some(mark) => serde_json::from_slice(&mark).map_err(|_| {
                 Error::Cloud(format!(
