@@ -30,6 +30,7 @@ EVERYTHING = {
     "EnhancedFanOut": "true",
     "ReplayFrom": "1764000000",
     "AlertEmail": "ops@example.com",
+    "FifoAlerts": "true",
     "MonthlyBudgetDollars": "100",
     "BudgetEmail": "costs@example.com",
 }

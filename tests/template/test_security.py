@@ -14,6 +14,7 @@ Properties = dict[str, Any]
 
 DEFAULTS = rendered()
 WITH_KEY = rendered(EVERYTHING)
+WITHOUT_KEY = rendered({**EVERYTHING, "EncryptionKeyArn": ""})
 
 
 def of_stream(properties: Properties) -> str:
@@ -100,7 +101,7 @@ def test_a_customers_key_encrypts_it(name: str, kind: str) -> None:
 
 @pytest.mark.parametrize(("name", "kind"), HELD)
 def test_without_a_key_aws_encrypts_it(name: str, kind: str) -> None:
-    chosen = ENCRYPTION[kind](DEFAULTS.properties(name))
+    chosen = ENCRYPTION[kind](WITHOUT_KEY.properties(name))
     assert chosen in {
         "alias/aws/kinesis",
         "AES256",
