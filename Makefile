@@ -56,6 +56,11 @@ faults: $(TOOLS) ## Send events through functions that are killed, before servic
 fuzz: ## Try each format with bad input by chance [SECONDS=60 for each] [SEED=1]
 	FUZZ_SECONDS=$(or $(SECONDS),60) FUZZ_SEED=$(or $(SEED),1) cargo test --workspace --test hostile -- fuzz:: --nocapture
 
+.PHONY: simulate
+simulate: ## Simulate the chain under faults, step by step [SEED=n], or many at once [CASES=n]
+	@cargo build --quiet --workspace --bin simulate  # with the features, and so the build, of the tests
+	@target/debug/simulate --seed $(or $(SEED),0) $(if $(CASES),--cases $(CASES))
+
 .PHONY: check
 check: $(TOOLS) $(CHECK_TOOLS) ## Check format, lints, documentation and the template
 	@echo "check: format of the Rust code"

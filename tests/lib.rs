@@ -1,4 +1,7 @@
-//! What the tests that cross functions share: services that answer by script, and the fixtures of `events/`.
+//! What the tests that cross functions share: services that answer by script, the fixtures of `events/`, and the
+//! simulation of the whole chain.
+
+pub mod simulation;
 
 use std::{
     cell::{Cell, RefCell},

@@ -24,7 +24,7 @@ impl ConfigError {
 }
 
 /// What every function needs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Common {
     /// `DATASET`.
     pub dataset: Dataset,

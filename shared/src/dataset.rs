@@ -17,7 +17,7 @@ const SERIES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/series.rs"))
 const SEVERITIES: std::ops::RangeInclusive<i64> = 0..=9;
 
 /// One data set: its columns and the part that some of them play. Columns are named by their index.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Dataset {
     /// Name of the file and of everything that is deployed for it.
     pub name: String,
@@ -102,7 +102,7 @@ impl fmt::Display for Type {
 }
 
 /// The CloudWatch metric that counts the severe events.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Metric {
     /// CloudWatch namespace.
     pub namespace: String,
@@ -125,7 +125,7 @@ pub struct Location {
 }
 
 /// The wording of an alert: templates in which `{Column}` stands for the event's value.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Alert {
     /// The texts about one event.
     pub one: Wording,
@@ -136,7 +136,7 @@ pub struct Alert {
 }
 
 /// The texts of a message.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Wording {
     /// One line for the subject of an e-mail.
     pub subject: Template,

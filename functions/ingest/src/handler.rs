@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The configuration of ingest.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// What every function needs.
     pub common: Common,

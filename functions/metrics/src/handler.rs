@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The configuration of metrics.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// What every function needs.
     pub common: Common,

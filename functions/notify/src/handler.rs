@@ -27,7 +27,7 @@ use crate::{
 const AGES_TIME: Duration = Duration::from_secs(2);
 
 /// The configuration of notify.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// What every function needs.
     pub common: Common,

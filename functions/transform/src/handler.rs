@@ -26,7 +26,7 @@ use crate::{
 const GLUE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The configuration of transform.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// What every function needs.
     pub common: Common,
@@ -35,7 +35,7 @@ pub struct Config {
 }
 
 /// The variables of transform alone.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Own {
     /// `SEVERE_STREAM`: stream 2.
     pub severe_stream: String,

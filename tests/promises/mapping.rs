@@ -1,0 +1,273 @@
+//! The rules of the event source mapping, as the machine keeps them.
+
+use std::{cell::RefCell, time::Duration};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use shared::aws::StreamRecord;
+use tests::simulation::{
+    mapping::{Answer, Batch, Mapping, Position, Settings},
+    stream::Stream,
+    trace::Trace,
+};
+use tokio::time::{Instant, sleep};
+
+fn settings() -> Settings {
+    Settings {
+        position: Position::TrimHorizon,
+        batch_size: 4,
+        window: Duration::ZERO,
+        parallelization: 1,
+        bisect: false,
+        retries: None,
+        age: None,
+        reports: true,
+    }
+}
+
+/// A function that answers by rule, and what it was handed.
+struct Function<'f> {
+    handed: RefCell<Vec<Vec<u64>>>,
+    at: RefCell<Vec<Instant>>,
+    answer: &'f dyn Fn(&[u64]) -> Answer,
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "it is an answer like those of functions that fail")]
+fn done(_: &[u64]) -> Answer {
+    Ok(json!({"batchItemFailures": []}).to_string())
+}
+
+/// The answer that records come again from that position.
+#[expect(clippy::unnecessary_wraps, reason = "it is an answer like those of functions that fail")]
+fn from(position: u64) -> Answer {
+    Ok(json!({"batchItemFailures": [{"itemIdentifier": format!("49{position:054}")}]}).to_string())
+}
+
+impl<'f> Function<'f> {
+    fn new(answer: &'f dyn Fn(&[u64]) -> Answer) -> Self {
+        Self { handed: RefCell::default(), at: RefCell::default(), answer }
+    }
+
+    fn invoke(&self, batch: &Batch<'_>) -> Answer {
+        let positions: Vec<u64> = batch.records.iter().map(|record| record.position).collect();
+        let event: Value = serde_json::from_str(batch.event.get()).unwrap();
+        assert_eq!(event["Records"].as_array().unwrap().len(), positions.len());
+        self.at.borrow_mut().push(Instant::now());
+        self.handed.borrow_mut().push(positions.clone());
+        (self.answer)(&positions)
+    }
+}
+
+fn put(stream: &Stream, key: &str, count: usize) {
+    for number in 0..count {
+        stream.put(&StreamRecord::new(key, Bytes::from(format!("{key} {number}"))));
+    }
+}
+
+/// What a function is handed of so many records, and what is discarded.
+async fn run(
+    settings: Settings,
+    records: usize,
+    answer: &dyn Fn(&[u64]) -> Answer,
+) -> (Vec<Vec<u64>>, Vec<(&'static str, Vec<u64>)>) {
+    let stream = Stream::new("s1", 1);
+    put(&stream, "k", records);
+    stream.close();
+    let mapping = Mapping::new("f", settings, &Trace::begin(false));
+    let function = Function::new(answer);
+    mapping.run(&stream, &async |batch: Batch<'_>| function.invoke(&batch)).await;
+    let discarded = mapping.destination.take().into_iter().map(|discarded| {
+        let positions: Vec<u64> = discarded.records.iter().map(|record| record.position).collect();
+        let event: Value = serde_json::from_str(discarded.event.get()).unwrap();
+        for (record, sent) in event["Records"].as_array().unwrap().iter().zip(&discarded.records) {
+            let data =
+                base64_simd::STANDARD.decode_to_vec(record["kinesis"]["data"].as_str().unwrap()).unwrap();
+            assert_eq!(data, sent.data, "the destination holds the whole record");
+        }
+        (discarded.condition, positions)
+    });
+    (function.handed.take(), discarded.collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_holds_no_more_than_its_size() {
+    let (handed, discarded) = run(settings(), 10, &done).await;
+    assert_eq!(handed, [vec![0, 1, 2, 3], vec![4, 5, 6, 7], vec![8, 9]]);
+    assert_eq!(discarded, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_not_full_waits_for_its_window() {
+    let stream = Stream::new("s1", 1);
+    let window = Duration::from_secs(10);
+    let mapping = Mapping::new("f", Settings { window, ..settings() }, &Trace::begin(false));
+    let function = Function::new(&done);
+    let begin = Instant::now();
+    let produce = async {
+        put(&stream, "k", 1);
+        sleep(Duration::from_secs(4)).await;
+        put(&stream, "k", 1);
+        sleep(Duration::from_secs(20)).await;
+        put(&stream, "k", 4);
+        sleep(Duration::from_secs(1)).await;
+        stream.close();
+    };
+    let invoke = async |batch: Batch<'_>| function.invoke(&batch);
+    tokio::join!(mapping.run(&stream, &invoke), produce);
+    assert_eq!(*function.handed.borrow(), [vec![0, 1], vec![2, 3, 4, 5]]);
+    let at: Vec<u64> = function.at.borrow().iter().map(|at| (*at - begin).as_secs()).collect();
+    assert_eq!(at, [10, 24], "the second batch was full at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_goes_on_from_the_lowest_number_that_was_reported() {
+    let answer = |handed: &[u64]| match handed {
+        [0, ..] => {
+            let failures = [2, 1, 3].map(|position| json!({"itemIdentifier": format!("49{position:054}")}));
+            Ok(json!({"batchItemFailures": failures}).to_string())
+        }
+        _ => done(handed),
+    };
+    let (handed, _) = run(settings(), 6, &answer).await;
+    assert_eq!(handed, [vec![0, 1, 2, 3], vec![1, 2, 3], vec![4, 5]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_failures_is_success_and_an_identifier_of_no_record_fails_the_batch() {
+    for answer in ["null", "{}", "\"text\"", r#"{"batchItemFailures":null}"#, r#"{"batchItemFailures":[]}"#] {
+        let (handed, _) = run(settings(), 2, &|_| Ok(answer.to_owned())).await;
+        assert_eq!(handed, [vec![0, 1]], "{answer}");
+    }
+    let failures = ["null", "\"\"", "\"7\""]
+        .map(|identifier| format!(r#"{{"batchItemFailures":[{{"itemIdentifier":{identifier}}}]}}"#));
+    for answer in failures.into_iter().chain([r#"{"batchItemFailures":[{"itemidentifier":"1"}]}"#.to_owned()])
+    {
+        let limited = Settings { retries: Some(1), ..settings() };
+        let (handed, discarded) = run(limited, 2, &|_| Ok(answer.clone())).await;
+        assert_eq!(handed, [vec![0, 1], vec![0, 1]], "{answer}");
+        assert_eq!(discarded, [("RetryAttemptsExhausted", vec![0, 1])], "{answer}");
+    }
+    let ignores = Settings { reports: false, ..settings() };
+    assert_eq!(run(ignores, 2, &|_| from(1)).await.0, [vec![0, 1]], "the mapping does not read the answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_its_retries_a_batch_goes_to_the_destination_and_the_next_one_follows() {
+    let answer = |handed: &[u64]| if handed[0] < 4 { Err("it fails".to_owned()) } else { done(handed) };
+    let (handed, discarded) = run(Settings { retries: Some(2), ..settings() }, 6, &answer).await;
+    assert_eq!(handed, [vec![0, 1, 2, 3], vec![0, 1, 2, 3], vec![0, 1, 2, 3], vec![4, 5]]);
+    assert_eq!(discarded, [("RetryAttemptsExhausted", vec![0, 1, 2, 3])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_splits_a_batch_in_halves_until_the_poison_is_alone_and_splitting_uses_up_no_retry() {
+    let answer = |handed: &[u64]| if handed.contains(&2) { Err("it fails".to_owned()) } else { done(handed) };
+    let bisecting = Settings { bisect: true, retries: Some(1), ..settings() };
+    let (handed, discarded) = run(bisecting, 4, &answer).await;
+    assert_eq!(handed, [vec![0, 1, 2, 3], vec![0, 1], vec![2, 3], vec![2], vec![2], vec![3]]);
+    assert_eq!(discarded, [("RetryAttemptsExhausted", vec![2])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_split_at_the_number_that_was_reported_and_that_uses_up_no_retry() {
+    let answer = |handed: &[u64]| {
+        if handed == [3] { done(handed) } else { from(handed[0].max(1) + u64::from(handed[0] > 0)) }
+    };
+    let bisecting = Settings { bisect: true, retries: Some(0), ..settings() };
+    let (handed, discarded) = run(bisecting, 4, &answer).await;
+    assert_eq!(handed, [vec![0, 1, 2, 3], vec![1, 2, 3], vec![2, 3], vec![3]]);
+    assert_eq!(discarded, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_are_too_old_go_to_the_destination() {
+    let aging = Settings { age: Some(Duration::from_secs(30)), ..settings() };
+    let (handed, discarded) = run(aging, 2, &|_| from(1)).await;
+    assert!(handed.len() > 3, "it is tried for as long as that: {handed:?}");
+    assert_eq!(discarded, [("RecordAgeExceeded", vec![1])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_batches_of_a_shard_are_worked_on_side_by_side_each_key_in_one_of_them() {
+    let stream = Stream::new("s1", 1);
+    let keys: Vec<String> = (0..8).map(|key| format!("k{key}")).collect();
+    for _ in 0..3 {
+        for key in &keys {
+            put(&stream, key, 1);
+        }
+    }
+    stream.close();
+    let mapping = Mapping::new("f", Settings { parallelization: 2, ..settings() }, &Trace::begin(false));
+    let running = RefCell::new((0, 0));
+    let handed: RefCell<Vec<(String, u64)>> = RefCell::default();
+    let invoke = async |batch: Batch<'_>| {
+        let now = running.borrow().0 + 1;
+        running.replace_with(|(_, most)| (now, now.max(*most)));
+        sleep(Duration::from_secs(1)).await;
+        running.borrow_mut().0 -= 1;
+        handed
+            .borrow_mut()
+            .extend(batch.records.iter().map(|record| (record.partition_key.clone(), record.position)));
+        done(&[])
+    };
+    mapping.run(&stream, &invoke).await;
+    assert_eq!(running.borrow().1, 2);
+    for key in &keys {
+        let positions: Vec<u64> =
+            handed.borrow().iter().filter(|(of, _)| of == key).map(|(_, position)| *position).collect();
+        assert_eq!(positions.len(), 3);
+        assert!(positions.is_sorted(), "{key}: {positions:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_are_worked_on_apart_and_one_that_is_stuck_holds_up_no_other() {
+    let stream = Stream::new("s1", 4);
+    for key in 0..16 {
+        put(&stream, &format!("k{key}"), 1);
+    }
+    stream.close();
+    let stuck = stream.shard(0)[0].position;
+    let answer =
+        move |handed: &[u64]| if handed.contains(&stuck) { Err("it fails".to_owned()) } else { done(handed) };
+    let mapping = Mapping::new("f", Settings { retries: Some(5), ..settings() }, &Trace::begin(false));
+    let function = Function::new(&answer);
+    let begin = Instant::now();
+    mapping.run(&stream, &async |batch: Batch<'_>| function.invoke(&batch)).await;
+    let handed = function.handed.borrow();
+    for (batch, at) in handed.iter().zip(function.at.borrow().iter()) {
+        let shards: Vec<usize> = (0..4)
+            .filter(|shard| stream.shard(*shard).iter().any(|record| batch.contains(&record.position)))
+            .collect();
+        assert_eq!(shards.len(), 1, "a batch is of one shard");
+        assert!(shards == [0] || *at == begin, "shard {shards:?} does not wait");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_begins_where_it_is_told_to() {
+    let cases = [
+        (Position::TrimHorizon, vec![0, 1, 2]),
+        (Position::AtTimestamp(Duration::from_secs(5)), vec![1, 2]),
+        (Position::AtTimestamp(Duration::from_secs(6)), vec![2]),
+        (Position::Latest, vec![2]),
+    ];
+    for (position, expected) in cases {
+        let trace = Trace::begin(false);
+        let stream = Stream::new("s1", 1);
+        put(&stream, "k", 1);
+        sleep(Duration::from_secs(5)).await;
+        put(&stream, "k", 1);
+        sleep(Duration::from_secs(5)).await;
+        let mapping = Mapping::new("f", Settings { position, ..settings() }, &trace);
+        let function = Function::new(&done);
+        let later = async {
+            sleep(Duration::from_secs(1)).await;
+            put(&stream, "k", 1);
+            stream.close();
+        };
+        let invoke = async |batch: Batch<'_>| function.invoke(&batch);
+        tokio::join!(mapping.run(&stream, &invoke), later);
+        assert_eq!(function.handed.borrow().concat(), expected, "{position:?}");
+    }
+}

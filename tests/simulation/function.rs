@@ -1,0 +1,160 @@
+//! A deployed function: its containers, its timeout, and the end of its processes.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    future::poll_fn,
+    pin::pin,
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use shared::invocation::Invocation;
+use tokio::time::timeout;
+
+use super::{mapping::Answer, trace::Trace};
+
+/// What becomes of an invocation whose process ended.
+pub const ENDED: &str = "the process ended";
+
+/// A handler, which answers with JSON or with an error.
+pub trait Handle {
+    /// Handles one event.
+    fn serve(&self, event: &RawValue, invocation: &Invocation) -> impl Future<Output = Answer>;
+}
+
+/// A function whose containers serve one invocation at a time and live until their process ends.
+pub struct Function<H> {
+    name: &'static str,
+    timeout: Duration,
+    trace: Trace,
+    seed: u64,
+    start: Start<H>,
+    idle: RefCell<Vec<Container<H>>>,
+    invocations: Cell<u64>,
+    /// What became of the invocations.
+    pub ledger: RefCell<Vec<Served>>,
+}
+
+/// Makes the handler of a container, given what ends its process.
+type Start<H> = Box<dyn Fn(&Rc<Cell<bool>>) -> H>;
+
+struct Container<H> {
+    handler: H,
+    ended: Rc<Cell<bool>>,
+}
+
+/// An invocation that was served.
+#[derive(Debug)]
+pub struct Served {
+    /// Its request id.
+    pub request_id: String,
+    /// The answer; nothing where the process ended before it gave one.
+    pub answer: Option<Answer>,
+    /// Records that were handed over.
+    pub records: usize,
+}
+
+/// A line of the books, as it stands in the log.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Books {
+    #[serde(rename = "request_id")]
+    request_id: String,
+    /// Whose it is.
+    pub function: String,
+    /// Records that came in.
+    pub r#in: u64,
+    /// Records whose every output was accepted.
+    pub delivered: u64,
+    /// Records that owe no output.
+    pub filtered: u64,
+    /// Records that stand in rejects.
+    pub rejected: u64,
+    /// Records that will come again.
+    pub failed: u64,
+    /// Records of which nothing is known.
+    pub unaccounted: u64,
+}
+
+thread_local! {
+    /// The books that functions wrote to their logs, by request id.
+    static LOG: RefCell<BTreeMap<String, Vec<Books>>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// The books that were written since they were last asked for, by request id.
+#[must_use]
+pub fn books() -> BTreeMap<String, Vec<Books>> {
+    LOG.take()
+}
+
+fn log(line: &str) {
+    // What is no line of the books has other fields.
+    if let Ok(line) = serde_json::from_str::<Books>(line) {
+        let request = line.request_id.clone();
+        LOG.with_borrow_mut(|log| log.entry(request).or_default().push(line));
+    }
+}
+
+impl<H: Handle> Function<H> {
+    /// A function whose containers `start` makes, given what ends their process.
+    #[must_use]
+    pub fn new(
+        name: &'static str,
+        timeout: Duration,
+        seed: u64,
+        trace: &Trace,
+        start: impl Fn(&Rc<Cell<bool>>) -> H + 'static,
+    ) -> Self {
+        Self {
+            name,
+            timeout,
+            trace: trace.clone(),
+            seed,
+            start: Box::new(start),
+            idle: RefCell::default(),
+            invocations: Cell::default(),
+            ledger: RefCell::default(),
+        }
+    }
+
+    /// Invokes the function with an event that hands so many records over.
+    pub async fn invoke(&self, event: &RawValue, records: usize) -> Answer {
+        let number = self.invocations.get();
+        self.invocations.set(number + 1);
+        let request_id = format!("{}-{number}", self.name);
+        let container = self.idle.borrow_mut().pop();
+        let container = container.unwrap_or_else(|| {
+            let ended = Rc::default();
+            Container { handler: (self.start)(&ended), ended }
+        });
+        let now = self.trace.now();
+        let deadline = now.timestamp_millis().unsigned_abs()
+            + u64::try_from(self.timeout.as_millis()).unwrap_or_default();
+        let invocation =
+            Invocation { log, ..Invocation::begin(&request_id, deadline, now, self.seed ^ number) };
+        let answer = timeout(self.timeout, container.serve(event, &invocation)).await.ok().flatten();
+        if answer.is_some() {
+            self.idle.borrow_mut().push(container);
+        }
+        let outcome = answer.clone().unwrap_or_else(|| Err(ENDED.to_owned()));
+        self.ledger.borrow_mut().push(Served { request_id, answer, records });
+        outcome
+    }
+}
+
+impl<H: Handle> Container<H> {
+    /// The handler's answer; nothing where the process ends first.
+    async fn serve(&self, event: &RawValue, invocation: &Invocation) -> Option<Answer> {
+        let mut handled = pin!(self.handler.serve(event, invocation));
+        poll_fn(|context| match handled.as_mut().poll(context) {
+            _ if self.ended.get() => Poll::Ready(None),
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+}

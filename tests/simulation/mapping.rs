@@ -1,0 +1,328 @@
+//! The rules of Lambda's event source mapping for Kinesis, as a machine.
+//!
+//! Source: Lambda developer guide, "Using Lambda to process records from Amazon Kinesis Data Streams" and its pages on
+//! batching, partial batch responses, retries and on-failure destinations.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use serde_json::{Value, value::RawValue};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{
+    stream::{Stored, Stream},
+    trace::Trace,
+};
+
+/// Bytes of an event.
+///
+/// Source: Lambda developer guide, "Lambda quotas", invocation payload.
+const EVENT_BYTES: usize = 6 * 1024 * 1024;
+/// Bytes of a record in an event beside its data, generously.
+const RECORD_BYTES: usize = 500;
+/// The longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// Invocations after which a mapping is held to go round in circles.
+const ENDLESS: u64 = 20_000;
+
+/// The settings of a mapping.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `StartingPosition`.
+    pub position: Position,
+    /// `BatchSize`: records of a batch.
+    pub batch_size: usize,
+    /// `MaximumBatchingWindowInSeconds`: how long records are gathered.
+    pub window: Duration,
+    /// `ParallelizationFactor`: batches of a shard worked on side by side.
+    pub parallelization: usize,
+    /// `BisectBatchOnFunctionError`.
+    pub bisect: bool,
+    /// `MaximumRetryAttempts`; for ever where it is `None`.
+    pub retries: Option<u32>,
+    /// `MaximumRecordAgeInSeconds`; for ever where it is `None`.
+    pub age: Option<Duration>,
+    /// `FunctionResponseTypes` with `ReportBatchItemFailures`: without it the answer is ignored.
+    pub reports: bool,
+}
+
+/// Where a mapping begins to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Position {
+    /// At the oldest record.
+    TrimHorizon,
+    /// Behind the newest record.
+    Latest,
+    /// At the first record that the stream took at that time, since the begin, or later.
+    AtTimestamp(Duration),
+}
+
+/// A batch handed to the function.
+pub struct Batch<'a> {
+    /// Its records.
+    pub records: &'a [Stored],
+    /// The event of the invocation.
+    pub event: &'a RawValue,
+}
+
+/// What became of an invocation: the function's answer, or its failure.
+pub type Answer = Result<String, String>;
+
+/// What went to the on-failure destination.
+#[derive(Debug, Clone)]
+pub struct Discarded {
+    /// Why, as Lambda names it: `RetryAttemptsExhausted` or `RecordAgeExceeded`.
+    pub condition: &'static str,
+    /// The event, payload included, as the destination on S3 gets it.
+    pub event: Box<RawValue>,
+    /// Its records.
+    pub records: Vec<Stored>,
+}
+
+/// A mapping from a stream to a function.
+pub struct Mapping {
+    /// Its settings.
+    pub settings: Settings,
+    /// The on-failure destination.
+    pub destination: RefCell<Vec<Discarded>>,
+    function: &'static str,
+    trace: Trace,
+    invocations: Cell<u64>,
+}
+
+/// What an answer says of a batch.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// All of it is done.
+    Done,
+    /// It comes again from the record at that position in the batch.
+    From(usize),
+    /// The function failed, or its answer is not valid.
+    Failed,
+}
+
+/// Records that are worked on together, and how often that was tried.
+struct Work {
+    records: Vec<Stored>,
+    attempts: u32,
+}
+
+impl Mapping {
+    /// A mapping to the function of that name.
+    #[must_use]
+    pub fn new(function: &'static str, settings: Settings, trace: &Trace) -> Self {
+        let (destination, invocations) = (RefCell::default(), Cell::default());
+        Self { settings, destination, function, trace: trace.clone(), invocations }
+    }
+
+    /// Reads the stream to its end, handing batches to `invoke`.
+    ///
+    /// # Panics
+    ///
+    /// When it goes round in circles.
+    pub async fn run(&self, stream: &Stream, invoke: &impl AsyncFn(Batch<'_>) -> Answer) {
+        let lanes = (0..stream.shards())
+            .flat_map(|shard| (0..self.settings.parallelization).map(move |lane| (shard, lane)));
+        join_all(lanes.map(|(shard, lane)| self.lane(stream, shard, lane, invoke))).await;
+    }
+
+    async fn lane(
+        &self,
+        stream: &Stream,
+        shard: usize,
+        lane: usize,
+        invoke: &impl AsyncFn(Batch<'_>) -> Answer,
+    ) {
+        let mut next = self.start(stream, shard);
+        while let Some(records) = self.gather(stream, shard, lane, &mut next).await {
+            self.work(stream, shard, records, invoke).await;
+        }
+    }
+
+    /// The position in the shard to begin at.
+    fn start(&self, stream: &Stream, shard: usize) -> usize {
+        let records = stream.shard(shard);
+        match self.settings.position {
+            Position::TrimHorizon => 0,
+            Position::Latest => records.len(),
+            Position::AtTimestamp(at) => {
+                records.partition_point(|record| self.trace.since_begin(record.arrived) < at)
+            }
+        }
+    }
+
+    /// The next batch: as many records as fit, or as came within the window; none at the end of the stream.
+    async fn gather(
+        &self,
+        stream: &Stream,
+        shard: usize,
+        lane: usize,
+        next: &mut usize,
+    ) -> Option<Vec<Stored>> {
+        let Settings { batch_size, window, parallelization, .. } = self.settings;
+        let mut batch: Vec<Stored> = Vec::new();
+        let mut bytes = 0;
+        let mut until = None;
+        loop {
+            for record in &stream.shard(shard)[*next..] {
+                if record.lane(parallelization) == lane {
+                    let size = RECORD_BYTES + record.data.len().div_ceil(3) * 4;
+                    if batch.len() == batch_size || !batch.is_empty() && bytes + size > EVENT_BYTES {
+                        return Some(batch);
+                    }
+                    bytes += size;
+                    batch.push(record.clone());
+                }
+                *next += 1;
+            }
+            if batch.is_empty() {
+                if stream.is_closed() {
+                    return None;
+                }
+                stream.changed().await;
+                continue;
+            }
+            let until = *until.get_or_insert_with(|| Instant::now() + window);
+            if batch.len() == batch_size || stream.is_closed() || Instant::now() >= until {
+                return Some(batch);
+            }
+            if timeout_at(until, stream.changed()).await.is_err() {
+                return Some(batch);
+            }
+        }
+    }
+
+    /// Hands records to the function until they are done or discarded.
+    async fn work(
+        &self,
+        stream: &Stream,
+        shard: usize,
+        records: Vec<Stored>,
+        invoke: &impl AsyncFn(Batch<'_>) -> Answer,
+    ) {
+        let mut queue = VecDeque::from([Work { records, attempts: 0 }]);
+        while let Some(work) = queue.pop_front() {
+            let Work { mut records, attempts } = self.discard_aged(stream, shard, work);
+            if records.is_empty() {
+                continue;
+            }
+            let (first, last) = (records[0].position, records[records.len() - 1].position);
+            let (function, count) = (self.function, records.len());
+            self.trace.line(|| {
+                format!("{function}: a batch of {count}, {first} to {last} of {} shard {shard}", stream.name)
+            });
+            let invocations = self.invocations.get() + 1;
+            self.invocations.set(invocations);
+            assert!(invocations < ENDLESS, "the mapping of {function} goes round in circles");
+            let event = event(stream, shard, &records, &self.trace);
+            let answer = invoke(Batch { records: &records, event: &event }).await;
+            let verdict = self.verdict(&answer, &records);
+            self.trace.line(|| match (&verdict, &answer) {
+                (Verdict::Done, _) => format!("{function}: {first} to {last} are done"),
+                (Verdict::From(at), _) => format!("{function}: comes again from {}", records[*at].position),
+                (Verdict::Failed, Err(why)) => format!("{function}: failed on {first} to {last}: {why}"),
+                (Verdict::Failed, Ok(answer)) => {
+                    format!("{function}: gave an answer that is not valid: {answer}")
+                }
+            });
+            let again = match verdict {
+                Verdict::Done => continue,
+                // What stands before is done. Splitting uses up no retry, and is none where nothing stands before.
+                Verdict::From(at) => {
+                    let attempts = if self.settings.bisect && at > 0 { attempts } else { attempts + 1 };
+                    Work { records: records.split_off(at), attempts }
+                }
+                Verdict::Failed if self.settings.bisect && records.len() > 1 => {
+                    let half = records.split_off(records.len().div_ceil(2));
+                    queue.push_front(Work { records: half, attempts });
+                    Work { records, attempts }
+                }
+                Verdict::Failed => Work { records, attempts: attempts + 1 },
+            };
+            if self.settings.retries.is_some_and(|retries| again.attempts > retries) {
+                self.discard("RetryAttemptsExhausted", stream, shard, again.records);
+                continue;
+            }
+            sleep(LONGEST_PAUSE.min(Duration::from_millis(500 << again.attempts.min(10)))).await;
+            queue.push_front(again);
+        }
+    }
+
+    fn verdict(&self, answer: &Answer, records: &[Stored]) -> Verdict {
+        match answer {
+            Err(_) => Verdict::Failed,
+            Ok(_) if !self.settings.reports => Verdict::Done,
+            Ok(answer) => verdict(answer, records),
+        }
+    }
+
+    /// Discards the records that are too old, and gives the others.
+    fn discard_aged(&self, stream: &Stream, shard: usize, mut work: Work) -> Work {
+        if let Some(age) = self.settings.age {
+            let aged = work.records.partition_point(|record| record.arrived.elapsed() > age);
+            let rest = work.records.split_off(aged);
+            self.discard("RecordAgeExceeded", stream, shard, work.records);
+            work.records = rest;
+        }
+        work
+    }
+
+    fn discard(&self, condition: &'static str, stream: &Stream, shard: usize, records: Vec<Stored>) {
+        if records.is_empty() {
+            return;
+        }
+        self.trace.line(|| {
+            let function = self.function;
+            format!("{function}: {} records go to the on-failure destination: {condition}", records.len())
+        });
+        let event = event(stream, shard, &records, &self.trace);
+        self.destination.borrow_mut().push(Discarded { condition, event, records });
+    }
+}
+
+/// What an answer says of a batch whose mapping reads the failures of single records.
+fn verdict(answer: &str, records: &[Stored]) -> Verdict {
+    let answer: Value = serde_json::from_str(answer).unwrap_or_default();
+    let failures = match &answer["batchItemFailures"] {
+        Value::Null => return Verdict::Done,
+        Value::Array(failures) => failures,
+        _ => return Verdict::Failed,
+    };
+    let positions: Option<Vec<usize>> = failures
+        .iter()
+        .map(|failure| {
+            let number = failure["itemIdentifier"].as_str()?;
+            records.iter().position(|record| record.sequence_number() == number)
+        })
+        .collect();
+    match positions.map(|positions| positions.into_iter().min()) {
+        // An identifier that is null, empty or of no record.
+        None => Verdict::Failed,
+        Some(None) => Verdict::Done,
+        Some(Some(lowest)) => Verdict::From(lowest),
+    }
+}
+
+/// The event that hands records over.
+fn event(stream: &Stream, shard: usize, records: &[Stored], trace: &Trace) -> Box<RawValue> {
+    let records: Vec<String> = records
+        .iter()
+        .map(|record| {
+            let number = record.sequence_number();
+            let data = base64_simd::STANDARD.encode_to_string(&record.data);
+            let key = Value::from(record.partition_key.as_str());
+            let arrived = trace.wall(record.arrived).timestamp_micros();
+            let (seconds, micros) = (arrived / 1_000_000, arrived % 1_000_000);
+            format!(
+                r#"{{"kinesis":{{"kinesisSchemaVersion":"1.0","partitionKey":{key},"sequenceNumber":"{number}","data":"{data}","approximateArrivalTimestamp":{seconds}.{micros:06}}},"eventSource":"aws:kinesis","eventVersion":"1.0","eventID":"shardId-{shard:012}:{number}","eventName":"aws:kinesis:record","awsRegion":"eu-west-1","eventSourceARN":"arn:aws:kinesis:eu-west-1:000000000000:stream/{}"}}"#,
+                stream.name
+            )
+        })
+        .collect();
+    let event = format!(r#"{{"Records":[{}]}}"#, records.join(","));
+    RawValue::from_string(event).unwrap_or_else(|error| unreachable!("{error}"))
+}

@@ -1,0 +1,464 @@
+//! What is promised, held against all that a chain did.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::{
+    chain::{Chain, FUNCTIONS, Services, payload, user_records},
+    function::Books,
+    mapping::Mapping,
+    port::Simulated,
+    scenario::Way,
+    stream::Stream,
+    unit::{Id, Kind, Unit, ids_in, name, names},
+};
+
+/// The promises that a chain broke, each in a sentence; none is right.
+#[must_use]
+pub fn broken(chain: &Chain<'_>) -> Vec<String> {
+    let mut audit = Audit::of(chain);
+    audit.ingest();
+    audit.transform();
+    audit.consumers();
+    audit.nothing_from_nowhere();
+    audit.order();
+    audit.repeats();
+    audit.books();
+    audit.broken
+}
+
+/// Events by where they stand.
+struct Audit<'c, 's> {
+    chain: &'c Chain<'s>,
+    /// Events on stream 1 and stream 2.
+    on: [BTreeSet<Id>; 2],
+    /// Events that each function wrote to rejects.
+    rejected: [BTreeSet<Id>; 4],
+    /// Events in the on-failure destinations of transform, metrics and notify.
+    discarded: [BTreeSet<Id>; 3],
+    broken: Vec<String>,
+}
+
+impl<'c, 's> Audit<'c, 's> {
+    fn of(chain: &'c Chain<'s>) -> Self {
+        let on = |stream: &Stream| stream.records().iter().flat_map(|record| ids_in(&record.data)).collect();
+        let rejected = |rejects: &Rc<Simulated<Bytes>>| rejects.taken.borrow().keys().copied().collect();
+        let discarded = |mapping: &Mapping| {
+            let destination = mapping.destination.borrow();
+            destination
+                .iter()
+                .flat_map(|discarded| {
+                    ids_in_event(&serde_json::from_str(discarded.event.get()).unwrap_or_default())
+                })
+                .collect()
+        };
+        let mut audit = Self {
+            on: [on(&chain.streams[0]), on(&chain.streams[1])],
+            rejected: chain.services.rejects.each_ref().map(rejected),
+            discarded: chain.mappings.each_ref().map(discarded),
+            chain,
+            broken: Vec::new(),
+        };
+        // What was never sent has no other promise to keep.
+        let sent = |id: &Id| (*id as usize) < chain.scenario.units.len();
+        let never: Vec<Id> = audit.on.iter().flatten().copied().filter(|id| !sent(id)).collect();
+        audit.on.iter_mut().for_each(|ids| ids.retain(sent));
+        audit.hold(never.is_empty(), || format!("{} are on the streams, but were never sent", names(never)));
+        audit
+    }
+
+    fn unit(&self, id: Id) -> &'s Unit {
+        &self.chain.scenario.units[id as usize]
+    }
+
+    fn hold(&mut self, promise: bool, words: impl FnOnce() -> String) {
+        if !promise {
+            self.broken.push(words());
+        }
+    }
+
+    /// Every row that ingest was asked to take is on stream 1, in rejects, or known to its sender or to the on-failure
+    /// destination as not taken; what was acknowledged is never among the latter alone.
+    fn ingest(&mut self) {
+        let ingress = &self.chain.ingress;
+        self.broken.extend(ingress.complaints.take());
+        let sent: BTreeSet<Id> =
+            self.chain.scenario.senders.iter().flat_map(|sender| sender.requests.concat()).collect();
+        for id in sent {
+            let [accepted, rejected, given_up, discarded] =
+                [&ingress.accepted, &ingress.rejected, &ingress.given_up, &ingress.discarded]
+                    .map(|told| told.borrow().contains(&id));
+            self.hold(accepted || rejected || given_up || discarded, || {
+                format!("{} was sent to ingest, and nobody was told what became of it", name(id))
+            });
+            let placed = !matches!(self.unit(id).kind, Kind::Poison | Kind::TooLarge);
+            let (on_stream, in_rejects) = (self.on[0].contains(&id), self.rejected[0].contains(&id));
+            self.hold(!(accepted || rejected) || if placed { on_stream } else { in_rejects }, || {
+                format!("{} was acknowledged by ingest, and is lost", name(id))
+            });
+            self.hold(if placed { !in_rejects } else { !on_stream }, || {
+                format!(
+                    "{} went where it does not belong: stream 1 {on_stream}, rejects {in_rejects}",
+                    name(id)
+                )
+            });
+        }
+    }
+
+    /// Every event on stream 1 reaches every output that it owes, or stands in rejects or the on-failure destination.
+    fn transform(&mut self) {
+        for id in self.on[0].clone() {
+            let Unit { kind, severity, .. } = *self.unit(id);
+            let services = &self.chain.services;
+            let severe = services.severe.taken.borrow().contains_key(&id);
+            let analytical = services.analytical.taken.borrow().contains_key(&id);
+            let (rejected, discarded) = (self.rejected[1].contains(&id), self.discarded[0].contains(&id));
+            let (done, wrong) = match kind {
+                Kind::Poison => (rejected, severe || analytical),
+                _ if severity <= 2 => (true, severe || analytical || rejected),
+                Kind::Large | Kind::TooLarge => (rejected, analytical),
+                Kind::Plain | Kind::Old => (severe && analytical, rejected),
+            };
+            let where_it_is = || {
+                format!(
+                    "stream 2 {severe}, analytical {analytical}, rejects {rejected}, on-failure destination {discarded}"
+                )
+            };
+            let unit = self.unit(id);
+            self.hold(done || discarded, || format!("{unit:?} was lost by transform: {}", where_it_is()));
+            self.hold(!wrong, || format!("{unit:?} went where it does not belong: {}", where_it_is()));
+        }
+    }
+
+    /// Every severe event on stream 2 is counted, and told if it is severe enough.
+    fn consumers(&mut self) {
+        for id in self.on[1].clone() {
+            let unit = self.unit(id);
+            let services = &self.chain.services;
+            let counted = services.metric.taken.borrow().contains_key(&id);
+            let told = services.topic.taken.borrow().contains_key(&id);
+            let refused = services.topic.refused.borrow().contains(&id);
+            let (rejected, discarded) = (self.rejected[2].contains(&id), self.discarded[1].contains(&id));
+            let (done, wrong) = match unit.kind {
+                Kind::Poison => (rejected, counted),
+                _ if unit.severity <= 2 => (true, counted || rejected),
+                Kind::Old => (rejected, counted),
+                Kind::Plain | Kind::Large | Kind::TooLarge => (counted, rejected),
+            };
+            self.hold(done || discarded, || format!("{unit:?} was lost by metrics"));
+            self.hold(!wrong, || {
+                format!("{unit:?} is counted {counted}, and in rejects of metrics {rejected}")
+            });
+
+            let (rejected, discarded) = (self.rejected[3].contains(&id), self.discarded[2].contains(&id));
+            let (done, wrong) = match unit.kind {
+                Kind::Poison => (rejected, told),
+                _ if unit.severity <= 3 => (true, told || rejected),
+                // SNS may say that a message is itself at fault.
+                _ => (told || rejected && refused, rejected && !refused),
+            };
+            self.hold(done || discarded, || format!("{unit:?} was lost by notify"));
+            self.hold(!wrong, || format!("{unit:?} is told {told}, and in rejects of notify {rejected}"));
+        }
+    }
+
+    /// Nothing appears that was not put in, and what appears is what was put in.
+    fn nothing_from_nowhere(&mut self) {
+        let Chain { services, handed, scenario, .. } = self.chain;
+        let outputs: [(usize, &str, Vec<Id>); 9] = [
+            (0, "stream 1", keys(&services.raw)),
+            (1, "stream 2", keys(&services.severe)),
+            (1, "the analytical delivery stream", keys(&services.analytical)),
+            (2, "CloudWatch", keys(&services.metric)),
+            (3, "SNS", keys(&services.topic)),
+            (0, "rejects", keys(&services.rejects[0])),
+            (1, "rejects", keys(&services.rejects[1])),
+            (2, "rejects", keys(&services.rejects[2])),
+            (3, "rejects", keys(&services.rejects[3])),
+        ];
+        for (function, output, ids) in outputs {
+            for id in ids {
+                self.hold(handed[function].borrow().contains_key(&id), || {
+                    format!("{} is in {output}, but {} never had it", name(id), FUNCTIONS[function])
+                });
+            }
+        }
+
+        let severe = self.chain.streams[1].records();
+        let put = self.chain.put.borrow();
+        for record in severe.iter().filter(|record| !put.contains(&record.data)) {
+            self.resembles(&record.data, ["ID", "Severity", "City", "County"]);
+        }
+        for line in self.chain.analytical.borrow().iter() {
+            self.resembles(line, ["id", "severity", "city", "county"]);
+        }
+
+        let streams = self.chain.streams.iter().flat_map(|stream| stream.records());
+        let mut known: BTreeSet<Bytes> = streams.flat_map(|record| user_records(&record.data)).collect();
+        known.extend(self.chain.ingress.rows.borrow().iter().cloned());
+        for (function, rejects) in FUNCTIONS.iter().zip(&self.chain.rejects) {
+            for line in rejects.borrow().iter() {
+                let line: Value = serde_json::from_slice(line).unwrap_or_default();
+                self.hold(line["function"] == *function && known.contains(payload(&line).as_slice()), || {
+                    format!("a reject of {function} holds what was never sent: {line}")
+                });
+            }
+        }
+        let gives_up = scenario.gives_up();
+        for (function, discarded) in FUNCTIONS[1..].iter().zip(self.discarded.clone()) {
+            self.hold(gives_up || discarded.is_empty(), || {
+                format!("{} were given up by the mapping of {function}, which never does", names(discarded))
+            });
+        }
+    }
+
+    /// Whether a record says of its event what was sent.
+    fn resembles(&mut self, record: &[u8], [id, severity, city, county]: [&str; 4]) {
+        let record: Value = serde_json::from_slice(record).unwrap_or_default();
+        let sent = ids_in(record[id].as_str().unwrap_or_default()).first().map(|id| self.unit(*id));
+        let fits = sent.is_some_and(|unit| {
+            record[city] == name(unit.id)
+                && record[severity] == unit.severity
+                && record[county].as_str() == unit.county.map(|county| format!("c{county}")).as_deref()
+        });
+        self.hold(fits, || format!("{record} is not what was sent as {sent:?}"));
+    }
+
+    /// For each partition key the first appearances are in order, except that what a service refused out of a request
+    /// comes later.
+    fn order(&mut self) {
+        let Chain { scenario, services, streams, mappings, .. } = self.chain;
+        let county_or_id = |id: Id| self.unit(id).county_or_id();
+        let by_id = |id: Id| name(id);
+
+        let at = first_positions(&streams[0]);
+        let senders = scenario.senders.iter().filter(|sender| sender.way != Way::Queue);
+        let sent: Vec<Vec<Id>> = senders.map(|sender| sender.requests.concat()).collect();
+        let key: &dyn Fn(Id) -> String = if scenario.order_by_county { &county_or_id } else { &by_id };
+        let mut broken = out_of_order("stream 1", &sent, key, &at, &services.raw.refused.borrow());
+
+        let hops = [
+            (0, 0, "stream 2", first_positions(&streams[1]), services.severe.refused.borrow().clone()),
+            (1, 1, "CloudWatch", first_requests(&services.metric), BTreeSet::new()),
+            (1, 2, "SNS", first_requests(&services.topic), services.topic.refused.borrow().clone()),
+        ];
+        for (stream, mapping, output, at, mut exempt) in hops {
+            let lanes = lanes(&streams[stream], mappings[mapping].settings.parallelization);
+            // What the mapping gave up may come from another record that holds the event, and so later.
+            exempt.extend(&self.discarded[mapping]);
+            exempt.extend(in_several(&lanes));
+            broken.extend(out_of_order(output, &lanes, &county_or_id, &at, &exempt));
+        }
+        self.broken.extend(broken);
+    }
+
+    /// An event appears no more often than it was handed to the function and taken without the function learning of it.
+    fn repeats(&mut self) {
+        let Services { raw, severe, analytical, metric, topic, rejects } = &self.chain.services;
+        let mut broken = Vec::new();
+        let handed = &self.chain.handed;
+        let mut bound = |function: usize,
+                         taken: &BTreeMap<Id, Vec<u64>>,
+                         unanswered: &BTreeMap<Id, usize>| {
+            for (id, requests) in taken {
+                let handed = handed[function].borrow().get(id).copied().unwrap_or_default();
+                let unanswered = unanswered.get(id).copied().unwrap_or_default();
+                if requests.len() > handed + unanswered {
+                    broken.push(format!(
+                        "{} was put out by {} {} times, but was handed over {handed} times and went unanswered {unanswered} times",
+                        name(*id), FUNCTIONS[function], requests.len()
+                    ));
+                }
+            }
+        };
+        bound(0, &raw.taken.borrow(), &raw.unanswered.borrow());
+        bound(1, &severe.taken.borrow(), &severe.unanswered.borrow());
+        bound(1, &analytical.taken.borrow(), &analytical.unanswered.borrow());
+        bound(2, &metric.taken.borrow(), &metric.unanswered.borrow());
+        bound(3, &topic.taken.borrow(), &topic.unanswered.borrow());
+        for (function, rejects) in rejects.iter().enumerate() {
+            bound(function, &rejects.taken.borrow(), &rejects.unanswered.borrow());
+        }
+        self.broken.extend(broken);
+        self.handed_once();
+        self.least_repeats(1, &self.chain.services.metric);
+        // A digest tells of events ahead of their turn; and what SNS holds to be itself at fault becomes a reject behind
+        // what was told already. Where the batch comes again from there, so does what was told.
+        if self.chain.scenario.digest_above == 0 && self.chain.services.topic.entries_at_fault.get() == 0 {
+            self.least_repeats(2, &self.chain.services.topic);
+        }
+    }
+
+    /// Where nothing fails, a function is handed each event as often as it stands on its stream, so that nothing is
+    /// repeated.
+    fn handed_once(&mut self) {
+        let Chain { scenario, streams, handed, .. } = self.chain;
+        if !scenario.is_healthy() {
+            return;
+        }
+        for (stream, function) in [(0, 1), (1, 2), (1, 3)] {
+            let repeated = *handed[function].borrow() != times_on(&streams[stream]);
+            self.hold(!repeated, || {
+                format!("{} was handed events again, though nothing failed", FUNCTIONS[function])
+            });
+        }
+    }
+
+    /// metrics and notify put an event out again only after it was taken without their learning of it, out of a request
+    /// of which another was refused, or before their process ended.
+    fn least_repeats<E>(&mut self, mapping: usize, service: &Simulated<E>) {
+        let on_stream = times_on(&self.chain.streams[1]);
+        let times = |counts: &RefCell<BTreeMap<Id, usize>>, id: &Id| {
+            counts.borrow().get(id).copied().unwrap_or_default()
+        };
+        for (id, requests) in service.taken.borrow().iter() {
+            let bound = on_stream.get(id).copied().unwrap_or_default()
+                + times(&service.unanswered, id)
+                + times(&service.torn, id)
+                + times(&self.chain.ended[mapping], id);
+            self.hold(requests.len() <= bound, || {
+                let function = FUNCTIONS[mapping + 1];
+                format!(
+                    "{} was put out by {function} {} times without need, at most {bound} are right",
+                    name(*id),
+                    requests.len()
+                )
+            });
+        }
+    }
+
+    /// Every invocation that answers writes its books once, they balance, and they fit the answer.
+    fn books(&mut self) {
+        let books = self.chain.books.borrow();
+        for (function, served) in self.chain.served().iter().enumerate() {
+            for served in served.iter() {
+                let lines = books.get(&served.request_id).map_or(&[][..], Vec::as_slice);
+                let Some(answer) = &served.answer else { continue };
+                let [line] = lines else {
+                    self.broken.push(format!("{} wrote its books {} times", served.request_id, lines.len()));
+                    continue;
+                };
+                let Books { r#in, delivered, filtered, rejected, failed, unaccounted, .. } = *line;
+                let balanced = r#in == served.records as u64
+                    && r#in == delivered + filtered + rejected + failed
+                    && unaccounted == 0
+                    && line.function == FUNCTIONS[function];
+                let reported = match answer {
+                    Ok(answer) if function > 0 => !answer.contains(r#""batchItemFailures":[]"#),
+                    // Ingest answers in many forms; what it says is held against its callers' knowledge.
+                    Ok(_) => failed > 0,
+                    Err(_) => true,
+                };
+                self.hold(balanced && reported == (failed > 0), || {
+                    format!(
+                        "{} had {} records and the books {line:?} for {answer:?}",
+                        served.request_id, served.records
+                    )
+                });
+            }
+        }
+    }
+}
+
+fn keys<E>(service: &Simulated<E>) -> Vec<Id> {
+    service.taken.borrow().keys().copied().collect()
+}
+
+/// The events in the event of an invocation, payloads decoded: what a redrive of the destination would find.
+fn ids_in_event(event: &Value) -> Vec<Id> {
+    let records = event["Records"].as_array().cloned().unwrap_or_default();
+    let data = |record: &Value| {
+        let data = record["kinesis"]["data"].as_str().unwrap_or_default().to_owned();
+        base64_simd::STANDARD.decode_to_vec(data).unwrap_or_default()
+    };
+    records.iter().flat_map(|record| ids_in(data(record))).collect()
+}
+
+/// How often each event stands on a stream.
+fn times_on(stream: &Stream) -> BTreeMap<Id, usize> {
+    let mut times = BTreeMap::new();
+    for record in stream.records() {
+        for id in user_records(&record.data).iter().flat_map(ids_in) {
+            *times.entry(id).or_default() += 1;
+        }
+    }
+    times
+}
+
+/// Where each event first appears on a stream.
+fn first_positions(stream: &Stream) -> BTreeMap<Id, u64> {
+    let mut first = BTreeMap::new();
+    for record in stream.records() {
+        for id in ids_in(&record.data) {
+            first.entry(id).or_insert(record.position);
+        }
+    }
+    first
+}
+
+/// The request in which each event first appears.
+fn first_requests<E>(service: &Simulated<E>) -> BTreeMap<Id, u64> {
+    service.taken.borrow().iter().map(|(id, requests)| (*id, requests[0])).collect()
+}
+
+/// The events of each batch sequence of a stream, in order.
+fn lanes(stream: &Stream, parallelization: usize) -> Vec<Vec<Id>> {
+    let mut lanes = vec![Vec::new(); stream.shards() * parallelization];
+    for shard in 0..stream.shards() {
+        for record in stream.shard(shard).iter() {
+            let lane = shard * parallelization + record.lane(parallelization);
+            lanes[lane].extend(user_records(&record.data).iter().flat_map(ids_in));
+        }
+    }
+    lanes
+}
+
+/// The events that stand in more than one lane, so that no order binds them.
+fn in_several(lanes: &[Vec<Id>]) -> BTreeSet<Id> {
+    let mut seen: BTreeMap<Id, usize> = BTreeMap::new();
+    let mut several = BTreeSet::new();
+    for (lane, ids) in lanes.iter().enumerate() {
+        for id in ids {
+            if *seen.entry(*id).or_insert(lane) != lane {
+                several.insert(*id);
+            }
+        }
+    }
+    several
+}
+
+/// The events that appear before an earlier one of their key does.
+fn out_of_order(
+    output: &str,
+    sequences: &[Vec<Id>],
+    key: &dyn Fn(Id) -> String,
+    at: &BTreeMap<Id, u64>,
+    exempt: &BTreeSet<Id>,
+) -> Vec<String> {
+    let mut broken = Vec::new();
+    for sequence in sequences {
+        let mut latest: BTreeMap<String, (Id, u64)> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for id in sequence.iter().copied().filter(|id| !exempt.contains(id)) {
+            let Some(at) = at.get(&id).copied().filter(|_| seen.insert(id)) else { continue };
+            let (before, latest) = latest.entry(key(id)).or_insert((id, at));
+            if at < *latest {
+                broken.push(format!(
+                    "{} is in {output} before {}, which came first and was not refused",
+                    name(id),
+                    name(*before)
+                ));
+            }
+            if at >= *latest {
+                (*before, *latest) = (id, at);
+            }
+        }
+    }
+    broken
+}
