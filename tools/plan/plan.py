@@ -3,14 +3,12 @@
     python tools/plan/plan.py --eps 10000 --mode provisioned
 
 Beside it stands the cookbook's architecture at the same rate. Prices are those of `prices.toml`;
-what a record costs the processor is what `make bench` measured last, or else what `measured.toml`
-holds.
+what a record takes of the processor, and its bytes, are those of `estimates.toml`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,7 +28,6 @@ else:
     import tomli as tomllib
 
 HERE = Path(__file__).resolve().parent
-SUMMARY = HERE.parents[1] / "target" / "bench" / "summary.json"
 
 # The rates at which the quotas are looked at, beside the one that was asked for.
 RATES = (100, 10_000, 1_000_000)
@@ -112,13 +109,8 @@ def prices() -> dict[str, Any]:
     return tomllib.loads((HERE / "prices.toml").read_text(encoding="utf-8"))
 
 
-def measured(summary: Path = SUMMARY) -> dict[str, Any]:
-    """What was measured: by the last `make bench` here, or else what the project holds."""
-    held = tomllib.loads((HERE / "measured.toml").read_text(encoding="utf-8"))
-    if not summary.exists():
-        return held
-    plan = json.loads(summary.read_text(encoding="utf-8"))["plan"]
-    return {**held, **plan}
+def estimates() -> dict[str, Any]:
+    return tomllib.loads((HERE / "estimates.toml").read_text(encoding="utf-8"))
 
 
 def bills(ours: Sequence[Line], theirs: Sequence[Line]) -> Table:
@@ -233,7 +225,7 @@ def report(workload: Workload, held: Mapping[str, Any], price: Mapping[str, Any]
         packed = total(model.bill(replace(workload, pack=True), price, held))
         if packed < total(ours):
             console.print(
-                f"Packed into KPL records (PACK=yes) the bill is ${packed:,.0f},"
+                f"With records packed by KPL (PACK=yes) the bill would be ${packed:,.0f},"
                 f" {1 - packed / total(ours):.0%} less."
             )
     console.print()
@@ -249,7 +241,7 @@ def report(workload: Workload, held: Mapping[str, Any], price: Mapping[str, Any]
 
 def main() -> int:
     workload = Workload(**vars(arguments()))
-    report(workload, measured(), prices())
+    report(workload, estimates(), prices())
     return 0
 
 
