@@ -262,7 +262,9 @@ def test_rejects_hold_the_reason_and_all_that_is_needed_to_send_the_row_again(
 
 
 def test_rejects_tell_by_their_reason_what_is_wrong(run: Run, stack: Stack) -> None:
-    found = stack.query("select payload, reason from us_accidents_rejects").rows
+    # What is no UTF-8, from other tests, stands in base64 beside the payload.
+    sql = "select payload, reason from us_accidents_rejects where payload is not null"
+    found = stack.query(sql).rows
     reasons = {payload.partition(",")[0]: reason for payload, reason in found}
     assert {first: reasons[first] for first in run.refused} == run.refused
 

@@ -61,7 +61,7 @@ def physical_ids(upgraded: Cloud) -> dict[str, str]:
 def earlier(local: Cloud, tmp_path: Path) -> Iterator[Cloud]:
     """A cloud of its own with the earlier stack in it; `local` has built the functions."""
     environment = local_environment()
-    built = cloud.STATE / "build" / "template.yaml"
+    built = cloud.build_directory() / "template.yaml"
     before, template = earlier_build(environment, built, tmp_path)
     cloud.down(UPGRADE_PORT)
     cloud.start(UPGRADE_PORT, environment.region)
@@ -124,7 +124,8 @@ def test_an_upgrade_loses_no_event_that_is_on_its_way(earlier: Cloud) -> None:
             lambda: severe.poll() or None, DEADLINE_SECONDS, 0.1, lambda: "nothing came through"
         )
         already = len(sender.taken)
-        cloud.deploy(UPGRADE_PORT, local_environment(), cloud.STATE / "build" / "template.yaml")
+        built = cloud.build_directory() / "template.yaml"
+        cloud.deploy(UPGRADE_PORT, local_environment(), built)
         meanwhile = len(sender.taken)
         wait_for(
             lambda: len(sender.taken) > meanwhile or None,

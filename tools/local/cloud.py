@@ -118,11 +118,16 @@ def up(port: int = PORT, fresh: bool = False, dataset: str = DATASET) -> Cloud:
     try:
         # Clouds on other ports are deployed from the same build.
         with exclusive(STATE / "build.lock"):
-            template = build(local, STATE / "build")
+            template = build(local, build_directory(dataset))
             deploy(port, local, template)
     except CommandError as error:
         raise CloudError(str(error)) from error
     return connect(port)
+
+
+def build_directory(dataset: str = DATASET) -> Path:
+    """Where the stack of a data set stands built for the local cloud, whatever its port."""
+    return STATE / "build" / dataset
 
 
 def down(port: int = PORT) -> bool:
