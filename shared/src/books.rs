@@ -1,7 +1,7 @@
 //! The books: what became of every record of an invocation, in one line that CloudWatch reads as metrics.
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::invocation::Invocation;
 
@@ -92,27 +92,75 @@ impl Books {
     /// Source: CloudWatch user guide, "Specification: Embedded metric format".
     #[must_use]
     pub fn line(&self, whose: &Whose<'_>, request_id: &str, now: DateTime<Utc>) -> String {
-        let metrics: Vec<_> = METRICS.iter().map(|name| json!({"Name": name, "Unit": "Count"})).collect();
-        json!({
-            "_aws": {
-                "Timestamp": now.timestamp_millis(),
-                "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [DIMENSIONS], "Metrics": metrics}],
+        let line = Line {
+            directive: Directive {
+                timestamp: now.timestamp_millis(),
+                metrics: [Declared {
+                    namespace: NAMESPACE,
+                    dimensions: [DIMENSIONS],
+                    metrics: METRICS.map(|name| Metric { name, unit: "Count" }),
+                }],
             },
-            "Dataset": whose.dataset,
-            "Environment": whose.environment,
-            "Function": whose.function,
-            "request_id": request_id,
-            "In": self.received,
-            "Delivered": self.delivered,
-            "Filtered": self.filtered,
-            "Rejected": self.rejected,
-            "Failed": self.failed,
-            "Retried": self.retried,
-            "Late": self.late,
-            "Unaccounted": self.unaccounted(),
-        })
-        .to_string()
+            dataset: whose.dataset,
+            environment: whose.environment,
+            function: whose.function,
+            request_id,
+            received: self.received,
+            delivered: self.delivered,
+            filtered: self.filtered,
+            rejected: self.rejected,
+            failed: self.failed,
+            retried: self.retried,
+            late: self.late,
+            unaccounted: self.unaccounted(),
+        };
+        serde_json::to_string(&line).unwrap_or_else(|error| unreachable!("{error}"))
     }
+}
+
+/// The line as it is written; typed, since every invocation and every simulated one writes it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Line<'a> {
+    #[serde(rename = "_aws")]
+    directive: Directive,
+    dataset: &'a str,
+    environment: &'a str,
+    function: &'a str,
+    #[serde(rename = "request_id")]
+    request_id: &'a str,
+    #[serde(rename = "In")]
+    received: u64,
+    delivered: u64,
+    filtered: u64,
+    rejected: u64,
+    failed: u64,
+    retried: u64,
+    late: u64,
+    unaccounted: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive {
+    timestamp: i64,
+    #[serde(rename = "CloudWatchMetrics")]
+    metrics: [Declared; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Declared {
+    namespace: &'static str,
+    dimensions: [[&'static str; DIMENSIONS.len()]; 1],
+    metrics: [Metric; METRICS.len()],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metric {
+    name: &'static str,
+    unit: &'static str,
 }
 
 /// Whose books they are.

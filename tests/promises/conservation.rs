@@ -12,7 +12,7 @@ use std::{
 use tests::simulation::{Tally, check, scenario::Scenario, simulate};
 
 /// Scenarios that are simulated; their seeds begin at nought.
-const CASES: u64 = 2_000;
+const CASES: u64 = 10_000;
 
 #[test]
 fn every_promise_is_kept_whatever_fails() {
