@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use crate::{
     cell,
     dataset::{Dataset, Type},
+    json,
     time::{DateOrder, Timestamp},
 };
 
@@ -192,7 +193,7 @@ fn integer(value: &RawValue) -> Option<i64> {
 
 /// The text is not a JSON object.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}: one JSON object per record is right")]
+#[error("{}: one JSON object per record is right", json::fault(.0))]
 pub struct NotAnEvent(#[from] serde_json::Error);
 
 /// A key, borrowed where it holds no escape.

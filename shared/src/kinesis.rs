@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::kpl;
+use crate::{json, kpl};
 
 /// The event, borrowed. The types of `aws_lambda_events` are not used here: they refuse a whole event over an
 /// arrival time with more than three decimals, and copy every record.
@@ -71,7 +71,7 @@ pub struct Poison {
 
 /// The event did not come from a Kinesis mapping.
 #[derive(Debug, thiserror::Error)]
-#[error("the event is no batch of a Kinesis event source mapping: {0}")]
+#[error("the event is no batch of a Kinesis event source mapping, {{\"Records\":[{{\"kinesis\":{{…}}}}]}}: {}", json::fault(.0))]
 pub struct NotABatch(#[from] serde_json::Error);
 
 /// The answer to a mapping that reports batch item failures.
@@ -175,12 +175,19 @@ mod tests {
 
     #[test]
     fn another_event_is_refused_with_a_sentence() {
-        let event = RawValue::from_string(r#"{"source":"aws.events"}"#.to_owned()).unwrap();
-        let error = Batch::decode(&event).unwrap_err().to_string();
-        assert!(
-            error.starts_with(
-                "the event is no batch of a Kinesis event source mapping: missing field `Records`"
-            )
-        );
+        let said =
+            r#"the event is no batch of a Kinesis event source mapping, {"Records":[{"kinesis":{…}}]}: "#;
+        for (event, why) in [
+            (r#"{"source":"aws.events"}"#, "missing field `Records` at line 1 column 23"),
+            (r#"{"Records":"secret"}"#, "expected a sequence at line 1 column 19"),
+            (r#"{"Records":["secret"]}"#, "expected an object at line 1 column 20"),
+            (
+                r#"{"Records":[{"kinesis":{"sequenceNumber":"1","data":4242}}]}"#,
+                "expected a string at line 1 column 56",
+            ),
+        ] {
+            let event = RawValue::from_string(event.to_owned()).unwrap();
+            assert_eq!(Batch::decode(&event).unwrap_err().to_string(), format!("{said}{why}"));
+        }
     }
 }

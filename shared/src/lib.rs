@@ -12,6 +12,7 @@ pub mod dataset;
 pub mod delivery;
 pub mod event;
 pub mod invocation;
+pub mod json;
 pub mod kinesis;
 pub mod kpl;
 pub mod ledger;

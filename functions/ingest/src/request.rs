@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use aws_lambda_events::{apigw::ApiGatewayV2httpRequest, s3::S3Event, sqs::SqsEvent};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
-use shared::time::DateOrder;
+use shared::{json, time::DateOrder};
 
 use crate::rows::Format;
 
@@ -114,10 +114,8 @@ impl<'a> Direct<'a> {
 }
 
 fn parse<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, NotUnderstood> {
-    serde_json::from_str(text).map_err(|error| {
-        // The parser's own message may repeat a value; the place is enough to find it.
-        NotUnderstood(format!("{what} cannot be read at line {} column {}", error.line(), error.column()))
-    })
+    serde_json::from_str(text)
+        .map_err(|error| NotUnderstood(format!("{what} cannot be read: {}", json::fault(&error))))
 }
 
 #[cfg(test)]
@@ -162,8 +160,12 @@ mod tests {
                 "its records come from `aws:kinesis`: aws:sqs or aws:s3 is right",
             ),
             (r#"{"Records":[]}"#, "empty"),
-            ("[]", "cannot be read at line 1"),
-            (r#"{"format":"csv","body":["secret"]}"#, "cannot be read at line 1"),
+            ("7", "the event cannot be read: expected an object at line 1 column 1"),
+            (
+                r#"{"format":"csv","body":["secret"]}"#,
+                "the direct form cannot be read: expected a string at line 1 column 23",
+            ),
+            (r#"{"records":[],"asynchronous":"secret"}"#, "expected a boolean at line 1 column 37"),
         ];
         for (text, expected) in cases {
             let error = tell(text).unwrap_err();

@@ -1,0 +1,74 @@
+//! What is wrong with a JSON text, told without repeating any of it.
+
+use serde_json::{Error, error::Category};
+
+/// Says what is wrong with a text that is no JSON, or not the JSON that was expected, and where.
+///
+/// The parser's own sentence about a value of another type quotes that value, which may be anybody's data and would
+/// stand in logs and answers. What was expected is known by the type that is read, and names none.
+#[must_use]
+pub fn fault(error: &Error) -> String {
+    let text = error.to_string();
+    if error.classify() != Category::Data || text.starts_with("missing field ") {
+        return text;
+    }
+    // The value comes first, so that the last of these words are the parser's.
+    match text.rsplit_once(", expected ") {
+        Some((_, expected)) if expected.starts_with("struct ") => {
+            format!("expected an object at line {} column {}", error.line(), error.column())
+        }
+        Some((_, expected)) => format!("expected {expected}"),
+        None => format!("a value that does not fit at line {} column {}", error.line(), error.column()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "it is read alone")]
+    struct Shape {
+        count: u8,
+        kind: Kind,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Kind {
+        Good,
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place_and_without_its_value() {
+        for (text, expected) in [
+            (r#"{"count":"secret"}"#, "expected u8 at line 1 column 17"),
+            (r#"{"count":", expected secret"}"#, "expected u8 at line 1 column 28"),
+            (r#"{"count":4242}"#, "expected u8 at line 1 column 13"),
+            (r#"{"count":1,"kind":"secret"}"#, "expected `good` at line 1 column 26"),
+            ("[]", "expected an object at line 1 column 2"),
+            (r#""secret""#, "expected an object at line 1 column 8"),
+            (r#"{"kind":"good"}"#, "missing field `count` at line 1 column 15"),
+            ("{\n\"count\":secret}", "expected value at line 2 column 9"),
+            (r#"{"count":1"#, "EOF while parsing an object at line 1 column 10"),
+        ] {
+            assert_eq!(fault(&serde_json::from_str::<Shape>(text).unwrap_err()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_of_a_types_own_is_not_repeated() {
+        #[derive(Debug)]
+        struct Even;
+        impl<'de> Deserialize<'de> for Even {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let number = u8::deserialize(deserializer)?;
+                Err(serde::de::Error::custom(format!("{number} is odd")))
+            }
+        }
+        let error = serde_json::from_str::<Vec<Even>>("[77]").unwrap_err();
+        assert_eq!(fault(&error), "a value that does not fit at line 1 column 4");
+    }
+}
