@@ -42,6 +42,7 @@ async fn a_line_of_ten_megabytes_is_one_reject_and_the_rest_goes_on() {
     let line = "x".repeat(10_000_000);
     let csv = format!("ID,Severity,City\nA,3,{line}\nB,2,y\n");
     assert_eq!(object("line.csv", csv.as_bytes()).await, (1, 1, owned(&["too_large"])));
+    assert_eq!(object("header.csv", line.as_bytes()).await, (0, 1, owned(&["bad_header"])));
     let ndjson = format!("{{\"ID\":\"A\",\"City\":\"{line}\"}}\n{{\"ID\":\"B\",\"Severity\":2}}\n");
     assert_eq!(object("line.ndjson", ndjson.as_bytes()).await, (1, 1, owned(&["too_large"])));
 }

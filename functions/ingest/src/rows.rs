@@ -12,6 +12,10 @@ pub const ROW_BYTES: usize = 4 * 1024 * 1024;
 /// Lines among `ROW_BYTES` that are given up one by one because what begins on them is not closed. Each has cost a look
 /// at all of these bytes; whoever opens more and closes none loses the bytes together.
 const GIVEN_UP: u32 = 8;
+/// Why no row is placed below a header that names no id or severity, or cannot be read.
+const BAD_HEADER: &str = "bad_header";
+/// Bytes that are kept of a first line that cannot be read as a header.
+const HEADER_BEGIN: usize = 1024;
 /// The byte order mark that some programs put before UTF-8.
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -54,7 +58,7 @@ impl std::str::FromStr for Format {
 /// The header of a CSV, its cells matched with the data set's columns.
 #[derive(Debug, Clone)]
 pub struct Header {
-    /// The line as it stands, without its end.
+    /// The line as it stands, without its end; its begin where it cannot be read.
     pub line: String,
     /// For each column of the data set, the position of its cell in a row.
     pub columns: Vec<Option<usize>>,
@@ -69,7 +73,8 @@ pub struct Header {
 /// A row, as the text holds it.
 #[derive(Debug)]
 pub struct Row<'a> {
-    /// Position among the rows of the text, from 0; a header is not counted.
+    /// Position among the rows of the text, from 0; a header is not counted, unless it cannot be read and so is a row
+    /// that cannot be placed.
     pub index: u64,
     /// The line on which it begins, from 1.
     pub line: u64,
@@ -278,12 +283,11 @@ impl<'d> Rows<'d> {
                 return None;
             }
             self.skip_blank();
-            let Scan::Row(span) = self.scan()? else { return None };
+            let Scan::Row(mut span) = self.scan()? else { return None };
             let begin = mem::replace(&mut self.start, span.next);
             let line = self.line;
             self.line += span.lines;
-            if self.format == Format::Csv && self.header.is_none() {
-                self.read_header(begin, &span);
+            if self.format == Format::Csv && self.header.is_none() && self.read_header(begin, &mut span) {
                 continue;
             }
             let index = self.index;
@@ -399,7 +403,7 @@ impl<'d> Rows<'d> {
                     kind: SpanKind::Broken(
                         "too_large",
                         format!(
-                            "the row is longer than {ROW_BYTES} bytes, of which the first are kept: rows of up to 1 MiB can be delivered"
+                            "the line is longer than {ROW_BYTES} bytes, of which the first are kept: rows of up to 1 MiB can be delivered"
                         ),
                     ),
                 }
@@ -407,14 +411,34 @@ impl<'d> Rows<'d> {
         }
     }
 
-    fn read_header(&mut self, begin: usize, span: &Span) {
+    /// Reads the first line; false where it cannot be read, so that it is a row that cannot be placed, as are all below.
+    fn read_header(&mut self, begin: usize, span: &mut Span) -> bool {
+        if let SpanKind::Broken(reason, detail) = &mut span.kind {
+            *reason = BAD_HEADER;
+            detail.insert_str(0, "the first line, which must name the columns, cannot be read: ");
+            let line = &self.buffer[begin..span.end.min(begin + HEADER_BEGIN)];
+            self.header =
+                Some(Header::unreadable(self.dataset, lossy(line, &mut self.lossy), detail.clone()));
+            return false;
+        }
         let text = lossy(&self.buffer[begin..span.end], &mut self.lossy);
         self.cells.read(text, matches!(span.kind, SpanKind::Quoted));
         self.header = Some(Header::read(self.dataset, text, &self.cells));
+        true
     }
 }
 
 impl Header {
+    fn unreadable(dataset: &Dataset, begin: &str, problem: String) -> Self {
+        Self {
+            line: begin.to_owned(),
+            columns: vec![None; dataset.columns.len()],
+            unknown: Vec::new(),
+            len: 0,
+            problem: Some(problem),
+        }
+    }
+
     fn read(dataset: &Dataset, line: &str, cells: &Cells) -> Self {
         let mut header = Self {
             line: line.to_owned(),
@@ -455,7 +479,7 @@ impl Header {
 
 fn check_cells<'a>(header: &Header, cells: &'a Cells) -> Content<'a> {
     if let Some(problem) = &header.problem {
-        return Content::Broken { reason: "bad_header", detail: problem.clone() };
+        return Content::Broken { reason: BAD_HEADER, detail: problem.clone() };
     }
     if cells.len() != header.len {
         let detail = format!("the row has {} cells where the header has {}", cells.len(), header.len);
@@ -691,6 +715,42 @@ mod tests {
     fn a_header_that_names_no_id_or_a_column_twice_places_no_row() {
         check(Format::Csv, "A-1,3\nA-2,4\n", &[(2, "A-2,4", &["!bad_header"])]);
         check(Format::Csv, "ID,Severity,City,City\na,1,b,c\n", &[(2, "a,1,b,c", &["!bad_header"])]);
+    }
+
+    #[test]
+    fn a_first_line_that_cannot_be_read_is_a_row_that_cannot_be_placed() {
+        check(Format::Csv, "ID,\"Severity", &[(1, "ID,\"Severity", &["!bad_header"])]);
+        check(
+            Format::Csv,
+            "ID,\"Severity\na,1\n",
+            &[(1, "ID,\"Severity", &["!bad_header"]), (2, "a,1", &["!bad_header"])],
+        );
+        let long = format!("ID,Severity,{}", "x".repeat(ROW_BYTES));
+        for (text, rows) in [(long.clone(), 1), (format!("{long}\na,1,\n"), 2)] {
+            let read = read(Format::Csv, text.as_bytes(), 1 << 20);
+            assert_eq!((read[0].0, read[0].1.len()), (1, ROW_BYTES));
+            assert_eq!(read.len(), rows);
+            assert!(read.iter().all(|(_, _, cells)| cells == &["!bad_header"]), "{rows} rows");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_first_line_that_cannot_be_read_fits_into_a_reject() {
+        let dataset = dataset();
+        let mut rows = Rows::new(&dataset, Format::Csv);
+        rows.push("é".repeat(ROW_BYTES).as_bytes());
+        rows.finish();
+        let row = rows.next().unwrap();
+        let header = row.header.unwrap();
+        assert!(header.line.len() <= HEADER_BEGIN + 2, "{}", header.line.len());
+        let problem = header.problem.as_deref().unwrap();
+        assert!(
+            problem.starts_with(
+                "the first line, which must name the columns, cannot be read: the line is longer"
+            )
+        );
+        let Content::Broken { detail, .. } = row.content else { panic!("it cannot be placed") };
+        assert_eq!(detail, problem);
     }
 
     #[test]
