@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -40,6 +41,8 @@ SHARE = float(os.environ.get("SHARE", "0.2"))
 SEED = int(os.environ.get("SEED", "1"))
 
 REPLAY = REPOSITORY / "target" / "debug" / "replay"
+BUILT = REPOSITORY / "target" / "lambda"
+FUNCTIONS = ("ingest", "transform", "metrics", "notify")
 LOGS = REPOSITORY / "target" / "faults"
 # Rows in a request to ingest, and records in a batch of a mapping: enough requests for every fault
 # to befall some, and few enough for many events to go through in time.
@@ -97,7 +100,17 @@ def disable_mappings(local: Cloud) -> None:
 
 
 @pytest.fixture(scope="module")
-def run(local: Cloud) -> Run:
+def binaries(local: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Copies of the functions' binaries: a build could not write over those that run."""
+    folder = tmp_path_factory.mktemp("binaries")
+    return {
+        function: Path(shutil.copy2(BUILT / function / "bootstrap", folder / function))
+        for function in FUNCTIONS
+    }
+
+
+@pytest.fixture(scope="module")
+def run(local: Cloud, binaries: dict[str, Path]) -> Run:
     stack = Stack.of(local)
     alerts = AlertQueue(stack, "faults-alerts")
     started = now()
@@ -111,7 +124,13 @@ def run(local: Cloud) -> Run:
 
     def environment(function: str) -> Environment:
         environments.append(
-            start(local, function, proxy.endpoint, f"{function}-{len(environments)}")
+            start(
+                local,
+                function,
+                binaries[function],
+                proxy.endpoint,
+                f"{function}-{len(environments)}",
+            )
         )
         return environments[-1]
 
@@ -193,7 +212,7 @@ def generate() -> tuple[list[str], list[Row]]:
     return list(rows[0]), rows
 
 
-def start(local: Cloud, function: str, endpoint: str, log: str) -> Environment:
+def start(local: Cloud, function: str, binary: Path, endpoint: str, log: str) -> Environment:
     """An environment of a deployed function: its own binary and variables, behind the proxy."""
     name = local.outputs[f"{function.title()}FunctionName"]
     deployed = local.client("lambda").get_function_configuration(FunctionName=name)
@@ -202,7 +221,6 @@ def start(local: Cloud, function: str, endpoint: str, log: str) -> Environment:
         **local.credentials,
         "AWS_ENDPOINT_URL": endpoint,
     }
-    binary = REPOSITORY / "target" / "lambda" / function / "bootstrap"
     seed = SEED + sum(map(ord, log))
     return Environment(name, binary, variables, LOGS / f"{log}.log", KILL_SHARE, seed)
 
@@ -268,6 +286,11 @@ def report(run: Run) -> None:
     say(f"  invocations: {dict(run.outcomes)}")
     for fault, count in sorted(run.injected.items()):
         say(f"  {count:6} {fault}")
+
+
+def test_a_build_may_replace_the_binaries_meanwhile(run: Run, binaries: dict[str, Path]) -> None:
+    for function, binary in binaries.items():
+        assert not binary.samefile(BUILT / function / "bootstrap")
 
 
 def test_every_fault_was_injected(run: Run) -> None:
