@@ -54,7 +54,7 @@ class Rendered:
         }
         function = self._value(template.get("Globals", {}).get("Function", {}))
         for resource in self.of("AWS::Serverless::Function").values():
-            resource["Properties"] = {**function, **resource["Properties"]}
+            resource["Properties"] = merged(function, resource["Properties"])
 
     def of(self, *kinds: str) -> dict[str, dict[str, Any]]:
         """The resources of those types by their names."""
@@ -133,6 +133,16 @@ class Rendered:
             return str(self._values.get(name, f"<{name}>"))
 
         return re.sub(r"\$\{([A-Za-z0-9:.]+)\}", replaced, text).replace("${!", "${")
+
+
+def merged(of_all: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Properties of all functions and a function's own, as SAM merges them: maps by their keys."""
+    both = {
+        name: merged(of_all[name], own[name])
+        for name in of_all.keys() & own.keys()
+        if isinstance(of_all[name], dict) and isinstance(own[name], dict)
+    }
+    return {**of_all, **own, **both}
 
 
 def rendered(parameters: dict[str, str] | None = None) -> Rendered:

@@ -14,6 +14,7 @@ from commands import REPOSITORY
 from rendered import EVERYTHING, Rendered, rendered
 
 ALL = rendered(EVERYTHING)
+DEFAULTS = rendered()
 
 FUNCTIONS = ["ingest", "transform", "metrics", "notify"]
 
@@ -26,54 +27,204 @@ SHARED_ADAPTERS = {
 
 ACTION = re.compile(r'action: "([a-z0-9]+:[A-Za-z]+)"')
 
-KINESIS_MAPPING = {
+# What AWS does in a role's name beside the code.
+# Source: Lambda developer guide, "Define Lambda function permissions with an execution role" and
+# the pages of its event sources; Firehose developer guide, "Controlling access with Firehose".
+LOG = ["logs:CreateLogStream", "logs:PutLogEvents"]
+READ_STREAM = [
     "kinesis:DescribeStream",
-    "kinesis:DescribeStreamSummary",
     "kinesis:GetRecords",
     "kinesis:GetShardIterator",
     "kinesis:ListShards",
+]
+READ_AS_CONSUMER = ["kinesis:DescribeStreamConsumer", "kinesis:SubscribeToShard"]
+READ_QUEUE = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
+TRACE = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
+USE_KEY = ["kms:Decrypt", "kms:GenerateDataKey"]
+LIST_BUCKET = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]
+WRITE_OBJECTS = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
+READ_SCHEMA = ["glue:GetTable", "glue:GetTableVersion", "glue:GetTableVersions"]
+
+# What a function's variables name, and what its code does with it.
+BY_VARIABLE = {
+    "RAW_STREAM": ["kinesis:PutRecords"],
+    "SEVERE_STREAM": ["kinesis:PutRecords"],
+    "ANALYTICAL_DELIVERY_STREAM": ["firehose:PutRecordBatch"],
+    "REJECTS_DELIVERY_STREAM": ["firehose:PutRecordBatch"],
+    "TOPIC_ARN": ["sns:Publish"],
+    "METRIC_NAMESPACE": ["cloudwatch:PutMetricData"],
+    "GLUE_TABLE": ["glue:BatchCreatePartition", "glue:GetTable"],
 }
 
-# What AWS does in a role's name beside the code, by statement.
-# Source: Lambda developer guide, "Define Lambda function permissions with an execution role" and
-# the pages of its event sources; Firehose developer guide, "Grant Firehose access to an Amazon S3
-# destination".
-ON_BEHALF: dict[str, set[str]] = {
-    # Lambda writes the function's log.
-    "Log": {"logs:CreateLogStream", "logs:PutLogEvents"},
-    # Lambda polls the stream, or the queue, and keeps what failed for good.
-    "ReadStream": KINESIS_MAPPING,
-    "ReadAsConsumer": {"kinesis:DescribeStreamConsumer", "kinesis:SubscribeToShard"},
-    "ReadQueue": {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"},
-    "KeepFailures": {"s3:PutObject"},
-    "FindFailures": {"s3:ListBucket"},
-    # The environment of the function sends its traces.
-    "Trace": {"xray:PutTelemetryRecords", "xray:PutTraceSegments"},
-    # Kinesis, S3, SQS and SNS encrypt and decrypt for whoever calls them.
-    "UseKey": {"kms:Decrypt", "kms:GenerateDataKey"},
-    "EncryptAlerts": {"kms:Decrypt", "kms:GenerateDataKey"},
-    # Firehose reads its stream, writes its objects, and logs why it could not.
-    "ListBucket": {"s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"},
-    "WriteObjects": {"s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"},
-    "LogErrors": {"logs:PutLogEvents"},
-    "ReadSchema": {"glue:GetTable", "glue:GetTableVersion", "glue:GetTableVersions"},
-}
-
-# Firehose reads a stream without the summary.
-FIREHOSE_READS = KINESIS_MAPPING - {"kinesis:DescribeStreamSummary"}
-
-
-def statements(stack: Rendered, role: str) -> list[dict[str, Any]]:
-    (policy,) = stack.properties(role)["Policies"]
-    return policy["PolicyDocument"]["Statement"]
+Grants = dict[str, set[str]]  # the resources of each action
 
 
 def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def role_of(function: str) -> str:
-    return f"{function.capitalize()}Role"
+def statements(stack: Rendered, role: str) -> list[dict[str, Any]]:
+    """All of a role, from its own policies and from those that are attached to it."""
+    documents = [each["PolicyDocument"] for each in stack.properties(role)["Policies"]]
+    documents += [
+        policy["Properties"]["PolicyDocument"]
+        for policy in stack.of("AWS::IAM::Policy").values()
+        if f"<{role}>" in policy["Properties"]["Roles"]
+    ]
+    return [statement for document in documents for statement in document["Statement"]]
+
+
+def granted(stack: Rendered, role: str) -> Grants:
+    found: Grants = {}
+    for statement in statements(stack, role):
+        for action in listed(statement["Action"]):
+            found.setdefault(action, set()).update(listed(statement["Resource"]))
+    return found
+
+
+class Needs(dict[str, set[str]]):
+    """What a role needs, from what else the template says."""
+
+    def add(self, actions: list[str], *resources: str) -> None:
+        for action in actions:
+            self.setdefault(action, set()).update(resources)
+
+
+def arn(reference: str) -> str:
+    """`<Name.Arn>` of `<Name>`."""
+    return f"{reference.removesuffix('>')}.Arn>"
+
+
+def glue(stack: Rendered, table: str) -> list[str]:
+    """A table, and what it stands in, as Glue asks for them."""
+    name = stack.properties(table.strip("<>"))["TableInput"]["Name"]
+    begin = "arn:aws:glue:eu-west-1:000000000000:"
+    return [f"{begin}catalog", f"{begin}database/<Database>", f"{begin}table/<Database>/{name}"]
+
+
+def needed_by_function(stack: Rendered, function: str) -> Needs:
+    name = f"{function.capitalize()}Function"
+    properties, needs = stack.properties(name), Needs()
+    needs.add(LOG, arn(properties["LoggingConfig"]["LogGroup"]))
+
+    sources = [each["Properties"] for each in properties["Events"].values()]
+    for mapping in stack.of("AWS::Lambda::EventSourceMapping").values():
+        if mapping["Properties"]["FunctionName"] == f"<{name}>":
+            sources.append(
+                {**mapping["Properties"], "Stream": mapping["Properties"]["EventSourceArn"]}
+            )
+    destinations = [
+        each["DestinationConfig"]["OnFailure"]["Destination"]
+        for each in (*sources, properties.get("EventInvokeConfig", {}))
+        if "DestinationConfig" in each
+    ]
+    for source in sources:
+        if "Queue" in source:
+            needs.add(READ_QUEUE, source["Queue"])
+            continue
+        stream = source["Stream"]
+        if stream.endswith(".ConsumerARN>"):
+            needs.add(READ_AS_CONSUMER, stream)
+            stream = stack.properties(stream[1:].partition(".")[0])["StreamARN"]
+        needs.add([*READ_STREAM, "kinesis:DescribeStreamSummary"], stream)
+    for bucket in destinations:
+        needs.add(["s3:ListBucket"], bucket)
+        needs.add(["s3:PutObject"], f"{bucket}/*")
+
+    variables = properties["Environment"]["Variables"]
+    for variable, actions in BY_VARIABLE.items():
+        if variable not in variables:
+            continue
+        value = variables[variable]
+        if variable == "GLUE_TABLE":
+            if variables["TABLE_FORMAT"] == "PARQUET":  # Iceberg has no partitions to register.
+                needs.add(actions, *glue(stack, value))
+        elif variable == "METRIC_NAMESPACE":
+            needs.add(actions, "*")
+        else:
+            needs.add(actions, value if variable == "TOPIC_ARN" else arn(value))
+    for bucket in stack.of("AWS::S3::Bucket").values():
+        told = (
+            bucket["Properties"]
+            .get("NotificationConfiguration", {})
+            .get("LambdaConfigurations", [])
+        )
+        if any(each["Function"] == f"<{name}.Arn>" for each in told):
+            needs.add(["s3:GetObject"], f"arn:aws:s3:::{bucket['Properties']['BucketName']}/*")
+
+    if "TOPIC_ARN" in variables:
+        key = stack.properties(variables["TOPIC_ARN"].strip("<>"))["KmsMasterKeyId"]
+        needs.add(USE_KEY, arn(key) if key.startswith("<") else key)
+    if "KmsKeyArn" in properties:
+        needs.add(USE_KEY, properties["KmsKeyArn"])
+    if properties["Tracing"] == "Active":
+        needs.add(TRACE, "*")
+    return needs
+
+
+def needed_by_delivery(stack: Rendered, delivery: str) -> Needs:
+    properties, needs = stack.properties(delivery), Needs()
+    if source := properties.get("KinesisStreamSourceConfiguration"):
+        needs.add(READ_STREAM, source["KinesisStreamARN"])
+    iceberg = properties.get("IcebergDestinationConfiguration")
+    destination = iceberg or properties["ExtendedS3DestinationConfiguration"]
+    bucket = (iceberg["S3Configuration"] if iceberg else destination)["BucketARN"]
+    needs.add(LIST_BUCKET, bucket)
+    needs.add(WRITE_OBJECTS, f"{bucket}/*")
+    log = destination["CloudWatchLoggingOptions"]
+    stream = stack.properties(log["LogStreamName"].strip("<>"))["LogStreamName"]
+    begin = "arn:aws:logs:eu-west-1:000000000000:log-group:"
+    needs.add(["logs:PutLogEvents"], f"{begin}{log['LogGroupName']}:log-stream:{stream}")
+    if iceberg:
+        (table,) = iceberg["DestinationTableConfigurationList"]
+        resources = glue(stack, table["DestinationTableName"])
+        needs.add([*READ_SCHEMA, "glue:GetDatabase", "glue:UpdateTable"], *resources)
+        needs.add(["s3:DeleteObject"], f"{bucket}/*")
+    elif conversion := destination.get("DataFormatConversionConfiguration"):
+        needs.add(READ_SCHEMA, *glue(stack, conversion["SchemaConfiguration"]["TableName"]))
+    encryption = stack.properties(bucket[1:].partition(".")[0])["BucketEncryption"]
+    (rule,) = encryption["ServerSideEncryptionConfiguration"]
+    if key := rule["ServerSideEncryptionByDefault"].get("KMSMasterKeyID"):
+        needs.add(USE_KEY, key)
+    return needs
+
+
+def needed(stack: Rendered, role: str) -> Needs:
+    if role.endswith("DeliveryRole"):
+        return needed_by_delivery(stack, role.removesuffix("Role"))
+    return needed_by_function(stack, role.removesuffix("Role").lower())
+
+
+STACKS = {
+    "defaults": DEFAULTS,
+    "everything": ALL,
+    "iceberg": rendered({"TableFormat": "ICEBERG"}),
+    "iceberg and everything": rendered({**EVERYTHING, "TableFormat": "ICEBERG"}),
+    "fan-out": rendered({"EnhancedFanOut": "true"}),
+    "replay": rendered({"ReplayFrom": "1764000000"}),
+}
+ROLES = list(ALL.of("AWS::IAM::Role"))
+
+
+@pytest.mark.parametrize("stack", STACKS.values(), ids=STACKS)
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_has_what_it_needs_and_nothing_else(role: str, stack: Rendered) -> None:
+    assert granted(stack, role) == needed(stack, role)
+
+
+@pytest.mark.parametrize(
+    ("role", "action", "resource"),
+    [
+        ("MetricsRole", "sqs:ReceiveMessage", "<IngestQueue.Arn>"),
+        ("NotifyRole", "s3:PutObject", "<RawBucket.Arn>/*"),
+        ("RejectsDeliveryRole", "glue:GetTable", "*"),
+    ],
+)
+def test_a_grant_that_nothing_needs_is_found(role: str, action: str, resource: str) -> None:
+    stack = rendered()
+    (policy,) = stack.properties(role)["Policies"]
+    policy["PolicyDocument"]["Statement"].append({"Action": action, "Resource": resource})
+    assert granted(stack, role) != needed(stack, role)
 
 
 def called(function: str) -> set[str]:
@@ -92,43 +243,36 @@ def called(function: str) -> set[str]:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_may_do_exactly_what_its_code_calls(function: str) -> None:
-    granted = {
-        action
-        for statement in statements(ALL, role_of(function))
-        if statement["Sid"] not in ON_BEHALF
-        for action in listed(statement["Action"])
+    variables = DEFAULTS.properties(f"{function.capitalize()}Function")["Environment"]["Variables"]
+    by_variable = {
+        action for name, actions in BY_VARIABLE.items() if name in variables for action in actions
     }
-    assert granted == called(function)
+    read = {"s3:GetObject"} if function == "ingest" else set()
+    assert by_variable | read == called(function)
 
 
-ROLES = list(ALL.of("AWS::IAM::Role"))
-
-
+@pytest.mark.parametrize("stack", STACKS.values(), ids=STACKS)
 @pytest.mark.parametrize("role", ROLES)
-def test_what_aws_does_in_a_roles_name_is_what_its_guides_ask_for(role: str) -> None:
-    for statement in statements(ALL, role):
-        expected = ON_BEHALF.get(statement["Sid"])
-        if role == "RawDeliveryRole" and statement["Sid"] == "ReadStream":
-            expected = FIREHOSE_READS
-        if expected is not None:
-            assert set(listed(statement["Action"])) == expected
-        else:
-            assert role in map(role_of, FUNCTIONS), f"nobody needs {statement['Sid']}"
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_nothing_is_wildcarded_without_need(role: str) -> None:
-    for statement in statements(ALL, role):
+def test_nothing_is_wildcarded_without_need(role: str, stack: Rendered) -> None:
+    for statement in statements(stack, role):
         assert statement["Effect"] == "Allow"
         assert not any("*" in action for action in listed(statement["Action"]))
-        if "*" not in listed(statement["Resource"]):
-            continue
-        # Actions that know no resources.
-        if statement["Action"] == "cloudwatch:PutMetricData":
-            namespace = {"cloudwatch:namespace": "accidents_reports_namespace"}
-            assert statement["Condition"] == {"StringEquals": namespace}
-        else:
-            assert statement["Sid"] == "Trace"
+        for resource in listed(statement["Resource"]):
+            # The objects of a bucket, whose names nobody knows before.
+            wild = (
+                resource.removesuffix("/*")
+                if resource.endswith((".Arn>/*", "-dev/*"))
+                else resource
+            )
+            if "*" not in wild:
+                continue
+            # Actions that know no resources.
+            assert resource == "*"
+            if statement["Action"] == "cloudwatch:PutMetricData":
+                namespace = {"cloudwatch:namespace": "accidents_reports_namespace"}
+                assert statement["Condition"] == {"StringEquals": namespace}
+            else:
+                assert statement["Sid"] == "Trace"
 
 
 @pytest.mark.parametrize("role", ROLES)
