@@ -153,12 +153,15 @@ def write_rows(file: Path) -> tuple[list[dict[str, str]], dict[str, str]]:
     writer = csv.DictWriter(output, list(sample))
     writer.writeheader()
     writer.writerows(rows)
+    large = {**sample, "Description": "x" * 400_000}
     others = [
         ("E2E-short", "cell_count", list(sample.values())[1:-2]),
         ("E2E-word", "bad_severity", list({**sample, "Severity": "high"}.values())[1:]),
         ("E2E-half", "bad_severity", list({**sample, "Severity": "3.5"}.values())[1:]),
         ("E2E-blank", "missing_severity", list({**sample, "Severity": ""}.values())[1:]),
         ("", "missing_id", list(sample.values())[1:]),
+        # Too large for one record of the rejects: it stands there in parts.
+        ("E2E-large", "bad_severity", list({**large, "Severity": "high"}.values())[1:]),
     ]
     csv.writer(output).writerows([first, *cells] for first, _, cells in others)
     file.write_text(output.getvalue(), encoding="utf-8", newline="")

@@ -200,8 +200,11 @@ class Stack:
         return int(result.rows[0][0] or 0)
 
     def rejects_by_function(self) -> dict[str, int]:
+        """How many rows and records each refused; one in several parts counts once."""
         table = self.outputs["RejectsTableName"]
-        result = self.query(f"select function, count(*) from {table} group by function")
+        result = self.query(
+            f"select function, count(*) from {table} where coalesce(part, 1) = 1 group by function"
+        )
         return {str(name): int(count or 0) for name, count in result.rows}
 
     def failing_functions(self) -> list[str]:
