@@ -387,7 +387,7 @@ impl Dataset {
                 .iter()
                 .map(|name| column("projection", name))
                 .collect::<Result<_, _>>()?,
-            metric: Metric::from_file(file.metric, &file.severity, &column)?,
+            metric: Metric::from_file(file.metric, [&file.severity, &file.severe_partition_key], &column)?,
             alert: Alert {
                 one: Wording {
                     subject: template("alert.subject", &alert.subject, &file.title, &column, &[])?,
@@ -477,7 +477,7 @@ impl AlertFile {
         let attribute = |name: &str, column: &str| (name.to_owned(), Value::String(column.to_owned()));
         Self {
             subject: format!("{{title}} of severity {{{severity}}}: {{{area}}}"),
-            text: format!("A {{title}} of severity {{{severity}}} was reported.\n\n{}", lines.concat()),
+            text: format!("One {{title}} of severity {{{severity}}} was reported.\n\n{}", lines.concat()),
             sms: format!("{{title}} of severity {{{severity}}}: {{{area}}}. Id {{{id}}}."),
             digest: None,
             attributes: [attribute("severity", severity), attribute("area", area), attribute("id", id)]
@@ -533,24 +533,20 @@ impl Metric {
 
     fn from_file(
         file: MetricFile,
-        severity: &str,
+        [severity, area]: [&str; 2],
         column: &impl Fn(&str, &str) -> Result<usize, String>,
     ) -> Result<Self, String> {
         let dimensions = references("metric.dimensions", &file.dimensions, column)?;
         let all: Vec<usize> = (0..dimensions.len()).collect();
-        let rollups = match file.rollups {
-            Some(rollups) => rollups,
-            None => {
-                let severity = column("severity", severity)?;
-                dimensions
-                    .iter()
-                    .filter(|(_, at)| *at == severity)
-                    .map(|(name, _)| vec![name.clone()])
-                    .collect()
-            }
-        };
         let mut metric = Self { namespace: file.namespace, name: file.name, dimensions, sets: vec![all] };
-        for rollup in rollups {
+        // What alarms and dashboards read.
+        let severity = metric.dimension(column("severity", severity)?).map(str::to_owned);
+        let area = metric.dimension(column("severe_partition_key", area)?).map(str::to_owned);
+        let read = severity.into_iter().flat_map(|severity| {
+            let by_area = area.iter().map(|area| vec![severity.clone(), area.clone()]);
+            std::iter::once(vec![severity.clone()]).chain(by_area).collect::<Vec<_>>()
+        });
+        for rollup in file.rollups.unwrap_or_else(|| read.collect()) {
             let set = metric.set(&rollup).map_err(|unknown| {
                 format!("`metric.rollups` names `{unknown}`, which is none of `metric.dimensions`")
             })?;
@@ -660,12 +656,11 @@ mod tests {
         assert_eq!(dataset.metric.sets, [vec![0, 1, 2], vec![0], vec![0, 2]]);
         let rollups = r#"rollups = [["severity_accident"], ["severity_accident", "county_accident"]]"#;
         assert!(us_accidents().contains(rollups));
-        let without = us_accidents().replace(rollups, "");
-        assert_eq!(
-            Dataset::parse("us_accidents", &without).unwrap().metric.sets,
-            [vec![0, 1, 2], vec![0]],
-            "the severity alone is what alarms watch"
-        );
+        let sets = |other| {
+            Dataset::parse("us_accidents", &us_accidents().replace(rollups, other)).unwrap().metric.sets
+        };
+        assert_eq!(sets(""), dataset.metric.sets, "those that alarms and dashboards read");
+        assert_eq!(sets("rollups = []"), [vec![0, 1, 2]]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ import departments
 import grafana
 import metrics
 import render
+from functions import DATASETS
 from rendered import Rendered, rendered
 
 DATASET = metrics.dataset()
@@ -99,6 +100,16 @@ def test_alarms_and_dashboards_name_only_what_is_emitted() -> None:
     places = named()
     assert len(places) > 100
     assert unknown(places) == []
+
+
+@pytest.mark.parametrize("name", sorted(each.stem for each in DATASETS.glob("*.toml")))
+def test_what_alarms_and_dashboards_read_is_emitted_of_every_data_set(name: str) -> None:
+    document = metrics.dataset(name)
+    known = metrics.names(document)
+    severity, area = known[metrics.SEVERITY], known[metrics.AREA]
+    for dimensions in ({severity}, {severity, area}):
+        count = known[metrics.EVENTS], known[metrics.EVENT_COUNT]
+        assert metrics.emitted(document, *count, dimensions), dimensions
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,7 @@ RUNBOOK = "docs/RUNBOOK.md"
 class Alarm:
     """One alarm: when it is raised, and what it tells whoever it wakes."""
 
-    resource: str  # without the `Alarm` at its end
-    name: str  # in the alarm's own name
+    name: str  # in the alarm's own name, and in the resource's
     runbook: str  # the section
     means: str
     do: str
@@ -34,6 +33,10 @@ class Alarm:
     notes: tuple[str, ...] = ()
 
     @property
+    def resource(self) -> str:
+        return "".join(part.capitalize() for part in self.name.split("-")) + "Alarm"
+
+    @property
     def description(self) -> str:
         return f"{self.means} {self.do} Runbook: {RUNBOOK}#{self.runbook}"
 
@@ -45,8 +48,7 @@ def alarms() -> list[Alarm]:
 def of_events() -> list[Alarm]:
     return [
         Alarm(
-            "SevereEvent",
-            "severe-events",
+            "severe-event",
             "severe-event",
             "${SevereAlarmThreshold} or more events of severity ${TopSeverity} arrived within ${SevereAlarmPeriodSeconds} seconds.",
             "Their alerts name place and id; act on those first. It ends by itself five periods after the last.",
@@ -61,18 +63,16 @@ def of_events() -> list[Alarm]:
             ),
         ),
         Alarm(
-            "SevereEventRate",
             "severe-event-rate",
             "severe-event-rate",
             "More than ${SevereEventsPerMinute} severe events, of all severities that are counted, came in a minute.",
-            "Look at the dashboard: one county is a local event, many are a wide one such as a storm, or a sender that sends "
-            "a file again.",
+            "Look at the dashboard: one ${AreaName} is a local event, many are a wide one such as a storm, or a sender that "
+            "sends a file again.",
             of_books("Delivered", "metrics"),
             "!Ref SevereEventsPerMinute",
             tells=True,
         ),
         Alarm(
-            "EventToAlert",
             "event-to-alert",
             "event-to-alert",
             "One alert in a hundred comes later than ${EventToAlertMilliseconds} ms after its event.",
@@ -88,7 +88,6 @@ def of_events() -> list[Alarm]:
 def of_functions() -> list[Alarm]:
     ages = [
         Alarm(
-            f"{name.capitalize()}IteratorAge",
             f"{name}-iterator-age",
             "iterator-age",
             f"{name} is more than ${{IteratorAgeMilliseconds}} ms behind its stream; what it makes of the events comes as late.",
@@ -102,7 +101,6 @@ def of_functions() -> list[Alarm]:
         for name in CONSUMERS
     ]
     raw = Alarm(
-        "RawDeliveryLag",
         "raw-delivery-lag",
         "iterator-age",
         "The raw delivery stream is more than ${IteratorAgeMilliseconds} ms behind stream 1; the raw layer comes as late.",
@@ -114,7 +112,6 @@ def of_functions() -> list[Alarm]:
     )
     errors = [
         Alarm(
-            f"{name.capitalize()}Errors",
             f"{name}-errors",
             "function-errors",
             f"Invocations of {name} end in an error, more than once.",
@@ -129,7 +126,6 @@ def of_functions() -> list[Alarm]:
     ]
     throttles = [
         Alarm(
-            f"{name.capitalize()}Throttles",
             f"{name}-throttles",
             "function-throttles",
             f"Lambda does not let invocations of {name} begin, because the account's or the function's concurrency is used up.",
@@ -143,7 +139,6 @@ def of_functions() -> list[Alarm]:
     ]
     unaccounted = [
         Alarm(
-            f"{name.capitalize()}Unaccounted",
             f"{name}-unaccounted",
             "unaccounted",
             f"The books of {name} do not balance: records in are not delivered, filtered, rejected or failed. It is a fault of "
@@ -160,7 +155,6 @@ def of_functions() -> list[Alarm]:
 
 def of_data() -> list[Alarm]:
     rejects = Alarm(
-        "Rejects",
         "rejects",
         "rejects",
         "More than ${RejectsPerFiveMinutes} records went to rejects within five minutes.",
@@ -170,7 +164,6 @@ def of_data() -> list[Alarm]:
         period="300",
     )
     failures = Alarm(
-        "Failures",
         "failures",
         "failures",
         "A batch or an invocation was given up and stands in the failures bucket, payload included. Its events are missing "
@@ -187,7 +180,6 @@ def of_data() -> list[Alarm]:
     )
     freshness = [
         Alarm(
-            f"{each.capitalize()}DeliveryFreshness",
             f"{each}-delivery-freshness",
             "delivery-freshness",
             f"The {each} delivery stream has held a record for more than ${{DeliveryFreshnessSeconds}} seconds without writing it "
@@ -203,7 +195,6 @@ def of_data() -> list[Alarm]:
     ]
     success = [
         Alarm(
-            f"{each.capitalize()}DeliverySuccess",
             f"{each}-delivery-success",
             "delivery-success",
             f"Writes of the {each} delivery stream to its bucket fail.",
@@ -217,7 +208,6 @@ def of_data() -> list[Alarm]:
     ]
     throughput = [
         Alarm(
-            f"Stream{stream}{kind}Throughput",
             f"stream-{stream}-{kind.lower()}-throughput",
             "stream-throughput",
             f"Stream {stream} refuses {verb}: a shard is at its limit. What is refused is sent again, so that everything comes later.",
@@ -255,7 +245,7 @@ def block(alarm: Alarm) -> str:
         for name, of in line.dimensions.items()
     )
     rows = [
-        f"  {alarm.resource}Alarm:",
+        f"  {alarm.resource}:",
         "    Type: AWS::CloudWatch::Alarm",
         "    Properties:",
         f"      AlarmName: {named(alarm.name)}",
@@ -280,7 +270,7 @@ def block(alarm: Alarm) -> str:
 def composite() -> str:
     health = [alarm for alarm in alarms() if not alarm.tells]
     rule = [
-        f'          {"OR " if place else ""}ALARM("${{{alarm.resource}Alarm}}")'
+        f'          {"OR " if place else ""}ALARM("${{{alarm.resource}}}")'
         for place, alarm in enumerate(health)
     ]
     return "\n".join(
@@ -309,6 +299,7 @@ def named(name: str) -> str:
 OWN_NAMES = {
     "${SeverityDimension}": "!FindInMap [Dataset, Severity, Dimension]",
     "${AreaDimension}": "!FindInMap [Dataset, Area, Dimension]",
+    "${AreaName}": "!FindInMap [Dataset, Area, Name]",
     "${TopSeverity}": "!FindInMap [Dataset, Severity, Highest]",
     "${MetricNamespace}": "!Ref MetricNamespace",
     "${MetricName}": "!Ref MetricName",
@@ -330,6 +321,10 @@ def value(written: str, text: bool = False) -> str:
 
 def text(description: str) -> str:
     quoted = '"' + description.replace('"', '\\"') + '"'
-    if "${TopSeverity}" in description:
-        return f"!Sub [{quoted}, {{TopSeverity: {OWN_NAMES['${TopSeverity}']}}}]"
+    looked_up = {
+        name: OWN_NAMES[name] for name in ("${TopSeverity}", "${AreaName}") if name in description
+    }
+    if looked_up:
+        variables = ", ".join(f"{name[2:-1]}: {found}" for name, found in looked_up.items())
+        return f"!Sub [{quoted}, {{{variables}}}]"
     return f"!Sub {quoted}" if "${" in description else quoted

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from alarms import alarms
-from panels import ANY, OF_COUNTY, STORY, Line, Panel
+from metrics import AREA_EXAMPLE, AREA_NAME
+from panels import ANY, OF_AREA, STORY, Line, Panel
 
 COLUMNS = 24
 HEADING_HEIGHT = 1
@@ -16,7 +17,7 @@ VIEWS = {"lines": "timeSeries", "bars": "timeSeries", "map": "timeSeries", "numb
 
 # A variable of the dashboard replaces a text wherever it stands: it must stand nowhere else.
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html
-COUNTY_PATTERN = "Los Angeles"
+AREA_PATTERN = AREA_EXAMPLE
 
 
 def body() -> dict[str, Any]:
@@ -34,16 +35,16 @@ def body() -> dict[str, Any]:
             widgets.append(widget("metric", left, top, panel.width, panel.height, metric(panel)))
             left, tallest = left + panel.width, max(tallest, panel.height)
         top += tallest
-    county = {
+    area = {
         "type": "pattern",
-        "pattern": COUNTY_PATTERN,
+        "pattern": AREA_PATTERN,
         "inputType": "input",
-        "id": "county",
-        "label": "County",
-        "defaultValue": COUNTY_PATTERN,
+        "id": "area",
+        "label": AREA_NAME,
+        "defaultValue": AREA_PATTERN,
         "visible": True,
     }
-    return {"start": "-PT3H", "variables": [county], "widgets": widgets}
+    return {"start": "-PT3H", "variables": [area], "widgets": widgets}
 
 
 def widget(
@@ -60,7 +61,7 @@ def widget(
 
 
 def status() -> dict[str, Any]:
-    arns = [f"${{{alarm.resource}Alarm.Arn}}" for alarm in alarms()]
+    arns = [f"${{{alarm.resource}.Arn}}" for alarm in alarms()]
     return widget("alarm", 0, 0, COLUMNS, STATUS_HEIGHT, {"title": "Alarms", "alarms": arns})
 
 
@@ -91,7 +92,7 @@ def search(line: Line) -> str:
     """All series that carry these dimensions, and those values that are given."""
     schema = ",".join([line.namespace, *line.dimensions])
     given = [
-        f'"{name}"="{COUNTY_PATTERN if value == OF_COUNTY else value}"'
+        f'"{name}"="{AREA_PATTERN if value == OF_AREA else value}"'
         for name, value in line.dimensions.items()
         if value != ANY
     ]
@@ -115,6 +116,8 @@ def render() -> str:
         '        - Name: !Join ["-", !Split ["_", !Ref Dataset]]',
         "          SeverityDimension: !FindInMap [Dataset, Severity, Dimension]",
         "          AreaDimension: !FindInMap [Dataset, Area, Dimension]",
+        "          AreaName: !FindInMap [Dataset, Area, Name]",
+        "          AreaExample: !FindInMap [Dataset, Area, Example]",
         "",
     ]
     return "\n".join(parts)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import metrics
-from panels import ANY, OF_COUNTY, STORY, Line, Panel
+from panels import ANY, OF_AREA, STORY, Line, Panel
 
 COLUMNS = 24
 SOURCE = {"type": "cloudwatch", "uid": "${datasource}"}
@@ -58,7 +58,7 @@ class Fill:
             "${Dataset}": document["name"],
             "${Name}": document["name"].replace("_", "-"),
             "${Environment}": "$environment",
-            OF_COUNTY: "$county",
+            OF_AREA: "$area",
         }
 
     def __call__(self, text: str) -> str:
@@ -69,14 +69,14 @@ class Fill:
 
 def variables(document: dict[str, Any]) -> list[dict[str, Any]]:
     names = metrics.names(document)
-    counties = {
+    areas = {
         "queryType": "dimensionValues",
         "region": "$region",
         "namespace": names[metrics.EVENTS],
         "metricName": names[metrics.EVENT_COUNT],
         "dimensionKey": names[metrics.AREA],
         "dimensionFilters": {},
-        "refId": "county",
+        "refId": "area",
     }
     return [
         {
@@ -104,10 +104,10 @@ def variables(document: dict[str, Any]) -> list[dict[str, Any]]:
         },
         {
             "type": "query",
-            "name": "county",
-            "label": document["severe_partition_key"],
+            "name": "area",
+            "label": names[metrics.AREA_NAME],
             "datasource": SOURCE,
-            "query": counties,
+            "query": areas,
             "refresh": 2,
             "sort": 1,
         },
@@ -130,8 +130,8 @@ def panel_of(panel: Panel, place: dict[str, int], number: int, fill: Fill) -> di
     return {
         "type": KINDS[panel.kind],
         "id": number,
-        "title": panel.title,
-        "description": panel.description,
+        "title": fill(panel.title),
+        "description": fill(panel.description),
         "datasource": SOURCE,
         "gridPos": place,
         "fieldConfig": {"defaults": defaults(panel), "overrides": []},

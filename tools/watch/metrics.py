@@ -24,6 +24,8 @@ EVENTS = "${MetricNamespace}"
 EVENT_COUNT = "${MetricName}"
 SEVERITY = "${SeverityDimension}"
 AREA = "${AreaDimension}"
+AREA_NAME = "${AreaName}"  # as the reader calls it, such as County
+AREA_EXAMPLE = "${AreaExample}"
 
 BOOKS = "perishable"
 
@@ -97,10 +99,10 @@ def of_events(document: dict[str, Any]) -> tuple[Emitted, Emitted]:
     """The metric that counts a data set's severe events, and those of their ages."""
     metric = document["metric"]
     every = tuple(metric["dimensions"])
-    severity = [[name] for name in every if metric["dimensions"][name] == document["severity"]]
-    rollups = metric.get("rollups", severity)
+    known = names(document)
+    rollups = metric.get("rollups", [[known[SEVERITY]], [known[SEVERITY], known[AREA]]])
     order = {name: place for place, name in enumerate(every)}
-    sets = [every, *(tuple(sorted(rollup, key=order.__getitem__)) for rollup in rollups)]
+    sets = [every, *(tuple(sorted({*rollup}, key=order.__getitem__)) for rollup in rollups)]
     count = Emitted(
         metric["namespace"],
         (metric["name"],),
@@ -120,12 +122,13 @@ def names(document: dict[str, Any]) -> dict[str, str]:
     """What stands for a data set's own names, and what the data set has for each."""
     metric = document["metric"]
     by_column = {column: name for name, column in metric["dimensions"].items()}
-    severity = by_column[document["severity"]]
+    severity, area = by_column[document["severity"]], document["severe_partition_key"]
     return {
         EVENTS: metric["namespace"],
         EVENT_COUNT: metric["name"],
         SEVERITY: severity,
-        AREA: by_column.get(document["severe_partition_key"], severity),
+        AREA: by_column.get(area, severity),
+        AREA_NAME: area,
     }
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from metrics import AREA, BOOKS, EVENT_COUNT, EVENTS, FUNCTIONS, SEVERITY
+from metrics import AREA, AREA_NAME, BOOKS, EVENT_COUNT, EVENTS, FUNCTIONS, SEVERITY
 
 ANY = "*"  # every value of a dimension: a line for each
-OF_COUNTY = "${County}"  # the area that the reader has chosen
+OF_AREA = "${Area}"  # the one that the reader has chosen
 
 DELIVERIES = ("raw", "analytical", "rejects")
 
@@ -75,7 +75,7 @@ def age(metric: str, statistic: str, label: str) -> Line:
 
 
 BY_SEVERITY = Line(EVENTS, EVENT_COUNT, {SEVERITY: ANY}, "Sum", "")
-OF_THE_COUNTY = Line(EVENTS, EVENT_COUNT, {SEVERITY: ANY, AREA: OF_COUNTY}, "Sum", "")
+OF_THE_AREA = Line(EVENTS, EVENT_COUNT, {SEVERITY: ANY, AREA: OF_AREA}, "Sum", "")
 
 STORY = (
     Row(
@@ -94,9 +94,9 @@ STORY = (
                 kind="map",
             ),
             Panel(
-                "Severe events of the chosen county",
-                "Choose the county above. Where MaxSeries bounds the series, one that has none of its own is in `other`.",
-                (OF_THE_COUNTY,),
+                f"Severe events of the chosen {AREA_NAME}",
+                f"Choose the {AREA_NAME} above. Where MaxSeries bounds the series, one that has none of its own is in `other`.",
+                (OF_THE_AREA,),
                 kind="bars",
             ),
             Panel(

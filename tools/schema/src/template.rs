@@ -34,10 +34,16 @@ const BLOCKS: [Block; 16] = [
         let severity = metric.dimension(*severity).unwrap_or_default();
         // A metric that is not counted by area is watched by severity alone.
         let area = metric.dimension(*severe_partition_key).unwrap_or(severity);
+        let key = &source.dataset.columns[*severe_partition_key];
         let (_, highest) = source.dataset.severity_range();
         vec![
             format!("Severity: {{Dimension: {}, Highest: \"{highest}\"}}", quoted(severity)),
-            format!("Area: {{Dimension: {}}}", quoted(area)),
+            format!(
+                "Area: {{Dimension: {}, Name: {}, Example: {}}}",
+                quoted(area),
+                quoted(&key.name),
+                quoted(key.examples.first().map_or("anywhere", String::as_str))
+            ),
         ]
     }),
     ("mappings raw", |source| source.dataset.columns.iter().filter_map(mapping).collect()),
