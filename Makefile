@@ -89,7 +89,8 @@ check: $(TOOLS) $(CHECK_TOOLS) ## Check format, lints, documentation and the tem
 
 .PHONY: advisories
 advisories: $(CHECK_TOOLS) ## Fetch the known defects of dependencies, and check for them
-	cargo deny --locked check advisories
+	@cargo deny --locked fetch db || { echo "error: the advisories were not fetched: they come from https://github.com/RustSec/advisory-db" >&2; exit 1; }
+	cargo deny --locked --offline check advisories
 
 .PHONY: up
 up: $(TOOLS) ## Start the local cloud with the stack deployed [DATASET=name] [PORT=n]
