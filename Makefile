@@ -118,6 +118,11 @@ query: $(TOOLS) ## Ask Athena: SQL="select …" or FILE=queries/x.sql [ENV=dev] 
 	@$(PY) tools/local/query.py --port $(PORT) --env $(ENV) --dataset $(DATASET) $(if $(FILE),--file "$(FILE)",--sql "$$SQL")
 query: export override SQL := $(value SQL)
 
+.PHONY: bench
+bench: $(TOOLS) ## Measure every function beside its floor and baselines [README=yes] [OBJECT_MB=n OBJECT_SECONDS=n]
+	@$(PY) tools/bench/bench.py $(if $(README),--readme) $(if $(INSTRUCTIONS),--instructions) \
+	  $(if $(OBJECT_MB),--object-mb $(OBJECT_MB)) $(if $(OBJECT_SECONDS),--object-seconds $(OBJECT_SECONDS))
+
 .PHONY: plan
 plan: $(TOOLS) ## What a rate of events needs and costs: EPS=events/s [SEVERE=share] [MODE=provisioned] [PACK=yes] …
 	@$(if $(EPS),,echo "error: give the events a second: make plan EPS=10000" >&2; exit 1)

@@ -10,7 +10,6 @@ use std::{
     path::Path,
 };
 
-use serde_json::value::RawValue;
 use shared::delivery::{Answer, Failure, Fault, Limits, Refusal, Service};
 
 /// A service that answers by script, and takes everything once the script is at its end.
@@ -101,8 +100,7 @@ impl<E: Clone> Service for Scripted<E> {
 ///
 /// When it cannot be read.
 #[must_use]
-pub fn fixture(name: &str) -> Box<RawValue> {
+pub fn fixture(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events").join(format!("{name}.json"));
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    RawValue::from_string(text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

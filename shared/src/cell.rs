@@ -2,6 +2,7 @@
 
 use crate::{
     dataset::Type,
+    reader::{is_plain_number, plain_run},
     time::{DateOrder, Timestamp},
 };
 
@@ -15,13 +16,13 @@ pub struct Untypable;
 pub fn write(kind: Type, text: &str, order: DateOrder, out: &mut Vec<u8>) -> Result<(), Untypable> {
     match kind {
         Type::String => write_string(text, out),
-        Type::Int => out.extend_from_slice(integer(text.trim()).ok_or(Untypable)?.to_string().as_bytes()),
-        Type::Double => write_double(text.trim(), out)?,
-        Type::Boolean => out.extend_from_slice(boolean(text.trim()).ok_or(Untypable)?.as_bytes()),
+        Type::Int => out.extend_from_slice(integer(trim(text)).ok_or(Untypable)?.to_string().as_bytes()),
+        Type::Double => write_double(trim(text), out)?,
+        Type::Boolean => out.extend_from_slice(boolean(trim(text)).ok_or(Untypable)?.as_bytes()),
         Type::Timestamp => {
-            let time = Timestamp::parse(text.trim(), order).ok_or(Untypable)?;
+            let time = Timestamp::parse(trim(text), order).ok_or(Untypable)?;
             out.push(b'"');
-            out.extend_from_slice(time.iso().as_bytes());
+            time.write_iso(out);
             out.push(b'"');
         }
     }
@@ -33,8 +34,12 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let mut rest = text.as_bytes();
     // Runs without anything to escape are copied whole.
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
+    loop {
+        let at = plain_run(rest);
         out.extend_from_slice(&rest[..at]);
+        if at == rest.len() {
+            break;
+        }
         match rest[at] {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
@@ -45,7 +50,6 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
         }
         rest = &rest[at + 1..];
     }
-    out.extend_from_slice(rest);
     out.push(b'"');
 }
 
@@ -58,6 +62,25 @@ pub fn integer(text: &str) -> Option<i64> {
         None => text,
     };
     digits.parse().ok()
+}
+
+/// The beginning of an entry of a JSON object that is not its first, up to its value: `,"name":`.
+#[must_use]
+pub fn entry(name: &str) -> Vec<u8> {
+    let mut entry = Vec::with_capacity(name.len() + 4);
+    entry.push(b',');
+    write_string(name, &mut entry);
+    entry.push(b':');
+    entry
+}
+
+/// The text without blanks around it. Nearly all cells have none, which their first and last bytes tell.
+#[must_use]
+pub fn trim(text: &str) -> &str {
+    match text.as_bytes() {
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
+        _ => text.trim(),
+    }
 }
 
 fn boolean(text: &str) -> Option<&'static str> {
@@ -73,6 +96,11 @@ fn boolean(text: &str) -> Option<&'static str> {
 /// Writes a finite number with the digits that it has; only what JSON does not allow is mended (`+5`, `.5`,
 /// `5.`, `007`).
 fn write_double(text: &str, out: &mut Vec<u8>) -> Result<(), Untypable> {
+    // Up to 308 digits are finite.
+    if text.len() <= 308 && is_plain_number(text) {
+        out.extend_from_slice(text.as_bytes());
+        return Ok(());
+    }
     let (negative, unsigned) = match text.as_bytes() {
         [b'-', ..] => (true, &text[1..]),
         [b'+', ..] => (false, &text[1..]),

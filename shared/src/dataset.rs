@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::time::DateOrder;
+use crate::{cell, time::DateOrder};
 
 /// The files of `datasets/`, by name.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/datasets.rs"));
@@ -15,6 +15,9 @@ const SERIES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/series.rs"))
 
 /// Where a data set does not say which severities there are.
 const SEVERITIES: std::ops::RangeInclusive<i64> = 0..=9;
+
+/// Columns that an event may leave out in a row before one of its keys is looked up by its name.
+const LOOK_AHEAD: usize = 4;
 
 /// One data set: its columns and the part that some of them play. Columns are named by their index.
 #[derive(Debug, Clone)]
@@ -53,6 +56,8 @@ pub struct Dataset {
     /// Every column, in the order in which they are written.
     pub columns: Vec<Column>,
     index: HashMap<String, usize>,
+    /// The beginning of each column's entry in an event: `,"Temperature(F)":`.
+    entries: Vec<Vec<u8>>,
 }
 
 /// A column of the data set.
@@ -409,6 +414,7 @@ impl Dataset {
             },
             name: file.name,
             title: file.title,
+            entries: file.column.iter().map(|column| cell::entry(&column.name)).collect(),
             columns: file.column,
             index,
         };
@@ -467,6 +473,24 @@ impl Dataset {
     #[must_use]
     pub fn column(&self, name: &str) -> Option<usize> {
         self.index.get(name).copied()
+    }
+
+    /// The beginning of each column's entry in an event, comma and colon included: `,"Temperature(F)":`.
+    #[must_use]
+    pub fn entries(&self) -> &[Vec<u8>] {
+        &self.entries
+    }
+
+    /// The column of that name, looked for first at `next` and shortly behind it.
+    ///
+    /// Events hold their columns in the data set's order, with some left out: a comparison or two instead of a hash
+    /// of every key, which is a seventh of the time to read an event.
+    #[must_use]
+    pub fn column_from(&self, next: usize, name: &str) -> Option<usize> {
+        let near = self.columns.iter().enumerate().skip(next).take(LOOK_AHEAD);
+        near.into_iter()
+            .find_map(|(index, column)| (column.name == name).then_some(index))
+            .or_else(|| self.column(name))
     }
 }
 

@@ -1,33 +1,45 @@
 //! Events in place: the top-level entries of a JSON object, borrowed from its text.
 
-use std::{borrow::Cow, collections::HashMap, fmt};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
 
 use chrono::{DateTime, Utc};
-use serde::{
-    Deserialize,
-    de::{self, DeserializeSeed, IgnoredAny, MapAccess, Visitor},
-};
+use serde::de::Error as _;
 use serde_json::value::RawValue;
 
 use crate::{
     cell,
     dataset::{Dataset, Type},
     json,
+    reader::Reader,
     time::{DateOrder, Timestamp},
 };
 
 /// Unknown keys among which the next is looked for one by one; among more it is looked up.
 const FEW: usize = 32;
 
+/// The text of an event, with U+FFFD for what is not UTF-8.
+///
+/// Text that is UTF-8, as nearly all is, is checked by SIMD, in a tenth of the standard library's time.
+#[must_use]
+pub fn text(data: &[u8]) -> Cow<'_, str> {
+    match simdutf8::basic::from_utf8(data) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(data),
+    }
+}
+
 /// The entries of an event, those of the data set's columns by index.
 #[derive(Debug)]
 pub struct Event<'a> {
-    /// The value of each column of the data set, where there is one.
-    pub columns: Vec<Option<&'a RawValue>>,
-    /// Entries that the data set does not know, in their order.
-    pub unknown: Vec<(Cow<'a, str>, &'a RawValue)>,
+    /// The value of each column of the data set as JSON, where there is one.
+    pub columns: Vec<Option<&'a str>>,
+    /// Entries that the data set does not know, as JSON, in their order.
+    pub unknown: Vec<(Cow<'a, str>, &'a str)>,
     /// Earlier values of keys that stand twice, the last of which counts.
-    pub superseded: Vec<(Cow<'a, str>, &'a RawValue)>,
+    pub superseded: Vec<(Cow<'a, str>, &'a str)>,
 }
 
 /// A value as a cell of a file would hold it.
@@ -42,12 +54,12 @@ pub enum Cell<'a> {
 }
 
 impl<'a> Cell<'a> {
-    /// The value as a cell.
+    /// A JSON value as a cell.
     #[must_use]
-    pub fn of(value: Option<&'a RawValue>) -> Self {
-        let Some(json) = value.map(RawValue::get) else { return Self::Blank };
+    pub fn of(value: Option<&'a str>) -> Self {
+        let Some(json) = value else { return Self::Blank };
         match json.as_bytes().first() {
-            Some(b'"') => match unescape(json) {
+            Some(b'"') => match unquote(json) {
                 text if text.is_empty() => Self::Blank,
                 text => Self::Text(text),
             },
@@ -69,23 +81,45 @@ impl<'a> Cell<'a> {
 }
 
 /// The text of a valid JSON string.
-fn unescape(json: &str) -> Cow<'_, str> {
+fn unquote(json: &str) -> Cow<'_, str> {
     let inner = &json[1..json.len() - 1];
+    // A lone surrogate is the one thing that a valid string can hold and text cannot.
+    unescape(inner).unwrap_or(Cow::Borrowed(inner))
+}
+
+/// What stands between the quotes of a valid JSON string, its escapes resolved; nothing where they give no text.
+fn unescape(inner: &str) -> Option<Cow<'_, str>> {
     if inner.contains('\\') {
-        // A lone surrogate is the one thing that a valid string can hold and text cannot.
-        Cow::Owned(serde_json::from_str(json).unwrap_or_else(|_| inner.to_owned()))
+        serde_json::from_str(&format!("\"{inner}\"")).ok().map(Cow::Owned)
     } else {
-        Cow::Borrowed(inner)
+        Some(Cow::Borrowed(inner))
     }
 }
 
 impl<'a> Event<'a> {
     /// Reads the entries of a JSON object; an error says what is wrong with the text, and where.
     pub fn parse(dataset: &Dataset, json: &'a str) -> Result<Self, NotAnEvent> {
-        let mut deserializer = serde_json::Deserializer::from_str(json);
-        let event = EventSeed(dataset).deserialize(&mut deserializer)?;
-        deserializer.end()?;
-        Ok(event)
+        let mut event =
+            Self { columns: vec![None; dataset.columns.len()], unknown: Vec::new(), superseded: Vec::new() };
+        let (mut next, mut places) = (0, HashMap::new());
+        let whole = Reader::read(json, |reader| {
+            reader.object(|reader, key| {
+                let value = reader.value()?;
+                let (key, value) = (reader.unescaped(key)?, reader.text(value));
+                let earlier = match dataset.column_from(next, &key) {
+                    Some(column) => {
+                        next = column + 1;
+                        event.columns[column].replace(value)
+                    }
+                    None => event.keep_unknown(&key, value, &mut places),
+                };
+                if let Some(earlier) = earlier {
+                    event.superseded.push((key, earlier));
+                }
+                Some(())
+            })
+        });
+        whole.map(|()| event).ok_or_else(|| NotAnEvent::of(json))
     }
 
     /// Keeps an entry that the data set does not know; gives the earlier value of its key. `places` are those of the
@@ -93,9 +127,9 @@ impl<'a> Event<'a> {
     fn keep_unknown(
         &mut self,
         key: &Cow<'a, str>,
-        value: &'a RawValue,
+        value: &'a str,
         places: &mut HashMap<Cow<'a, str>, usize>,
-    ) -> Option<&'a RawValue> {
+    ) -> Option<&'a str> {
         let many = self.unknown.len() >= FEW;
         if many && places.is_empty() {
             places.extend(self.unknown.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)));
@@ -135,7 +169,7 @@ impl<'a> Event<'a> {
 
     /// Writes the value of a column as JSON of the column's type; false where there is none that fits.
     pub fn write(&self, dataset: &Dataset, column: usize, out: &mut Vec<u8>) -> bool {
-        let Some(value) = self.columns[column].map(RawValue::get) else { return false };
+        let Some(value) = self.columns[column] else { return false };
         match (dataset.columns[column].kind, value.as_bytes()[0]) {
             // What is of its type already passes as it stands.
             (Type::String, b'"') if value != "\"\"" => out.extend_from_slice(value.as_bytes()),
@@ -159,34 +193,65 @@ pub struct Glance {
 
 /// Reads an event's severity and time of receipt alone, the rest being checked for form but not kept.
 pub fn glance(dataset: &Dataset, json: &str) -> Result<Glance, NotAnEvent> {
-    let mut deserializer = serde_json::Deserializer::from_str(json);
     let keys = [dataset.severity, dataset.received_at].map(|column| dataset.columns[column].name.as_str());
-    let [severity, received_at] = FewSeed(keys).deserialize(&mut deserializer)?;
-    deserializer.end()?;
+    let [severity, received_at] = few(json, keys)?;
     Ok(Glance { severity: severity.and_then(integer), received_at: received_at.and_then(instant) })
 }
 
-/// Reads an event's id alone; nothing where it has none, or where the text is no event.
+/// Reads an event's id alone, and no further: it stands first in most. Nothing where it has none.
 #[must_use]
 pub fn id<'a>(dataset: &Dataset, json: &'a str) -> Option<Cow<'a, str>> {
-    let key = dataset.columns[dataset.id].name.as_str();
-    let [value] = FewSeed([key]).deserialize(&mut serde_json::Deserializer::from_str(json)).ok()?;
-    match Cell::of(value) {
+    let name = dataset.columns[dataset.id].name.as_str();
+    let mut id = None;
+    // Left at the id, a text is not read as a whole.
+    let _ = Reader::read(json, |reader| {
+        reader.object(|reader, key| {
+            let value = reader.value()?;
+            if reader.is(key, name) {
+                id = Some(reader.text(value));
+                return None;
+            }
+            Some(())
+        })
+    });
+    match Cell::of(id) {
         Cell::Text(text) => Some(text),
         Cell::Blank | Cell::Nested(_) => None,
     }
 }
 
-fn instant(value: &RawValue) -> Option<DateTime<Utc>> {
+/// The values of a few keys, the rest being checked for form but not kept; the last value of a key counts.
+fn few<'a, const N: usize>(json: &'a str, keys: [&str; N]) -> Result<[Option<&'a str>; N], NotAnEvent> {
+    let mut found = [None; N];
+    let whole = Reader::read(json, |reader| {
+        reader.object(|reader, key| {
+            let value = reader.value()?;
+            // Only an escape can make another text of it.
+            let place = if reader.has_met_escapes() {
+                let key = reader.unescaped(key)?;
+                keys.iter().position(|wanted| *wanted == key)
+            } else {
+                keys.iter().position(|wanted| reader.is(key, wanted))
+            };
+            if let Some(place) = place {
+                found[place] = Some(reader.text(value));
+            }
+            Some(())
+        })
+    });
+    whole.map(|()| found).ok_or_else(|| NotAnEvent::of(json))
+}
+
+fn instant(value: &str) -> Option<DateTime<Utc>> {
     match Cell::of(Some(value)) {
-        Cell::Text(text) => Some(Timestamp::parse(text.trim(), DateOrder::Mdy)?.instant()),
+        Cell::Text(text) => Some(Timestamp::parse(cell::trim(&text), DateOrder::Mdy)?.instant()),
         Cell::Blank | Cell::Nested(_) => None,
     }
 }
 
-fn integer(value: &RawValue) -> Option<i64> {
+fn integer(value: &str) -> Option<i64> {
     match Cell::of(Some(value)) {
-        Cell::Text(text) => cell::integer(text.trim()),
+        Cell::Text(text) => cell::integer(cell::trim(&text)),
         Cell::Blank | Cell::Nested(_) => None,
     }
 }
@@ -196,92 +261,11 @@ fn integer(value: &RawValue) -> Option<i64> {
 #[error("{}: one JSON object per record is right", json::fault(.0))]
 pub struct NotAnEvent(#[from] serde_json::Error);
 
-/// A key, borrowed where it holds no escape.
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Key<'de> {
-    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-        impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(key)))
-            }
-            fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(key.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(KeyVisitor)
-    }
-}
-
-struct EventSeed<'d>(&'d Dataset);
-
-impl<'de> DeserializeSeed<'de> for EventSeed<'_> {
-    type Value = Event<'de>;
-
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Event<'de>, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for EventSeed<'_> {
-    type Value = Event<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event<'de>, A::Error> {
-        let mut event =
-            Event { columns: vec![None; self.0.columns.len()], unknown: Vec::new(), superseded: Vec::new() };
-        let mut places = HashMap::new();
-        while let Some(Key(key)) = map.next_key()? {
-            let value: &'de RawValue = map.next_value()?;
-            let earlier = match self.0.column(&key) {
-                Some(column) => event.columns[column].replace(value),
-                None => event.keep_unknown(&key, value, &mut places),
-            };
-            if let Some(earlier) = earlier {
-                event.superseded.push((key, earlier));
-            }
-        }
-        Ok(event)
-    }
-}
-
-/// Keeps the values of a few keys.
-struct FewSeed<'k, const N: usize>([&'k str; N]);
-
-impl<'de, const N: usize> DeserializeSeed<'de> for FewSeed<'_, N> {
-    type Value = [Option<&'de RawValue>; N];
-
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de, const N: usize> Visitor<'de> for FewSeed<'_, N> {
-    type Value = [Option<&'de RawValue>; N];
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = [None; N];
-        while let Some(Key(key)) = map.next_key()? {
-            match self.0.iter().position(|wanted| *wanted == key) {
-                Some(place) => found[place] = Some(map.next_value()?),
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(found)
+impl NotAnEvent {
+    /// What is wrong with a text that is no event, and where.
+    fn of(json: &str) -> Self {
+        let error = serde_json::from_str::<BTreeMap<Cow<'_, str>, &RawValue>>(json).err();
+        Self(error.unwrap_or_else(|| serde_json::Error::custom("a key is no text")))
     }
 }
 
@@ -337,7 +321,7 @@ mod tests {
         let event =
             Event::parse(&dataset, r#"{"City":"Dublin","Extra":1,"City":"Dayton","Extra":2}"#).unwrap();
         assert_eq!(event.cell(dataset.column("City").unwrap()), Cell::Text("Dayton".into()));
-        let earlier: Vec<_> = event.superseded.iter().map(|(key, value)| (&**key, value.get())).collect();
+        let earlier: Vec<_> = event.superseded.iter().map(|(key, value)| (&**key, *value)).collect();
         assert_eq!(earlier, [("City", "\"Dublin\""), ("Extra", "1")]);
         assert_eq!(event.unknown.len(), 1);
     }

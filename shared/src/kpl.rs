@@ -1,6 +1,8 @@
-//! Records aggregated by the Kinesis Producer Library, taken apart.
+//! Records aggregated as the Kinesis Producer Library does it, put together and taken apart.
 //!
 //! Source: "KPL aggregated record format", `aggregation-format.md` of `awslabs/amazon-kinesis-producer`.
+
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use md5::{Digest, Md5};
@@ -48,6 +50,41 @@ pub fn deaggregate(data: Bytes) -> Result<Vec<Bytes>, Damaged> {
         return Err(Damaged(format!("partition key {index} is named, but the table holds {keys}")));
     }
     Ok(aggregate.records.into_iter().map(|record| record.data).collect())
+}
+
+/// An aggregated record of the user records, each under its partition key, all of them under one explicit hash key.
+pub fn aggregate<'r>(hash_key: &str, records: impl Iterator<Item = (&'r str, &'r Bytes)>) -> Vec<u8> {
+    let mut aggregate = AggregatedRecord {
+        explicit_hash_key_table: vec![hash_key.to_owned()],
+        ..AggregatedRecord::default()
+    };
+    let mut keys: HashMap<&str, u64> = HashMap::new();
+    for (key, data) in records {
+        let table = &mut aggregate.partition_key_table;
+        let index = *keys.entry(key).or_insert_with(|| {
+            table.push(key.to_owned());
+            table.len() as u64 - 1
+        });
+        aggregate.records.push(SubRecord {
+            partition_key_index: index,
+            explicit_hash_key_index: Some(0),
+            data: data.clone(),
+        });
+    }
+    let mut record = Vec::with_capacity(MAGIC.len() + aggregate.encoded_len() + DIGEST);
+    record.extend_from_slice(&MAGIC);
+    aggregate.encode_raw(&mut record);
+    let digest = Md5::digest(&record[MAGIC.len()..]);
+    record.extend_from_slice(&digest);
+    record
+}
+
+/// The bytes that a user record takes in an aggregated one, at most: its key is written once however often it comes.
+#[must_use]
+pub fn entry_bytes(key: &str, data: &Bytes) -> usize {
+    /// Tags and lengths of the key, the record and its data, and its indexes.
+    const FRAME: usize = 20;
+    key.len() + data.len() + FRAME
 }
 
 /// The protobuf of an aggregated record.

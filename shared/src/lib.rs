@@ -16,6 +16,8 @@ pub mod json;
 pub mod kinesis;
 pub mod kpl;
 pub mod ledger;
+pub mod pack;
+pub mod reader;
 pub mod reject;
 pub mod runtime;
 pub mod time;

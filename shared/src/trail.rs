@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::{books::Fate, dataset::Dataset, event, invocation::Invocation};
+use crate::{books::Fate, cell, dataset::Dataset, event, invocation::Invocation};
 
 /// Bytes of ids in a line. Lambda takes up to 256 KiB of one to the log, and ids may need escapes.
 ///
@@ -15,15 +15,24 @@ const ID_CHARS: usize = 128;
 
 /// The ids of an invocation's events, by what became of them.
 #[derive(Debug, Default)]
-pub struct Trail(BTreeMap<&'static str, Vec<String>>);
+pub struct Trail(BTreeMap<&'static str, Ids>);
+
+/// Ids as JSON strings, with a comma between two of them.
+#[derive(Debug, Default)]
+struct Ids {
+    /// Those of lines that are full.
+    full: Vec<Vec<u8>>,
+    /// Those of the line that is being filled.
+    open: Vec<u8>,
+}
 
 impl Trail {
     /// Enters what became of an event. One without a readable id cannot be followed, and is left out.
     pub fn enter(&mut self, dataset: &Dataset, data: &[u8], fate: &Fate) {
-        let Some(id) = std::str::from_utf8(data).ok().and_then(|json| event::id(dataset, json)) else {
+        let Some(id) = simdutf8::basic::from_utf8(data).ok().and_then(|json| event::id(dataset, json)) else {
             return;
         };
-        self.0.entry(fate.name()).or_default().push(id.chars().take(ID_CHARS).collect());
+        self.0.entry(fate.name()).or_default().push(&id);
     }
 
     /// Writes the lines to the log.
@@ -37,36 +46,30 @@ impl Trail {
     #[must_use]
     pub fn lines(&self, function: &str, request_id: &str) -> Vec<String> {
         let mut lines = Vec::new();
-        for (fate, ids) in &self.0 {
-            let mut rest = ids.as_slice();
-            while !rest.is_empty() {
-                let (these, behind) = rest.split_at(fitting(rest));
-                lines.push(
-                    json!({
-                        "level": "INFO",
-                        "message": "events",
-                        "function": function,
-                        "request_id": request_id,
-                        "fate": fate,
-                        "ids": these,
-                    })
-                    .to_string(),
-                );
-                rest = behind;
+        for (fate, Ids { full, open }) in &self.0 {
+            for ids in full.iter().chain([open]) {
+                let ids = String::from_utf8_lossy(ids);
+                let (function, request_id) = (json!(function), json!(request_id));
+                lines.push(format!(
+                    r#"{{"level":"INFO","message":"events","function":{function},"request_id":{request_id},"fate":"{fate}","ids":[{ids}]}}"#
+                ));
             }
         }
         lines
     }
 }
 
-/// How many of the ids fit in a line; one always does.
-fn fitting(ids: &[String]) -> usize {
-    let mut bytes = 0;
-    let fits = ids.iter().take_while(|id| {
-        bytes += id.len() + r#""","#.len();
-        bytes <= LINE_BYTES
-    });
-    fits.count().max(1)
+impl Ids {
+    fn push(&mut self, id: &str) {
+        let end = id.char_indices().nth(ID_CHARS).map_or(id.len(), |(end, _)| end);
+        if self.open.len() + end > LINE_BYTES {
+            self.full.push(std::mem::take(&mut self.open));
+        }
+        if !self.open.is_empty() {
+            self.open.push(b',');
+        }
+        cell::write_string(&id[..end], &mut self.open);
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from cloud import ACCESS_KEY, SECRET_KEY, Cloud
+from commands import REPOSITORY
 from stack import Stack, wait_for
 
 ARRIVAL_SECONDS = 60
@@ -211,3 +212,30 @@ def test_objects_put_into_the_inbox_are_taken_in(name: str, local: Cloud, arrive
     bucket = local.outputs["InboxBucketName"]
     local.client("s3").put_object(Bucket=bucket, Key=key, Body=data)
     arrive(name, 3)
+
+
+def test_a_large_object_is_taken_in_once_however_often_it_is_told_of(
+    local: Cloud, stack: Stack, arrive: Arrive
+) -> None:
+    rows = "".join(f's3-large-{number},2,"{"x" * 400_000}"\n' for number in range(45))
+    bucket, key = local.outputs["InboxBucketName"], "large.csv"
+    body = f"ID,Severity,Description\n{rows}".encode()
+    etag = local.client("s3").put_object(Bucket=bucket, Key=key, Body=body)["ETag"].strip('"')
+    arrive("s3-large", 45)
+
+    def finished() -> bool | None:
+        name = f"checkpoints/{key}.{etag}.checkpoint"
+        held = local.client("s3").list_objects_v2(Bucket=bucket, Prefix=name).get("Contents")
+        return True if held else None
+
+    wait_for(finished, ARRIVAL_SECONDS, 0.2, lambda: "the object has no checkpoint")
+    event = json.loads((REPOSITORY / "events" / "ingest-s3.json").read_text(encoding="utf-8"))
+    event["Records"][0]["s3"]["bucket"]["name"] = bucket
+    event["Records"][0]["s3"]["object"] = {"key": key, "size": len(body), "eTag": etag}
+    assert invoke(local, event)["accepted"] == 0
+    # What an invocation leaves is an object in the inbox, of which ingest is told.
+    rest = {"from": len(body) // 2, "object": event["Records"][0]}
+    name = f"checkpoints/{key}.{etag}.rest"
+    local.client("s3").put_object(Bucket=bucket, Key=name, Body=json.dumps(rest))
+    event["Records"][0]["s3"]["object"] = {"key": name, "size": 300, "eTag": "0"}
+    assert invoke(local, event)["accepted"] == 0

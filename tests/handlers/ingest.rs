@@ -1,52 +1,100 @@
 //! The handler of ingest.
 
-use std::{cell::RefCell, collections::HashMap};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    io::Write as _,
+    time::Duration,
+};
 
 use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use ingest::{
+    checkpoint::{Checkpoints, is_rest},
     handler::{Config, Handler, IngestError},
     s3::{Object, Objects},
 };
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
 use shared::{
     aws::StreamRecord,
     delivery::{Failure, Fault, Limits},
+    kpl,
+    pack::Packing,
 };
 use tests::{Reply, Scripted, fixture};
 
 use super::{LIMITS, common, common_of, firehose, invocation, lines, reasons};
 
-/// Objects by bucket and key: their metadata and their chunks.
+/// Objects by bucket and key: their metadata and their chunks; and checkpoints and rests by name.
 #[derive(Default)]
-struct Shelf(RefCell<HashMap<String, (Metadata, Chunks)>>);
+struct Shelf {
+    objects: RefCell<HashMap<String, (Metadata, Chunks)>>,
+    checkpoints: RefCell<HashMap<String, Bytes>>,
+    /// What S3 has told ingest of the rests, as the inbox's notifications have it.
+    told: RefCell<Vec<String>>,
+    /// How long each chunk takes to come.
+    chunk_takes: Cell<Duration>,
+}
 
 type Metadata = Vec<(&'static str, &'static str)>;
 type Chunks = Vec<Result<Bytes, Failure>>;
 
-struct Held(Metadata, std::vec::IntoIter<Result<Bytes, Failure>>);
+struct Held {
+    metadata: Metadata,
+    chunks: std::vec::IntoIter<Result<Bytes, Failure>>,
+    chunk_takes: Duration,
+}
 
 impl Objects for Shelf {
     type Object = Held;
 
-    async fn open(&self, bucket: &str, key: &str) -> Result<Held, Failure> {
+    async fn open(&self, bucket: &str, key: &str, from: u64, _etag: &str) -> Result<Held, Failure> {
         let name = format!("{bucket}/{key}");
-        let (metadata, chunks) = self
-            .0
+        let (metadata, mut chunks) = self
+            .objects
             .borrow()
             .get(&name)
             .cloned()
             .ok_or(Failure { fault: Fault::Permanent, detail: format!("there is no object {name}") })?;
-        Ok(Held(metadata, chunks.into_iter()))
+        let mut over = usize::try_from(from).unwrap();
+        for chunk in chunks.iter_mut().flatten() {
+            let bytes = over.min(chunk.len());
+            *chunk = chunk.slice(bytes..);
+            over -= bytes;
+        }
+        chunks.retain(|chunk| chunk.as_ref().map_or(true, |chunk| !chunk.is_empty()));
+        Ok(Held { metadata, chunks: chunks.into_iter(), chunk_takes: self.chunk_takes.get() })
     }
+}
+
+impl Checkpoints for Shelf {
+    async fn load(&self, _bucket: &str, name: &str) -> Result<Option<Bytes>, Failure> {
+        Ok(self.checkpoints.borrow().get(name).cloned())
+    }
+
+    async fn save(&self, _bucket: &str, name: &str, checkpoint: Bytes) -> Result<(), Failure> {
+        self.checkpoints.borrow_mut().insert(name.to_owned(), checkpoint);
+        self.told.borrow_mut().extend(is_rest(name).then(|| object_event(name, 300)));
+        Ok(())
+    }
+}
+
+/// What S3 tells of an object.
+fn object_event(key: &str, size: u64) -> String {
+    let mut event: Value = serde_json::from_str(&fixture("ingest-s3")).unwrap();
+    event["Records"][0]["s3"]["object"]["key"] = json!(key);
+    event["Records"][0]["s3"]["object"]["size"] = json!(size);
+    event.to_string()
 }
 
 impl Object for Held {
     fn metadata(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
+        self.metadata.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        self.1.next().transpose()
+        tokio::time::sleep(self.chunk_takes).await;
+        self.chunks.next().transpose()
     }
 }
 
@@ -54,19 +102,19 @@ type Ingest = Handler<Scripted<StreamRecord>, Scripted<Bytes>, Shelf>;
 
 fn ingest() -> Ingest {
     Handler {
-        config: Config { common: common(), raw_stream: "s1".to_owned() },
+        config: Config { common: common(), raw_stream: "s1".to_owned(), packing: Packing::default() },
         stream: Scripted::new(LIMITS, |record| record.data.len()),
         rejects: firehose(),
         objects: Shelf::default(),
     }
 }
 
-async fn handle(ingest: &Ingest, event: &RawValue) -> Result<Value, IngestError> {
+async fn handle(ingest: &Ingest, event: &str) -> Result<Value, IngestError> {
     ingest.handle(event, &invocation()).await.map(|answer| serde_json::to_value(answer).unwrap())
 }
 
-fn event(event: &Value) -> Box<RawValue> {
-    RawValue::from_string(event.to_string()).unwrap()
+fn event(event: &Value) -> String {
+    event.to_string()
 }
 
 fn ids(ingest: &Ingest) -> Vec<String> {
@@ -205,7 +253,7 @@ const OBJECT: &str = "perishable-inbox-eu-west-1-000000000000-dev/morning rows/a
 
 fn shelve(ingest: &Ingest, metadata: &[(&'static str, &'static str)], chunks: &[&'static str]) {
     let chunks = chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect();
-    ingest.objects.0.borrow_mut().insert(OBJECT.to_owned(), (metadata.to_vec(), chunks));
+    ingest.objects.objects.borrow_mut().insert(OBJECT.to_owned(), (metadata.to_vec(), chunks));
 }
 
 #[tokio::test(start_paused = true)]
@@ -281,4 +329,111 @@ async fn the_cells_of_another_data_set_are_typed_as_its_file_says() {
     assert_eq!(events[0]["Opened_At"], "2026-01-13T09:41:00", "days come first in this data set");
     assert_eq!(events[0]["Sentiment(-1..1)"].to_string(), "-0.82");
     assert_eq!(events[2]["By_Bot"], false);
+}
+
+#[tokio::test(start_paused = true)]
+async fn packed_events_come_apart_as_they_are_and_a_refused_pack_names_its_rows() {
+    let mut ingest = ingest();
+    ingest.config.packing = Packing::into_ranges(2);
+    let rows = (0..100).map(|id| format!("A-{id},2\n")).collect::<Vec<_>>().concat();
+    let request = event(&json!({"format": "csv", "body": format!("ID,Severity\n{rows}")}));
+    assert_eq!(handle(&ingest, &request).await.unwrap()["accepted"], json!(100));
+    let taken = ingest.stream.take();
+    assert_eq!(taken.len(), 2);
+    let held: Vec<Bytes> =
+        taken.iter().flat_map(|record| kpl::deaggregate(record.data.clone()).unwrap()).collect();
+    let mut ids: Vec<_> = lines(&held).iter().map(|event| event["ID"].as_str().unwrap().to_owned()).collect();
+    ids.sort_by_key(|id| id[2..].parse::<u32>().unwrap());
+    assert_eq!(ids, (0..100).map(|id| format!("A-{id}")).collect::<Vec<_>>());
+
+    ingest.stream.always.set(Some(Fault::Permanent));
+    let answer = handle(&ingest, &request).await.unwrap();
+    assert_eq!(answer["failed_indexes"].as_array().unwrap().len(), 100);
+}
+
+/// An object of so many chunks, ten rows in each, every chunk taking a second to come: an event that tells of it as
+/// large, and the ids in it.
+fn large(ingest: &Ingest, chunks: usize, gzip: bool) -> (String, Vec<String>) {
+    let ids: Vec<String> = (0..chunks * 10).map(|id| format!("A-{id}")).collect();
+    let rows = ids.iter().map(|id| format!("{id},2,\"a, b\"\n")).collect::<Vec<_>>().concat();
+    let mut text = format!("ID,Severity,City\n{rows}").into_bytes();
+    let mut key = "large.csv".to_owned();
+    if gzip {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
+        encoder.write_all(&text).unwrap();
+        text = encoder.finish().unwrap();
+        key += ".gz";
+    }
+    let held = text.chunks(text.len().div_ceil(chunks)).map(|chunk| Ok(Bytes::copy_from_slice(chunk)));
+    let name = format!("perishable-inbox-eu-west-1-000000000000-dev/{key}");
+    ingest.objects.objects.borrow_mut().insert(name, (Vec::new(), held.collect()));
+    ingest.objects.chunk_takes.set(Duration::from_secs(1));
+    (object_event(&key, 2_000_000_000), ids)
+}
+
+/// Hands the event, and what S3 then tells, to the function; gives how many invocations there were, and the last
+/// answer.
+async fn to_the_end(ingest: &Ingest, event: &str) -> (usize, Value) {
+    let mut invocations = 1;
+    let mut answer = handle(ingest, event).await.unwrap();
+    // What was taken in of a gzip object is passed over, which is quicker than taking it in.
+    ingest.objects.chunk_takes.set(Duration::from_millis(500));
+    while let Some(event) = { ingest.objects.told.borrow_mut().pop() } {
+        invocations += 1;
+        answer = handle(ingest, &event).await.unwrap();
+    }
+    (invocations, answer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_object_is_taken_in_by_as_many_invocations_as_it_needs_and_every_row_once() {
+    for gzip in [false, true] {
+        let ingest = ingest();
+        let chunks = if gzip { 60 } else { 200 };
+        let (event, expected) = large(&ingest, chunks, gzip);
+        let (invocations, answer) = to_the_end(&ingest, &event).await;
+        assert!(invocations >= 2, "{invocations} invocations of 60 seconds read {chunks} chunks");
+        assert_eq!(ids(&ingest), expected);
+        assert_eq!(answer["accepted"], json!(expected.len()), "the last answer counts all rows");
+        // S3 may tell of an object twice, and Lambda may try an event again: nothing is sent again.
+        let answer = handle(&ingest, &event).await.unwrap();
+        assert_eq!(answer["accepted"], json!(0));
+        assert_eq!(ids(&ingest).len(), expected.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_of_a_large_object_goes_on_from_its_checkpoint() {
+    let ingest = ingest();
+    let (event, expected) = large(&ingest, 200, false);
+    handle(&ingest, &event).await.unwrap();
+    let done = ids(&ingest).len();
+    assert!(done > 0 && done < expected.len());
+    let further = ingest.objects.told.borrow_mut().pop().unwrap();
+    // The stream is down while the further invocation runs, which so fails, and comes again.
+    ingest.stream.always.set(Some(Fault::Permanent));
+    assert!(matches!(handle(&ingest, &further).await, Err(IngestError::Undelivered { .. })));
+    ingest.stream.always.set(None);
+    to_the_end(&ingest, &further).await;
+    assert_eq!(ids(&ingest), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invocation_that_goes_on_without_progress_ends_the_chain() {
+    let ingest = ingest();
+    let (event, _) = large(&ingest, 200, false);
+    handle(&ingest, &event).await.unwrap();
+    let further = ingest.objects.told.borrow_mut().pop().unwrap();
+    ingest.objects.checkpoints.borrow_mut().retain(|name, _| is_rest(name));
+    let error = handle(&ingest, &further).await.unwrap_err();
+    assert!(matches!(error, IngestError::NoProgress(0)), "{error}");
+    assert!(ingest.objects.told.borrow().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_object_leaves_no_checkpoint() {
+    let ingest = ingest();
+    shelve(&ingest, &[], &["ID,Severity\nP-1,3\n"]);
+    handle(&ingest, &fixture("ingest-s3")).await.unwrap();
+    assert!(ingest.objects.checkpoints.borrow().is_empty());
 }

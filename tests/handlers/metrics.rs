@@ -6,7 +6,6 @@ use metrics::{
     handler::{Config, Handler},
     series::Series,
 };
-use serde_json::value::RawValue;
 use shared::delivery::{Fault, Limits};
 use tests::{Reply, Scripted, fixture};
 
@@ -26,7 +25,7 @@ fn metrics() -> Metrics {
     }
 }
 
-async fn handle(metrics: &Metrics, event: &RawValue) -> Vec<String> {
+async fn handle(metrics: &Metrics, event: &str) -> Vec<String> {
     let response = metrics.handle(event, &invocation()).await.unwrap();
     response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
 }

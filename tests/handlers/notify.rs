@@ -9,7 +9,7 @@ use notify::{
     plan::Digests,
     word::Alert,
 };
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use shared::{
     aws::ActedUpon,
     delivery::{Fault, Limits},
@@ -42,7 +42,7 @@ fn notify() -> Notify {
     }
 }
 
-async fn handle(notify: &Notify, event: &RawValue) -> Vec<String> {
+async fn handle(notify: &Notify, event: &str) -> Vec<String> {
     let response = notify.handle(event, &invocation()).await.unwrap();
     response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
 }

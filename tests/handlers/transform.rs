@@ -8,11 +8,12 @@ use std::{
 
 use bytes::Bytes;
 use chrono::TimeDelta;
-use serde_json::value::RawValue;
 use shared::{
     aws::StreamRecord,
     delivery::{Failure, Fault, Limits},
     invocation::Invocation,
+    kpl,
+    pack::Packing,
 };
 use tests::{Reply, Scripted, fixture};
 use transform::{
@@ -68,6 +69,7 @@ fn transform() -> Transform {
                 table_format: TableFormat::Parquet,
                 severity_above: 2,
                 watermark_seconds: 5,
+                packing: Packing::default(),
             },
         },
         severe: Scripted::new(LIMITS, |record| record.data.len()),
@@ -79,7 +81,7 @@ fn transform() -> Transform {
 }
 
 /// The sequence numbers that are to come again.
-async fn handle(transform: &Transform, event: &RawValue) -> Vec<String> {
+async fn handle(transform: &Transform, event: &str) -> Vec<String> {
     let response = transform.handle(event, &invocation()).await.unwrap();
     response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
 }
@@ -223,4 +225,47 @@ async fn tickets_are_selected_by_priority_and_name_the_severity_for_the_partitio
     assert_eq!(rows[0]["opened_at"], "2026-01-13 09:41:00");
     assert_eq!((&rows[0]["priority"], &rows[0]["severity"]), (&4.into(), &4.into()));
     assert_eq!((&rows[1]["priority"], &rows[1]["severity"]), (&3.into(), &3.into()));
+}
+
+/// The ids in a record of stream 2, packed or not.
+fn ids_in(record: &StreamRecord) -> Vec<String> {
+    let events = kpl::deaggregate(record.data.clone()).unwrap();
+    lines(&events).iter().map(|event| event["ID"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn packed_severe_events_come_out_as_they_are_and_of_fewer_records() {
+    let mut transform = transform();
+    transform.config.own.packing = Packing::into_ranges(4);
+    let events: Vec<String> = (0..100).map(|id| event(&id.to_string(), 3)).collect();
+    let data: Vec<_> = events.iter().map(String::as_str).collect();
+    assert_eq!(handle(&transform, &kinesis(&data)).await, [""; 0]);
+    let taken = transform.severe.take();
+    let expected: Vec<String> = (0..100).map(|id| id.to_string()).collect();
+    assert_eq!(taken.len(), 1, "all are of one county, and so of one range");
+    assert_eq!(ids_in(&taken[0]), expected);
+    assert_eq!(analytical_ids(&transform), expected, "the analytical layer takes each by itself");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pack_that_is_not_taken_fails_every_event_in_it_and_the_batch_comes_again_from_the_first() {
+    let mut transform = transform();
+    transform.config.own.packing = Packing::into_ranges(4);
+    transform.severe.always.set(Some(Fault::Permanent));
+    let batch = kinesis(&[&event("1", 2), &event("2", 3), &event("3", 3)]);
+    assert_eq!(handle(&transform, &batch).await, ["2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_packed_record_of_which_one_event_fails_comes_again_whole() {
+    let transform = transform();
+    transform.analytical.reply([Reply::Refused(vec![1], Fault::Permanent)]);
+    let members = [("a", event("1", 3)), ("b", event("2", 3))].map(|(key, event)| (key, Bytes::from(event)));
+    let packed = kpl::aggregate("0", members.iter().map(|(key, data)| (*key, data)));
+    let encoded = base64_simd::STANDARD.encode_to_string(packed);
+    let one = format!(r#"{{"Records":[{{"kinesis":{{"sequenceNumber":"7","data":"{encoded}"}}}}]}}"#);
+    // What Firehose will never take is a reject; with rejects failing too, the whole pack is due again.
+    transform.rejects.always.set(Some(Fault::Permanent));
+    assert_eq!(handle(&transform, &one).await, ["7"]);
+    assert_eq!(severe_ids(&transform), ["1", "2"]);
 }

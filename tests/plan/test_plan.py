@@ -54,7 +54,7 @@ PRICES = {
     "ec2": {"instance_hour": 0.02, "vcpus": 2},
     "grafana": {"editor_month": 9.0},
 }
-ESTIMATES = {
+MEASURED = {
     "machine": "a machine of the example",
     "cpu_us_per_record": {
         "ingest": 10.0,
@@ -182,7 +182,7 @@ def test_objects_end_at_the_buffers_time_or_size() -> None:
 
 
 def test_the_whole_bill_has_the_lines_worked_by_hand() -> None:
-    lines = model.bill(WORKLOAD, PRICES, ESTIMATES)
+    lines = model.bill(WORKLOAD, PRICES, MEASURED)
     # Raw 18,432 GB and analytical 3,686.4 GB in: 22,118.4 GB, the first 100 at 0.03 and the rest
     # at 0.02.
     together = 100 * 0.03 + 22_018.4 * 0.02
@@ -202,7 +202,7 @@ def test_the_whole_bill_has_the_lines_worked_by_hand() -> None:
 
 
 def test_the_cookbook_pays_a_call_for_every_severe_event() -> None:
-    lines = model.cookbook_bill(WORKLOAD, PRICES, ESTIMATES)
+    lines = model.cookbook_bill(WORKLOAD, PRICES, MEASURED)
     # 200/s for 3.6 million seconds: 720 million calls.
     assert isclose(dollars(lines, "CloudWatch", "PutMetricData"), 7_200)
     # 1,000/s at 200 us are a fifth of a core: one instance.
@@ -212,17 +212,17 @@ def test_the_cookbook_pays_a_call_for_every_severe_event() -> None:
 
 
 def test_a_quota_ends_where_the_need_reaches_it() -> None:
-    ends = {limit.quota: limit for limit in model.with_ends(WORKLOAD, ESTIMATES)}
+    ends = {limit.quota: limit for limit in model.with_ends(WORKLOAD, MEASURED)}
     # 5 MiB/s of analytical records of 1,000 bytes, a fifth of the events.
     assert isclose(
         ends["direct put, bytes"].ends_at_eps, 5 * 1024 * 1024 / 1_000 / 0.2, rel_tol=1e-3
     )
     # 9,000 messages a second, a fiftieth of the events.
     assert isclose(ends["messages published"].ends_at_eps, 450_000, rel_tol=1e-3)
-    assert not any(limit.exceeded for limit in model.limits(replace(WORKLOAD, eps=100), ESTIMATES))
+    assert not any(limit.exceeded for limit in model.limits(replace(WORKLOAD, eps=100), MEASURED))
     exceeded = [
         limit.quota
-        for limit in model.limits(replace(WORKLOAD, eps=1_000_000), ESTIMATES)
+        for limit in model.limits(replace(WORKLOAD, eps=1_000_000), MEASURED)
         if limit.exceeded
     ]
     assert "direct put, bytes" in exceeded
@@ -237,16 +237,16 @@ def test_the_cookbook_ends_at_its_hottest_shard() -> None:
 
 def test_packing_makes_the_bill_smaller_and_changes_no_quota_of_another_service() -> None:
     packed = replace(WORKLOAD, pack=True)
-    assert plan.total(model.bill(packed, PRICES, ESTIMATES)) < plan.total(
-        model.bill(WORKLOAD, PRICES, ESTIMATES)
+    assert plan.total(model.bill(packed, PRICES, MEASURED)) < plan.total(
+        model.bill(WORKLOAD, PRICES, MEASURED)
     )
 
 
-def test_the_price_list_and_the_estimates_have_all_that_the_model_reads() -> None:
+def test_the_price_list_and_the_measurements_have_all_that_the_model_reads() -> None:
     for eps in (100, 10_000, 1_000_000):
         for mode in ("on-demand", "provisioned"):
             workload = Workload(eps=eps, mode=mode)
-            held = plan.estimates()
+            held = plan.measured()
             assert plan.total(model.bill(workload, plan.prices(), held)) > 0
             assert plan.total(model.cookbook_bill(workload, plan.prices(), held)) > 0
 
@@ -270,7 +270,7 @@ def test_a_wrong_question_is_refused(argv: list[str]) -> None:
 
 
 def test_the_report_names_what_to_ask_for(capsys: pytest.CaptureFixture[str]) -> None:
-    plan.report(Workload(eps=1_000_000), plan.estimates(), plan.prices())
+    plan.report(Workload(eps=1_000_000), plan.measured(), plan.prices())
     said = capsys.readouterr().out
     assert "At 100 events/s the default quotas do." in said
     assert "At 1,000,000 events/s Firehose: direct put, bytes: 208 are needed" in said

@@ -50,7 +50,7 @@ impl<'f> Function<'f> {
 
     fn invoke(&self, batch: &Batch<'_>) -> Answer {
         let positions: Vec<u64> = batch.records.iter().map(|record| record.position).collect();
-        let event: Value = serde_json::from_str(batch.event.get()).unwrap();
+        let event: Value = serde_json::from_str(batch.event).unwrap();
         assert_eq!(event["Records"].as_array().unwrap().len(), positions.len());
         self.at.borrow_mut().push(Instant::now());
         self.handed.borrow_mut().push(positions.clone());
@@ -78,7 +78,7 @@ async fn run(
     mapping.run(&stream, &async |batch: Batch<'_>| function.invoke(&batch)).await;
     let discarded = mapping.destination.take().into_iter().map(|discarded| {
         let positions: Vec<u64> = discarded.records.iter().map(|record| record.position).collect();
-        let event: Value = serde_json::from_str(discarded.event.get()).unwrap();
+        let event: Value = serde_json::from_str(&discarded.event).unwrap();
         for (record, sent) in event["Records"].as_array().unwrap().iter().zip(&discarded.records) {
             let data =
                 base64_simd::STANDARD.decode_to_vec(record["kinesis"]["data"].as_str().unwrap()).unwrap();

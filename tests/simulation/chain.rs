@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::future::{join_all, join4};
 use notify::word::Alert;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use shared::{
     aws::{ActedUpon, StreamRecord},
     config::{Common, ConfigError},
@@ -62,7 +62,7 @@ impl Catalog for Registry {
 macro_rules! handles {
     ($($handler:ty),*) => {$(
         impl Handle for $handler {
-            async fn serve(&self, event: &RawValue, invocation: &Invocation) -> Answer {
+            async fn serve(&self, event: &str, invocation: &Invocation) -> Answer {
                 let answer = self.handle(event, invocation).await.map_err(|error| error.to_string())?;
                 serde_json::to_string(&answer).map_err(|error| error.to_string())
             }

@@ -11,7 +11,6 @@ use std::{
 };
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use shared::invocation::Invocation;
 use tokio::time::timeout;
 
@@ -23,7 +22,7 @@ pub const ENDED: &str = "the process ended";
 /// A handler, which answers with JSON or with an error.
 pub trait Handle {
     /// Handles one event.
-    fn serve(&self, event: &RawValue, invocation: &Invocation) -> impl Future<Output = Answer>;
+    fn serve(&self, event: &str, invocation: &Invocation) -> impl Future<Output = Answer>;
 }
 
 /// A function whose containers serve one invocation at a time and live until their process ends.
@@ -122,7 +121,7 @@ impl<H: Handle> Function<H> {
     }
 
     /// Invokes the function with an event that hands so many records over.
-    pub async fn invoke(&self, event: &RawValue, records: usize) -> Answer {
+    pub async fn invoke(&self, event: &str, records: usize) -> Answer {
         let number = self.invocations.get();
         self.invocations.set(number + 1);
         let request_id = format!("{}-{number}", self.name);
@@ -148,7 +147,7 @@ impl<H: Handle> Function<H> {
 
 impl<H: Handle> Container<H> {
     /// The handler's answer; nothing where the process ends first.
-    async fn serve(&self, event: &RawValue, invocation: &Invocation) -> Option<Answer> {
+    async fn serve(&self, event: &str, invocation: &Invocation) -> Option<Answer> {
         let mut handled = pin!(self.handler.serve(event, invocation));
         poll_fn(|context| match handled.as_mut().poll(context) {
             _ if self.ended.get() => Poll::Ready(None),

@@ -54,7 +54,7 @@ impl<'c, 's> Audit<'c, 's> {
             destination
                 .iter()
                 .flat_map(|discarded| {
-                    ids_in_event(&serde_json::from_str(discarded.event.get()).unwrap_or_default())
+                    ids_in_event(&serde_json::from_str(&discarded.event).unwrap_or_default())
                 })
                 .collect()
         };

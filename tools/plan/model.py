@@ -283,9 +283,9 @@ class Need:
     calls_per_10_000: Mapping[str, float]
 
 
-def need(workload: Workload, estimates: Mapping[str, Any]) -> Need:
+def need(workload: Workload, measured: Mapping[str, Any]) -> Need:
     """What this pipeline needs for the workload."""
-    size, cpu = estimates["bytes"], estimates["cpu_us_per_record"]
+    size, cpu = measured["bytes"], measured["cpu_us_per_record"]
     raw = Stream("stream 1", workload.eps, size["raw"], 2, workload.pack)
     severe = Stream("stream 2", workload.eps * workload.severe, size["severe"], 2, workload.pack)
     told = workload.eps * workload.told
@@ -335,19 +335,19 @@ def need(workload: Workload, estimates: Mapping[str, Any]) -> Need:
     )
 
 
-def bill(workload: Workload, prices: Mapping[str, Any], estimates: Mapping[str, Any]) -> list[Line]:
+def bill(workload: Workload, prices: Mapping[str, Any], measured: Mapping[str, Any]) -> list[Line]:
     """The lines of this pipeline's bill for a month."""
-    needs = need(workload, estimates)
+    needs = need(workload, measured)
     month = prices["hours_per_month"] * SECONDS_PER_HOUR
     lines = dollars_of_stream(needs.raw, workload, prices)
     lines += dollars_of_stream(needs.severe, workload, prices)
     lines += [dollars_of_function(function, workload, prices) for function in needs.functions]
 
     firehose = prices["firehose"]
-    raw_gb = firehose_gb(workload.eps, estimates["bytes"]["raw"], prices)
+    raw_gb = firehose_gb(workload.eps, measured["bytes"]["raw"], prices)
     severe_eps = workload.eps * workload.severe
-    analytical_bytes = severe_eps * estimates["bytes"]["analytical"]
-    analytical_gb = firehose_gb(severe_eps, estimates["bytes"]["analytical"], prices)
+    analytical_bytes = severe_eps * measured["bytes"]["analytical"]
+    analytical_gb = firehose_gb(severe_eps, measured["bytes"]["analytical"], prices)
     # The tiers count all that the account brings in together.
     together = tiered(raw_gb + analytical_gb, firehose["gb_in"])
     share = raw_gb / (raw_gb + analytical_gb) if raw_gb else 0
@@ -370,7 +370,7 @@ def bill(workload: Workload, prices: Mapping[str, Any], estimates: Mapping[str, 
             + objects / 1e3 * firehose["thousand_objects_partitioned"],
         ),
     ]
-    lines += s3_lines(workload, needs.raw.records * estimates["bytes"]["raw"], prices, "raw, gzip")
+    lines += s3_lines(workload, needs.raw.records * measured["bytes"]["raw"], prices, "raw, gzip")
     parquet = analytical_bytes / workload.parquet_ratio * month / GB
     lines += [
         Line(
@@ -434,7 +434,7 @@ FLINK_RECORDS_PER_KPU = 22_500
 
 
 def cookbook_bill(
-    workload: Workload, prices: Mapping[str, Any], estimates: Mapping[str, Any]
+    workload: Workload, prices: Mapping[str, Any], measured: Mapping[str, Any]
 ) -> list[Line]:
     """The lines of the cookbook's architecture at the same rate, its limits left out of account.
 
@@ -442,7 +442,7 @@ def cookbook_bill(
     Firehose for the raw layer, a Grafana workspace. Its streams are billed in the same mode and
     kept for as long.
     """
-    size, cpu = estimates["bytes"], estimates["cpu_us_per_record"]
+    size, cpu = measured["bytes"], measured["cpu_us_per_record"]
     hours = prices["hours_per_month"]
     month = hours * SECONDS_PER_HOUR
     severe_eps = workload.eps * workload.severe
@@ -511,11 +511,11 @@ PUBLISHES = 9_000  # eu-west-1 and us-west-2; 30,000 in us-east-1
 PARTITION_BYTES = 1_000 * MB
 
 
-def limits(workload: Workload, estimates: Mapping[str, Any]) -> list[Limit]:
+def limits(workload: Workload, measured: Mapping[str, Any]) -> list[Limit]:
     """Where each service's default quota ends, and what to ask for."""
-    needs = need(workload, estimates)
+    needs = need(workload, measured)
     severe_eps = workload.eps * workload.severe
-    analytical = severe_eps * estimates["bytes"]["analytical"]
+    analytical = severe_eps * measured["bytes"]["analytical"]
     concurrency = sum(function.concurrency for function in needs.functions)
     puts = needs.calls_per_10_000["firehose:PutRecordBatch"] * workload.eps / 10_000
     if workload.mode == "on-demand":
@@ -603,20 +603,20 @@ def limits(workload: Workload, estimates: Mapping[str, Any]) -> list[Limit]:
     ]
 
 
-def with_ends(workload: Workload, estimates: Mapping[str, Any]) -> list[Limit]:
+def with_ends(workload: Workload, measured: Mapping[str, Any]) -> list[Limit]:
     """The limits, each with the rate of events at which it ends, other things being equal."""
     return [
-        replace(limit, ends_at_eps=end_of(index, workload, estimates))
-        for index, limit in enumerate(limits(workload, estimates))
+        replace(limit, ends_at_eps=end_of(index, workload, measured))
+        for index, limit in enumerate(limits(workload, measured))
     ]
 
 
-def end_of(index: int, workload: Workload, estimates: Mapping[str, Any]) -> float:
+def end_of(index: int, workload: Workload, measured: Mapping[str, Any]) -> float:
     """The rate at which a limit is used up, by halving; the need never falls as the rate grows."""
     low, high = 0.0, 1e9
 
     def exceeded(eps: float) -> bool:
-        return limits(replace(workload, eps=eps), estimates)[index].exceeded
+        return limits(replace(workload, eps=eps), measured)[index].exceeded
 
     if not exceeded(high):
         return inf

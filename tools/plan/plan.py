@@ -3,7 +3,8 @@
     python tools/plan/plan.py --eps 10000 --mode provisioned
 
 Beside it stands the cookbook's architecture at the same rate. Prices are those of `prices.toml`;
-what a record takes of the processor, and its bytes, are those of `estimates.toml`.
+what a record takes of the processor, and its bytes, are those of `measured.toml`, which
+`make bench README=yes` writes.
 """
 
 from __future__ import annotations
@@ -109,8 +110,8 @@ def prices() -> dict[str, Any]:
     return tomllib.loads((HERE / "prices.toml").read_text(encoding="utf-8"))
 
 
-def estimates() -> dict[str, Any]:
-    return tomllib.loads((HERE / "estimates.toml").read_text(encoding="utf-8"))
+def measured() -> dict[str, Any]:
+    return tomllib.loads((HERE / "measured.toml").read_text(encoding="utf-8"))
 
 
 def bills(ours: Sequence[Line], theirs: Sequence[Line]) -> Table:
@@ -241,7 +242,7 @@ def report(workload: Workload, held: Mapping[str, Any], price: Mapping[str, Any]
 
 def main() -> int:
     workload = Workload(**vars(arguments()))
-    report(workload, estimates(), prices())
+    report(workload, measured(), prices())
     return 0
 
 

@@ -6,8 +6,9 @@ use shared::{
     aws::StreamRecord,
     books::{Books, Fate},
     dataset::Dataset,
-    delivery::{self, IN_FLIGHT, Order, Outcome, Report, Service},
+    delivery::{IN_FLIGHT, Outcome, Report, Service},
     invocation::Invocation,
+    pack::{self, Packing},
     reject::{self, FileContext, Reject, Written},
     time::stamp,
     trail::Trail,
@@ -67,6 +68,7 @@ pub struct Origin {
 pub struct Intake<'a, S, R> {
     stream: &'a S,
     rejects: &'a R,
+    packing: Packing,
     invocation: &'a Invocation,
     followed: Option<&'a Dataset>,
     received: String,
@@ -109,12 +111,14 @@ where
     pub fn new(
         stream: &'a S,
         rejects: &'a R,
+        packing: Packing,
         invocation: &'a Invocation,
         followed: Option<&'a Dataset>,
     ) -> Self {
         Self {
             stream,
             rejects,
+            packing,
             invocation,
             followed,
             received: stamp(invocation.now),
@@ -214,11 +218,13 @@ where
 
     /// Delivers what is gathered and notes what became of it.
     pub async fn deliver(&mut self) {
-        let mut gathered = std::mem::take(&mut self.gathered);
+        // The next will be about as long.
+        let next = Gathered { text: Vec::with_capacity(self.gathered.text.len()), ..Gathered::default() };
+        let mut gathered = std::mem::replace(&mut self.gathered, next);
         let events = gathered.take_events();
         let terms = self.invocation.terms;
         let (report, written) = tokio::join!(
-            delivery::deliver(self.stream, &events, Order::PerKey(StreamRecord::partition_key), terms),
+            pack::deliver(self.stream, &events, self.packing, terms),
             reject::write(self.rejects, &gathered.rejects, self.invocation.now, terms),
         );
         self.follow(&report, &events);

@@ -1,8 +1,10 @@
 //! The ingest function: rows in, events out on stream 1.
 //!
 //! [`request`] tells the ways of asking apart, [`rows`] cuts text into rows, [`normalise`] makes an event of a row,
-//! [`intake`] delivers, and [`handler`] puts them together.
+//! [`intake`] delivers, [`checkpoint`] lets another invocation go on with a large object, and [`handler`] puts them
+//! together.
 
+pub mod checkpoint;
 pub mod handler;
 pub mod http;
 pub mod inflate;

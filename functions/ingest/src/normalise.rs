@@ -2,11 +2,10 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
 use shared::{
     cell,
     dataset::{Dataset, Type},
-    event::{Cell, Event},
+    event::{self, Cell, Event},
     time::DateOrder,
 };
 
@@ -20,8 +19,6 @@ const INVALID: &str = "_invalid";
 pub struct Normaliser<'d> {
     dataset: &'d Dataset,
     date_order: DateOrder,
-    /// Each column's name as it is written, `"Temperature(F)":`.
-    keys: Vec<Vec<u8>>,
 }
 
 /// A row that cannot be placed.
@@ -47,8 +44,7 @@ impl<'d> Normaliser<'d> {
     /// Makes events of that data set, ambiguous dates being read in that order.
     #[must_use]
     pub fn new(dataset: &'d Dataset, date_order: DateOrder) -> Self {
-        let keys = dataset.columns.iter().map(|column| key(&column.name)).collect();
-        Self { dataset, date_order, keys }
+        Self { dataset, date_order }
     }
 
     /// The order in which ambiguous dates are read.
@@ -74,7 +70,7 @@ impl<'d> Normaliser<'d> {
     }
 
     fn json(&self, text: &[u8], received: &str, out: &mut Vec<u8>) -> Result<String, Refused> {
-        let text = String::from_utf8_lossy(text);
+        let text = event::text(text);
         let event = Event::parse(self.dataset, &text).map_err(|error| Refused {
             reason: "not_json",
             detail: format!("the row is not a JSON object: {error}"),
@@ -84,11 +80,10 @@ impl<'d> Normaliser<'d> {
 
     fn write<'a>(&self, row: &impl Source<'a>, received: &str, out: &mut Vec<u8>) -> Result<String, Refused> {
         self.check(row)?;
-        let mut object = Object { out, invalid: Vec::new(), any: false };
-        object.out.push(b'{');
-        for (column, key) in self.keys.iter().enumerate() {
+        let mut object = Object { begin: out.len(), out, invalid: Vec::new() };
+        for (column, entry) in self.dataset.entries().iter().enumerate() {
             if column == self.dataset.received_at {
-                object.entry(key);
+                object.out.extend_from_slice(entry);
                 cell::write_string(received, object.out);
                 continue;
             }
@@ -96,7 +91,7 @@ impl<'d> Normaliser<'d> {
             match row.known(column) {
                 Cell::Blank => {}
                 Cell::Text(text) => {
-                    object.typed(self.dataset.columns[column].kind, key, name, &text, self.date_order);
+                    object.typed(self.dataset.columns[column].kind, entry, name, &text, self.date_order);
                 }
                 Cell::Nested(json) => object.invalid(name, json),
             }
@@ -107,7 +102,7 @@ impl<'d> Normaliser<'d> {
                 // A column of that name would collide with the one that holds the invalid cells.
                 cell if name == INVALID => object.invalid(name, &cell.into_text()),
                 cell => {
-                    object.entry(&key(name));
+                    object.out.extend_from_slice(&cell::entry(name));
                     cell::write_string(&cell.into_text(), object.out);
                 }
             }
@@ -126,7 +121,7 @@ impl<'d> Normaliser<'d> {
         let Dataset { id, severity, columns, .. } = self.dataset;
         let name = &columns[*id].name;
         match row.known(*id) {
-            Cell::Text(text) if !text.trim().is_empty() => {}
+            Cell::Text(text) if !cell::trim(&text).is_empty() => {}
             Cell::Nested(_) => {
                 return Err(refused("bad_id", format!("`{name}` holds an object or array: a text is right")));
             }
@@ -136,8 +131,8 @@ impl<'d> Normaliser<'d> {
         }
         let name = &columns[*severity].name;
         match row.known(*severity) {
-            Cell::Text(text) if text.trim().is_empty() => {}
-            Cell::Text(text) if cell::integer(text.trim()).is_some() => return Ok(()),
+            Cell::Text(text) if cell::trim(&text).is_empty() => {}
+            Cell::Text(text) if cell::integer(cell::trim(&text)).is_some() => return Ok(()),
             Cell::Blank => {}
             Cell::Text(_) | Cell::Nested(_) => {
                 return Err(refused(
@@ -161,58 +156,41 @@ fn refused(reason: &'static str, detail: String) -> Refused {
     Refused { reason, detail }
 }
 
-fn key(name: &str) -> Vec<u8> {
-    let mut key = Vec::with_capacity(name.len() + 3);
-    cell::write_string(name, &mut key);
-    key.push(b':');
-    key
-}
-
-/// A JSON object being written.
+/// A JSON object being written, each entry with its comma: that of the first becomes the bracket.
 struct Object<'o> {
+    begin: usize,
     out: &'o mut Vec<u8>,
     invalid: Vec<u8>,
-    any: bool,
 }
 
 impl Object<'_> {
-    fn entry(&mut self, key: &[u8]) {
-        if self.any {
-            self.out.push(b',');
-        }
-        self.any = true;
-        self.out.extend_from_slice(key);
-    }
-
     /// Writes a cell as its type, or keeps its text among the invalid ones. A cell without text is left out.
-    fn typed(&mut self, kind: Type, key: &[u8], name: &str, text: &str, order: DateOrder) {
-        if text.is_empty() || kind != Type::String && text.trim().is_empty() {
+    fn typed(&mut self, kind: Type, entry: &[u8], name: &str, text: &str, order: DateOrder) {
+        if text.is_empty() || kind != Type::String && cell::trim(text).is_empty() {
             return;
         }
-        let (begin, any) = (self.out.len(), self.any);
-        self.entry(key);
+        let begin = self.out.len();
+        self.out.extend_from_slice(entry);
         if cell::write(kind, text, order, self.out).is_err() {
             self.out.truncate(begin);
-            self.any = any;
             self.invalid(name, text);
         }
     }
 
     fn invalid(&mut self, name: &str, text: &str) {
-        if !self.invalid.is_empty() {
-            self.invalid.push(b',');
-        }
-        cell::write_string(name, &mut self.invalid);
-        self.invalid.push(b':');
+        self.invalid.extend_from_slice(&cell::entry(name));
         cell::write_string(text, &mut self.invalid);
     }
 
-    fn close(mut self) {
-        if !self.invalid.is_empty() {
-            self.entry(&key(INVALID));
+    fn close(self) {
+        if let Some((_comma, invalid)) = self.invalid.split_first() {
+            self.out.extend_from_slice(&cell::entry(INVALID));
             self.out.push(b'{');
-            self.out.extend_from_slice(&self.invalid);
+            self.out.extend_from_slice(invalid);
             self.out.push(b'}');
+        }
+        if let Some(first) = self.out.get_mut(self.begin) {
+            *first = b'{';
         }
         self.out.extend_from_slice(b"}\n");
     }
@@ -249,7 +227,7 @@ impl<'a> CsvRow<'a> {
 /// A JSON object; one that ingest wrote before has its invalid cells put back in their places.
 struct JsonRow<'a> {
     event: Event<'a>,
-    unknown: Vec<(Cow<'a, str>, &'a RawValue)>,
+    unknown: Vec<(Cow<'a, str>, &'a str)>,
 }
 
 impl<'a> JsonRow<'a> {
@@ -257,7 +235,7 @@ impl<'a> JsonRow<'a> {
         let mut unknown = std::mem::take(&mut event.unknown);
         let held = unknown.iter().position(|(name, _)| name == INVALID);
         if let Some(held) = held
-            && let Ok(invalid) = Event::parse(dataset, unknown[held].1.get())
+            && let Ok(invalid) = Event::parse(dataset, unknown[held].1)
             && invalid.superseded.is_empty()
         {
             unknown.remove(held);
@@ -285,11 +263,11 @@ impl<'a> Source<'a> for JsonRow<'a> {
     }
 
     fn unknown(&self) -> impl Iterator<Item = (&str, Cell<'a>)> {
-        self.unknown.iter().map(|(name, value)| (name.as_ref(), Cell::of(Some(value))))
+        self.unknown.iter().map(|(name, value)| (name.as_ref(), Cell::of(Some(*value))))
     }
 
     fn superseded(&self) -> impl Iterator<Item = (&str, Cell<'a>)> {
-        self.event.superseded.iter().map(|(name, value)| (name.as_ref(), Cell::of(Some(value))))
+        self.event.superseded.iter().map(|(name, value)| (name.as_ref(), Cell::of(Some(*value))))
     }
 }
 

@@ -71,8 +71,7 @@ struct DirectShape<'a> {
 
 impl<'a> Request<'a> {
     /// Tells what is asked by the shape of the event.
-    pub fn tell(event: &'a RawValue) -> Result<Self, NotUnderstood> {
-        let text = event.get();
+    pub fn tell(text: &'a str) -> Result<Self, NotUnderstood> {
         let shape: Shape<'_> = parse(text, "the event")?;
         if shape.request_context.is_some() {
             return Ok(Self::Http(parse(text, "the HTTP request")?));
@@ -123,8 +122,7 @@ mod tests {
     use super::*;
 
     fn tell(text: &str) -> Result<String, String> {
-        let event = RawValue::from_string(text.to_owned()).unwrap();
-        Request::tell(&event).map(|request| format!("{request:?}")).map_err(|error| error.to_string())
+        Request::tell(text).map(|request| format!("{request:?}")).map_err(|error| error.to_string())
     }
 
     #[test]

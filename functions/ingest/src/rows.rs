@@ -3,8 +3,8 @@
 use std::{borrow::Cow, collections::HashSet, mem};
 
 use memchr::{memchr, memchr_iter, memchr2, memchr3, memrchr};
-
-use shared::dataset::Dataset;
+use serde::{Deserialize, Serialize};
+use shared::{dataset::Dataset, event};
 
 /// The longest row that is looked at whole, in bytes. Kinesis takes records of 1 MiB, so that nothing longer could
 /// be delivered; the bound keeps memory bounded where a quote is never closed.
@@ -107,13 +107,15 @@ pub enum Content<'a> {
 pub struct Cells {
     text: String,
     ends: Vec<usize>,
+    /// Bytes between two cells: the comma of a row that stands as it came, nothing where quotes were resolved.
+    gap: usize,
 }
 
 impl Cells {
     /// The text of the cell at that position.
     #[must_use]
     pub fn get(&self, position: usize) -> &str {
-        let start = if position == 0 { 0 } else { self.ends[position - 1] };
+        let start = if position == 0 { 0 } else { self.ends[position - 1] + self.gap };
         &self.text[start..self.ends[position]]
     }
 
@@ -133,6 +135,7 @@ impl Cells {
     fn read(&mut self, row: &str, quoted: bool) {
         self.text.clear();
         self.ends.clear();
+        self.gap = usize::from(!quoted);
         if quoted {
             let mut rest = row;
             while let Some(next) = self.read_cell(rest) {
@@ -140,14 +143,10 @@ impl Cells {
             }
             return;
         }
-        let mut start = 0;
-        for comma in memchr_iter(b',', row.as_bytes()) {
-            self.text.push_str(&row[start..comma]);
-            self.ends.push(self.text.len());
-            start = comma + 1;
-        }
-        self.text.push_str(&row[start..]);
-        self.ends.push(self.text.len());
+        // Copied once and whole, not cell by cell.
+        self.text.push_str(row);
+        self.ends.extend(memchr_iter(b',', row.as_bytes()));
+        self.ends.push(row.len());
     }
 
     /// Takes one cell off the front of `rest`; gives what stands behind its comma, if there is one.
@@ -184,6 +183,19 @@ impl Cells {
     }
 }
 
+/// Where the text can be read on: at the beginning of a row.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Bytes of the text before it.
+    pub offset: u64,
+    /// The line that begins there, from 1.
+    pub line: u64,
+    /// Rows before it.
+    pub index: u64,
+    /// The header line above it, in a CSV.
+    pub header: Option<String>,
+}
+
 /// Cuts text into rows. Push chunks, take rows until there is none, push more; finish at the end.
 #[derive(Debug)]
 pub struct Rows<'d> {
@@ -192,6 +204,8 @@ pub struct Rows<'d> {
     buffer: Vec<u8>,
     /// Where the next row begins in the buffer.
     start: usize,
+    /// Bytes of the text before the buffer.
+    passed: u64,
     finished: bool,
     begun: bool,
     /// The rest of an overlong row is being dropped, up to its line's end.
@@ -238,6 +252,7 @@ impl<'d> Rows<'d> {
             format,
             buffer: Vec::new(),
             start: 0,
+            passed: 0,
             finished: false,
             begun: false,
             skipping: false,
@@ -251,9 +266,38 @@ impl<'d> Rows<'d> {
         }
     }
 
+    /// Rows of a text that was read before, up to `position`, from where it is pushed.
+    #[must_use]
+    pub fn resume(dataset: &'d Dataset, format: Format, position: &Position) -> Self {
+        let mut rows = Self::new(dataset, format);
+        if position.offset > 0 {
+            rows.begun = true;
+            rows.passed = position.offset;
+            rows.line = position.line;
+            rows.index = position.index;
+        }
+        if let Some(line) = &position.header {
+            rows.cells.read(line, line.starts_with('"') || line.contains(",\""));
+            rows.header = Some(Header::read(dataset, line, &rows.cells));
+        }
+        rows
+    }
+
+    /// Where the text can be read on once the rows so far are done; nothing in the middle of an overlong row.
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        (self.begun && !self.skipping).then(|| Position {
+            offset: self.passed + self.start as u64,
+            line: self.line,
+            index: self.index,
+            header: self.header.as_ref().map(|header| header.line.clone()),
+        })
+    }
+
     /// Adds a chunk of text.
     pub fn push(&mut self, chunk: &[u8]) {
         self.looked_at = self.looked_at.saturating_sub(self.start);
+        self.passed += self.start as u64;
         self.buffer.drain(..mem::take(&mut self.start));
         self.buffer.extend_from_slice(chunk);
     }
@@ -490,7 +534,7 @@ fn check_cells<'a>(header: &Header, cells: &'a Cells) -> Content<'a> {
 
 /// The text, with U+FFFD for what is not UTF-8.
 fn lossy<'a>(text: &'a [u8], scratch: &'a mut String) -> &'a str {
-    match String::from_utf8_lossy(text) {
+    match event::text(text) {
         Cow::Borrowed(text) => text,
         Cow::Owned(text) => {
             *scratch = text;
@@ -643,6 +687,38 @@ mod tests {
             }
             if rows.finished {
                 return read;
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_is_read_on_at_every_row_as_if_it_had_not_been_left() {
+        for (format, text) in [
+            (Format::Csv, "\u{feff}ID,\"Severity\"\r\nA-1,3\r\n\r\n\"A\n2\",4\nA-3\nA-4,\"2\"\n"),
+            (Format::Ndjson, "{\"ID\":\"1\"}\n\n {\"ID\":\"2\"} \nnope\n{\"ID\":\"3\"}"),
+            (Format::Json, "[{\"ID\":\"1\"},\n{\"ID\":[\"2\"]}\n, 7, {\"ID\":\"3\"}]"),
+        ] {
+            let dataset = dataset();
+            let whole = read(format, text.as_bytes(), usize::MAX);
+            for left_at in 0..whole.len() {
+                let mut rows = Rows::new(&dataset, format);
+                rows.push(text.as_bytes());
+                for _ in 0..left_at {
+                    rows.next().unwrap();
+                }
+                // Before its first row nothing of a text may have been looked at.
+                let position = rows.position().unwrap_or_default();
+                let mut rows = Rows::resume(&dataset, format, &position);
+                rows.push(&text.as_bytes()[usize::try_from(position.offset).unwrap()..]);
+                rows.finish();
+                let mut rest = Vec::new();
+                while let Some(row) = rows.next() {
+                    assert_eq!(row.index, (left_at + rest.len()) as u64);
+                    rest.push((row.line, String::from_utf8_lossy(row.text).into_owned()));
+                }
+                let expected: Vec<_> =
+                    whole[left_at..].iter().map(|(line, text, _)| (*line, text.clone())).collect();
+                assert_eq!(rest, expected, "{text:?} left at {left_at}");
             }
         }
     }

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use deunicode::deunicode_with_tofu;
-use shared::{dataset::Dataset, event::Event};
+use shared::{
+    dataset::Dataset,
+    event::{self, Event},
+};
 
 /// Characters of a dimension's value.
 ///
@@ -42,7 +45,7 @@ pub fn count(
     now: DateTime<Utc>,
 ) -> Counted {
     let reject = |reason, detail| Counted::Reject { reason, detail };
-    let text = String::from_utf8_lossy(data);
+    let text = event::text(data);
     let event = match Event::parse(dataset, &text) {
         Ok(event) => event,
         Err(error) => return reject("not_json", format!("the record is not an event: {error}")),

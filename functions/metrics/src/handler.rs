@@ -1,7 +1,6 @@
 //! The handler: decode, decide, deliver, report.
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 use shared::{
     books::Fate,
     config::{Common, ConfigError, Variables},
@@ -95,11 +94,7 @@ where
     R: Service<Entry = Bytes>,
 {
     /// Handles one batch and answers from where it is to come again.
-    pub async fn handle(
-        &self,
-        event: &RawValue,
-        invocation: &Invocation,
-    ) -> Result<BatchResponse, NotABatch> {
+    pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
         let batch = ledger::decode("metrics", event, &self.config.common, invocation)?;
         let (mut ledger, records) = Ledger::open("metrics", &batch);
 

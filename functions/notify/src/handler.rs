@@ -7,7 +7,6 @@ use std::{
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::value::RawValue;
 use shared::{
     aws::ActedUpon,
     books::Fate,
@@ -92,11 +91,7 @@ where
     R: Service<Entry = Bytes>,
 {
     /// Handles one batch and answers from where it is to come again.
-    pub async fn handle(
-        &self,
-        event: &RawValue,
-        invocation: &Invocation,
-    ) -> Result<BatchResponse, NotABatch> {
+    pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
         let batch = ledger::decode("notify", event, &self.config.common, invocation)?;
         let (mut ledger, records) = Ledger::open("notify", &batch);
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use shared::{
     dataset::{Dataset, Place, Template, Wording},
-    event::Event,
+    event::{self, Event},
 };
 
 /// Characters of a subject.
@@ -126,7 +126,7 @@ struct Message<'a> {
 #[must_use]
 pub fn worth(dataset: &Dataset, above: i64, data: &Bytes) -> Worth {
     let reject = |reason, detail| Worth::Reject { reason, detail };
-    let text = String::from_utf8_lossy(data);
+    let text = event::text(data);
     let event = match Event::parse(dataset, &text) {
         Ok(event) => event,
         Err(error) => return reject("not_json", format!("the record is not an event: {error}")),

@@ -4,7 +4,6 @@ use std::{sync::Mutex, time::Duration};
 
 use bytes::Bytes;
 use chrono::TimeDelta;
-use serde_json::value::RawValue;
 use shared::{
     aws::StreamRecord,
     books::Fate,
@@ -13,6 +12,7 @@ use shared::{
     invocation::Invocation,
     kinesis::{BatchResponse, NotABatch},
     ledger::{self, Ledger, UserRecord},
+    pack::{self, Packing},
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -51,6 +51,8 @@ pub struct Own {
     pub severity_above: i64,
     /// `WATERMARK_SECONDS`: events further behind are late.
     pub watermark_seconds: u32,
+    /// `PACK_RANGES`: how severe events are packed into records.
+    pub packing: Packing,
 }
 
 impl Config {
@@ -64,6 +66,7 @@ impl Config {
             table_format: variables.value("TABLE_FORMAT", TableFormat::Parquet),
             severity_above: variables.value("SEVERITY_ABOVE", 2),
             watermark_seconds: variables.value("WATERMARK_SECONDS", 5),
+            packing: Packing::into_ranges(variables.value("PACK_RANGES", 0)),
         })?;
         Ok(Self { common, own })
     }
@@ -94,11 +97,7 @@ where
     C: Catalog,
 {
     /// Handles one batch and answers from where it is to come again.
-    pub async fn handle(
-        &self,
-        event: &RawValue,
-        invocation: &Invocation,
-    ) -> Result<BatchResponse, NotABatch> {
+    pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
         let batch = ledger::decode("transform", event, &self.config.common, invocation)?;
         let (mut ledger, records) = Ledger::open("transform", &batch);
 
@@ -141,12 +140,7 @@ where
     async fn deliver(&self, outputs: &Outputs, invocation: &Invocation) -> Delivered {
         let terms = invocation.terms;
         let (severe, analytical, ()) = tokio::join!(
-            delivery::deliver(
-                &self.severe,
-                &outputs.severe,
-                Order::PerKey(StreamRecord::partition_key),
-                terms
-            ),
+            pack::deliver(&self.severe, &outputs.severe, self.config.own.packing, terms),
             delivery::deliver(&self.analytical, &outputs.analytical, Order::Free, terms),
             self.register(&outputs.severities, invocation),
         );

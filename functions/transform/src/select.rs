@@ -48,9 +48,8 @@ pub struct Selector<'d> {
     above: i64,
     watermark: TimeDelta,
     format: TableFormat,
-    /// Names on stream 2 and in Glue as they are written, `"temperature_f":`.
-    stream_keys: Vec<Vec<u8>>,
-    glue_keys: Vec<Vec<u8>>,
+    /// The beginning of each column's entry under its name in Glue, `,"temperature_f":`.
+    glue_entries: Vec<Vec<u8>>,
 }
 
 /// What an event owes.
@@ -86,32 +85,19 @@ impl<'d> Selector<'d> {
     /// Selects events whose severity is above `above`; those that come more than `watermark` behind are late.
     #[must_use]
     pub fn new(dataset: &'d Dataset, above: i64, watermark: TimeDelta, format: TableFormat) -> Self {
-        let keys = |name: fn(&shared::dataset::Column) -> &str| {
-            dataset
-                .columns
-                .iter()
-                .map(|column| {
-                    let mut key = Vec::new();
-                    cell::write_string(name(column), &mut key);
-                    key.push(b':');
-                    key
-                })
-                .collect()
-        };
         Self {
             dataset,
             above,
             watermark,
             format,
-            stream_keys: keys(|column| &column.name),
-            glue_keys: keys(|column| &column.column),
+            glue_entries: dataset.columns.iter().map(|column| cell::entry(&column.column)).collect(),
         }
     }
 
     /// What the event in `data` owes, and whether it comes late at `now`.
     #[must_use]
     pub fn select(&self, data: &[u8], now: DateTime<Utc>) -> (Owed, bool) {
-        let text = String::from_utf8_lossy(data);
+        let text = event::text(data);
         let reject = |reason, detail| Owed::Reject { reason, detail };
         let glance = match event::glance(self.dataset, &text) {
             Ok(glance) => glance,
@@ -156,13 +142,12 @@ impl<'d> Selector<'d> {
     fn projection(&self, event: &Event<'_>) -> Bytes {
         let mut out = Vec::with_capacity(256);
         for column in &self.dataset.projection {
-            out.push(if out.is_empty() { b'{' } else { b',' });
-            out.extend_from_slice(&self.stream_keys[*column]);
+            out.extend_from_slice(&self.dataset.entries()[*column]);
             if !event.write(self.dataset, *column, &mut out) {
                 out.extend_from_slice(b"null");
             }
         }
-        out.extend_from_slice(b"}\n");
+        close(&mut out);
         out.into()
     }
 
@@ -172,8 +157,7 @@ impl<'d> Selector<'d> {
         let mut out = Vec::with_capacity(1536);
         for (column, described) in self.dataset.columns.iter().enumerate() {
             let begin = out.len();
-            out.push(if begin == 0 { b'{' } else { b',' });
-            out.extend_from_slice(&self.glue_keys[column]);
+            out.extend_from_slice(&self.glue_entries[column]);
             let written = match described.kind {
                 Type::Timestamp => self.time(event, column, &mut out),
                 _ => event.write(self.dataset, column, &mut out),
@@ -185,20 +169,33 @@ impl<'d> Selector<'d> {
         if self.dataset.columns[self.dataset.severity].column != SEVERITY_KEY {
             out.extend_from_slice(format!(",\"{SEVERITY_KEY}\":{severity}").as_bytes());
         }
-        out.extend_from_slice(b"}\n");
+        close(&mut out);
         out.into()
     }
 
     fn time(&self, event: &Event<'_>, column: usize, out: &mut Vec<u8>) -> bool {
         let Cell::Text(text) = event.cell(column) else { return false };
-        let Some(time) = Timestamp::parse(text.trim(), self.dataset.date_order) else { return false };
-        let written = match self.format {
-            TableFormat::Parquet => format!("\"{}\"", time.firehose()),
-            TableFormat::Iceberg => time.instant().timestamp_micros().to_string(),
-        };
-        out.extend_from_slice(written.as_bytes());
+        let Some(time) = Timestamp::parse(cell::trim(&text), self.dataset.date_order) else { return false };
+        match self.format {
+            TableFormat::Parquet => {
+                out.push(b'"');
+                time.write_firehose(out);
+                out.push(b'"');
+            }
+            TableFormat::Iceberg => {
+                out.extend_from_slice(time.instant().timestamp_micros().to_string().as_bytes());
+            }
+        }
         true
     }
+}
+
+/// Closes an object of which the entries are written, each with its comma: that of the first becomes the bracket.
+fn close(out: &mut Vec<u8>) {
+    if let Some(first) = out.first_mut() {
+        *first = b'{';
+    }
+    out.extend_from_slice(b"}\n");
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ const PARTITION_KEY_CHARS: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamRecord {
     partition_key: String,
+    explicit_hash_key: Option<String>,
     /// The record itself.
     pub data: Bytes,
 }
@@ -32,7 +33,21 @@ impl StreamRecord {
     /// A record under `partition_key`, cut to the characters that the service takes; must not be empty.
     #[must_use]
     pub fn new(partition_key: &str, data: Bytes) -> Self {
-        Self { partition_key: partition_key.chars().take(PARTITION_KEY_CHARS).collect(), data }
+        let end =
+            partition_key.char_indices().nth(PARTITION_KEY_CHARS).map_or(partition_key.len(), |(at, _)| at);
+        Self { partition_key: partition_key[..end].to_owned(), explicit_hash_key: None, data }
+    }
+
+    /// A record that is placed by a hash key of its own, a decimal number below 2^128, whatever its partition key.
+    #[must_use]
+    pub fn placed(partition_key: &str, explicit_hash_key: &str, data: Bytes) -> Self {
+        Self { explicit_hash_key: Some(explicit_hash_key.to_owned()), ..Self::new(partition_key, data) }
+    }
+
+    /// The hash key that places the record, where it is not that of its partition key.
+    #[must_use]
+    pub fn explicit_hash_key(&self) -> Option<&str> {
+        self.explicit_hash_key.as_deref()
     }
 
     /// The key that places the record on a shard.
@@ -76,6 +91,7 @@ impl Service for Stream {
             .map(|entry| {
                 PutRecordsRequestEntry::builder()
                     .partition_key(&entry.partition_key)
+                    .set_explicit_hash_key(entry.explicit_hash_key.clone())
                     .data(Blob::new(entry.data.as_ref()))
                     .build()
             })

@@ -95,7 +95,7 @@ impl<'a> Deployed<'a> {
                 .collect();
         }
         let event = RawValue::from_string(value.to_string()).unwrap();
-        let batch = Batch::decode(&event).unwrap();
+        let batch = Batch::decode(event.get()).unwrap();
         let text = |record: &shared::kinesis::Record<'_>| {
             String::from_utf8_lossy(&record.content.as_ref().unwrap()[0]).into_owned()
         };

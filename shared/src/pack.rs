@@ -1,0 +1,237 @@
+//! Records packed: many events in one record of the stream, in the KPL's format.
+//!
+//! An on-demand stream bills each record rounded up to a kilobyte, so that a raw event of 1.1 KB costs two and a severe
+//! one of 130 bytes a whole one. Packed, they cost little more than their bytes.
+//!
+//! What a pack holds shares one range of the stream's hash keys, and goes to that range's own place: events of one key
+//! are always in the same range, so that their order holds, whatever shards there are. Each event in a pack names that
+//! place as its hash key too, so that readers that drop what is not of their shard keep it.
+
+use bytes::Bytes;
+use md5::{Digest, Md5};
+
+use crate::{
+    aws::StreamRecord,
+    delivery::{self, Order, Report, Service, Terms},
+    kpl,
+};
+
+/// Bytes in a pack. Half a percent of it is lost to rounding; more would be sent again where one is refused.
+const PACK_BYTES: usize = 64 * 1024;
+
+/// Into how many ranges of hash keys the events are packed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Packing {
+    ranges: u32,
+}
+
+impl Packing {
+    /// Packs into so many ranges; none sends every event by itself. Shards share the load evenly where there are
+    /// several ranges for each.
+    #[must_use]
+    pub fn into_ranges(ranges: u32) -> Self {
+        Self { ranges }
+    }
+
+    /// The range of a key, as Kinesis places keys: by their MD5.
+    fn range(self, key: &str) -> u32 {
+        let [a, b, c, d, ..] = <[u8; 16]>::from(Md5::digest(key.as_bytes()));
+        let high = u64::from(u32::from_be_bytes([a, b, c, d]));
+        u32::try_from((high * u64::from(self.ranges)) >> 32).unwrap_or_default()
+    }
+
+    /// The hash key in the middle of a range.
+    fn place(self, range: u32) -> u128 {
+        let width = u128::MAX / u128::from(self.ranges);
+        width * u128::from(range) + width / 2
+    }
+
+    /// Packs the events, those of one range in their order.
+    #[must_use]
+    pub fn pack(self, events: &[StreamRecord]) -> Packed {
+        let mut packed = Packed { records: Vec::new(), members: Vec::new() };
+        let mut open: Vec<Open> = (0..self.ranges).map(|_| Open::default()).collect();
+        for (index, event) in events.iter().enumerate() {
+            let range = self.range(event.partition_key());
+            let bytes = kpl::entry_bytes(event.partition_key(), &event.data);
+            let pack = &mut open[range as usize];
+            if !pack.members.is_empty() && pack.bytes + bytes > PACK_BYTES {
+                packed.close(std::mem::take(pack), range, self.place(range), events);
+            }
+            let pack = &mut open[range as usize];
+            pack.members.push(index);
+            pack.bytes += bytes;
+        }
+        for (range, pack) in (0..).zip(open) {
+            if !pack.members.is_empty() {
+                packed.close(pack, range, self.place(range), events);
+            }
+        }
+        packed
+    }
+}
+
+/// A pack that is being filled.
+#[derive(Debug, Default)]
+struct Open {
+    members: Vec<usize>,
+    bytes: usize,
+}
+
+/// Events in packs.
+#[derive(Debug)]
+pub struct Packed {
+    /// The records to send.
+    pub records: Vec<StreamRecord>,
+    /// For each of them, the positions of the events in it.
+    members: Vec<Vec<usize>>,
+}
+
+impl Packed {
+    fn close(&mut self, pack: Open, range: u32, place: u128, events: &[StreamRecord]) {
+        let place = place.to_string();
+        let data = match pack.members[..] {
+            // One event needs no pack, and may be too large for one.
+            [alone] => events[alone].data.clone(),
+            _ => {
+                let members = pack.members.iter().map(|index| &events[*index]);
+                Bytes::from(kpl::aggregate(&place, members.map(|event| (event.partition_key(), &event.data))))
+            }
+        };
+        self.records.push(StreamRecord::placed(&format!("range-{range}"), &place, data));
+        self.members.push(pack.members);
+    }
+
+    /// What became of each event: what became of its pack.
+    fn unpack(&self, report: Report, events: usize) -> Report {
+        let mut outcomes = vec![None; events];
+        for (members, outcome) in self.members.iter().zip(report.outcomes) {
+            for index in members {
+                outcomes[*index] = Some(outcome.clone());
+            }
+        }
+        Report { outcomes: outcomes.into_iter().flatten().collect(), ..report }
+    }
+}
+
+/// Brings events to a stream, packed or each by itself, in order of their keys.
+pub async fn deliver<S: Service<Entry = StreamRecord>>(
+    stream: &S,
+    events: &[StreamRecord],
+    packing: Packing,
+    terms: Terms,
+) -> Report {
+    let order = Order::PerKey(StreamRecord::partition_key);
+    if packing.ranges == 0 {
+        return delivery::deliver(stream, events, order, terms).await;
+    }
+    let packed = packing.pack(events);
+    let report = delivery::deliver(stream, &packed.records, order, terms).await;
+    packed.unpack(report, events.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::Outcome;
+
+    fn events(count: usize, keys: usize, bytes: usize) -> Vec<StreamRecord> {
+        (0..count)
+            .map(|index| {
+                let data = format!("{index:08}{}", "x".repeat(bytes - 8));
+                StreamRecord::new(&format!("key-{}", index % keys), data.into())
+            })
+            .collect()
+    }
+
+    /// Bytes that an on-demand stream bills.
+    fn billed(records: &[StreamRecord]) -> usize {
+        records.iter().map(|record| record.data.len().div_ceil(1024) * 1024).sum()
+    }
+
+    #[test]
+    fn every_event_comes_out_of_its_pack_as_it_went_in_and_keys_keep_their_order() {
+        let events = events(5_000, 97, 1_100);
+        let packed = Packing::into_ranges(16).pack(&events);
+        let mut out: Vec<Bytes> = Vec::new();
+        for record in &packed.records {
+            assert!(record.data.len() <= PACK_BYTES + 1_024);
+            out.extend(kpl::deaggregate(record.data.clone()).unwrap());
+        }
+        for key in 0..97 {
+            let of_key = |events: &mut dyn Iterator<Item = Bytes>| -> Vec<Bytes> {
+                events
+                    .filter(|data| {
+                        std::str::from_utf8(&data[..8]).unwrap().parse::<usize>().unwrap() % 97 == key
+                    })
+                    .collect()
+            };
+            let sent = of_key(&mut events.iter().map(|event| event.data.clone()));
+            assert_eq!(of_key(&mut out.iter().cloned()), sent);
+        }
+        assert_eq!(out.len(), events.len());
+    }
+
+    #[test]
+    fn events_of_one_key_always_go_to_the_same_place() {
+        let packing = Packing::into_ranges(64);
+        let records = |seed: usize| packing.pack(&events(500 + seed, 1, 200)).records;
+        let places: std::collections::BTreeSet<_> =
+            (0..3).flat_map(records).map(|record| record.explicit_hash_key().map(str::to_owned)).collect();
+        assert_eq!(places.len(), 1);
+    }
+
+    #[test]
+    fn a_range_is_where_kinesis_would_place_its_keys() {
+        // MD5 of `a` is 0cc175b9…, of `b` 92eb5ffe…: the first and the second half of the hash keys.
+        let packing = Packing::into_ranges(2);
+        assert_eq!((packing.range("a"), packing.range("b")), (0, 1));
+        assert_eq!(packing.place(0), u128::MAX / 4);
+        assert!(packing.place(1) > u128::MAX / 2);
+    }
+
+    #[test]
+    fn packing_saves_what_rounding_up_costs() {
+        let raw = events(2_000, 2_000, 1_100);
+        let severe = events(2_000, 500, 130);
+        let packing = Packing::into_ranges(16);
+        let saved = |events: &[StreamRecord]| {
+            let (before, after) = (billed(events), billed(&packing.pack(events).records));
+            100 - 100 * after / before
+        };
+        assert_eq!(saved(&raw), 45, "1.1 KB were billed as 2");
+        assert_eq!(saved(&severe), 86, "130 bytes were billed as 1 KB");
+    }
+
+    #[test]
+    fn an_event_alone_is_not_packed_and_one_too_large_for_a_pack_goes_alone() {
+        let one = events(1, 1, 50);
+        assert_eq!(Packing::into_ranges(4).pack(&one).records[0].data, one[0].data);
+        let large: Vec<_> = [100, 200_000, 100]
+            .into_iter()
+            .map(|bytes| StreamRecord::new("k", Bytes::from("y".repeat(bytes))))
+            .collect();
+        let packed = Packing::into_ranges(4).pack(&large);
+        assert_eq!(
+            packed.records.iter().map(|record| record.data.len()).collect::<Vec<_>>(),
+            [100, 200_000, 100]
+        );
+    }
+
+    #[test]
+    fn what_becomes_of_a_pack_becomes_of_every_event_in_it() {
+        let events = events(10, 10, 100);
+        let packed = Packing::into_ranges(2).pack(&events);
+        assert_eq!(packed.records.len(), 2);
+        let report = Report {
+            outcomes: vec![Outcome::Delivered, Outcome::Failed("throttled".to_owned())],
+            ..Report::default()
+        };
+        let outcomes = packed.unpack(report, events.len()).outcomes;
+        assert_eq!(outcomes.len(), 10);
+        for (event, outcome) in events.iter().zip(outcomes) {
+            let failed = Packing::into_ranges(2).range(event.partition_key()) == 1;
+            assert_eq!(outcome != Outcome::Delivered, failed);
+        }
+    }
+}

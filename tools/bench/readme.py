@@ -1,0 +1,142 @@
+"""Puts the figures of a run into the README, its chart and the plan's measurements.
+
+`bench.py --readme` uses it, and `python tools/bench/readme.py` puts the last run's in.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from html import escape
+from math import log10
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BEGIN, END = "<!-- bench: written by make bench README=yes -->", "<!-- /bench -->"
+CHART = REPOSITORY / "docs" / "bench.svg"
+PLAN = REPOSITORY / "tools" / "plan" / "measured.toml"
+
+CONTENDERS = (
+    ("floor", "the floor", "#9aa0a6"),
+    ("ours", "Perishable", "#1a7f5a"),
+    ("straightforward", "straightforward Rust", "#c77c2a"),
+    ("python", "the cookbook's Python", "#b3423a"),
+)
+ROWS = (
+    ("ingest_csv", "ingest, CSV"),
+    ("transform", "transform"),
+    ("metrics", "metrics"),
+    ("notify", "notify"),
+)
+
+
+def write(summary: Mapping[str, Any]) -> None:
+    path = REPOSITORY / "README.md"
+    text = path.read_text(encoding="utf-8")
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise SystemExit(f"error: README.md must hold `{BEGIN}` and `{END}` once each")
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    path.write_text(f"{before}{BEGIN}\n{section(summary)}\n{END}{after}", encoding="utf-8")
+    CHART.write_text(chart(summary), encoding="utf-8")
+    PLAN.write_text(measurements(summary, PLAN.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def rate(result: Mapping[str, Any], contender: str) -> float | None:
+    milliseconds = result.get(f"{contender}_ms")
+    return result["records"] / milliseconds * 1e3 if milliseconds else None
+
+
+def section(summary: Mapping[str, Any]) -> str:
+    head = "| records a second, one core | " + " | ".join(name for _, name, _ in CONTENDERS)
+    lines = ["![Records a second, on a logarithmic scale](docs/bench.svg)", ""]
+    lines += [head + " |", "| --- |" + " ---: |" * len(CONTENDERS)]
+    for key, title in ROWS:
+        rates = [rate(summary["functions"][key], contender) for contender, _, _ in CONTENDERS]
+        cells = " | ".join(f"{value:,.0f}" if value else "" for value in rates)
+        lines.append(f"| {title} | {cells} |")
+    cold = summary["cold_start_ms"]
+    calls = summary["api_calls_per_10000_events"]
+    ours, theirs = (sum(calls[name].values()) for name in ("perishable", "cookbook"))
+    functions = [cold[name] for name in summary["package_mb"]]
+    package, memory = (max(summary[name].values()) for name in ("package_mb", "memory_mb"))
+    lines += [
+        "",
+        f"Cold start {min(functions):.0f} to {max(functions):.0f} ms (a hello world with one SDK"
+        f" client {cold['hello']:.0f}, Python with boto3 {cold['python']:,.0f}); packages of"
+        f" {package:.1f} MB at most; {memory:.0f} MB resident at payloads of 6 MB; {ours:,.0f} API"
+        f" calls for 10,000 events (the cookbook: {theirs:,.0f}). Measured on"
+        f" {summary['machine']}.",
+    ]
+    return "\n".join(lines)
+
+
+def chart(summary: Mapping[str, Any]) -> str:
+    """Bars on a logarithmic scale: a tenth is a step to the left."""
+    left, width, bar, gap = 120, 560, 14, 18
+    values = {
+        key: [rate(summary["functions"][key], contender) for contender, _, _ in CONTENDERS]
+        for key, _ in ROWS
+    }
+    highest = max(value for row in values.values() for value in row if value)
+    low, high = 3.0, log10(highest) + 0.1
+
+    def x(value: float) -> float:
+        return left + max(0.0, (log10(value) - low) / (high - low)) * width
+
+    parts: list[str] = []
+    y = 40
+    for key, name in ROWS:
+        parts.append(text(left - 10, y + bar * 2 + 4, name, "end"))
+        for (_, _, colour), value in zip(CONTENDERS, values[key]):
+            if value:
+                parts.append(
+                    f'<rect x="{left}" y="{y}" width="{x(value) - left:.1f}" height="{bar - 2}"'
+                    f' fill="{colour}"/>'
+                )
+                parts.append(text(x(value) + 5, y + bar - 4, f"{value:,.0f}", "start", 10))
+            y += bar
+        y += gap
+    legend = []
+    at = float(left)
+    for _, name, colour in CONTENDERS:
+        legend.append(f'<rect x="{at:.0f}" y="12" width="11" height="11" fill="{colour}"/>')
+        legend.append(text(at + 16, 22, name, "start", 12))
+        at += 40 + 7 * len(name)
+    caption = text(left, y + 4, "records a second on one core, logarithmic", "start", 11)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 780 {y + 14}" role="img"'
+        f' aria-label="records a second" font-family="sans-serif">\n'
+        f'<rect width="100%" height="100%" fill="#ffffff"/>\n'
+        + "\n".join([*legend, *parts, caption])
+        + "\n</svg>\n"
+    )
+
+
+def text(x: float, y: float, words: str, anchor: str, size: int = 13) -> str:
+    return (
+        f'<text x="{x:.0f}" y="{y:.0f}" font-size="{size}" text-anchor="{anchor}" fill="#333333">'
+        f"{escape(words)}</text>"
+    )
+
+
+def measurements(summary: Mapping[str, Any], held: str) -> str:
+    """The plan's file with the numbers of this run in the places of those that it held."""
+    plan = summary["plan"]
+    held = re.sub(r'(?m)^machine = ".*"', lambda _: f'machine = "{plan["machine"]}"', held)
+    for name, value in {**plan["cpu_us_per_record"], **plan["bytes"]}.items():
+        held = re.sub(rf"(?m)^{name} = [\d.]+", f"{name} = {value:.4g}", held)
+    return held
+
+
+def main(arguments: Sequence[str]) -> int:
+    summary = Path(arguments[0]) if arguments else REPOSITORY / "target" / "bench" / "summary.json"
+    write(json.loads(summary.read_text(encoding="utf-8")))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

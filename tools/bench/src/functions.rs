@@ -1,0 +1,101 @@
+//! The functions as they are deployed, over ports that swallow.
+
+use std::{sync::Mutex, time::Duration};
+
+use chrono::{DateTime, Utc};
+use metrics::cloudwatch::Metric;
+use notify::sns::Topic;
+use shared::{
+    ages::{EVENT_TO_ALERT, EVENT_TO_METRIC},
+    aws::{AgeMetric, Ages, DeliveryStream, Namespace, Stream},
+    config::ConfigError,
+    invocation::Invocation,
+};
+use transform::partitions::Registered;
+
+use crate::ports::{Inbox, Register, Swallow, clients};
+
+pub(crate) type Ingest = ingest::handler::Handler<Swallow<Stream>, Swallow<DeliveryStream>, Inbox>;
+pub(crate) type Transform =
+    transform::handler::Handler<Swallow<Stream>, Swallow<DeliveryStream>, Swallow<DeliveryStream>, Register>;
+pub(crate) type Metrics = metrics::handler::Handler<Swallow<Metric>, Swallow<DeliveryStream>>;
+pub(crate) type Notify = notify::handler::Handler<Swallow<Topic>, Swallow<Ages>, Swallow<DeliveryStream>>;
+
+/// The parameters of the stack at their defaults.
+fn variables(name: &str) -> Option<String> {
+    let value = match name {
+        "RAW_STREAM" => "us-accidents-data-stream-1-dev",
+        "SEVERE_STREAM" => "us-accidents-data-stream-2-dev",
+        "ANALYTICAL_DELIVERY_STREAM" => "us-accidents-analytical-dev",
+        "REJECTS_DELIVERY_STREAM" => "us-accidents-rejects-dev",
+        "GLUE_DATABASE" => "us_accidents_dev",
+        "GLUE_TABLE" => "us_accidents_analytical",
+        "TOPIC_ARN" => "arn:aws:sns:eu-west-1:000000000000:us-accidents-alerts-dev",
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+fn rejects() -> Swallow<DeliveryStream> {
+    Swallow::new(DeliveryStream::new(clients::firehose(), "rejects"))
+}
+
+pub(crate) fn ingest(objects: Inbox) -> Result<Ingest, ConfigError> {
+    Ok(Ingest {
+        config: ingest::handler::Config::read(&variables)?,
+        stream: Swallow::new(Stream::new(clients::kinesis(), "raw")),
+        rejects: rejects(),
+        objects,
+    })
+}
+
+pub(crate) fn transform() -> Result<Transform, ConfigError> {
+    Ok(Transform {
+        config: transform::handler::Config::read(&variables)?,
+        severe: Swallow::new(Stream::new(clients::kinesis(), "severe")),
+        analytical: Swallow::new(DeliveryStream::new(clients::firehose(), "analytical")),
+        rejects: rejects(),
+        catalog: Register::default(),
+        registered: Mutex::new(Registered::default()),
+    })
+}
+
+pub(crate) fn metrics() -> Result<Metrics, ConfigError> {
+    let config = metrics::handler::Config::read(&variables)?;
+    let dimensions = config.common.dataset.metric.dimensions.iter().map(|(name, _)| name.clone());
+    let metric = Metric::new(
+        Namespace::new(clients::cloudwatch(), &config.namespace),
+        &config.name,
+        dimensions,
+        AgeMetric::new(EVENT_TO_METRIC, &config.common),
+    );
+    Ok(Metrics { metric: Swallow::new(metric), rejects: rejects(), config })
+}
+
+pub(crate) fn notify() -> Result<Notify, ConfigError> {
+    let config = notify::handler::Config::read(&variables)?;
+    let topic = Topic::new(clients::sns(), &config.topic_arn);
+    let ages = Ages {
+        namespace: Namespace::new(clients::cloudwatch(), &config.namespace),
+        metric: AgeMetric::new(EVENT_TO_ALERT, &config.common),
+    };
+    Ok(Notify {
+        topic: Swallow::new(topic),
+        ages: Swallow::new(ages),
+        rejects: rejects(),
+        memory: Mutex::default(),
+        config,
+    })
+}
+
+/// An invocation with an hour to go.
+pub(crate) fn invocation(at: DateTime<Utc>) -> Invocation {
+    invocation_of(at, Duration::from_hours(1))
+}
+
+/// An invocation with that time to go.
+pub(crate) fn invocation_of(at: DateTime<Utc>, left: Duration) -> Invocation {
+    let left = u64::try_from(left.as_millis()).unwrap_or_default();
+    let deadline = u64::try_from(at.timestamp_millis()).unwrap_or_default() + left;
+    Invocation::begin("bench", deadline, at, 7)
+}

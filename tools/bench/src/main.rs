@@ -1,0 +1,432 @@
+//! The benchmarks that run in one process: every function from the event's bytes to the requests ready to send, beside
+//! the straightforward way and the floor. `tools/bench/bench.py` runs it and what needs processes of their own.
+//!
+//! `bench data DIRECTORY` writes the inputs for the others; `bench measure FILE` measures and writes JSON;
+//! `bench object MEGABYTES SECONDS FILE` takes in a large object by invocations of that time; `bench often NAME FILE
+//! TIMES` does one thing so many times, for a profiler and for counting instructions.
+
+mod data;
+mod floor;
+mod functions;
+mod ports;
+mod race;
+mod straightforward;
+
+use std::{
+    error::Error,
+    fs,
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use functions::{Ingest, Metrics, Notify, Transform};
+use notify::plan::Memory;
+use ports::Inbox;
+use race::{Lap, Timed, race};
+use serde_json::{Map, Value, json};
+use shared::{aws::StreamRecord, dataset::Dataset, kinesis::Batch, runtime::text, time::stamp};
+use tokio::runtime::Runtime;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Records in the event of transform.
+const TRANSFORM_RECORDS: u32 = 4_000;
+/// Severe records in the events of metrics and notify.
+const SEVERE_RECORDS: u32 = 10_000;
+/// Rows of a file.
+const ROWS: u32 = 20_000;
+/// Events of which the API calls are counted.
+const COUNTED_EVENTS: u32 = 10_000;
+/// Raw events that hold ten severe ones, and a few more: 19.5 per cent are severe.
+const RAW_FOR_TEN_SEVERE: u32 = 52;
+/// How often each is timed; the median counts.
+const LAPS: usize = 31;
+
+struct Bench {
+    dataset: Dataset,
+    runtime: Runtime,
+    at: DateTime<Utc>,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(error.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "this is a program for the command line")]
+fn complain(error: &dyn Error) {
+    eprintln!("error: {error}");
+}
+
+fn run(arguments: &[&str]) -> Outcome<()> {
+    let bench = Bench {
+        dataset: Dataset::named("us_accidents")?,
+        runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
+        at: Utc::now(),
+    };
+    match arguments {
+        ["data", directory] => bench.write_data(Path::new(directory)),
+        ["measure", file, batches @ ..] => {
+            let results =
+                bench.measure(&batches.iter().map(|size| size.parse()).collect::<Result<Vec<_>, _>>()?)?;
+            Ok(fs::write(file, serde_json::to_string_pretty(&results)?)?)
+        }
+        ["object", megabytes, seconds, file] => {
+            let result = bench.object(megabytes.parse()?, Duration::from_secs(seconds.parse()?))?;
+            Ok(fs::write(file, serde_json::to_string_pretty(&result)?)?)
+        }
+        ["often", name, file, times] => bench.often(name, &fs::read(file)?, times.parse()?),
+        _ => {
+            Err("bench data DIRECTORY, bench measure FILE BATCH BATCH BATCH, bench object MEGABYTES SECONDS FILE or \
+                 bench often NAME FILE TIMES is right"
+                .into())
+        }
+    }
+}
+
+impl Bench {
+    /// The event of transform with that many records.
+    fn transform_event(&self, records: u32) -> String {
+        let events = data::raw_events(&self.dataset, &data::csv(records), self.at);
+        data::kinesis_event("us-accidents-data-stream-1-dev", &events, self.at)
+    }
+
+    /// What transform puts on stream 2 for that many severe events.
+    fn severe_events(&self, records: u32) -> Outcome<Vec<StreamRecord>> {
+        let raw = records * RAW_FOR_TEN_SEVERE / 10;
+        let transform = functions::transform()?;
+        transform.severe.keeps.set(true);
+        let event = self.transform_event(raw);
+        self.runtime.block_on(async {
+            transform
+                .handle(text(event.as_bytes())?, &functions::invocation(self.at))
+                .await
+                .map_err(Box::<dyn Error>::from)
+        })?;
+        let mut severe = transform.severe.taken.take();
+        if severe.len() < records as usize {
+            return Err(format!("{} severe events of {raw} are fewer than {records}", severe.len()).into());
+        }
+        severe.truncate(records as usize);
+        Ok(severe)
+    }
+
+    fn severe_event(&self, records: u32) -> Outcome<String> {
+        let severe = self.severe_events(records)?;
+        let data: Vec<&Bytes> = severe.iter().map(|record| &record.data).collect();
+        Ok(data::kinesis_event("us-accidents-data-stream-2-dev", &data, self.at))
+    }
+
+    fn write_data(&self, directory: &Path) -> Outcome<()> {
+        fs::create_dir_all(directory)?;
+        let csv = data::csv(ROWS);
+        fs::write(directory.join("accidents.csv"), &csv)?;
+        fs::write(directory.join("accidents-half.csv"), data::csv(ROWS / 2))?;
+        fs::write(directory.join("transform.json"), self.transform_event(TRANSFORM_RECORDS))?;
+        fs::write(directory.join("severe.json"), self.severe_event(SEVERE_RECORDS)?)?;
+        // Lambda ends a batch at 6 MB.
+        for (name, event) in [
+            ("transform-6mb.json", self.transform_event(3_000)),
+            ("severe-6mb.json", self.severe_event(9_000)?),
+        ] {
+            fs::write(directory.join(name), event)?;
+        }
+        Ok(())
+    }
+
+    fn measure(&self, batches: &[usize]) -> Outcome<Value> {
+        let mut results = Map::new();
+        results.insert("transform".into(), self.transform()?);
+        results.insert("metrics".into(), self.metrics()?);
+        results.insert("notify".into(), self.notify()?);
+        for (name, result) in self.ingest()? {
+            results.insert(name.into(), result);
+        }
+        results.insert("bytes".into(), self.bytes()?);
+        results.insert("api_calls".into(), self.api_calls(batches)?);
+        Ok(Value::Object(results))
+    }
+
+    // The functions are warm, as they are for all but the first batch of a container: what is made once is made before.
+
+    fn run_transform(&self, transform: &Transform, event: &[u8]) -> Lap {
+        let before = transform.severe.entries.get();
+        self.runtime.block_on(transform.handle(text(event)?, &functions::invocation(self.at)))?;
+        Ok(transform.severe.entries.get() - before)
+    }
+
+    fn run_metrics(&self, metrics: &Metrics, event: &[u8]) -> Lap {
+        let before = metrics.metric.requests.get();
+        self.runtime.block_on(metrics.handle(text(event)?, &functions::invocation(self.at)))?;
+        Ok(metrics.metric.requests.get() - before)
+    }
+
+    fn run_notify(&self, notify: &Notify, event: &[u8]) -> Lap {
+        // It would tell of the same storm in fewer words.
+        *notify.memory.lock().map_err(|error| error.to_string())? = Memory::default();
+        let before = notify.topic.entries.get();
+        self.runtime.block_on(notify.handle(text(event)?, &functions::invocation(self.at)))?;
+        Ok(notify.topic.entries.get() - before)
+    }
+
+    fn run_ingest(&self, ingest: &Ingest, name: &str) -> Lap {
+        let before = ingest.stream.entries.get();
+        let event = data::object_event(name);
+        self.runtime.block_on(ingest.handle(&event, &functions::invocation(self.at)))?;
+        Ok(ingest.stream.entries.get() - before)
+    }
+
+    fn transform(&self) -> Outcome<Value> {
+        let event = self.transform_event(TRANSFORM_RECORDS);
+        let double = self.transform_event(2 * TRANSFORM_RECORDS);
+        let (event, double) = (event.as_bytes(), double.as_bytes());
+        let function = functions::transform()?;
+        let laps = race(
+            LAPS,
+            &mut [
+                ("ours", &mut || self.run_transform(&function, event)),
+                ("straightforward", &mut || straightforward::transform(&self.dataset, event)),
+                ("floor", &mut || floor::severe(event, 2)),
+                ("double", &mut || self.run_transform(&function, double)),
+            ],
+        )?;
+        same(&laps, &["ours", "straightforward", "floor"])?;
+        Ok(result(TRANSFORM_RECORDS, event.len(), &laps))
+    }
+
+    fn metrics(&self) -> Outcome<Value> {
+        let (event, half) = (self.severe_event(SEVERE_RECORDS)?, self.severe_event(SEVERE_RECORDS / 2)?);
+        let (event, half) = (event.as_bytes(), half.as_bytes());
+        let function = functions::metrics()?;
+        let laps = race(
+            LAPS,
+            &mut [
+                ("ours", &mut || self.run_metrics(&function, event)),
+                ("straightforward", &mut || straightforward::metrics(event)),
+                ("floor", &mut || floor::metrics(event)),
+                ("half", &mut || self.run_metrics(&function, half)),
+            ],
+        )?;
+        same(&laps, &["straightforward", "floor"])?;
+        Ok(result(SEVERE_RECORDS, event.len(), &laps))
+    }
+
+    fn notify(&self) -> Outcome<Value> {
+        let (event, half) = (self.severe_event(SEVERE_RECORDS)?, self.severe_event(SEVERE_RECORDS / 2)?);
+        let (event, half) = (event.as_bytes(), half.as_bytes());
+        let function = functions::notify()?;
+        let laps = race(
+            LAPS,
+            &mut [
+                ("ours", &mut || self.run_notify(&function, event)),
+                ("straightforward", &mut || straightforward::notify(event)),
+                ("floor", &mut || floor::severe(event, 3)),
+                ("half", &mut || self.run_notify(&function, half)),
+            ],
+        )?;
+        same(&laps, &["straightforward", "floor"])?;
+        Ok(result(SEVERE_RECORDS, event.len(), &laps))
+    }
+
+    fn ingest(&self) -> Outcome<Vec<(&'static str, Value)>> {
+        let received = stamp(self.at);
+        let csv = Bytes::from(data::csv(ROWS));
+        let double = Bytes::from(data::csv(2 * ROWS));
+        let ndjson = data::raw_events(&self.dataset, &data::csv(ROWS), self.at).concat();
+        let ndjson_text = std::str::from_utf8(&ndjson)?;
+        let json = format!("[{}]", ndjson_text.trim_end().replace('\n', ","));
+        let once = |text: &Bytes| functions::ingest(Inbox::once(text.clone()));
+        let (of_csv, of_double) = (once(&csv)?, once(&double)?);
+        let (of_ndjson, of_json) = (once(&ndjson.clone().into())?, once(&json.clone().into())?);
+
+        let csv_laps = race(
+            LAPS,
+            &mut [
+                ("ours", &mut || self.run_ingest(&of_csv, "a.csv")),
+                ("straightforward", &mut || straightforward::csv(&self.dataset, &csv, &received)),
+                ("floor", &mut || floor::csv(&csv)),
+                ("double", &mut || self.run_ingest(&of_double, "a.csv")),
+            ],
+        )?;
+        let ndjson_laps = race(
+            LAPS,
+            &mut [
+                ("ours", &mut || self.run_ingest(&of_ndjson, "a.ndjson")),
+                ("straightforward", &mut || {
+                    straightforward::json(ndjson_text.lines().map(serde_json::from_str), &received)
+                }),
+                ("floor", &mut || floor::ndjson(ndjson_text)),
+            ],
+        )?;
+        let json_laps = race(
+            LAPS,
+            &mut [
+                ("ours", &mut || self.run_ingest(&of_json, "a.json")),
+                ("straightforward", &mut || {
+                    let rows: Vec<Map<String, Value>> = serde_json::from_str(&json)?;
+                    straightforward::json(rows.into_iter().map(Ok), &received)
+                }),
+                ("floor", &mut || floor::json(&json)),
+            ],
+        )?;
+        for laps in [&csv_laps, &ndjson_laps, &json_laps] {
+            same(laps, &["ours", "straightforward", "floor"])?;
+        }
+        Ok(vec![
+            ("ingest_csv", result(ROWS, csv.len(), &csv_laps)),
+            ("ingest_ndjson", result(ROWS, ndjson.len(), &ndjson_laps)),
+            ("ingest_json", result(ROWS, json.len(), &json_laps)),
+        ])
+    }
+
+    /// Mean bytes of the records, for the bill.
+    fn bytes(&self) -> Outcome<Value> {
+        let raw = data::raw_events(&self.dataset, &data::csv(COUNTED_EVENTS), self.at);
+        let severe = self.severe_events(1_000)?;
+        let mean = |total: usize, count: usize| total.div_ceil(count.max(1));
+        Ok(json!({
+            "raw": mean(raw.iter().map(Vec::len).sum(), raw.len()),
+            "severe": mean(severe.iter().map(|record| record.data.len()).sum(), severe.len()),
+        }))
+    }
+
+    /// The calls that ten thousand events take through the whole pipeline, with batches of the stack's defaults.
+    fn api_calls(&self, batches: &[usize]) -> Outcome<Value> {
+        let &[transform_batch, metrics_batch, notify_batch] = batches else {
+            return Err("the sizes of the batches of transform, metrics and notify are missing".into());
+        };
+        let ingest = functions::ingest(Inbox::once(Bytes::from(data::csv(COUNTED_EVENTS))))?;
+        ingest.stream.keeps.set(true);
+        let invocation = functions::invocation(self.at);
+        let event = data::object_event("a.csv");
+        self.runtime.block_on(ingest.handle(text(event.as_bytes())?, &invocation))?;
+        let raw = ingest.stream.taken.take();
+
+        let transform = functions::transform()?;
+        transform.severe.keeps.set(true);
+        for batch in raw.chunks(transform_batch) {
+            let event = self.batch(batch);
+            self.runtime.block_on(transform.handle(text(event.as_bytes())?, &invocation))?;
+        }
+        let severe = transform.severe.taken.take();
+        let (metrics, notify) = (functions::metrics()?, functions::notify()?);
+        for batch in severe.chunks(metrics_batch) {
+            let event = self.batch(batch);
+            self.runtime.block_on(metrics.handle(text(event.as_bytes())?, &invocation))?;
+        }
+        for batch in severe.chunks(notify_batch) {
+            let event = self.batch(batch);
+            self.runtime.block_on(notify.handle(text(event.as_bytes())?, &invocation))?;
+        }
+        Ok(json!({
+            "events": raw.len(),
+            "severe": severe.len(),
+            "kinesis:PutRecords": ingest.stream.requests.get() + transform.severe.requests.get(),
+            "firehose:PutRecordBatch": transform.analytical.requests.get() + ingest.rejects.requests.get()
+                + transform.rejects.requests.get() + metrics.rejects.requests.get() + notify.rejects.requests.get(),
+            "glue": transform.catalog.calls.get(),
+            "cloudwatch:PutMetricData": metrics.metric.requests.get() + notify.ages.requests.get(),
+            "sns:PublishBatch": notify.topic.requests.get(),
+        }))
+    }
+
+    fn batch(&self, records: &[StreamRecord]) -> String {
+        let data: Vec<&Bytes> = records.iter().map(|record| &record.data).collect();
+        data::kinesis_event("us-accidents-data-stream-1-dev", &data, self.at)
+    }
+
+    /// Takes in an object of that size by invocations that each have that time: every row once, whatever the number
+    /// of invocations.
+    fn object(&self, megabytes: u64, each: Duration) -> Outcome<Value> {
+        let csv = Bytes::from(data::csv(ROWS));
+        let blocks = (megabytes * 1_000_000).div_ceil(csv.len() as u64);
+        let ingest = functions::ingest(Inbox::repeated(&csv, blocks))?;
+        let size = ingest.objects.size();
+        let mut event =
+            Some(data::object_event("large.csv").replace("\"size\": 663", &format!("\"size\": {size}")));
+        let (begin, mut invocations) = (Instant::now(), 0);
+        while let Some(next) = event {
+            invocations += 1;
+            let invocation = functions::invocation_of(Utc::now(), each);
+            self.runtime.block_on(ingest.handle(&next, &invocation))?;
+            event = ingest.objects.rest.take().map(|name| data::object_event(&name));
+        }
+        let seconds = begin.elapsed().as_secs_f64();
+        let (taken, rows) = (ingest.stream.entries.get(), u64::from(ROWS) * blocks);
+        if taken != rows {
+            return Err(format!("of {rows} rows {taken} were taken").into());
+        }
+        Ok(json!({
+            "bytes": size, "rows": rows, "invocations": invocations, "seconds": seconds,
+            "peak_bytes": peak_memory(),
+        }))
+    }
+
+    /// Does one thing so many times, with that event or object.
+    fn often(&self, name: &str, input: &[u8], times: u32) -> Outcome<()> {
+        let mut lap: Box<dyn FnMut() -> Lap> = match name {
+            "payload" => Box::new(|| Ok(text(input)?.len() as u64)),
+            "decode" => Box::new(|| Ok(Batch::decode(text(input)?)?.records.len() as u64)),
+            "floor" => Box::new(|| floor::severe(input, 2)),
+            "transform" => {
+                let function = functions::transform()?;
+                Box::new(move || self.run_transform(&function, input))
+            }
+            "metrics" => {
+                let function = functions::metrics()?;
+                Box::new(move || self.run_metrics(&function, input))
+            }
+            "notify" => {
+                let function = functions::notify()?;
+                Box::new(move || self.run_notify(&function, input))
+            }
+            "ingest" => {
+                let function = functions::ingest(Inbox::once(Bytes::copy_from_slice(input)))?;
+                Box::new(move || self.run_ingest(&function, "a.csv"))
+            }
+            _ => return Err(format!("there is no benchmark `{name}`").into()),
+        };
+        (0..times).try_for_each(|_| lap().map(|_| ()))
+    }
+}
+
+/// The most memory that this process has held, in bytes; nothing where the system does not say.
+fn peak_memory() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(peak.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
+}
+
+/// The numbers of one benchmark: milliseconds of each, all in one run.
+fn result(records: u32, bytes: usize, laps: &[Timed]) -> Value {
+    let mut result = Map::new();
+    result.insert("records".into(), records.into());
+    result.insert("bytes".into(), bytes.into());
+    for Timed { name, seconds, .. } in laps {
+        result.insert(format!("{name}_ms"), (seconds * 1e3).into());
+    }
+    Value::Object(result)
+}
+
+/// Contenders that counted differently did not do the same work.
+fn same(laps: &[Timed], names: &[&str]) -> Outcome<()> {
+    let counts: Vec<(&str, u64)> = laps
+        .iter()
+        .filter(|timed| names.contains(&timed.name))
+        .map(|timed| (timed.name, timed.count))
+        .collect();
+    if counts.windows(2).any(|pair| pair[0].1 != pair[1].1) || counts.iter().any(|(_, count)| *count == 0) {
+        return Err(format!("the contenders did not do the same work: {counts:?}").into());
+    }
+    Ok(())
+}
