@@ -29,7 +29,7 @@ class Api:
         self.errors: list[str] = []
         self.aws_calls: dict[str, int] = {}
         self.done = threading.Event()
-        self.failed = threading.Event()
+        self.over = threading.Event()
         api = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -42,8 +42,9 @@ class Api:
             def do_GET(self) -> None:
                 if not api.events:
                     api.done.set()
-                    api.failed.wait(TIMEOUT_SECONDS)  # as Lambda does: until there is something
-                    self.reply(b"{}")
+                    # As Lambda does, until there is something; by then the process has ended.
+                    api.over.wait(TIMEOUT_SECONDS)
+                    self.close_connection = True
                     return
                 deadline = int((time.time() + 900) * 1e3)
                 self.reply(
@@ -125,7 +126,7 @@ class Api:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        self.failed.set()
+        self.over.set()
         self.server.shutdown()
         self.server.server_close()
 
