@@ -49,6 +49,7 @@ SEED = 1
 
 # What the local Firehose about keeps up with, at 30 ms for each severe row.
 ROWS_PER_SECOND = "200"
+ROWS = "2000"
 
 # The thresholds that the template has as defaults.
 SEVERE_ABOVE = 2
@@ -362,8 +363,12 @@ def show(console: Console, pipeline: Pipeline, summary: dict[str, Any]) -> None:
 def check_input(arguments: argparse.Namespace) -> None:
     if arguments.csv:
         count_rows(arguments.csv)
-    elif arguments.rows < 1:
-        raise DemoFailed(f"ROWS={arguments.rows} is nothing to send; at least one row is needed")
+    elif not (arguments.rows.isdecimal() and int(arguments.rows) > 0):
+        raise DemoFailed(f"ROWS={arguments.rows} is no number of rows: {ROWS} is right")
+    if arguments.rate != "max" and not arguments.rate.isdecimal():
+        raise DemoFailed(
+            f"RATE={arguments.rate} is no rate: {ROWS_PER_SECOND} rows a second, or max, is right"
+        )
 
 
 def run(console: Console, local: cloud.Cloud, arguments: argparse.Namespace) -> None:
@@ -371,7 +376,7 @@ def run(console: Console, local: cloud.Cloud, arguments: argparse.Namespace) -> 
     SUMMARY.unlink(missing_ok=True)
     REPORT.unlink(missing_ok=True)
     shown(["cargo", "build", "--workspace", "--bin", "replay"])
-    rows = arguments.csv or generate(arguments.dataset, arguments.rows)
+    rows = arguments.csv or generate(arguments.dataset, int(arguments.rows))
 
     pipeline = Pipeline(Stack.of(local), count_rows(rows))
     console.print(f"{pipeline.counts.rows:,} rows of {shorter(rows)}", highlight=False)
@@ -394,7 +399,7 @@ def main() -> int:
     parser.add_argument(
         "--dataset", default=DATASET, help="a file of datasets/, without its ending"
     )
-    parser.add_argument("--rows", type=int, default=2000, help="how many rows to generate")
+    parser.add_argument("--rows", default=ROWS, help="how many rows to generate")
     parser.add_argument("--rate", default=ROWS_PER_SECOND, help="rows a second, or max")
     parser.add_argument("--port", type=int, default=cloud.PORT, help="of the local cloud")
     arguments = parser.parse_args()
