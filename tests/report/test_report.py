@@ -175,11 +175,18 @@ def test_the_alerts_and_answers_stand_as_they_are(page: browser.Page) -> None:
 def test_it_is_dark_where_dark_is_preferred(page: browser.Page) -> None:
     back = "getComputedStyle(document.body).backgroundColor"
     text = "getComputedStyle(document.querySelector('#figure-events .xtitle')).fill"
-    page.dark(False)
-    light = page.evaluate(back), page.evaluate(text)
-    page.dark(True)
-    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    dark = page.evaluate(back), page.evaluate(text)
+    # The plots follow the page within a few frames.
+    settled = (
+        "new Promise(done => { let left = 600; const look = () =>"
+        f" {text} === getComputedStyle(document.body).color || --left === 0"
+        " ? done(left > 0) : requestAnimationFrame(look); look(); })"
+    )
+    shown = {}
+    for dark in (False, True):
+        page.dark(dark)
+        assert page.evaluate(settled), "the plots keep the colours that they had"
+        shown[dark] = page.evaluate(back), page.evaluate(text)
+    light, dark = shown[False], shown[True]
     assert light[0] != dark[0]
     assert light[1] != dark[1]
 
