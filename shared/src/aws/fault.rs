@@ -47,14 +47,16 @@ pub(super) enum Lack {
 impl Lack {
     /// What an error code says is lacking, if it says so.
     ///
-    /// Source: "Errors" of `PutRecords`, `PutRecordBatch`, `PutMetricData` and `PublishBatch` and "Common Errors" in
-    /// the API references of Kinesis Data Streams, Firehose, CloudWatch and SNS.
+    /// Source: "Errors" of `PutRecords`, `PutRecordBatch`, `PutMetricData`, `PublishBatch` and `GetTable` and "Common
+    /// Errors" in the API references of Kinesis Data Streams, Firehose, CloudWatch, SNS and Glue.
     pub(super) fn told_by(code: &str) -> Option<Self> {
         Some(match code {
             "AccessDenied" | "AccessDeniedException" | "AuthorizationError" | "NotAuthorized" => {
                 Self::Permission
             }
-            "NotFound" | "NotFoundException" | "ResourceNotFoundException" => Self::Resource,
+            "EntityNotFoundException" | "NotFound" | "NotFoundException" | "ResourceNotFoundException" => {
+                Self::Resource
+            }
             "KMSAccessDenied" | "KMSAccessDeniedException" => Self::KeyPermission,
             "InvalidKMSResourceException"
             | "KMSDisabled"

@@ -108,6 +108,7 @@ mod tests {
         const FIREHOSE: (&str, &str) = ("firehose:PutRecordBatch", "delivery stream rejects");
         const CLOUDWATCH: (&str, &str) = ("cloudwatch:PutMetricData", "namespace n");
         const SNS: (&str, &str) = ("sns:Publish", "topic t");
+        const GLUE: (&str, &str) = ("glue:GetTable", "table d.t");
         let denied = |(action, resource): (&str, &str)| {
             format!("the role may not do {action} on {resource}: allow the action in the function's policy")
         };
@@ -141,6 +142,7 @@ mod tests {
             (CLOUDWATCH, "AccessDeniedException", denied(CLOUDWATCH)),
             (SNS, "AuthorizationError", denied(SNS)),
             (SNS, "NotFound", missing(SNS)),
+            (GLUE, "EntityNotFoundException", missing(GLUE)),
             (SNS, "KMSAccessDenied", key_denied(SNS)),
             (SNS, "KMSDisabled", key(SNS, "KMSDisabled")),
             (SNS, "KMSInvalidState", key(SNS, "KMSInvalidState")),
