@@ -264,9 +264,14 @@ def test_the_price_list_and_the_measurements_have_all_that_the_model_reads() -> 
         ["--eps", "10", "--batch", "0"],
     ],
 )
-def test_a_wrong_question_is_refused(argv: list[str]) -> None:
+def test_a_wrong_question_is_refused_in_a_sentence(
+    argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         plan.arguments(argv)
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
 
 
 def test_the_report_names_what_to_ask_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,12 +10,13 @@ what a record takes of the processor, and its bytes, are those of `measured.toml
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isfinite, isinf
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.table import Table
@@ -34,9 +35,19 @@ HERE = Path(__file__).resolve().parent
 RATES = (100, 10_000, 1_000_000)
 
 
+class Parser(argparse.ArgumentParser):
+    """Complains in one sentence, about the variables of `make plan`."""
+
+    def error(self, message: str) -> NoReturn:
+        def variable(option: re.Match[str]) -> str:
+            return option[1].replace("-", "_").upper()
+
+        self.exit(2, f"error: {re.sub(r'(?:argument )?--([a-z-]+)', variable, message)}\n")
+
+
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     default = Workload(eps=0)
-    parser = argparse.ArgumentParser(prog="make plan", description=__doc__.splitlines()[0])
+    parser = Parser(prog="make plan", description=__doc__.splitlines()[0])
 
     def add(name: str, what: str, kind: Any = float) -> None:
         field = name.replace("-", "_")
