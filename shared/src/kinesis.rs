@@ -164,7 +164,7 @@ impl<'a> Batch<'a> {
     /// Decodes the event of a Kinesis event source mapping.
     ///
     /// By what stands in place: four fifths of an event are its records' data, long texts in which only their end is to
-    /// be found. This takes a third of the time of `sonic-rs`, and a tenth of that of `serde_json`.
+    /// be found. With their base64 this takes three quarters of the time that it took by `sonic-rs`.
     pub fn decode(event: &'a str) -> Result<Self, NotABatch> {
         let event = match KinesisEvent::read(event) {
             Some(event) => event,
