@@ -194,6 +194,9 @@ pub struct Position {
     pub index: u64,
     /// The header line above it, in a CSV.
     pub header: Option<String>,
+    /// Why that line cannot be read, if it cannot.
+    #[serde(default)]
+    pub unreadable: Option<String>,
 }
 
 /// Cuts text into rows. Push chunks, take rows until there is none, push more; finish at the end.
@@ -276,7 +279,9 @@ impl<'d> Rows<'d> {
             rows.line = position.line;
             rows.index = position.index;
         }
-        if let Some(line) = &position.header {
+        if let (Some(line), Some(problem)) = (&position.header, &position.unreadable) {
+            rows.header = Some(Header::unreadable(dataset, line, problem.clone()));
+        } else if let Some(line) = &position.header {
             rows.cells.read(line, line.starts_with('"') || line.contains(",\""));
             rows.header = Some(Header::read(dataset, line, &rows.cells));
         }
@@ -291,6 +296,12 @@ impl<'d> Rows<'d> {
             line: self.line,
             index: self.index,
             header: self.header.as_ref().map(|header| header.line.clone()),
+            // One that was read has a cell at least.
+            unreadable: self
+                .header
+                .as_ref()
+                .filter(|header| header.len == 0)
+                .and_then(|header| header.problem.clone()),
         })
     }
 
@@ -808,6 +819,20 @@ mod tests {
             assert_eq!(read.len(), rows);
             assert!(read.iter().all(|(_, _, cells)| cells == &["!bad_header"]), "{rows} rows");
         }
+    }
+
+    #[test]
+    fn a_first_line_that_cannot_be_read_is_none_the_better_for_reading_on() {
+        let dataset = dataset();
+        let mut rows = Rows::new(&dataset, Format::Csv);
+        rows.push(b"ID,\"Severity\na,1\n");
+        rows.finish();
+        assert!(matches!(rows.next().unwrap().content, Content::Broken { reason: BAD_HEADER, .. }));
+        let position = rows.position().unwrap();
+        let mut rows = Rows::resume(&dataset, Format::Csv, &position);
+        rows.push(b"a,1\n");
+        rows.finish();
+        assert!(matches!(rows.next().unwrap().content, Content::Broken { reason: BAD_HEADER, .. }));
     }
 
     #[test]
