@@ -2,8 +2,10 @@
 
 use crate::{
     dataset::Type,
-    reader::{is_plain_number, plain_run},
+    reader::is_plain_number,
+    scan::plain_run,
     time::{DateOrder, Timestamp},
+    writer::Writer,
 };
 
 /// The text cannot be read as the type of its column.
@@ -13,49 +15,53 @@ pub struct Untypable;
 /// Writes the cell `text` of a column of type `kind` as JSON to `out`.
 ///
 /// Text is written exactly as it stands; cells of other types are trimmed first. On error nothing is written.
-pub fn write(kind: Type, text: &str, order: DateOrder, out: &mut Vec<u8>) -> Result<(), Untypable> {
+pub fn write(kind: Type, text: &str, order: DateOrder, out: &mut Writer) -> Result<(), Untypable> {
     match kind {
         Type::String => write_string(text, out),
-        Type::Int => out.extend_from_slice(integer(trim(text)).ok_or(Untypable)?.to_string().as_bytes()),
+        Type::Int => write_integer(trim(text), out)?,
         Type::Double => write_double(trim(text), out)?,
-        Type::Boolean => out.extend_from_slice(boolean(trim(text)).ok_or(Untypable)?.as_bytes()),
+        Type::Boolean => out.text(boolean(trim(text)).ok_or(Untypable)?.as_bytes()),
         Type::Timestamp => {
             let time = Timestamp::parse(trim(text), order).ok_or(Untypable)?;
-            out.push(b'"');
+            out.byte(b'"');
             time.write_iso(out);
-            out.push(b'"');
+            out.byte(b'"');
         }
     }
     Ok(())
 }
 
 /// Writes `text` as a JSON string, as compact as JSON allows.
-pub fn write_string(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
+pub fn write_string(text: &str, out: &mut Writer) {
+    out.byte(b'"');
     let mut rest = text.as_bytes();
     // Runs without anything to escape are copied whole.
     loop {
         let at = plain_run(rest);
-        out.extend_from_slice(&rest[..at]);
+        out.text(&rest[..at]);
         if at == rest.len() {
             break;
         }
         match rest[at] {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            control => out.extend_from_slice(format!("\\u{control:04x}").as_bytes()),
+            b'"' => out.text(b"\\\""),
+            b'\\' => out.text(b"\\\\"),
+            b'\n' => out.text(b"\\n"),
+            b'\r' => out.text(b"\\r"),
+            b'\t' => out.text(b"\\t"),
+            control => out.text(format!("\\u{control:04x}").as_bytes()),
         }
         rest = &rest[at + 1..];
     }
-    out.push(b'"');
+    out.byte(b'"');
 }
 
 /// A whole number of 64 bits: digits with an optional sign, and a fraction of noughts alone (`3.0` is 3).
 #[must_use]
 pub fn integer(text: &str) -> Option<i64> {
+    // A severity is one digit.
+    if let [digit @ b'0'..=b'9'] = text.as_bytes() {
+        return Some(i64::from(digit - b'0'));
+    }
     let digits = match text.split_once('.') {
         Some((whole, fraction)) if !fraction.is_empty() && fraction.bytes().all(|byte| byte == b'0') => whole,
         Some(_) => return None,
@@ -64,14 +70,19 @@ pub fn integer(text: &str) -> Option<i64> {
     digits.parse().ok()
 }
 
+/// The key of an entry of a JSON object, up to its value: `"name":`.
+#[must_use]
+pub fn key(name: &str) -> Vec<u8> {
+    let mut key = Writer::default();
+    write_string(name, &mut key);
+    key.byte(b':');
+    key.into_bytes()
+}
+
 /// The beginning of an entry of a JSON object that is not its first, up to its value: `,"name":`.
 #[must_use]
 pub fn entry(name: &str) -> Vec<u8> {
-    let mut entry = Vec::with_capacity(name.len() + 4);
-    entry.push(b',');
-    write_string(name, &mut entry);
-    entry.push(b':');
-    entry
+    [b",", &key(name)[..]].concat()
 }
 
 /// The text without blanks around it. Nearly all cells have none, which their first and last bytes tell.
@@ -85,20 +96,29 @@ pub fn trim(text: &str) -> &str {
 
 fn boolean(text: &str) -> Option<&'static str> {
     match text {
-        "1" => Some("true"),
-        "0" => Some("false"),
+        "True" | "true" | "1" => Some("true"),
+        "False" | "false" | "0" => Some("false"),
         _ if text.eq_ignore_ascii_case("true") => Some("true"),
         _ if text.eq_ignore_ascii_case("false") => Some("false"),
         _ => None,
     }
 }
 
+fn write_integer(text: &str, out: &mut Writer) -> Result<(), Untypable> {
+    let number = integer(text).ok_or(Untypable)?;
+    match u8::try_from(number) {
+        Ok(digit @ 0..=9) => out.byte(b'0' + digit),
+        _ => out.text(number.to_string().as_bytes()),
+    }
+    Ok(())
+}
+
 /// Writes a finite number with the digits that it has; only what JSON does not allow is mended (`+5`, `.5`,
 /// `5.`, `007`).
-fn write_double(text: &str, out: &mut Vec<u8>) -> Result<(), Untypable> {
+fn write_double(text: &str, out: &mut Writer) -> Result<(), Untypable> {
     // Up to 308 digits are finite.
     if text.len() <= 308 && is_plain_number(text) {
-        out.extend_from_slice(text.as_bytes());
+        out.text(text.as_bytes());
         return Ok(());
     }
     let (negative, unsigned) = match text.as_bytes() {
@@ -126,17 +146,17 @@ fn write_double(text: &str, out: &mut Vec<u8>) -> Result<(), Untypable> {
         text.parse::<f64>().ok().filter(|value| value.is_finite()).ok_or(Untypable)?;
     }
     if negative {
-        out.push(b'-');
+        out.byte(b'-');
     }
     match whole.trim_start_matches('0') {
-        "" => out.push(b'0'),
-        whole => out.extend_from_slice(whole.as_bytes()),
+        "" => out.byte(b'0'),
+        whole => out.text(whole.as_bytes()),
     }
     if !fraction.is_empty() {
-        out.push(b'.');
-        out.extend_from_slice(fraction.as_bytes());
+        out.byte(b'.');
+        out.text(fraction.as_bytes());
     }
-    out.extend_from_slice(exponent.unwrap_or_default().as_bytes());
+    out.text(exponent.unwrap_or_default().as_bytes());
     Ok(())
 }
 
@@ -145,10 +165,10 @@ mod tests {
     use super::*;
 
     fn typed(kind: Type, text: &str) -> Option<String> {
-        let mut out = Vec::new();
+        let mut out = Writer::default();
         let result = write(kind, text, DateOrder::Mdy, &mut out);
         assert_eq!(result.is_err(), out.is_empty(), "an error writes nothing");
-        result.ok().map(|()| String::from_utf8(out).unwrap())
+        result.ok().map(|()| String::from_utf8(out.into_bytes()).unwrap())
     }
 
     #[test]

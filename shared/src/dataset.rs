@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{cell, time::DateOrder};
+use crate::{cell, time::DateOrder, writer::Literal};
 
 /// The files of `datasets/`, by name.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/datasets.rs"));
@@ -57,7 +57,9 @@ pub struct Dataset {
     pub columns: Vec<Column>,
     index: HashMap<String, usize>,
     /// The beginning of each column's entry in an event: `,"Temperature(F)":`.
-    entries: Vec<Vec<u8>>,
+    entries: Vec<Literal>,
+    /// The key of each column's entry: `"Temperature(F)":`.
+    keys: Vec<Literal>,
 }
 
 /// A column of the data set.
@@ -414,7 +416,8 @@ impl Dataset {
             },
             name: file.name,
             title: file.title,
-            entries: file.column.iter().map(|column| cell::entry(&column.name)).collect(),
+            entries: file.column.iter().map(|column| Literal::new(&cell::entry(&column.name))).collect(),
+            keys: file.column.iter().map(|column| Literal::new(&cell::key(&column.name))).collect(),
             columns: file.column,
             index,
         };
@@ -477,8 +480,25 @@ impl Dataset {
 
     /// The beginning of each column's entry in an event, comma and colon included: `,"Temperature(F)":`.
     #[must_use]
-    pub fn entries(&self) -> &[Vec<u8>] {
+    pub fn entries(&self) -> &[Literal] {
         &self.entries
+    }
+
+    /// The column whose key `text` begins with, as it is written in an event, and the key's length. It is looked for at
+    /// `next` and shortly behind it.
+    ///
+    /// Events hold their columns in the data set's order, with some left out: a key that is as expected need not be
+    /// read. Without it transform takes 28 % more time.
+    #[inline(always)]
+    #[must_use]
+    pub fn key_from(&self, next: usize, text: &[u8]) -> Option<(usize, usize)> {
+        // A loop, since iterators are not inlined here.
+        for (ahead, key) in self.keys.get(next..)?.iter().take(LOOK_AHEAD).enumerate() {
+            if key.begins(text) {
+                return Some((next + ahead, key.bytes()));
+            }
+        }
+        None
     }
 
     /// The column of that name, looked for first at `next` and shortly behind it.

@@ -2,9 +2,10 @@
 //!
 //! The SDK's own retries are off: this is the one place where anything is sent again.
 
-use std::{collections::HashSet, future::Future, time::Duration};
+use std::{future::Future, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use hashbrown::HashSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// Requests in flight to one service, where the order of the entries allows more than one.

@@ -13,8 +13,9 @@ use crate::{
     cell,
     dataset::{Dataset, Type},
     json,
-    reader::Reader,
+    reader::{Reader, Span, unescaped},
     time::{DateOrder, Timestamp},
+    writer::Writer,
 };
 
 /// Unknown keys among which the next is looked for one by one; among more it is looked up.
@@ -84,16 +85,7 @@ impl<'a> Cell<'a> {
 fn unquote(json: &str) -> Cow<'_, str> {
     let inner = &json[1..json.len() - 1];
     // A lone surrogate is the one thing that a valid string can hold and text cannot.
-    unescape(inner).unwrap_or(Cow::Borrowed(inner))
-}
-
-/// What stands between the quotes of a valid JSON string, its escapes resolved; nothing where they give no text.
-fn unescape(inner: &str) -> Option<Cow<'_, str>> {
-    if inner.contains('\\') {
-        serde_json::from_str(&format!("\"{inner}\"")).ok().map(Cow::Owned)
-    } else {
-        Some(Cow::Borrowed(inner))
-    }
+    unescaped(inner).unwrap_or(Cow::Borrowed(inner))
 }
 
 impl<'a> Event<'a> {
@@ -101,23 +93,22 @@ impl<'a> Event<'a> {
     pub fn parse(dataset: &Dataset, json: &'a str) -> Result<Self, NotAnEvent> {
         let mut event =
             Self { columns: vec![None; dataset.columns.len()], unknown: Vec::new(), superseded: Vec::new() };
-        let (mut next, mut places) = (0, HashMap::new());
-        let whole = Reader::read(json, |reader| {
-            reader.object(|reader, key| {
-                let value = reader.value()?;
-                let (key, value) = (reader.unescaped(key)?, reader.text(value));
-                let earlier = match dataset.column_from(next, &key) {
-                    Some(column) => {
-                        next = column + 1;
-                        event.columns[column].replace(value)
+        let mut places = HashMap::new();
+        let whole = entries(dataset, json, |reader, key, value| {
+            let value = reader.text(value);
+            match key {
+                Key::Column(column) => {
+                    if let Some(earlier) = event.columns[column].replace(value) {
+                        let key = dataset.columns[column].name.clone();
+                        event.superseded.push((key.into(), earlier));
                     }
-                    None => event.keep_unknown(&key, value, &mut places),
-                };
-                if let Some(earlier) = earlier {
-                    event.superseded.push((key, earlier));
                 }
-                Some(())
-            })
+                Key::Unknown(key) => {
+                    if let Some(earlier) = event.keep_unknown(&key, value, &mut places) {
+                        event.superseded.push((key, earlier));
+                    }
+                }
+            }
         });
         whole.map(|()| event).ok_or_else(|| NotAnEvent::of(json))
     }
@@ -168,88 +159,142 @@ impl<'a> Event<'a> {
     }
 
     /// Writes the value of a column as JSON of the column's type; false where there is none that fits.
-    pub fn write(&self, dataset: &Dataset, column: usize, out: &mut Vec<u8>) -> bool {
-        let Some(value) = self.columns[column] else { return false };
-        match (dataset.columns[column].kind, value.as_bytes()[0]) {
-            // What is of its type already passes as it stands.
-            (Type::String, b'"') if value != "\"\"" => out.extend_from_slice(value.as_bytes()),
-            (kind, _) => match self.cell(column) {
-                Cell::Text(text) => return cell::write(kind, &text, dataset.date_order, out).is_ok(),
-                Cell::Blank | Cell::Nested(_) => return false,
-            },
-        }
-        true
+    pub fn write(&self, dataset: &Dataset, column: usize, out: &mut Writer) -> bool {
+        self.columns[column].is_some_and(|value| write(dataset, column, value, out))
     }
 }
 
-/// What decides whether an event is kept at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Glance {
-    /// Its severity, if it has one.
-    pub severity: Option<i64>,
-    /// When ingest took it in, if it says so.
-    pub received_at: Option<DateTime<Utc>>,
+/// Writes a JSON value as JSON of the column's type; false where it does not fit.
+pub fn write(dataset: &Dataset, column: usize, value: &str, out: &mut Writer) -> bool {
+    match (dataset.columns[column].kind, value.as_bytes().first()) {
+        // What is of its type already passes as it stands.
+        (Type::String, Some(b'"')) if value.len() > 2 => out.text(value.as_bytes()),
+        (Type::Boolean, Some(b't' | b'f')) => out.text(value.as_bytes()),
+        (kind, _) => match Cell::of(Some(value)) {
+            Cell::Text(text) => return cell::write(kind, &text, dataset.date_order, out).is_ok(),
+            Cell::Blank | Cell::Nested(_) => return false,
+        },
+    }
+    true
 }
 
-/// Reads an event's severity and time of receipt alone, the rest being checked for form but not kept.
-pub fn glance(dataset: &Dataset, json: &str) -> Result<Glance, NotAnEvent> {
-    let keys = [dataset.severity, dataset.received_at].map(|column| dataset.columns[column].name.as_str());
-    let [severity, received_at] = few(json, keys)?;
-    Ok(Glance { severity: severity.and_then(integer), received_at: received_at.and_then(instant) })
+/// Where the values of an event's columns stand in its text, by index: found in one look, with nothing kept or built for
+/// an event that turns out to owe nothing.
+#[derive(Debug, Default)]
+pub struct Places(Vec<Option<Span>>);
+
+impl Places {
+    /// Finds the values of an event, the last where a column stands twice; the rest is checked for form.
+    pub fn find(&mut self, dataset: &Dataset, json: &str) -> Result<(), NotAnEvent> {
+        self.0.clear();
+        self.0.resize(dataset.columns.len(), None);
+        let places = &mut self.0[..];
+        let whole = entries(dataset, json, |_, key, value| {
+            if let Key::Column(column) = key {
+                places[column] = Some(value);
+            }
+        });
+        whole.ok_or_else(|| NotAnEvent::of(json))
+    }
+
+    /// The value of a column as JSON, if the event that was looked at last, `json`, has one.
+    #[must_use]
+    pub fn value<'a>(&self, json: &'a str, column: usize) -> Option<&'a str> {
+        self.0[column].map(|place| place.of(json))
+    }
 }
 
-/// Reads an event's id alone, and no further: it stands first in most. Nothing where it has none.
+/// The key of an entry.
+enum Key<'a> {
+    /// That of a column of the data set, by index.
+    Column(usize),
+    /// One that the data set does not know.
+    Unknown(Cow<'a, str>),
+}
+
+/// Hands the entries of a JSON object on, in their order.
+#[inline(always)]
+fn entries<'a>(
+    dataset: &Dataset,
+    json: &'a str,
+    mut entry: impl FnMut(&Reader<'a>, Key<'a>, Span),
+) -> Option<()> {
+    Reader::read(json, |reader| {
+        let mut next = 0;
+        let mut more = reader.begin_object()?;
+        while more {
+            let key = match dataset.key_from(next, reader.rest()) {
+                Some((column, bytes)) => {
+                    reader.pass(bytes);
+                    Key::Column(column)
+                }
+                None => {
+                    let key = reader.key()?;
+                    let key = reader.unescaped(key)?;
+                    dataset.column_from(next, &key).map_or(Key::Unknown(key), Key::Column)
+                }
+            };
+            if let Key::Column(column) = key {
+                next = column + 1;
+            }
+            let value = reader.value()?;
+            entry(reader, key, value);
+            more = reader.next_entry()?;
+        }
+        Some(())
+    })
+}
+
+/// Bytes within which the id of most events stands: it comes first.
+const ID_WITHIN: usize = 64;
+
+/// Reads an event's id alone, and no further. Nothing where it has none, or is no event up to there.
+///
+/// Most events are looked at no further than their beginning: a twelfth of transform's time otherwise.
 #[must_use]
-pub fn id<'a>(dataset: &Dataset, json: &'a str) -> Option<Cow<'a, str>> {
+pub fn id<'a>(dataset: &Dataset, data: &'a [u8]) -> Option<Cow<'a, str>> {
+    let begin = data.get(..ID_WITHIN).unwrap_or(data);
+    // A character may be cut off at its end.
+    let begin = simdutf8::basic::from_utf8(begin).or_else(|_| match std::str::from_utf8(begin) {
+        Ok(begin) => Ok(begin),
+        Err(error) => std::str::from_utf8(&begin[..error.valid_up_to()]),
+    });
+    id_in(dataset, begin.ok()?).or_else(|| id_in(dataset, simdutf8::basic::from_utf8(data).ok()?))
+}
+
+fn id_in<'a>(dataset: &Dataset, json: &'a str) -> Option<Cow<'a, str>> {
     let name = dataset.columns[dataset.id].name.as_str();
     let mut id = None;
     // Left at the id, a text is not read as a whole.
     let _ = Reader::read(json, |reader| {
-        reader.object(|reader, key| {
+        let mut more = reader.begin_object()?;
+        while more && id.is_none() {
+            let key = reader.key()?;
             let value = reader.value()?;
-            if reader.is(key, name) {
-                id = Some(reader.text(value));
-                return None;
-            }
-            Some(())
-        })
+            // A value at the end of the text may be cut off.
+            more = reader.next_entry()?;
+            id = reader.is(key, name).then_some(value);
+        }
+        Some(())
     });
-    match Cell::of(id) {
+    match Cell::of(id.map(|id| id.of(json))) {
         Cell::Text(text) => Some(text),
         Cell::Blank | Cell::Nested(_) => None,
     }
 }
 
-/// The values of a few keys, the rest being checked for form but not kept; the last value of a key counts.
-fn few<'a, const N: usize>(json: &'a str, keys: [&str; N]) -> Result<[Option<&'a str>; N], NotAnEvent> {
-    let mut found = [None; N];
-    let whole = Reader::read(json, |reader| {
-        reader.object(|reader, key| {
-            let value = reader.value()?;
-            // Only an escape can make another text of it.
-            let place = if reader.has_met_escapes() {
-                let key = reader.unescaped(key)?;
-                keys.iter().position(|wanted| *wanted == key)
-            } else {
-                keys.iter().position(|wanted| reader.is(key, wanted))
-            };
-            if let Some(place) = place {
-                found[place] = Some(reader.text(value));
-            }
-            Some(())
-        })
-    });
-    whole.map(|()| found).ok_or_else(|| NotAnEvent::of(json))
-}
-
-fn instant(value: &str) -> Option<DateTime<Utc>> {
+/// The instant of a JSON value, if it holds a time.
+#[must_use]
+pub fn instant(value: &str) -> Option<DateTime<Utc>> {
     match Cell::of(Some(value)) {
         Cell::Text(text) => Some(Timestamp::parse(cell::trim(&text), DateOrder::Mdy)?.instant()),
         Cell::Blank | Cell::Nested(_) => None,
     }
 }
 
-fn integer(value: &str) -> Option<i64> {
+/// The integer that a JSON value is, or its text.
+#[must_use]
+pub fn integer(value: &str) -> Option<i64> {
     match Cell::of(Some(value)) {
         Cell::Text(text) => cell::integer(cell::trim(&text)),
         Cell::Blank | Cell::Nested(_) => None,
@@ -291,9 +336,33 @@ mod tests {
             (r#"{"ID":"A-1"}"#, None),
         ];
         for (json, expected) in cases {
-            assert_eq!(glance(&dataset(), json).unwrap().severity, expected, "{json}");
-            let event = dataset();
-            assert_eq!(Event::parse(&event, json).unwrap().integer(event.severity), expected, "{json}");
+            let (dataset, mut places) = (dataset(), Places::default());
+            places.find(&dataset, json).unwrap();
+            let found = places.value(json, dataset.severity).and_then(integer);
+            assert_eq!(found, expected, "{json}");
+            assert_eq!(Event::parse(&dataset, json).unwrap().integer(dataset.severity), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_read_wherever_it_stands_and_never_cut_off() {
+        let dataset = dataset();
+        let far = "x".repeat(3 * ID_WITHIN);
+        for id in
+            ["\"A-1\"", "17", "\"é\"", &format!("\"{}\"", "é".repeat(ID_WITHIN)), &"7".repeat(2 * ID_WITHIN)]
+        {
+            let expected = id.trim_matches('"');
+            for json in [
+                format!("{{\"ID\":{id},\"City\":\"{far}\"}}"),
+                format!("{{\"City\":\"{far}\",\"ID\":{id}}}"),
+                format!("{{\"ID\" : {id} }}"),
+                format!("{{\"City\":\"{}\",\"ID\":{id},\"More\":1}}", "é".repeat(ID_WITHIN / 2 - 9)),
+            ] {
+                assert_eq!(super::id(&dataset, json.as_bytes()).as_deref(), Some(expected), "{json}");
+            }
+        }
+        for json in ["{}", "[]", "", "{\"ID\":{}}", "{\"ID\":null}", "{\"ID\":17", "\u{fffd}"] {
+            assert_eq!(super::id(&dataset, json.as_bytes()), None, "{json}");
         }
     }
 
@@ -310,7 +379,7 @@ mod tests {
             r#"{"Severity":03}"#,
             "nope",
         ] {
-            assert!(glance(&dataset(), json).is_err(), "{json}");
+            assert!(Places::default().find(&dataset(), json).is_err(), "{json}");
             assert!(Event::parse(&dataset(), json).is_err(), "{json}");
         }
     }
@@ -332,10 +401,10 @@ mod tests {
         let json = r#"{"City":"Do\u00f1a","Zipcode":43017,"Start_Lat":"39.928059000000005","Amenity":"True","Number":"x","Street":""}"#;
         let event = Event::parse(&dataset, json).unwrap();
         let written = |name: &str| {
-            let mut out = Vec::new();
+            let mut out = Writer::default();
             let fits = event.write(&dataset, dataset.column(name).unwrap(), &mut out);
             assert_eq!(fits, !out.is_empty());
-            String::from_utf8(out).unwrap()
+            String::from_utf8(out.into_bytes()).unwrap()
         };
         assert_eq!(written("City"), r#""Do\u00f1a""#, "text passes as it is written");
         assert_eq!(written("Zipcode"), "\"43017\"");

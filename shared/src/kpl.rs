@@ -38,6 +38,12 @@ struct SubRecord {
 #[error("the aggregated record does not come apart: {0}")]
 pub struct Damaged(String);
 
+/// Whether a record may be an aggregated one, by what it begins with.
+#[must_use]
+pub(crate) fn may_be_aggregated(data: &[u8]) -> bool {
+    data.starts_with(&MAGIC)
+}
+
 /// The user records in `data`: the record itself where it is not aggregated.
 ///
 /// A record is aggregated only when its magic and its digest fit; otherwise it is an ordinary one, taken as it is.

@@ -20,5 +20,7 @@ pub mod pack;
 pub mod reader;
 pub mod reject;
 pub mod runtime;
+pub mod scan;
 pub mod time;
 pub mod trail;
+pub mod writer;

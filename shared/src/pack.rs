@@ -98,7 +98,7 @@ impl Packed {
                 Bytes::from(kpl::aggregate(&place, members.map(|event| (event.partition_key(), &event.data))))
             }
         };
-        self.records.push(StreamRecord::placed(&format!("range-{range}"), &place, data));
+        self.records.push(StreamRecord::placed(format!("range-{range}"), &place, data));
         self.members.push(pack.members);
     }
 
@@ -139,7 +139,7 @@ mod tests {
         (0..count)
             .map(|index| {
                 let data = format!("{index:08}{}", "x".repeat(bytes - 8));
-                StreamRecord::new(&format!("key-{}", index % keys), data.into())
+                StreamRecord::new(format!("key-{}", index % keys), data.into())
             })
             .collect()
     }

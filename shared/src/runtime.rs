@@ -1,6 +1,6 @@
 //! The Lambda runtime: every invocation is handed to a function's handler.
 
-use std::{cell::RefCell, fmt::Debug, mem, rc::Rc};
+use std::{cell::RefCell, fmt::Debug, mem, rc::Rc, str::Utf8Error};
 
 use bytes::Bytes;
 use chrono::Utc;
@@ -9,7 +9,6 @@ use lambda_runtime::{
     tower::util::MapRequestLayer,
 };
 use serde::{Serialize, de::IgnoredAny};
-use simdutf8::compat::{Utf8Error, from_utf8};
 
 use crate::{invocation::Invocation, kinesis::NotABatch};
 
@@ -44,9 +43,9 @@ where
     Runtime::new(service).layer(TracingLayer::new()).layer(take_out).run().await
 }
 
-/// The text of a payload.
+/// The text of a payload; an error says where it is none.
 pub fn text(payload: &[u8]) -> Result<&str, Utf8Error> {
-    from_utf8(payload)
+    simdutf8::basic::from_utf8(payload).or_else(|_| std::str::from_utf8(payload))
 }
 
 impl From<NotABatch> for Diagnostic {

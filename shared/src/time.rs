@@ -6,6 +6,8 @@ use chrono::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::writer::Writer;
+
 /// Which of `2/8/2016` is the month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -62,16 +64,16 @@ impl Timestamp {
 
     /// Writes the time as it stands on the streams: `2016-02-08T00:37:00`, a fraction only where it is not zero,
     /// `Z` or the offset where the text gave one.
-    pub fn write_iso(&self, out: &mut Vec<u8>) {
+    pub fn write_iso(&self, out: &mut Writer) {
         write_date_and_time(&self.local, b'T', out);
         match self.offset {
             None => {}
-            Some(Offset::Zulu) => out.push(b'Z'),
+            Some(Offset::Zulu) => out.byte(b'Z'),
             Some(Offset::Minutes(minutes)) => {
-                out.push(if minutes < 0 { b'-' } else { b'+' });
-                write_digits(minutes.unsigned_abs() / 60, 2, out);
-                out.push(b':');
-                write_digits(minutes.unsigned_abs() % 60, 2, out);
+                out.byte(if minutes < 0 { b'-' } else { b'+' });
+                out.text(&two_digits(minutes.unsigned_abs() / 60));
+                out.byte(b':');
+                out.text(&two_digits(minutes.unsigned_abs() % 60));
             }
         }
     }
@@ -80,7 +82,7 @@ impl Timestamp {
     ///
     /// The type knows no offset, so a time with one is put in UTC.
     /// Source: Firehose developer guide, "Format conversion requirements", OpenX JSON deserialiser.
-    pub fn write_firehose(&self, out: &mut Vec<u8>) {
+    pub fn write_firehose(&self, out: &mut Writer) {
         write_date_and_time(&self.utc(), b' ', out);
     }
 
@@ -100,54 +102,55 @@ pub fn stamp(instant: DateTime<Utc>) -> String {
 }
 
 /// Writes digit by digit: chrono's `format` reads its pattern anew each time, which was a third of the time of ingest.
-fn write_date_and_time(time: &NaiveDateTime, separator: u8, out: &mut Vec<u8>) {
+fn write_date_and_time(time: &NaiveDateTime, separator: u8, out: &mut Writer) {
     // `parse` reads years of four digits; an offset can lead one beyond them, where ISO 8601 asks for a sign.
     match u32::try_from(time.year()) {
-        Ok(year @ 0..=9_999) => write_digits(year, 4, out),
-        _ => out.extend_from_slice(format!("{:+05}", time.year()).as_bytes()),
-    }
-    for (mark, part) in [
-        (b'-', time.month()),
-        (b'-', time.day()),
-        (separator, time.hour()),
-        (b':', time.minute()),
-        (b':', time.second()),
-    ] {
-        out.push(mark);
-        write_digits(part, 2, out);
-    }
-    let mut fraction = time.nanosecond();
-    if fraction != 0 {
-        let mut digits = 9;
-        while fraction.is_multiple_of(10) {
-            fraction /= 10;
-            digits -= 1;
+        Ok(year @ 0..=9_999) => {
+            out.text([year / 100, year % 100].map(two_digits).as_flattened());
         }
-        out.push(b'.');
-        write_digits(fraction, digits, out);
+        _ => out.text(format!("{:+05}", time.year()).as_bytes()),
+    }
+    let seconds = time.num_seconds_from_midnight();
+    let mut text = *b"-00-00T00:00:00";
+    text[6] = separator;
+    for (at, part) in [
+        (1, time.month()),
+        (4, time.day()),
+        (7, seconds / 3_600),
+        (10, seconds / 60 % 60),
+        (13, seconds % 60),
+    ] {
+        text[at..at + 2].copy_from_slice(&two_digits(part));
+    }
+    out.text(&text);
+    let fraction = time.nanosecond();
+    if fraction != 0 {
+        let mut digits = [b'0'; 9];
+        let mut rest = fraction;
+        for digit in digits.iter_mut().rev() {
+            *digit += (rest % 10) as u8;
+            rest /= 10;
+        }
+        let end = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
+        out.byte(b'.');
+        out.text(&digits[..end]);
     }
 }
 
-/// Writes a number with that many digits, noughts before it.
-fn write_digits(number: u32, digits: u32, out: &mut Vec<u8>) {
-    for place in (0..digits).rev() {
-        // A digit fits in a byte.
-        out.push(b'0' + (number / 10_u32.pow(place) % 10) as u8);
-    }
+/// The last two digits of a number, each of which fits in a byte.
+fn two_digits(number: u32) -> [u8; 2] {
+    [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
 }
 
 /// `yyyy-mm-dd(T| )hh:mm:ss[.f…][Z|±hh:mm|±hhmm]`
 fn parse_iso(bytes: &[u8]) -> Option<Timestamp> {
-    let (head, tail) = bytes.split_at_checked(19)?;
-    let separators = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
-    if separators.iter().any(|(at, byte)| head[*at] != *byte) || !matches!(head[10], b'T' | b' ') {
+    let (head, tail) = bytes.split_first_chunk::<19>()?;
+    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T' | b' ', h1, h2, b':', n1, n2, b':', s1, s2] = head
+    else {
         return None;
-    }
-    let date = NaiveDate::from_ymd_opt(
-        number(&head[..4])?.try_into().ok()?,
-        number(&head[5..7])?,
-        number(&head[8..10])?,
-    )?;
+    };
+    let year = two(y1, y2)? * 100 + two(y3, y4)?;
+    let date = NaiveDate::from_ymd_opt(year.try_into().ok()?, two(m1, m2)?, two(d1, d2)?)?;
     let digits = match tail {
         [b'.', rest @ ..] => rest.iter().take_while(|byte| byte.is_ascii_digit()).count(),
         _ => 0,
@@ -157,12 +160,16 @@ fn parse_iso(bytes: &[u8]) -> Option<Timestamp> {
         [b'.', ..] => return None,
         _ => (&b""[..], tail),
     };
-    let time = clock(&head[11..13], &head[14..16], &head[17..19], fraction)?;
+    let nanoseconds = match fraction.len() {
+        0 => 0,
+        digits => number(fraction)? * 10_u32.pow(9 - u32::try_from(digits).ok()?),
+    };
+    let time = NaiveTime::from_hms_nano_opt(two(h1, h2)?, two(n1, n2)?, two(s1, s2)?, nanoseconds)?;
     let offset = match zone {
         [] => None,
         b"Z" => Some(Offset::Zulu),
         [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] | [sign @ (b'+' | b'-'), h1, h2, m1, m2] => {
-            let (hours, minutes) = (number(&[*h1, *h2])?, number(&[*m1, *m2])?);
+            let (hours, minutes) = (two(*h1, *h2)?, two(*m1, *m2)?);
             if hours > 23 || minutes > 59 {
                 return None;
             }
@@ -201,7 +208,8 @@ fn parse_local(text: &str, order: DateOrder) -> Option<Timestamp> {
     if parts.next().is_some() || !short(hour) || minute.len() != 2 || second.len() != 2 {
         return None;
     }
-    let time = clock(hour.as_bytes(), minute.as_bytes(), second.as_bytes(), b"")?;
+    let [hour, minute, second] = [hour, minute, second].map(|part| number(part.as_bytes()));
+    let time = NaiveTime::from_hms_opt(hour?, minute?, second?)?;
     Some(Timestamp { local: date.and_time(time), offset: None })
 }
 
@@ -209,10 +217,11 @@ fn short(digits: &str) -> bool {
     matches!(digits.len(), 1 | 2)
 }
 
-fn clock(hour: &[u8], minute: &[u8], second: &[u8], fraction: &[u8]) -> Option<NaiveTime> {
-    let scale = 10_u32.pow(9 - u32::try_from(fraction.len()).ok()?);
-    let nanoseconds = if fraction.is_empty() { 0 } else { number(fraction)? * scale };
-    NaiveTime::from_hms_nano_opt(number(hour)?, number(minute)?, number(second)?, nanoseconds)
+/// A number of two ASCII digits.
+#[inline]
+fn two(tens: u8, units: u8) -> Option<u32> {
+    let (tens, units) = (tens.wrapping_sub(b'0'), units.wrapping_sub(b'0'));
+    (tens <= 9 && units <= 9).then(|| u32::from(tens) * 10 + u32::from(units))
 }
 
 /// A number of one to nine ASCII digits, without a sign.
@@ -231,9 +240,9 @@ mod tests {
 
     fn iso(text: &str, order: DateOrder) -> Option<String> {
         let time = Timestamp::parse(text, order)?;
-        let mut iso = Vec::new();
+        let mut iso = Writer::default();
         time.write_iso(&mut iso);
-        Some(String::from_utf8(iso).unwrap())
+        Some(String::from_utf8(iso.into_bytes()).unwrap())
     }
 
     #[test]
@@ -304,9 +313,9 @@ mod tests {
     #[test]
     fn firehose_gets_a_form_that_it_takes_as_timestamp() {
         let firehose = |text| {
-            let mut written = Vec::new();
+            let mut written = Writer::default();
             Timestamp::parse(text, DateOrder::Mdy).unwrap().write_firehose(&mut written);
-            String::from_utf8(written).unwrap()
+            String::from_utf8(written.into_bytes()).unwrap()
         };
         assert_eq!(firehose("2016-02-08T00:37:00"), "2016-02-08 00:37:00");
         assert_eq!(firehose("2022-12-24T04:53:57.450051Z"), "2022-12-24 04:53:57.450051");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::{books::Fate, cell, dataset::Dataset, event, invocation::Invocation};
+use crate::{books::Fate, cell, invocation::Invocation, writer::Writer};
 
 /// Bytes of ids in a line. Lambda takes up to 256 KiB of one to the log, and ids may need escapes.
 ///
@@ -21,18 +21,15 @@ pub struct Trail(BTreeMap<&'static str, Ids>);
 #[derive(Debug, Default)]
 struct Ids {
     /// Those of lines that are full.
-    full: Vec<Vec<u8>>,
+    full: Vec<Writer>,
     /// Those of the line that is being filled.
-    open: Vec<u8>,
+    open: Writer,
 }
 
 impl Trail {
-    /// Enters what became of an event. One without a readable id cannot be followed, and is left out.
-    pub fn enter(&mut self, dataset: &Dataset, data: &[u8], fate: &Fate) {
-        let Some(id) = simdutf8::basic::from_utf8(data).ok().and_then(|json| event::id(dataset, json)) else {
-            return;
-        };
-        self.0.entry(fate.name()).or_default().push(&id);
+    /// Enters what became of the event of an id.
+    pub fn enter(&mut self, id: &str, fate: &Fate) {
+        self.0.entry(fate.name()).or_default().push(id);
     }
 
     /// Writes the lines to the log.
@@ -48,7 +45,7 @@ impl Trail {
         let mut lines = Vec::new();
         for (fate, Ids { full, open }) in &self.0 {
             for ids in full.iter().chain([open]) {
-                let ids = String::from_utf8_lossy(ids);
+                let ids = String::from_utf8_lossy(ids.written());
                 let (function, request_id) = (json!(function), json!(request_id));
                 lines.push(format!(
                     r#"{{"level":"INFO","message":"events","function":{function},"request_id":{request_id},"fate":"{fate}","ids":[{ids}]}}"#
@@ -61,12 +58,16 @@ impl Trail {
 
 impl Ids {
     fn push(&mut self, id: &str) {
-        let end = id.char_indices().nth(ID_CHARS).map_or(id.len(), |(end, _)| end);
+        let end = match id.len() {
+            // As many bytes are no more characters.
+            len @ ..=ID_CHARS => len,
+            len => id.char_indices().nth(ID_CHARS).map_or(len, |(end, _)| end),
+        };
         if self.open.len() + end > LINE_BYTES {
             self.full.push(std::mem::take(&mut self.open));
         }
         if !self.open.is_empty() {
-            self.open.push(b',');
+            self.open.byte(b',');
         }
         cell::write_string(&id[..end], &mut self.open);
     }
@@ -77,12 +78,15 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::{dataset::Dataset, event};
 
     fn trail(events: &[(&str, Fate)]) -> Vec<Value> {
         let dataset = Dataset::named("us_accidents").unwrap();
         let mut trail = Trail::default();
         for (data, fate) in events {
-            trail.enter(&dataset, data.as_bytes(), fate);
+            if let Some(id) = event::id(&dataset, data.as_bytes()) {
+                trail.enter(&id, fate);
+            }
         }
         trail.lines("transform", "r-1").iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }

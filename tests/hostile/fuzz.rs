@@ -18,7 +18,12 @@ use replay::redrive::{
     Place,
     reject::{Read, Reader, lines},
 };
-use shared::{event::Event, kinesis::Batch, time::DateOrder};
+use shared::{
+    event::Event,
+    kinesis::{Batch, Record, UserRecords},
+    time::DateOrder,
+    writer::Writer,
+};
 
 use super::*;
 
@@ -155,11 +160,11 @@ fn read(dataset: &Dataset, format: Format, text: &[u8], chunk: usize) -> Vec<(u6
             if let (RowContent::Cells(cells), Some(header)) = (&row.content, row.header) {
                 assert_eq!(cells.len(), header.len);
             }
-            let mut out = Vec::new();
+            let mut out = Writer::default();
             let outcome = match normaliser.normalise(&row, "2023-11-14T22:13:20.000000Z", &mut out) {
                 Ok(key) => {
                     assert!(!key.is_empty(), "Kinesis takes no empty key");
-                    String::from_utf8(out).unwrap()
+                    String::from_utf8(out.into_bytes()).unwrap()
                 }
                 Err(refused) => {
                     assert!(out.is_empty());
@@ -230,8 +235,11 @@ fn any_batch_accounts_for_each_of_its_records() {
             json!({"Records": [record]}).to_string()
         };
         let batch = Batch::decode(&event).unwrap();
-        let users: usize =
-            batch.records.iter().map(|record| record.content.as_ref().map_or(1, Vec::len)).sum();
+        let users = |record: &Record<'_>| match record.user_records(&mut Vec::new()) {
+            Ok(UserRecords::Parts(parts)) => parts.len(),
+            Ok(UserRecords::Itself) | Err(_) => 1,
+        };
+        let users: usize = batch.records.iter().map(users).sum();
         let answer = runtime.block_on(transform.handle(&event, &invocation())).unwrap();
         assert!(answer.batch_item_failures.is_empty(), "no record blocks another");
         let (severe, analytical) = (transform.severe.take(), transform.analytical.take());

@@ -7,11 +7,13 @@ use shared::{
     books::{Books, Fate},
     dataset::Dataset,
     delivery::{IN_FLIGHT, Outcome, Report, Service},
+    event,
     invocation::Invocation,
     pack::{self, Packing},
     reject::{self, FileContext, Reject, Written},
     time::stamp,
     trail::Trail,
+    writer::Writer,
 };
 
 use crate::{
@@ -86,7 +88,7 @@ pub struct Intake<'a, S, R> {
 /// What waits for delivery.
 #[derive(Debug, Default)]
 struct Gathered {
-    text: Vec<u8>,
+    text: Writer,
     /// Partition key and end of each event in `text`.
     events: Vec<(String, usize)>,
     event_places: Vec<Place>,
@@ -218,10 +220,9 @@ where
 
     /// Delivers what is gathered and notes what became of it.
     pub async fn deliver(&mut self) {
-        // The next will be about as long.
-        let next = Gathered { text: Vec::with_capacity(self.gathered.text.len()), ..Gathered::default() };
-        let mut gathered = std::mem::replace(&mut self.gathered, next);
-        let events = gathered.take_events();
+        let mut gathered = std::mem::take(&mut self.gathered);
+        let text = Bytes::from(std::mem::take(&mut gathered.text).into_bytes());
+        let events = gathered.take_events(&text);
         let terms = self.invocation.terms;
         let (report, written) = tokio::join!(
             pack::deliver(self.stream, &events, self.packing, terms),
@@ -230,16 +231,23 @@ where
         self.follow(&report, &events);
         self.note_events(report, &gathered.event_places);
         self.note_rejects(written, &gathered);
+        drop(events);
+        // The next are written over these, which costs a tenth less of ingest's time than room that is new.
+        if text.is_unique() {
+            self.gathered.text = Writer::over(text.into());
+        }
     }
 
     /// Logs what became of which event; rejects have their own table.
     fn follow(&self, report: &Report, events: &[StreamRecord]) {
         let Some(dataset) = self.followed else { return };
         let mut trail = Trail::default();
-        for (outcome, event) in report.outcomes.iter().zip(events) {
+        for (outcome, record) in report.outcomes.iter().zip(events) {
             let delivered = matches!(outcome, Outcome::Delivered);
             let fate = if delivered { Fate::Delivered } else { Fate::Failed(String::new()) };
-            trail.enter(dataset, &event.data, &fate);
+            if let Some(id) = event::id(dataset, &record.data) {
+                trail.enter(&id, &fate);
+            }
         }
         trail.close("ingest", self.invocation);
     }
@@ -292,15 +300,14 @@ where
 }
 
 impl Gathered {
-    /// The events as records that share one text.
-    fn take_events(&mut self) -> Vec<StreamRecord> {
-        let text = Bytes::from(std::mem::take(&mut self.text));
+    /// The events as records that share the text that was gathered.
+    fn take_events(&mut self, text: &Bytes) -> Vec<StreamRecord> {
         let mut begin = 0;
-        self.events
-            .iter()
+        std::mem::take(&mut self.events)
+            .into_iter()
             .map(|(key, end)| {
-                let data = text.slice(begin..*end);
-                begin = *end;
+                let data = text.slice(begin..end);
+                begin = end;
                 StreamRecord::new(key, data)
             })
             .collect()

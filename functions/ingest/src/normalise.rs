@@ -7,6 +7,7 @@ use shared::{
     dataset::{Dataset, Type},
     event::{self, Cell, Event},
     time::DateOrder,
+    writer::{Literal, Writer},
 };
 
 use crate::rows::{Cells, Content, Header, Row};
@@ -56,7 +57,7 @@ impl<'d> Normaliser<'d> {
     /// Writes the event of `row` to `out`: a JSON object and a line feed. `received` is the stamp of ingest.
     ///
     /// Gives the event's partition key. On error `out` is as it was.
-    pub fn normalise(&self, row: &Row<'_>, received: &str, out: &mut Vec<u8>) -> Result<String, Refused> {
+    pub fn normalise(&self, row: &Row<'_>, received: &str, out: &mut Writer) -> Result<String, Refused> {
         let begin = out.len();
         let result = match (&row.content, row.header) {
             (Content::Cells(cells), Some(header)) => self.write(&CsvRow { header, cells }, received, out),
@@ -69,7 +70,7 @@ impl<'d> Normaliser<'d> {
         result
     }
 
-    fn json(&self, text: &[u8], received: &str, out: &mut Vec<u8>) -> Result<String, Refused> {
+    fn json(&self, text: &[u8], received: &str, out: &mut Writer) -> Result<String, Refused> {
         let text = event::text(text);
         let event = Event::parse(self.dataset, &text).map_err(|error| Refused {
             reason: "not_json",
@@ -78,12 +79,12 @@ impl<'d> Normaliser<'d> {
         self.write(&JsonRow::new(self.dataset, event), received, out)
     }
 
-    fn write<'a>(&self, row: &impl Source<'a>, received: &str, out: &mut Vec<u8>) -> Result<String, Refused> {
+    fn write<'a>(&self, row: &impl Source<'a>, received: &str, out: &mut Writer) -> Result<String, Refused> {
         self.check(row)?;
-        let mut object = Object { begin: out.len(), out, invalid: Vec::new() };
+        let mut object = Object { begin: out.len(), out, invalid: Writer::default() };
         for (column, entry) in self.dataset.entries().iter().enumerate() {
             if column == self.dataset.received_at {
-                object.out.extend_from_slice(entry);
+                object.out.literal(entry);
                 cell::write_string(received, object.out);
                 continue;
             }
@@ -102,7 +103,7 @@ impl<'d> Normaliser<'d> {
                 // A column of that name would collide with the one that holds the invalid cells.
                 cell if name == INVALID => object.invalid(name, &cell.into_text()),
                 cell => {
-                    object.out.extend_from_slice(&cell::entry(name));
+                    object.out.text(&cell::entry(name));
                     cell::write_string(&cell.into_text(), object.out);
                 }
             }
@@ -159,18 +160,18 @@ fn refused(reason: &'static str, detail: String) -> Refused {
 /// A JSON object being written, each entry with its comma: that of the first becomes the bracket.
 struct Object<'o> {
     begin: usize,
-    out: &'o mut Vec<u8>,
-    invalid: Vec<u8>,
+    out: &'o mut Writer,
+    invalid: Writer,
 }
 
 impl Object<'_> {
     /// Writes a cell as its type, or keeps its text among the invalid ones. A cell without text is left out.
-    fn typed(&mut self, kind: Type, entry: &[u8], name: &str, text: &str, order: DateOrder) {
+    fn typed(&mut self, kind: Type, entry: &Literal, name: &str, text: &str, order: DateOrder) {
         if text.is_empty() || kind != Type::String && cell::trim(text).is_empty() {
             return;
         }
         let begin = self.out.len();
-        self.out.extend_from_slice(entry);
+        self.out.literal(entry);
         if cell::write(kind, text, order, self.out).is_err() {
             self.out.truncate(begin);
             self.invalid(name, text);
@@ -178,21 +179,21 @@ impl Object<'_> {
     }
 
     fn invalid(&mut self, name: &str, text: &str) {
-        self.invalid.extend_from_slice(&cell::entry(name));
+        self.invalid.text(&cell::entry(name));
         cell::write_string(text, &mut self.invalid);
     }
 
     fn close(self) {
-        if let Some((_comma, invalid)) = self.invalid.split_first() {
-            self.out.extend_from_slice(&cell::entry(INVALID));
-            self.out.push(b'{');
-            self.out.extend_from_slice(invalid);
-            self.out.push(b'}');
+        if let Some((_comma, invalid)) = self.invalid.written().split_first() {
+            self.out.text(&cell::entry(INVALID));
+            self.out.byte(b'{');
+            self.out.text(invalid);
+            self.out.byte(b'}');
         }
-        if let Some(first) = self.out.get_mut(self.begin) {
+        if let Some(first) = self.out.written_from(self.begin).first_mut() {
             *first = b'{';
         }
-        self.out.extend_from_slice(b"}\n");
+        self.out.text(b"}\n");
     }
 }
 
@@ -287,11 +288,11 @@ mod tests {
         rows.finish();
         let mut events = Vec::new();
         while let Some(row) = rows.next() {
-            let mut out = Vec::new();
+            let mut out = Writer::default();
             let result = normaliser.normalise(&row, RECEIVED, &mut out);
             assert_eq!(result.is_err(), out.is_empty());
             events.push(match result {
-                Ok(_) => Ok(String::from_utf8(out).unwrap()),
+                Ok(_) => Ok(String::from_utf8(out.into_bytes()).unwrap()),
                 Err(refused) => Err(format!("{}: {}", refused.reason, refused.detail)),
             });
         }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashSet, mem};
 
 use memchr::{memchr, memchr_iter, memchr2, memchr3, memrchr};
 use serde::{Deserialize, Serialize};
-use shared::{dataset::Dataset, event};
+use shared::{dataset::Dataset, event, scan};
 
 /// The longest row that is looked at whole, in bytes. Kinesis takes records of 1 MiB, so that nothing longer could
 /// be delivered; the bound keeps memory bounded where a quote is never closed.
@@ -145,7 +145,7 @@ impl Cells {
         }
         // Copied once and whole, not cell by cell.
         self.text.push_str(row);
-        self.ends.extend(memchr_iter(b',', row.as_bytes()));
+        scan::commas(row.as_bytes(), &mut self.ends);
         self.ends.push(row.len());
     }
 

@@ -1,11 +1,11 @@
 //! An event made countable: its second and the values of its dimensions, fit for CloudWatch.
 
-use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use deunicode::deunicode_with_tofu;
 use shared::{
     dataset::Dataset,
     event::{self, Event},
+    ledger::Owed,
 };
 
 /// Characters of a dimension's value.
@@ -19,20 +19,13 @@ const TIMES: (TimeDelta, TimeDelta) = (TimeDelta::weeks(2), TimeDelta::hours(2))
 /// The value of a dimension that an event lacks.
 const UNKNOWN: &str = "unknown";
 
-/// What an event counts for.
+/// What an event counts for: one, at the time at which it was taken in, under those values of the data set's dimensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Counted {
-    /// Nothing: it is not severe enough.
-    Nothing,
-    /// One, at the time at which it was taken in, under those values of the data set's dimensions.
-    One(DateTime<Utc>, Vec<String>),
-    /// A reject.
-    Reject {
-        /// A short stable code.
-        reason: &'static str,
-        /// What is wrong, and what would be right.
-        detail: String,
-    },
+pub struct One {
+    /// When it was taken in.
+    pub at: DateTime<Utc>,
+    /// The values.
+    pub values: Vec<String>,
 }
 
 /// What the event in `data`, which the stream took at `arrived`, counts for at `now`.
@@ -40,11 +33,11 @@ pub enum Counted {
 pub fn count(
     dataset: &Dataset,
     above: i64,
-    data: &Bytes,
+    data: &[u8],
     arrived: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Counted {
-    let reject = |reason, detail| Counted::Reject { reason, detail };
+) -> Owed<One> {
+    let reject = |reason, detail| Owed::Reject { reason, detail };
     let text = event::text(data);
     let event = match Event::parse(dataset, &text) {
         Ok(event) => event,
@@ -58,7 +51,7 @@ pub fn count(
         );
     };
     if severity <= above {
-        return Counted::Nothing;
+        return Owed::Nothing;
     }
     let at = event.instant(dataset.received_at).unwrap_or(arrived);
     if at < now - TIMES.0 || at > now + TIMES.1 {
@@ -71,7 +64,7 @@ pub fn count(
         column if column == dataset.severity => severity.to_string(),
         column => fit(&event.cell(column).into_text()),
     };
-    Counted::One(at, dataset.metric.dimensions.iter().map(value).collect())
+    Owed::Output(One { at, values: dataset.metric.dimensions.iter().map(value).collect() })
 }
 
 /// A text as CloudWatch takes it in a dimension: ASCII without control characters, not blank, no colon first, short.
@@ -93,24 +86,27 @@ mod tests {
         DateTime::from_timestamp(1_671_857_637 + seconds, 0).unwrap()
     }
 
-    fn counted(json: &str) -> Counted {
+    fn counted(json: &str) -> Owed<One> {
         let dataset = Dataset::named("us_accidents").unwrap();
-        count(&dataset, 2, &Bytes::copy_from_slice(json.as_bytes()), at(60), at(61))
+        count(&dataset, 2, json.as_bytes(), at(60), at(61))
     }
 
-    fn one(seconds: i64, values: [&str; 3]) -> Counted {
-        Counted::One(at(seconds), values.map(str::to_owned).to_vec())
+    fn one(seconds: i64, values: [&str; 3]) -> Owed<One> {
+        Owed::Output(One { at: at(seconds), values: values.map(str::to_owned).to_vec() })
     }
 
     #[test]
     fn an_event_counts_in_its_own_second_under_its_dimensions() {
         let json = r#"{"ID":"A-1","Severity":3,"City":"Dublin","County":"Franklin","Txn_Timestamp":"2022-12-24T04:53:57.450051Z"}"#;
         let stamped = |values: [&str; 3]| {
-            Counted::One(at(0) + TimeDelta::microseconds(450_051), values.map(str::to_owned).to_vec())
+            Owed::Output(One {
+                at: at(0) + TimeDelta::microseconds(450_051),
+                values: values.map(str::to_owned).to_vec(),
+            })
         };
         assert_eq!(counted(json), stamped(["3", "Dublin", "Franklin"]));
         assert_eq!(counted(&json.replace(":3", ":\"4.0\"")), stamped(["4", "Dublin", "Franklin"]));
-        assert_eq!(counted(&json.replace(":3", ":2")), Counted::Nothing);
+        assert_eq!(counted(&json.replace(":3", ":2")), Owed::Nothing);
     }
 
     #[test]
@@ -149,7 +145,7 @@ mod tests {
             (r#"{"Severity":3,"Txn_Timestamp":"2022-12-24T08:00:00Z"}"#, "outside_metric_times"),
         ] {
             match counted(json) {
-                Counted::Reject { reason, .. } => assert_eq!(reason, expected),
+                Owed::Reject { reason, .. } => assert_eq!(reason, expected),
                 other => panic!("{json}: {other:?}"),
             }
         }

@@ -8,12 +8,12 @@ use shared::{
     delivery::{self, Order, Outcome, Report, Service},
     invocation::Invocation,
     kinesis::{BatchResponse, NotABatch},
-    ledger::{self, Ledger, UserRecord},
+    ledger::{Ledger, UserRecord},
 };
 
 use crate::{
     aggregate::{Event, Request, aggregate},
-    count::{Counted, count},
+    count::{One, count},
     series::Series,
 };
 
@@ -95,10 +95,7 @@ where
 {
     /// Handles one batch and answers from where it is to come again.
     pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
-        let batch = ledger::decode("metrics", event, &self.config.common, invocation)?;
-        let (mut ledger, records) = Ledger::open("metrics", &batch);
-
-        let counted = self.count(&records, &mut ledger, invocation);
+        let (mut ledger, counted) = self.count(event, invocation)?;
         // What stands before the first reject is counted while the rejects are written; what stands behind it only
         // then, since what comes again because of a reject must not have been counted.
         let first = ledger.first_refused().unwrap_or(usize::MAX);
@@ -109,32 +106,21 @@ where
         let behind = up_to_first_failure(behind, &mut ledger);
         self.deliver(behind, invocation).await.enter(&mut ledger);
 
-        Ok(ledger.close(&self.config.common, invocation))
+        Ok(ledger.close(invocation))
     }
 
-    /// What each record counts for.
-    fn count(
-        &self,
-        records: &[UserRecord<'_>],
-        ledger: &mut Ledger<'_>,
+    /// What the records count for.
+    fn count<'e>(
+        &'e self,
+        event: &'e str,
         invocation: &Invocation,
-    ) -> Vec<(usize, Event)> {
+    ) -> Result<(Ledger<'e>, Vec<(usize, Event)>), NotABatch> {
         let Config { common, severity_above, .. } = &self.config;
-        let mut events = Vec::new();
-        for UserRecord { index, record, held, data } in records {
-            match count(
-                &common.dataset,
-                *severity_above,
-                data,
-                held.arrived.unwrap_or(invocation.now),
-                invocation.now,
-            ) {
-                Counted::Nothing => ledger.enter(*index, Fate::Filtered),
-                Counted::One(at, values) => events.push((*index, Event { record: *record, at, values })),
-                Counted::Reject { reason, detail } => ledger.refuse(*index, reason, detail),
-            }
-        }
-        events
+        Ledger::read("metrics", event, common, invocation, |UserRecord { record, held, data }| {
+            let arrived = held.arrived.unwrap_or(invocation.now);
+            count(&common.dataset, *severity_above, data, arrived, invocation.now)
+                .map(|One { at, values }| Event { record, at, values })
+        })
     }
 
     /// Sends the counts.

@@ -14,12 +14,12 @@ use shared::{
     delivery::{self, Order, Outcome, Report, Service},
     invocation::Invocation,
     kinesis::{BatchResponse, NotABatch},
-    ledger::{self, Ledger, UserRecord},
+    ledger::{Ledger, UserRecord},
 };
 
 use crate::{
     plan::{Digests, Memory},
-    word::{Alert, Incident, Worth, word, worth},
+    word::{Alert, Incident, word, worth},
 };
 
 /// The longest that telling CloudWatch the alerts' ages may take: it must not hold up the next batch.
@@ -92,10 +92,7 @@ where
 {
     /// Handles one batch and answers from where it is to come again.
     pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
-        let batch = ledger::decode("notify", event, &self.config.common, invocation)?;
-        let (mut ledger, records) = Ledger::open("notify", &batch);
-
-        let mut pending = self.decide(&records, &mut ledger);
+        let (mut ledger, mut pending) = self.decide(event, invocation)?;
         // What stands before the first reject is told while the rejects are written; what stands behind it only then,
         // since what comes again because of a reject must not have been told.
         let behind = pending.split_off(ledger.first_refused().unwrap_or(usize::MAX));
@@ -108,25 +105,27 @@ where
         ledger.write_rejects(&self.rejects, invocation).await;
         self.tell_ages(received, invocation).await;
 
-        Ok(ledger.close(&self.config.common, invocation))
+        Ok(ledger.close(invocation))
     }
 
-    /// What each record is worth.
-    fn decide(&self, records: &[UserRecord<'_>], ledger: &mut Ledger<'_>) -> Pending {
+    /// What the records are worth.
+    fn decide<'e>(
+        &'e self,
+        event: &'e str,
+        invocation: &Invocation,
+    ) -> Result<(Ledger<'e>, Pending), NotABatch> {
         let Config { common, severity_above, .. } = &self.config;
+        let look = |UserRecord { record, data, .. }: UserRecord<'_>| {
+            worth(&common.dataset, *severity_above, data).map(|incident| (record, incident))
+        };
+        let (ledger, incidents) = Ledger::read("notify", event, common, invocation, look)?;
         let mut pending = Pending::default();
-        for UserRecord { index, record, data, .. } in records {
-            match worth(&common.dataset, *severity_above, data) {
-                Worth::Nothing => ledger.enter(*index, Fate::Filtered),
-                Worth::Alert(incident) => {
-                    pending.incidents.push(incident);
-                    pending.indexes.push(*index);
-                    pending.records.push(*record);
-                }
-                Worth::Reject { reason, detail } => ledger.refuse(*index, reason, detail),
-            }
+        for (index, (record, incident)) in incidents {
+            pending.incidents.push(incident);
+            pending.indexes.push(index);
+            pending.records.push(record);
         }
-        pending
+        Ok((ledger, pending))
     }
 
     /// Publishes what the incidents are told by.

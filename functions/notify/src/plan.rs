@@ -110,18 +110,17 @@ impl Digests {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use shared::dataset::Dataset;
+    use shared::{dataset::Dataset, ledger::Owed};
 
     use super::*;
-    use crate::word::{Worth, worth};
+    use crate::word::worth;
 
     const DIGESTS: Digests = Digests { above: 3, window: TimeDelta::seconds(60) };
 
     fn incident(id: &str, county: &str) -> Incident {
         let json = format!(r#"{{"ID":"{id}","Severity":4,"County":"{county}"}}"#);
-        match worth(&Dataset::named("us_accidents").unwrap(), 3, &Bytes::from(json)) {
-            Worth::Alert(incident) => incident,
+        match worth(&Dataset::named("us_accidents").unwrap(), 3, json.as_bytes()) {
+            Owed::Output(incident) => incident,
             other => panic!("{other:?}"),
         }
     }

@@ -2,7 +2,6 @@
 
 use std::{borrow::Cow, collections::BTreeSet};
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use md5::{Digest as _, Md5};
 use serde::Serialize;
@@ -10,6 +9,7 @@ use serde_json::{Map, Value, json};
 use shared::{
     dataset::{Dataset, Place, Template, Wording},
     event::{self, Event},
+    ledger::Owed,
 };
 
 /// Characters of a subject.
@@ -75,22 +75,6 @@ impl Attribute {
     }
 }
 
-/// Whether an event is worth an alert.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Worth {
-    /// It is not severe enough.
-    Nothing,
-    /// It is.
-    Alert(Incident),
-    /// It is a reject.
-    Reject {
-        /// A short stable code.
-        reason: &'static str,
-        /// What is wrong, and what would be right.
-        detail: String,
-    },
-}
-
 /// An event that is worth an alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incident {
@@ -124,8 +108,8 @@ struct Message<'a> {
 
 /// What the event in `data` is worth, if its severity is above `above`.
 #[must_use]
-pub fn worth(dataset: &Dataset, above: i64, data: &Bytes) -> Worth {
-    let reject = |reason, detail| Worth::Reject { reason, detail };
+pub fn worth(dataset: &Dataset, above: i64, data: &[u8]) -> Owed<Incident> {
+    let reject = |reason, detail| Owed::Reject { reason, detail };
     let text = event::text(data);
     let event = match Event::parse(dataset, &text) {
         Ok(event) => event,
@@ -139,7 +123,7 @@ pub fn worth(dataset: &Dataset, above: i64, data: &Bytes) -> Worth {
         );
     };
     if severity <= above {
-        return Worth::Nothing;
+        return Owed::Nothing;
     }
     let whole =
         |column: usize| Some(event.cell(column).into_text().into_owned()).filter(|text| !text.is_empty());
@@ -150,7 +134,7 @@ pub fn worth(dataset: &Dataset, above: i64, data: &Bytes) -> Worth {
             legible(&event.cell(column).into_text())
         }
     };
-    Worth::Alert(Incident {
+    Owed::Output(Incident {
         id: whole(dataset.id),
         key: Key { severity, area: whole(dataset.severe_partition_key).unwrap_or_default() },
         received: event.instant(dataset.received_at),
@@ -319,8 +303,8 @@ mod tests {
 
     fn incident(json: &str) -> Incident {
         let dataset = Dataset::named("us_accidents").unwrap();
-        match worth(&dataset, 3, &Bytes::copy_from_slice(json.as_bytes())) {
-            Worth::Alert(incident) => incident,
+        match worth(&dataset, 3, json.as_bytes()) {
+            Owed::Output(incident) => incident,
             other => panic!("{other:?}"),
         }
     }
@@ -471,10 +455,10 @@ mod tests {
     #[test]
     fn only_events_above_the_threshold_are_worth_an_alert() {
         let dataset = Dataset::named("us_accidents").unwrap();
-        let worth = |json: &str| worth(&dataset, 3, &Bytes::copy_from_slice(json.as_bytes()));
-        assert_eq!(worth(&EVENT.replace(":4", ":3")), Worth::Nothing);
-        assert!(matches!(worth(&EVENT.replace(":4", ":\"4\"")), Worth::Alert(_)));
-        assert!(matches!(worth("nope"), Worth::Reject { reason: "not_json", .. }));
-        assert!(matches!(worth("{}"), Worth::Reject { reason: "bad_severity", .. }));
+        let worth = |json: &str| worth(&dataset, 3, json.as_bytes());
+        assert_eq!(worth(&EVENT.replace(":4", ":3")), Owed::Nothing);
+        assert!(matches!(worth(&EVENT.replace(":4", ":\"4\"")), Owed::Output(_)));
+        assert!(matches!(worth("nope"), Owed::Reject { reason: "not_json", .. }));
+        assert!(matches!(worth("{}"), Owed::Reject { reason: "bad_severity", .. }));
     }
 }

@@ -11,15 +11,16 @@ use shared::{
     delivery::{self, Failure, Fault, Order, Outcome, Report, Service},
     invocation::Invocation,
     kinesis::{BatchResponse, NotABatch},
-    ledger::{self, Ledger, UserRecord},
+    ledger::Ledger,
     pack::{self, Packing},
+    writer::Writer,
 };
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     glue::Catalog,
     partitions::Registered,
-    select::{Owed, Selector, Severe, TableFormat},
+    select::{Selector, Severe, TableFormat},
 };
 
 /// The longest that an invocation waits for Glue, beside its deliveries.
@@ -98,10 +99,7 @@ where
 {
     /// Handles one batch and answers from where it is to come again.
     pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
-        let batch = ledger::decode("transform", event, &self.config.common, invocation)?;
-        let (mut ledger, records) = Ledger::open("transform", &batch);
-
-        let owed = self.select(&records, &mut ledger, invocation);
+        let (mut ledger, owed) = self.select(event, invocation)?;
         let (delivered, ()) = tokio::join!(
             self.deliver(&owed, invocation),
             // None waits for the other, so that an outage of one costs the other no time.
@@ -110,30 +108,28 @@ where
         delivered.enter(&owed.indexes, &mut ledger);
         ledger.write_rejects(&self.rejects, invocation).await;
 
-        Ok(ledger.close(&self.config.common, invocation))
+        Ok(ledger.close(invocation))
     }
 
-    /// What each record owes.
-    fn select(
-        &self,
-        records: &[UserRecord<'_>],
-        ledger: &mut Ledger<'_>,
+    /// What the records owe.
+    fn select<'e>(
+        &'e self,
+        event: &'e str,
         invocation: &Invocation,
-    ) -> Outputs {
+    ) -> Result<(Ledger<'e>, Outputs), NotABatch> {
         let Own { severity_above, watermark_seconds, table_format, .. } = self.config.own;
-        let watermark = TimeDelta::seconds(watermark_seconds.into());
-        let selector = Selector::new(&self.config.common.dataset, severity_above, watermark, table_format);
-        let mut outputs = Outputs::default();
-        for UserRecord { index, data, .. } in records {
-            let (owed, late) = selector.select(data, invocation.now);
-            ledger.late += u64::from(late);
-            match owed {
-                Owed::Nothing => ledger.enter(*index, Fate::Filtered),
-                Owed::Both(severe) => outputs.keep(*index, severe),
-                Owed::Reject { reason, detail } => ledger.refuse(*index, reason, detail),
-            }
-        }
-        outputs
+        let late_before = invocation.now - TimeDelta::seconds(watermark_seconds.into());
+        let mut selector =
+            Selector::new(&self.config.common.dataset, severity_above, late_before, table_format);
+        let (mut late, mut out) = (0, Writer::default());
+        let common = &self.config.common;
+        let (mut ledger, severe) = Ledger::read("transform", event, common, invocation, |record| {
+            let (owed, is_late) = selector.select(record.data, &mut out);
+            late += u64::from(is_late);
+            owed
+        })?;
+        ledger.late = late;
+        Ok((ledger, Outputs::new(severe, &out.into_bytes().into())))
     }
 
     /// Delivers both outputs.
@@ -211,10 +207,15 @@ struct Outputs {
 }
 
 impl Outputs {
-    fn keep(&mut self, index: usize, severe: Severe) {
-        self.indexes.push(index);
-        self.severe.push(StreamRecord::new(&severe.key, severe.projection));
-        self.analytical.push(severe.analytical);
-        self.severities.push(severe.severity);
+    /// The outputs of those events, which stand in `written`.
+    fn new(events: Vec<(usize, Severe)>, written: &Bytes) -> Self {
+        let mut outputs = Self::default();
+        for (index, severe) in events {
+            outputs.indexes.push(index);
+            outputs.severe.push(StreamRecord::new(severe.key, written.slice(severe.projection)));
+            outputs.analytical.push(written.slice(severe.analytical));
+            outputs.severities.push(severe.severity);
+        }
+        outputs
     }
 }

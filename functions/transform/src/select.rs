@@ -1,12 +1,15 @@
 //! What an event owes: nothing, a severe event and an analytical record, or a reject.
 
-use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
+use std::ops::Range;
+
+use chrono::{DateTime, Utc};
 use shared::{
     cell,
     dataset::{Dataset, SEVERITY_KEY, Type},
-    event::{self, Cell, Event},
+    event::{self, Cell, Places},
+    ledger::Owed,
     time::Timestamp,
+    writer::{Literal, Writer},
 };
 
 /// The format of the analytical table, which decides how Firehose wants a time.
@@ -41,34 +44,23 @@ impl std::fmt::Display for TableFormat {
     }
 }
 
-/// Decides what events owe.
+/// Decides what the events of a batch owe.
 #[derive(Debug)]
 pub struct Selector<'d> {
     dataset: &'d Dataset,
     above: i64,
-    watermark: TimeDelta,
+    /// Events that ingest took in before it are late.
+    late_before: DateTime<Utc>,
     format: TableFormat,
+    /// The time of receipt that was read last, as JSON, and whether it is late: events that were taken in together have
+    /// the same. 5 % of transform's instructions.
+    received: (String, bool),
+    places: Places,
     /// The beginning of each column's entry under its name in Glue, `,"temperature_f":`.
-    glue_entries: Vec<Vec<u8>>,
+    glue_entries: Vec<Literal>,
 }
 
-/// What an event owes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Owed {
-    /// No output: it is not severe.
-    Nothing,
-    /// A record on stream 2 and one in the analytical layer.
-    Both(Severe),
-    /// A reject.
-    Reject {
-        /// A short stable code.
-        reason: &'static str,
-        /// What is wrong, and what would be right.
-        detail: String,
-    },
-}
-
-/// The outputs of a severe event.
+/// The outputs of a severe event, and where they stand in what is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Severe {
     /// Its severity.
@@ -76,51 +68,66 @@ pub struct Severe {
     /// Its partition key on stream 2.
     pub key: String,
     /// Its projection, for stream 2.
-    pub projection: Bytes,
+    pub projection: Range<usize>,
     /// The whole row under Glue's names, for the analytical layer.
-    pub analytical: Bytes,
+    pub analytical: Range<usize>,
 }
 
 impl<'d> Selector<'d> {
-    /// Selects events whose severity is above `above`; those that come more than `watermark` behind are late.
+    /// Selects events whose severity is above `above`; those that ingest took in before `late_before` are late.
     #[must_use]
-    pub fn new(dataset: &'d Dataset, above: i64, watermark: TimeDelta, format: TableFormat) -> Self {
+    pub fn new(dataset: &'d Dataset, above: i64, late_before: DateTime<Utc>, format: TableFormat) -> Self {
         Self {
             dataset,
             above,
-            watermark,
+            late_before,
             format,
-            glue_entries: dataset.columns.iter().map(|column| cell::entry(&column.column)).collect(),
+            received: (String::new(), false),
+            places: Places::default(),
+            glue_entries: dataset
+                .columns
+                .iter()
+                .map(|column| Literal::new(&cell::entry(&column.column)))
+                .collect(),
         }
     }
 
-    /// What the event in `data` owes, and whether it comes late at `now`.
+    /// What the event in `data` owes, and whether it is late. Its outputs are written to `out`: those of a batch stand in
+    /// one text, so that an event allocates none.
     #[must_use]
-    pub fn select(&self, data: &[u8], now: DateTime<Utc>) -> (Owed, bool) {
+    pub fn select(&mut self, data: &[u8], out: &mut Writer) -> (Owed<Severe>, bool) {
         let text = event::text(data);
         let reject = |reason, detail| Owed::Reject { reason, detail };
-        let glance = match event::glance(self.dataset, &text) {
-            Ok(glance) => glance,
-            Err(error) => return (reject("not_json", format!("the record is not an event: {error}")), false),
-        };
-        let late = glance.received_at.is_some_and(|at| now - at > self.watermark);
-        let severity = &self.dataset.columns[self.dataset.severity].name;
-        let owed = match glance.severity {
-            None => reject(
-                "bad_severity",
-                format!("`{severity}` is missing or no integer: 3 or \"3\" would be right"),
-            ),
+        if let Err(error) = self.places.find(self.dataset, &text) {
+            return (reject("not_json", format!("the record is not an event: {error}")), false);
+        }
+        let Dataset { severity, received_at, .. } = *self.dataset;
+        let late = self.places.value(&text, received_at).is_some_and(|at| self.is_late(at));
+        let owed = match self.places.value(&text, severity).and_then(event::integer) {
+            None => {
+                let name = &self.dataset.columns[severity].name;
+                reject(
+                    "bad_severity",
+                    format!("`{name}` is missing or no integer: 3 or \"3\" would be right"),
+                )
+            }
             Some(severity) if severity <= self.above => Owed::Nothing,
-            Some(severity) => match Event::parse(self.dataset, &text) {
-                Ok(event) => self.outputs(&event, severity),
-                Err(error) => reject("not_json", format!("the record is not an event: {error}")),
-            },
+            Some(severity) => self.outputs(&text, severity, out),
         };
         (owed, late)
     }
 
-    fn outputs(&self, event: &Event<'_>, severity: i64) -> Owed {
-        let id = event.cell(self.dataset.id).into_text();
+    fn is_late(&mut self, received_at: &str) -> bool {
+        if self.received.0 != received_at {
+            let late = event::instant(received_at).is_some_and(|at| at < self.late_before);
+            self.received = (received_at.to_owned(), late);
+        }
+        self.received.1
+    }
+
+    fn outputs(&self, event: &str, severity: i64, out: &mut Writer) -> Owed<Severe> {
+        let text = |column| Cell::of(self.places.value(event, column)).into_text();
+        let id = text(self.dataset.id);
         if id.trim().is_empty() {
             let name = &self.dataset.columns[self.dataset.id].name;
             return Owed::Reject {
@@ -128,78 +135,80 @@ impl<'d> Selector<'d> {
                 detail: format!("`{name}` is blank: an id is needed"),
             };
         }
-        let key = event.cell(self.dataset.severe_partition_key).into_text();
+        let key = text(self.dataset.severe_partition_key);
         let key = if key.is_empty() { id } else { key };
-        Owed::Both(Severe {
+        Owed::Output(Severe {
             severity,
             key: key.into_owned(),
-            projection: self.projection(event),
-            analytical: self.analytical(event, severity),
+            projection: self.projection(event, out),
+            analytical: self.analytical(event, severity, out),
         })
     }
 
     /// Exactly the data set's projection: a column without a value is null.
-    fn projection(&self, event: &Event<'_>) -> Bytes {
-        let mut out = Vec::with_capacity(256);
+    fn projection(&self, event: &str, out: &mut Writer) -> Range<usize> {
+        let begin = out.len();
         for column in &self.dataset.projection {
-            out.extend_from_slice(&self.dataset.entries()[*column]);
-            if !event.write(self.dataset, *column, &mut out) {
-                out.extend_from_slice(b"null");
+            out.literal(&self.dataset.entries()[*column]);
+            let value = self.places.value(event, *column);
+            if !value.is_some_and(|value| event::write(self.dataset, *column, value, out)) {
+                out.text(b"null");
             }
         }
-        close(&mut out);
-        out.into()
+        close(begin, out)
     }
 
     /// Every column that has a value, in the form that Firehose's conversion to Parquet reads, and the severity under the
     /// name of the partitions' key, if the data set calls its own otherwise.
-    fn analytical(&self, event: &Event<'_>, severity: i64) -> Bytes {
-        let mut out = Vec::with_capacity(1536);
+    fn analytical(&self, event: &str, severity: i64, out: &mut Writer) -> Range<usize> {
+        let begin = out.len();
         for (column, described) in self.dataset.columns.iter().enumerate() {
-            let begin = out.len();
-            out.extend_from_slice(&self.glue_entries[column]);
+            let Some(value) = self.places.value(event, column) else { continue };
+            let entry = out.len();
+            out.literal(&self.glue_entries[column]);
             let written = match described.kind {
-                Type::Timestamp => self.time(event, column, &mut out),
-                _ => event.write(self.dataset, column, &mut out),
+                Type::Timestamp => self.time(value, out),
+                _ => event::write(self.dataset, column, value, out),
             };
             if !written {
-                out.truncate(begin);
+                out.truncate(entry);
             }
         }
         if self.dataset.columns[self.dataset.severity].column != SEVERITY_KEY {
-            out.extend_from_slice(format!(",\"{SEVERITY_KEY}\":{severity}").as_bytes());
+            out.text(format!(",\"{SEVERITY_KEY}\":{severity}").as_bytes());
         }
-        close(&mut out);
-        out.into()
+        close(begin, out)
     }
 
-    fn time(&self, event: &Event<'_>, column: usize, out: &mut Vec<u8>) -> bool {
-        let Cell::Text(text) = event.cell(column) else { return false };
+    fn time(&self, value: &str, out: &mut Writer) -> bool {
+        let Cell::Text(text) = Cell::of(Some(value)) else { return false };
         let Some(time) = Timestamp::parse(cell::trim(&text), self.dataset.date_order) else { return false };
         match self.format {
             TableFormat::Parquet => {
-                out.push(b'"');
+                out.byte(b'"');
                 time.write_firehose(out);
-                out.push(b'"');
+                out.byte(b'"');
             }
-            TableFormat::Iceberg => {
-                out.extend_from_slice(time.instant().timestamp_micros().to_string().as_bytes());
-            }
+            TableFormat::Iceberg => out.text(time.instant().timestamp_micros().to_string().as_bytes()),
         }
         true
     }
 }
 
-/// Closes an object of which the entries are written, each with its comma: that of the first becomes the bracket.
-fn close(out: &mut Vec<u8>) {
-    if let Some(first) = out.first_mut() {
+/// Closes an object of which the entries are written from `begin` on, each with its comma: that of the first becomes
+/// the bracket. Gives where it stands.
+fn close(begin: usize, out: &mut Writer) -> Range<usize> {
+    if let Some(first) = out.written_from(begin).first_mut() {
         *first = b'{';
     }
-    out.extend_from_slice(b"}\n");
+    out.text(b"}\n");
+    begin..out.len()
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
 
     const EVENT: &str = r#"{"ID":"A-1","Severity":3,"Start_Time":"2016-02-08T00:37:08","Start_Lat":39.928059000000005,"City":"Dublin","County":"Franklin","Amenity":false,"Txn_Timestamp":"2022-12-24T04:53:57.450051Z","own":"kept in raw","_invalid":{"End_Time":"45:00.0"}}"#;
@@ -208,30 +217,41 @@ mod tests {
         Timestamp::parse(text, shared::time::DateOrder::Mdy).unwrap().instant()
     }
 
-    fn select(data: impl AsRef<[u8]>) -> Owed {
+    fn select_as(format: TableFormat, data: impl AsRef<[u8]>, now: &str) -> (Owed<Severe>, bool, String) {
         let dataset = Dataset::named("us_accidents").unwrap();
-        let selector = Selector::new(&dataset, 2, TimeDelta::seconds(5), TableFormat::Parquet);
-        selector.select(data.as_ref(), at("2022-12-24T04:53:58Z")).0
+        let mut selector = Selector::new(&dataset, 2, at(now) - TimeDelta::seconds(5), format);
+        let mut out = Writer::default();
+        let (owed, late) = selector.select(data.as_ref(), &mut out);
+        (owed, late, String::from_utf8(out.into_bytes()).unwrap())
     }
 
-    fn severe(data: impl AsRef<[u8]>) -> Severe {
-        match select(data) {
-            Owed::Both(severe) => severe,
+    fn select(data: impl AsRef<[u8]>) -> Owed<Severe> {
+        select_as(TableFormat::Parquet, data, "2022-12-24T04:53:58Z").0
+    }
+
+    /// The severity, key, projection and analytical record of a severe event.
+    fn severe(format: TableFormat, data: impl AsRef<[u8]>) -> (i64, String, String, String) {
+        match select_as(format, data, "2022-12-24T04:53:58Z") {
+            (Owed::Output(severe), _, out) => {
+                let [projection, analytical] =
+                    [severe.projection, severe.analytical].map(|range| out[range].to_owned());
+                (severe.severity, severe.key, projection, analytical)
+            }
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn a_severe_event_owes_its_projection_and_its_analytical_record() {
-        let severe = severe(EVENT);
-        assert_eq!((severe.severity, severe.key.as_str()), (3, "Franklin"));
+        let (severity, key, projection, analytical) = severe(TableFormat::Parquet, EVENT);
+        assert_eq!((severity, key.as_str()), (3, "Franklin"));
         assert_eq!(
-            severe.projection,
+            projection,
             "{\"ID\":\"A-1\",\"Severity\":3,\"City\":\"Dublin\",\"County\":\"Franklin\",\
              \"Txn_Timestamp\":\"2022-12-24T04:53:57.450051Z\"}\n"
         );
         assert_eq!(
-            severe.analytical,
+            analytical,
             "{\"id\":\"A-1\",\"severity\":3,\"start_time\":\"2016-02-08 00:37:08\",\"start_lat\":39.928059000000005,\
              \"city\":\"Dublin\",\"county\":\"Franklin\",\"amenity\":false,\"txn_timestamp\":\"2022-12-24 04:53:57.450051\"}\n"
         );
@@ -239,12 +259,7 @@ mod tests {
 
     #[test]
     fn an_iceberg_table_gets_its_times_in_microseconds() {
-        let dataset = Dataset::named("us_accidents").unwrap();
-        let selector = Selector::new(&dataset, 2, TimeDelta::seconds(5), TableFormat::Iceberg);
-        let (Owed::Both(severe), _) = selector.select(EVENT.as_bytes(), at("2022-12-24T04:53:58Z")) else {
-            panic!("the event is severe");
-        };
-        let analytical = std::str::from_utf8(&severe.analytical).unwrap();
+        let (.., analytical) = severe(TableFormat::Iceberg, EVENT);
         assert!(analytical.contains("\"start_time\":1454891828000000,"), "{analytical}");
         assert!(analytical.ends_with("\"txn_timestamp\":1671857637450051}\n"), "{analytical}");
     }
@@ -261,23 +276,24 @@ mod tests {
             ("4.0", true),
         ] {
             let owed = select(EVENT.replace("\"Severity\":3", &format!("\"Severity\": {severity}")));
-            assert_eq!(matches!(owed, Owed::Both(_)), owes, "{severity}: {owed:?}");
+            assert_eq!(matches!(owed, Owed::Output(_)), owes, "{severity}: {owed:?}");
         }
     }
 
     #[test]
     fn what_other_producers_write_is_read_too() {
-        let severe = severe(
+        let (_, key, projection, analytical) = severe(
+            TableFormat::Parquet,
             r#" { "Txn_Timestamp" : "2022-12-24T04:53:57.450051", "County":null, "Severity":"3",
             "ID":"A-1", "Start_Time":"nonsense", "Temperature(F)":"42.1" } "#,
         );
-        assert_eq!(severe.key, "A-1", "the id places an event without a county");
+        assert_eq!(key, "A-1", "the id places an event without a county");
         assert_eq!(
-            severe.projection,
+            projection,
             "{\"ID\":\"A-1\",\"Severity\":3,\"City\":null,\"County\":null,\"Txn_Timestamp\":\"2022-12-24T04:53:57.450051\"}\n"
         );
         assert_eq!(
-            severe.analytical,
+            analytical,
             "{\"id\":\"A-1\",\"severity\":3,\"temperature_f\":42.1,\"txn_timestamp\":\"2022-12-24 04:53:57.450051\"}\n"
         );
     }
@@ -303,11 +319,10 @@ mod tests {
 
     #[test]
     fn an_event_more_than_the_watermark_behind_is_late_and_selected_all_the_same() {
-        let dataset = Dataset::named("us_accidents").unwrap();
-        let selector = Selector::new(&dataset, 2, TimeDelta::seconds(5), TableFormat::Parquet);
-        let (owed, late) = selector.select(EVENT.as_bytes(), at("2022-12-24T04:54:02.450051Z"));
-        assert!(!late && matches!(owed, Owed::Both(_)));
-        let (owed, late) = selector.select(EVENT.as_bytes(), at("2022-12-24T04:54:02.450052Z"));
-        assert!(late && matches!(owed, Owed::Both(_)));
+        for (now, expected) in [("2022-12-24T04:54:02.450051Z", false), ("2022-12-24T04:54:02.450052Z", true)]
+        {
+            let (owed, late, _) = select_as(TableFormat::Parquet, EVENT, now);
+            assert!(late == expected && matches!(owed, Owed::Output(_)), "{now}");
+        }
     }
 }

@@ -32,15 +32,20 @@ pub struct StreamRecord {
 impl StreamRecord {
     /// A record under `partition_key`, cut to the characters that the service takes; must not be empty.
     #[must_use]
-    pub fn new(partition_key: &str, data: Bytes) -> Self {
-        let end =
-            partition_key.char_indices().nth(PARTITION_KEY_CHARS).map_or(partition_key.len(), |(at, _)| at);
-        Self { partition_key: partition_key[..end].to_owned(), explicit_hash_key: None, data }
+    pub fn new(partition_key: impl Into<String>, data: Bytes) -> Self {
+        let mut partition_key = partition_key.into();
+        // No more bytes are no more characters.
+        if partition_key.len() > PARTITION_KEY_CHARS
+            && let Some((end, _)) = partition_key.char_indices().nth(PARTITION_KEY_CHARS)
+        {
+            partition_key.truncate(end);
+        }
+        Self { partition_key, explicit_hash_key: None, data }
     }
 
     /// A record that is placed by a hash key of its own, a decimal number below 2^128, whatever its partition key.
     #[must_use]
-    pub fn placed(partition_key: &str, explicit_hash_key: &str, data: Bytes) -> Self {
+    pub fn placed(partition_key: impl Into<String>, explicit_hash_key: &str, data: Bytes) -> Self {
         Self { explicit_hash_key: Some(explicit_hash_key.to_owned()), ..Self::new(partition_key, data) }
     }
 
@@ -141,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_partition_key_is_cut_at_a_character() {
-        let record = StreamRecord::new(&"ñ".repeat(300), Bytes::new());
+        let record = StreamRecord::new("ñ".repeat(300), Bytes::new());
         assert_eq!(record.partition_key().chars().count(), 256);
     }
 }

@@ -9,7 +9,7 @@ use ingest::{
     normalise::Normaliser,
     rows::{Format, Rows},
 };
-use shared::{dataset::Dataset, time::stamp};
+use shared::{dataset::Dataset, time::stamp, writer::Writer};
 
 /// Rows that the simulator generated, header first.
 const ROWS: &str = include_str!("../../replay/golden/mar23-40-rows-of-seed-1.csv");
@@ -58,9 +58,9 @@ pub(crate) fn raw_events(dataset: &Dataset, csv: &str, at: DateTime<Utc>) -> Vec
     rows.finish();
     let mut events = Vec::new();
     while let Some(row) = rows.next() {
-        let mut event = Vec::new();
+        let mut event = Writer::default();
         if normaliser.normalise(&row, &received, &mut event).is_ok() {
-            events.push(event);
+            events.push(event.into_bytes());
         }
     }
     events

@@ -6,6 +6,7 @@ use ingest::{normalise::Normaliser, rows::Rows};
 use shared::{
     dataset::Dataset,
     time::{DateOrder, stamp},
+    writer::Writer,
 };
 
 use crate::{error::Error, input::Input, progress::Progress};
@@ -35,7 +36,7 @@ pub fn normalise(
     let normaliser = Normaliser::new(dataset, date_order.unwrap_or(dataset.date_order));
     let mut rows = Rows::new(dataset, input.format);
     let mut counts = Counts::default();
-    let mut events = Vec::new();
+    let mut events = Writer::default();
     loop {
         let chunk = input.read()?;
         let at_end = chunk.is_empty();
@@ -54,8 +55,8 @@ pub fn normalise(
                 }
             }
         }
-        output.write_all(&events).map_err(Error::Write)?;
-        events.clear();
+        output.write_all(events.written()).map_err(Error::Write)?;
+        events.truncate(0);
         progress.say(|| format!("{} rows normalised, {} rejected", counts.normalised, counts.rejected));
         if at_end {
             output.flush().map_err(Error::Write)?;

@@ -96,9 +96,8 @@ impl<'a> Deployed<'a> {
         }
         let event = RawValue::from_string(value.to_string()).unwrap();
         let batch = Batch::decode(event.get()).unwrap();
-        let text = |record: &shared::kinesis::Record<'_>| {
-            String::from_utf8_lossy(&record.content.as_ref().unwrap()[0]).into_owned()
-        };
+        let text =
+            |record: &shared::kinesis::Record<'_>| String::from_utf8_lossy(&record.payload()).into_owned();
         batch.records.iter().map(|record| (record.sequence_number.to_string(), text(record))).collect()
     }
 }
