@@ -65,23 +65,30 @@ def records(event: dict[str, Any]) -> Any:
         yield json.loads(base64.b64decode(record["kinesis"]["data"]).decode("utf-8"))
 
 
-def transform(payload: bytes) -> int:
+def transform(payload: bytes, kinesis: Any, firehose: Any) -> int:
     """What its Flink job does, in Python: the severe events' five fields, and the whole of them
     under names that Glue takes, for the lake."""
     fields = ("ID", "Severity", "City", "County", "Txn_Timestamp")
     names: dict[str, str] = {}
-    severe, lake = [], []
+    severe = 0
     for document in records(json.loads(payload)):
         if int(document["Severity"]) <= 2:
             continue
-        severe.append(json.dumps({name: document.get(name) for name in fields}))
+        kinesis.put_record(
+            StreamName="us-accidents-data-stream-2",
+            Data=json.dumps({name: document.get(name) for name in fields}),
+            PartitionKey=str(document["Severity"]),
+        )
         row = {}
         for name, value in document.items():
             if name not in names:
                 names[name] = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
             row[names[name]] = value
-        lake.append(json.dumps(row))
-    return len(severe)
+        firehose.put_record(
+            DeliveryStreamName="us-accidents-lake", Record={"Data": json.dumps(row) + "\n"}
+        )
+        severe += 1
+    return severe
 
 
 def metrics(payload: bytes, cloudwatch: Any) -> int:
@@ -137,10 +144,10 @@ def timed(work: Callable[[], int]) -> dict[str, float]:
 
 def measure(data: Path) -> dict[str, Any]:
     raw, severe = (data / "transform.json").read_bytes(), (data / "severe.json").read_bytes()
-    kinesis, cloudwatch, sns = Swallow(), Swallow(), Swallow()
+    kinesis, firehose, cloudwatch, sns = Swallow(), Swallow(), Swallow(), Swallow()
     results = {
         "ingest_csv": timed(lambda: ingest(data / "accidents.csv", kinesis)),
-        "transform": timed(lambda: transform(raw)),
+        "transform": timed(lambda: transform(raw, kinesis, firehose)),
         "metrics": timed(lambda: metrics(severe, cloudwatch)),
         "notify": timed(lambda: notify(severe, sns)),
     }
