@@ -157,11 +157,6 @@ impl<'a> Event<'a> {
     pub fn instant(&self, column: usize) -> Option<DateTime<Utc>> {
         instant(self.columns[column]?)
     }
-
-    /// Writes the value of a column as JSON of the column's type; false where there is none that fits.
-    pub fn write(&self, dataset: &Dataset, column: usize, out: &mut Writer) -> bool {
-        self.columns[column].is_some_and(|value| write(dataset, column, value, out))
-    }
 }
 
 /// Writes a JSON value as JSON of the column's type; false where it does not fit.
@@ -250,7 +245,7 @@ const ID_WITHIN: usize = 64;
 
 /// Reads an event's id alone, and no further. Nothing where it has none, or is no event up to there.
 ///
-/// Most events are looked at no further than their beginning: a twelfth of transform's time otherwise.
+/// Most events are looked at no further than their beginning.
 #[must_use]
 pub fn id<'a>(dataset: &Dataset, data: &'a [u8]) -> Option<Cow<'a, str>> {
     let begin = data.get(..ID_WITHIN).unwrap_or(data);
@@ -402,7 +397,8 @@ mod tests {
         let event = Event::parse(&dataset, json).unwrap();
         let written = |name: &str| {
             let mut out = Writer::default();
-            let fits = event.write(&dataset, dataset.column(name).unwrap(), &mut out);
+            let column = dataset.column(name).unwrap();
+            let fits = event.columns[column].is_some_and(|value| write(&dataset, column, value, &mut out));
             assert_eq!(fits, !out.is_empty());
             String::from_utf8(out.into_bytes()).unwrap()
         };

@@ -142,7 +142,7 @@ impl<'b> Ledger<'b> {
                 }
             }
             Err(poison) => {
-                let index = self.add(None, &[]);
+                let index = self.add(None, &held.payload());
                 self.refuse(index, poison.reason, poison.detail);
             }
         }

@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
-    /// Passes over a key that is known to stand here, and its colon.
+    /// Passes over so many bytes that are known to stand here, such as a key and its colon; no string may be left open.
     #[inline(always)]
     pub fn pass(&mut self, bytes: usize) {
         self.at += bytes;
@@ -205,12 +205,6 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub fn text(&self, span: Span) -> &'a str {
         span.of(self.text)
-    }
-
-    /// Whether a string with escapes has been read.
-    #[must_use]
-    pub fn has_met_escapes(&self) -> bool {
-        self.escapes
     }
 
     /// Whether a key or what stands in a string is that text; false where there are escapes in it.

@@ -232,7 +232,7 @@ where
         self.note_events(report, &gathered.event_places);
         self.note_rejects(written, &gathered);
         drop(events);
-        // The next are written over these, which costs a tenth less of ingest's time than room that is new.
+        // The next are written over these: room that is new has to be cleared first.
         if text.is_unique() {
             self.gathered.text = Writer::over(text.into());
         }

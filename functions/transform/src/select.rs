@@ -53,7 +53,7 @@ pub struct Selector<'d> {
     late_before: DateTime<Utc>,
     format: TableFormat,
     /// The time of receipt that was read last, as JSON, and whether it is late: events that were taken in together have
-    /// the same. 5 % of transform's instructions.
+    /// the same. To read each takes transform 5 % more instructions.
     received: (String, bool),
     places: Places,
     /// The beginning of each column's entry under its name in Glue, `,"temperature_f":`.
