@@ -20,7 +20,6 @@ use transform::{
     glue::Catalog,
     handler::{Config, Handler, Own},
     partitions::{Partition, Registered},
-    select::TableFormat,
 };
 
 use super::{LIMITS, common, common_of, firehose, invocation, kinesis, lines, now, reasons};
@@ -66,7 +65,6 @@ fn transform() -> Transform {
                 analytical_delivery_stream: "analytical".to_owned(),
                 glue_database: "db".to_owned(),
                 glue_table: "table".to_owned(),
-                table_format: TableFormat::Parquet,
                 severity_above: 2,
                 watermark_seconds: 5,
                 packing: Packing::default(),
@@ -201,15 +199,6 @@ async fn partitions_are_registered_once_and_a_failure_of_glue_holds_nothing_up()
 /// An invocation that begins so many seconds after the others.
 fn seconds_later(seconds: i64) -> Invocation {
     Invocation { now: now() + TimeDelta::seconds(seconds), ..invocation() }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_iceberg_table_has_no_partitions_to_register() {
-    let mut transform = transform();
-    transform.config.own.table_format = TableFormat::Iceberg;
-    assert_eq!(handle(&transform, &kinesis(&[&event("1", 3)])).await, [""; 0]);
-    assert_eq!(transform.catalog.asked.get(), 0);
-    assert_eq!(analytical_ids(&transform), ["1"]);
 }
 
 #[tokio::test(start_paused = true)]

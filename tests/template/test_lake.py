@@ -38,43 +38,13 @@ def described(dataset: Dataset) -> dict[str, str]:
     }
 
 
-def test_an_iceberg_table_is_kept_by_the_id(dataset: Dataset) -> None:
-    resources = rendered({"TableFormat": "ICEBERG"}).resources
-    delivery = resources["AnalyticalDelivery"]["Properties"]
-    assert "ExtendedS3DestinationConfiguration" not in delivery
-    destination = delivery["IcebergDestinationConfiguration"]
-    (table,) = destination["DestinationTableConfigurationList"]
-    assert table["UniqueKeys"] == [dataset.glue(dataset.id)]
-    assert table["DestinationTableName"] == "<AnalyticalIcebergTable>"
-    query = destination["ProcessingConfiguration"]["Processors"][0]["Parameters"][0]
-    assert 'operation:"update"' in query["ParameterValue"]
-    glue = resources["AnalyticalIcebergTable"]["Properties"]
-    assert glue["OpenTableFormatInput"]["IcebergInput"]["Version"] == "2"
-    assert "PartitionKeys" not in glue["TableInput"]
-    assert columns(resources["AnalyticalIcebergTable"]) == {**described(dataset), "severity": "int"}
-
-
-def test_transform_knows_the_format_and_the_table() -> None:
-    for table_format, table in [
-        ("PARQUET", "AnalyticalTable"),
-        ("ICEBERG", "AnalyticalIcebergTable"),
-    ]:
-        resources = rendered({"TableFormat": table_format}).resources
-        variables = resources["TransformFunction"]["Properties"]["Environment"]["Variables"]
-        assert variables["TABLE_FORMAT"] == table_format
-        assert variables["GLUE_TABLE"] == f"<{table}>"
-        assert table in resources
-
-
-def test_by_default_the_analytical_layer_is_parquet_in_folders(dataset: Dataset) -> None:
+def test_the_analytical_layer_is_parquet_in_folders(dataset: Dataset) -> None:
     resources = rendered().resources
     delivery = resources["AnalyticalDelivery"]["Properties"]
-    assert "IcebergDestinationConfiguration" not in delivery
     conversion = delivery["ExtendedS3DestinationConfiguration"]["DataFormatConversionConfiguration"]
     serializer = conversion["OutputFormatConfiguration"]["Serializer"]
     assert serializer == {"ParquetSerDe": {"Compression": "SNAPPY"}}
     assert columns(resources["AnalyticalTable"]) == described(dataset)
-    assert not {"AnalyticalIcebergTable", "IcebergDeliveryPolicy"} & set(resources)
 
 
 def rules(resources: dict[str, Any], bucket: str) -> dict[str, dict[str, Any]]:
@@ -96,12 +66,6 @@ def test_ages_and_storage_classes_are_parameters() -> None:
     assert "Expiry" not in rules(rendered().resources, "RawBucket"), (
         "the lake is kept for good unless told otherwise"
     )
-
-
-def test_no_age_deletes_objects_that_an_iceberg_table_may_need() -> None:
-    resources = rendered({"TableFormat": "ICEBERG", "LakeExpireAfterDays": "400"}).resources
-    assert "Expiry" not in rules(resources, "AnalyticalBucket")
-    assert "Expiry" in rules(resources, "RawBucket")
 
 
 def test_every_saved_query_stands_in_the_workgroup(dataset: Dataset) -> None:

@@ -137,8 +137,7 @@ def needed_by_function(stack: Rendered, function: str) -> Needs:
             continue
         value = variables[variable]
         if variable == "GLUE_TABLE":
-            if variables["TABLE_FORMAT"] == "PARQUET":  # Iceberg has no partitions to register.
-                needs.add(actions, *glue(stack, value))
+            needs.add(actions, *glue(stack, value))
         elif variable == "METRIC_NAMESPACE":
             needs.add(actions, "*")
         else:
@@ -170,21 +169,15 @@ def needed_by_delivery(stack: Rendered, delivery: str) -> Needs:
     properties, needs = stack.properties(delivery), Needs()
     if source := properties.get("KinesisStreamSourceConfiguration"):
         needs.add(READ_STREAM, source["KinesisStreamARN"])
-    iceberg = properties.get("IcebergDestinationConfiguration")
-    destination = iceberg or properties["ExtendedS3DestinationConfiguration"]
-    bucket = (iceberg["S3Configuration"] if iceberg else destination)["BucketARN"]
+    destination = properties["ExtendedS3DestinationConfiguration"]
+    bucket = destination["BucketARN"]
     needs.add(LIST_BUCKET, bucket)
     needs.add(WRITE_OBJECTS, f"{bucket}/*")
     log = destination["CloudWatchLoggingOptions"]
     stream = stack.properties(log["LogStreamName"].strip("<>"))["LogStreamName"]
     begin = "arn:aws:logs:eu-west-1:000000000000:log-group:"
     needs.add(["logs:PutLogEvents"], f"{begin}{log['LogGroupName']}:log-stream:{stream}")
-    if iceberg:
-        (table,) = iceberg["DestinationTableConfigurationList"]
-        resources = glue(stack, table["DestinationTableName"])
-        needs.add([*READ_SCHEMA, "glue:GetDatabase", "glue:UpdateTable"], *resources)
-        needs.add(["s3:DeleteObject"], f"{bucket}/*")
-    elif conversion := destination.get("DataFormatConversionConfiguration"):
+    if conversion := destination.get("DataFormatConversionConfiguration"):
         needs.add(READ_SCHEMA, *glue(stack, conversion["SchemaConfiguration"]["TableName"]))
     encryption = stack.properties(bucket[1:].partition(".")[0])["BucketEncryption"]
     (rule,) = encryption["ServerSideEncryptionConfiguration"]
@@ -202,8 +195,6 @@ def needed(stack: Rendered, role: str) -> Needs:
 STACKS = {
     "defaults": DEFAULTS,
     "everything": ALL,
-    "iceberg": rendered({"TableFormat": "ICEBERG"}),
-    "iceberg and everything": rendered({**EVERYTHING, "TableFormat": "ICEBERG"}),
     "fan-out": rendered({"EnhancedFanOut": "true"}),
     "replay": rendered({"ReplayFrom": "1764000000"}),
 }

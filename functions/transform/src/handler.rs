@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     glue::Catalog,
     partitions::Registered,
-    select::{Selector, Severe, TableFormat},
+    select::{Selector, Severe},
 };
 
 /// The longest that an invocation waits for Glue, beside its deliveries.
@@ -46,8 +46,6 @@ pub struct Own {
     pub glue_database: String,
     /// `GLUE_TABLE`: the analytical table.
     pub glue_table: String,
-    /// `TABLE_FORMAT` of the analytical table.
-    pub table_format: TableFormat,
     /// `SEVERITY_ABOVE`: events above it are severe.
     pub severity_above: i64,
     /// `WATERMARK_SECONDS`: events further behind are late.
@@ -64,7 +62,6 @@ impl Config {
             analytical_delivery_stream: variables.required("ANALYTICAL_DELIVERY_STREAM"),
             glue_database: variables.required("GLUE_DATABASE"),
             glue_table: variables.required("GLUE_TABLE"),
-            table_format: variables.value("TABLE_FORMAT", TableFormat::Parquet),
             severity_above: variables.value("SEVERITY_ABOVE", 2),
             watermark_seconds: variables.value("WATERMARK_SECONDS", 5),
             packing: Packing::into_ranges(variables.value("PACK_RANGES", 0)),
@@ -117,10 +114,9 @@ where
         event: &'e str,
         invocation: &Invocation,
     ) -> Result<(Ledger<'e>, Outputs), NotABatch> {
-        let Own { severity_above, watermark_seconds, table_format, .. } = self.config.own;
+        let Own { severity_above, watermark_seconds, .. } = self.config.own;
         let late_before = invocation.now - TimeDelta::seconds(watermark_seconds.into());
-        let mut selector =
-            Selector::new(&self.config.common.dataset, severity_above, late_before, table_format);
+        let mut selector = Selector::new(&self.config.common.dataset, severity_above, late_before);
         let (mut late, mut out) = (0, Writer::default());
         let common = &self.config.common;
         let (mut ledger, severe) = Ledger::read("transform", event, common, invocation, |record| {
@@ -146,9 +142,6 @@ where
     /// Registers the partitions that are due, while the outputs are delivered. A failure of Glue holds nothing up: they
     /// stay due, and for a while it is not asked again.
     async fn register(&self, severities: &[i64], invocation: &Invocation) {
-        if self.config.own.table_format == TableFormat::Iceberg {
-            return; // It keeps its own list of files.
-        }
         let due = self.registered().due(severities.iter().copied(), invocation.now);
         if due.is_empty() {
             return;

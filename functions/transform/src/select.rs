@@ -12,38 +12,6 @@ use shared::{
     writer::{Literal, Writer},
 };
 
-/// The format of the analytical table, which decides how Firehose wants a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TableFormat {
-    /// Parquet objects in folders: text that the conversion's JSON deserialiser reads as a timestamp.
-    Parquet,
-    /// An Apache Iceberg table: whole microseconds since 1970.
-    ///
-    /// Source: Firehose developer guide, "Understand supported data types" of Apache Iceberg Tables.
-    Iceberg,
-}
-
-impl std::str::FromStr for TableFormat {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "PARQUET" => Ok(Self::Parquet),
-            "ICEBERG" => Ok(Self::Iceberg),
-            _ => Err(()),
-        }
-    }
-}
-
-impl std::fmt::Display for TableFormat {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Parquet => "PARQUET",
-            Self::Iceberg => "ICEBERG",
-        })
-    }
-}
-
 /// Decides what the events of a batch owe.
 #[derive(Debug)]
 pub struct Selector<'d> {
@@ -51,7 +19,6 @@ pub struct Selector<'d> {
     above: i64,
     /// Events that ingest took in before it are late.
     late_before: DateTime<Utc>,
-    format: TableFormat,
     /// The time of receipt that was read last, as JSON, and whether it is late: events that were taken in together have
     /// the same. To read each takes transform 5 % more instructions.
     received: (String, bool),
@@ -76,12 +43,11 @@ pub struct Severe {
 impl<'d> Selector<'d> {
     /// Selects events whose severity is above `above`; those that ingest took in before `late_before` are late.
     #[must_use]
-    pub fn new(dataset: &'d Dataset, above: i64, late_before: DateTime<Utc>, format: TableFormat) -> Self {
+    pub fn new(dataset: &'d Dataset, above: i64, late_before: DateTime<Utc>) -> Self {
         Self {
             dataset,
             above,
             late_before,
-            format,
             received: (String::new(), false),
             places: Places::default(),
             glue_entries: dataset
@@ -183,14 +149,9 @@ impl<'d> Selector<'d> {
     fn time(&self, value: &str, out: &mut Writer) -> bool {
         let Cell::Text(text) = Cell::of(Some(value)) else { return false };
         let Some(time) = Timestamp::parse(cell::trim(&text), self.dataset.date_order) else { return false };
-        match self.format {
-            TableFormat::Parquet => {
-                out.byte(b'"');
-                time.write_firehose(out);
-                out.byte(b'"');
-            }
-            TableFormat::Iceberg => out.text(time.instant().timestamp_micros().to_string().as_bytes()),
-        }
+        out.byte(b'"');
+        time.write_firehose(out);
+        out.byte(b'"');
         true
     }
 }
@@ -217,21 +178,21 @@ mod tests {
         Timestamp::parse(text, shared::time::DateOrder::Mdy).unwrap().instant()
     }
 
-    fn select_as(format: TableFormat, data: impl AsRef<[u8]>, now: &str) -> (Owed<Severe>, bool, String) {
+    fn select_at(data: impl AsRef<[u8]>, now: &str) -> (Owed<Severe>, bool, String) {
         let dataset = Dataset::named("us_accidents").unwrap();
-        let mut selector = Selector::new(&dataset, 2, at(now) - TimeDelta::seconds(5), format);
+        let mut selector = Selector::new(&dataset, 2, at(now) - TimeDelta::seconds(5));
         let mut out = Writer::default();
         let (owed, late) = selector.select(data.as_ref(), &mut out);
         (owed, late, String::from_utf8(out.into_bytes()).unwrap())
     }
 
     fn select(data: impl AsRef<[u8]>) -> Owed<Severe> {
-        select_as(TableFormat::Parquet, data, "2022-12-24T04:53:58Z").0
+        select_at(data, "2022-12-24T04:53:58Z").0
     }
 
     /// The severity, key, projection and analytical record of a severe event.
-    fn severe(format: TableFormat, data: impl AsRef<[u8]>) -> (i64, String, String, String) {
-        match select_as(format, data, "2022-12-24T04:53:58Z") {
+    fn severe(data: impl AsRef<[u8]>) -> (i64, String, String, String) {
+        match select_at(data, "2022-12-24T04:53:58Z") {
             (Owed::Output(severe), _, out) => {
                 let [projection, analytical] =
                     [severe.projection, severe.analytical].map(|range| out[range].to_owned());
@@ -243,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_severe_event_owes_its_projection_and_its_analytical_record() {
-        let (severity, key, projection, analytical) = severe(TableFormat::Parquet, EVENT);
+        let (severity, key, projection, analytical) = severe(EVENT);
         assert_eq!((severity, key.as_str()), (3, "Franklin"));
         assert_eq!(
             projection,
@@ -255,13 +216,6 @@ mod tests {
             "{\"id\":\"A-1\",\"severity\":3,\"start_time\":\"2016-02-08 00:37:08\",\"start_lat\":39.928059000000005,\
              \"city\":\"Dublin\",\"county\":\"Franklin\",\"amenity\":false,\"txn_timestamp\":\"2022-12-24 04:53:57.450051\"}\n"
         );
-    }
-
-    #[test]
-    fn an_iceberg_table_gets_its_times_in_microseconds() {
-        let (.., analytical) = severe(TableFormat::Iceberg, EVENT);
-        assert!(analytical.contains("\"start_time\":1454891828000000,"), "{analytical}");
-        assert!(analytical.ends_with("\"txn_timestamp\":1671857637450051}\n"), "{analytical}");
     }
 
     #[test]
@@ -283,7 +237,6 @@ mod tests {
     #[test]
     fn what_other_producers_write_is_read_too() {
         let (_, key, projection, analytical) = severe(
-            TableFormat::Parquet,
             r#" { "Txn_Timestamp" : "2022-12-24T04:53:57.450051", "County":null, "Severity":"3",
             "ID":"A-1", "Start_Time":"nonsense", "Temperature(F)":"42.1" } "#,
         );
@@ -321,7 +274,7 @@ mod tests {
     fn an_event_more_than_the_watermark_behind_is_late_and_selected_all_the_same() {
         for (now, expected) in [("2022-12-24T04:54:02.450051Z", false), ("2022-12-24T04:54:02.450052Z", true)]
         {
-            let (owed, late, _) = select_as(TableFormat::Parquet, EVENT, now);
+            let (owed, late, _) = select_at(EVENT, now);
             assert!(late == expected && matches!(owed, Owed::Output(_)), "{now}");
         }
     }

@@ -23,7 +23,7 @@ struct Source<'a> {
 /// A block of the template: its name and its lines.
 type Block = (&'static str, fn(&Source<'_>) -> Vec<String>);
 
-const BLOCKS: [Block; 16] = [
+const BLOCKS: [Block; 14] = [
     ("default data set", |source| default(&source.dataset.name)),
     ("default source", |source| default(&source.dataset.source)),
     ("default source region", |source| default(&source.dataset.source_region)),
@@ -56,10 +56,6 @@ const BLOCKS: [Block; 16] = [
         vec![format!("projection.{SEVERITY_KEY}.range: {lowest},{highest}")]
     }),
     ("columns analytical", |source| without_severity(source.dataset)),
-    ("columns iceberg", |source| with_severity(source.dataset)),
-    ("unique keys", |source| {
-        vec![format!("UniqueKeys: [{}]", source.dataset.columns[source.dataset.id].column)]
-    }),
     ("columns rejects", |_| {
         reject::COLUMNS.iter().map(|(name, kind, comment)| glue_column(name, kind, comment)).collect()
     }),
