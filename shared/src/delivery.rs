@@ -70,6 +70,16 @@ pub enum Fault {
     Throttled,
     /// It does not.
     Permanent,
+    /// It does not until the deployment is corrected: a permission, a key or a resource is missing. The service takes
+    /// nothing until then, and an entry that it refuses is not itself at fault.
+    Misconfigured,
+}
+
+impl Fault {
+    /// Whether nothing that is sent again can be taken.
+    fn is_final(self) -> bool {
+        matches!(self, Self::Permanent | Self::Misconfigured)
+    }
 }
 
 /// Which entries keep their order: an entry is sent in the request of the one before it or once that one was taken,
@@ -259,7 +269,7 @@ impl<S: Service> Attempts<'_, S> {
                 Ok(refusals) => last = self.keep_refused(refusals, &mut settled).unwrap_or(last),
                 Err(failure) => last = failure,
             }
-            if last.fault == Fault::Permanent || self.pending.is_empty() {
+            if last.fault.is_final() || self.pending.is_empty() {
                 break;
             }
             fruitless = if self.pending.len() < sent { 0 } else { fruitless + 1 };
@@ -283,13 +293,13 @@ impl<S: Service> Attempts<'_, S> {
         })
     }
 
-    /// Settles what was taken or will never be, keeps the rest pending, and gives the most patient of its faults.
+    /// Settles what was taken or will never be, keeps the rest pending, and gives the gravest of its faults.
     fn keep_refused(&mut self, refusals: Vec<Refusal>, settled: &mut Settled) -> Option<Failure> {
         let mut refused: Vec<Option<Failure>> = vec![None; self.pending.len()];
         for refusal in refusals {
-            if let Some(place) = refused.get_mut(refusal.index) {
-                *place = Some(refusal.failure);
-            }
+            // Some entry was refused and nobody knows which, so that none counts as delivered.
+            let Some(place) = refused.get_mut(refusal.index) else { return Some(not_understood()) };
+            *place = Some(refusal.failure);
         }
         let mut last: Option<Failure> = None;
         let mut pending = Vec::new();
@@ -312,13 +322,18 @@ impl<S: Service> Attempts<'_, S> {
     }
 }
 
+fn not_understood() -> Failure {
+    let detail = "the answer names an entry that the request does not have".to_owned();
+    Failure { fault: Fault::Transient, detail }
+}
+
 /// Full jitter over an exponential back-off: throttling is given longer than other faults.
 ///
 /// Source: AWS Architecture Blog, "Exponential Backoff And Jitter".
 fn backoff(fault: Fault, fruitless: u32, jitter: &mut fastrand::Rng) -> Duration {
     let (base, cap) = match fault {
         Fault::Throttled => (200, 5_000),
-        Fault::Transient | Fault::Permanent => (50, 2_000),
+        Fault::Transient | Fault::Permanent | Fault::Misconfigured => (50, 2_000),
     };
     let ceiling = cap.min(base << fruitless.min(10));
     Duration::from_millis(jitter.u64(0..=ceiling))
@@ -327,6 +342,8 @@ fn backoff(fault: Fault, fruitless: u32, jitter: &mut fastrand::Rng) -> Duration
 #[cfg(test)]
 mod tests {
     use std::{cell::RefCell, collections::VecDeque};
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -434,6 +451,27 @@ mod tests {
         assert_eq!(queue.next_request(), None, "b failed, and nothing of it follows");
     }
 
+    #[test]
+    fn a_key_of_which_an_entry_failed_stays_held_whatever_became_of_its_others() {
+        for failed in 0..3 {
+            let mut queue = Queue::new(&[1; 4], vec![Some("a"); 4], LIMITS);
+            assert_eq!(queue.next_request(), Some(vec![0, 1, 2]));
+            let outcome = |index| if index == failed { Outcome::Failed(String::new()) } else { DONE };
+            let outcomes = (0..3).map(|index| (index, outcome(index))).collect();
+            queue.release(&Settled { outcomes, ..Settled::default() });
+            assert_eq!(queue.next_request(), None, "entry {failed} failed");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_is_never_taken_does_not_hold_its_key() {
+        let mut queue = Queue::new(&[1; 4], vec![Some("a"); 4], LIMITS);
+        assert_eq!(queue.next_request(), Some(vec![0, 1, 2]));
+        let outcomes = vec![(0, DONE), (1, DONE), (2, Outcome::Unacceptable(String::new()))];
+        queue.release(&Settled { outcomes, ..Settled::default() });
+        assert_eq!(queue.next_request(), Some(vec![3]));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn only_the_refused_entries_are_sent_again() {
         let service = Scripted::new([
@@ -475,6 +513,32 @@ mod tests {
         );
         assert_eq!(report.outcomes[3], DONE);
         assert_eq!(*service.sent.borrow(), [vec![1, 2, 3]]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_deployment_misses_fails_at_once_and_is_no_fault_of_an_entry() {
+        let failed = || Outcome::Failed("misconfigured".to_owned());
+        let service = Scripted::new([fail(Fault::Misconfigured)]);
+        let report = deliver(&service, &[1, 2], Order::Kept, terms(60)).await;
+        assert_eq!((service.sent.borrow().len(), report.outcomes), (1, vec![failed(); 2]));
+
+        // Inside an answer: what waits for another attempt fails as well, and nothing follows.
+        let service =
+            Scripted::new([refuse(&[(0, Fault::Throttled), (2, Fault::Misconfigured)]), refuse(&[])]);
+        let report = deliver(&service, &[1, 2, 3, 4], Order::Kept, terms(60)).await;
+        assert_eq!(*service.sent.borrow(), [vec![1, 2, 3]]);
+        assert_eq!(report.outcomes[..3], [failed(), DONE, failed()]);
+        assert!(matches!(report.outcomes[3], Outcome::Failed(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_about_an_unknown_entry_counts_none_as_delivered() {
+        for fault in [Fault::Transient, Fault::Permanent] {
+            let service = Scripted::new([refuse(&[(0, fault), (2, fault)])]);
+            let report = deliver(&service, &[1, 2], Order::Kept, terms(60)).await;
+            assert_eq!(*service.sent.borrow(), [vec![1, 2], vec![1, 2]]);
+            assert_eq!(report.outcomes, [DONE, DONE]);
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -542,14 +606,39 @@ mod tests {
     }
 
     #[test]
-    fn throttling_is_given_longer_than_other_faults() {
-        let mean = |fault| {
-            let mut jitter = fastrand::Rng::with_seed(1);
-            (0..1000).map(|n| backoff(fault, n % 8, &mut jitter)).sum::<Duration>()
-        };
-        assert!(mean(Fault::Throttled) > 2 * mean(Fault::Transient));
+    fn a_pause_is_anything_up_to_a_ceiling_that_doubles() {
+        let cases = [
+            (Fault::Throttled, [200, 400, 800, 1_600, 3_200, 5_000, 5_000]),
+            (Fault::Transient, [50, 100, 200, 400, 800, 1_600, 2_000]),
+        ];
+        for (fault, ceilings) in cases {
+            for (fruitless, ceiling) in (0..).zip(ceilings) {
+                let mut jitter = fastrand::Rng::with_seed(1);
+                let pause = |_| backoff(fault, fruitless, &mut jitter).as_millis();
+                let pauses: Vec<u128> = (0..20_000).map(pause).collect();
+                let (least, most) = (pauses.iter().min().unwrap(), pauses.iter().max().unwrap());
+                assert!(*least <= ceiling / 50, "{fault:?} {fruitless}: {least}");
+                assert!((ceiling - ceiling / 50..=ceiling).contains(most), "{fault:?} {fruitless}: {most}");
+            }
+        }
         let mut jitter = fastrand::Rng::with_seed(1);
-        assert!((0..1000).all(|n| backoff(Fault::Throttled, n, &mut jitter) <= Duration::from_secs(5)));
+        let latest = backoff(Fault::Throttled, u32::MAX, &mut jitter);
+        assert!(latest <= Duration::from_secs(5), "{latest:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_while_nothing_is_taken_and_start_again_when_something_is() {
+        async fn longest(script: impl IntoIterator<Item = Reply>) -> Duration {
+            let service = Scripted::new(script);
+            let report = deliver(&service, &[1, 1, 1], Order::Kept, terms(600)).await;
+            assert_eq!(report.outcomes, vec![DONE; 3]);
+            service.at.borrow().windows(2).map(|at| at[1] - at[0]).max().unwrap()
+        }
+        let throttled = Fault::Throttled;
+        let fruitless = (0..20).map(|_| fail(throttled));
+        assert!(longest(fruitless).await > Duration::from_secs(1));
+        let progress = [refuse(&[(1, throttled), (2, throttled)]), refuse(&[(1, throttled)])];
+        assert!(longest(progress).await <= Duration::from_millis(200));
     }
 
     #[tokio::test(start_paused = true)]
@@ -561,5 +650,61 @@ mod tests {
             service.at.borrow().windows(2).map(|at| at[1] - at[0]).collect()
         }
         assert_eq!(pauses().await, pauses().await);
+    }
+
+    fn outcome() -> impl Strategy<Value = Outcome> {
+        prop_oneof![
+            8 => Just(DONE),
+            1 => Just(Outcome::Failed(String::new())),
+            1 => Just(Outcome::Unacceptable(String::new())),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn requests_keep_to_the_limits_and_to_the_order_of_each_key(
+            entries in prop::collection::vec((1_usize..70, 0_usize..4), 0..40),
+            outcomes in prop::collection::vec(outcome(), 40),
+            answers in prop::collection::vec(0_usize..IN_FLIGHT, 40),
+        ) {
+            const KEYS: [&str; 4] = ["a", "b", "c", "d"];
+            let sizes: Vec<usize> = entries.iter().map(|(size, _)| *size).collect();
+            let key = |index: usize| KEYS[entries[index].1];
+            let keys = (0..entries.len()).map(|index| Some(key(index))).collect();
+            let mut queue = Queue::new(&sizes, keys, LIMITS);
+            let mut in_flight: Vec<Vec<usize>> = Vec::new();
+            let (mut sent, mut failed) = (Vec::new(), HashSet::new());
+            for answer in answers {
+                while let Some(request) = queue.next_request() {
+                    prop_assert!(request.len() <= LIMITS.entries);
+                    let bytes: usize = request.iter().map(|index| sizes[*index]).sum();
+                    prop_assert!(bytes <= LIMITS.request_bytes);
+                    for index in &request {
+                        prop_assert!(!failed.contains(key(*index)));
+                        let together = in_flight.iter().flatten().any(|other| key(*other) == key(*index));
+                        prop_assert!(!together, "another entry of the key is in flight");
+                    }
+                    sent.extend(request.clone());
+                    in_flight.push(request);
+                }
+                if in_flight.is_empty() {
+                    break;
+                }
+                let request = in_flight.remove(answer % in_flight.len());
+                let settled: Vec<_> =
+                    request.iter().map(|index| (*index, outcomes[*index].clone())).collect();
+                failed.extend(settled.iter().filter_map(|(index, outcome)| {
+                    matches!(outcome, Outcome::Failed(_)).then_some(key(*index))
+                }));
+                queue.release(&Settled { outcomes: settled, ..Settled::default() });
+            }
+            for each in KEYS {
+                let of_key = |index: &usize| key(*index) == each && sizes[*index] <= LIMITS.entry_bytes;
+                let expected: Vec<usize> = (0..entries.len()).filter(of_key).collect();
+                let found: Vec<usize> = sent.iter().copied().filter(of_key).collect();
+                prop_assert!(expected.starts_with(&found));
+                prop_assert!(failed.contains(each) || found == expected);
+            }
+        }
     }
 }

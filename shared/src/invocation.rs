@@ -61,3 +61,35 @@ fn write_line(line: &str) {
         tracing::error!(%error, "a line could not be written to the log");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long an invocation may deliver that begins so many milliseconds before its deadline.
+    fn left(milliseconds: u64) -> Duration {
+        let now = DateTime::from_timestamp(1_700_000_000, 123_000_000).unwrap();
+        let invocation = Invocation::begin("r", 1_700_000_000_123 + milliseconds, now, 0);
+        invocation.terms.deadline - invocation.began
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deliveries_end_two_seconds_before_the_deadline() {
+        assert_eq!(left(60_000), Duration::from_secs(58));
+        assert_eq!(left(2_001), Duration::from_millis(1));
+        assert_eq!(left(2_000), Duration::ZERO);
+        assert_eq!(left(0), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_must_not_hold_anything_up_ends_earlier_and_never_later() {
+        let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        let invocation = Invocation::begin("r", 1_700_000_010_000, now, 9);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(invocation.clock(), now + Duration::from_secs(1));
+        let briefly = |seconds| invocation.briefly(Duration::from_secs(seconds));
+        assert_eq!(briefly(3).deadline - invocation.began, Duration::from_secs(4));
+        assert_eq!(briefly(30).deadline, invocation.terms.deadline);
+        assert_eq!(briefly(3).seed, 9);
+    }
+}

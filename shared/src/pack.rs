@@ -132,8 +132,13 @@ pub async fn deliver<S: Service<Entry = StreamRecord>>(
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::RefCell, time::Duration};
+
+    use proptest::prelude::*;
+    use tokio::time::Instant;
+
     use super::*;
-    use crate::delivery::Outcome;
+    use crate::delivery::{Answer, Failure, Fault, Limits, Outcome};
 
     fn events(count: usize, keys: usize, bytes: usize) -> Vec<StreamRecord> {
         (0..count)
@@ -232,6 +237,136 @@ mod tests {
         for (event, outcome) in events.iter().zip(outcomes) {
             let failed = Packing::into_ranges(2).range(event.partition_key()) == 1;
             assert_eq!(outcome != Outcome::Delivered, failed);
+        }
+    }
+
+    /// A stream that takes one record in a request, and refuses the requests of that range.
+    struct Stream {
+        refuses: Option<String>,
+        sent: RefCell<Vec<StreamRecord>>,
+    }
+
+    impl Service for Stream {
+        type Entry = StreamRecord;
+        fn limits(&self) -> Limits {
+            Limits { entries: 1, request_bytes: 1_000_000, entry_bytes: 1_000_000 }
+        }
+        fn size(&self, record: &StreamRecord) -> usize {
+            record.data.len()
+        }
+        async fn send(&self, records: &[&StreamRecord]) -> Answer {
+            self.sent.borrow_mut().extend(records.iter().copied().cloned());
+            if records.iter().any(|record| Some(record.partition_key()) == self.refuses.as_deref()) {
+                return Err(Failure { fault: Fault::Permanent, detail: "refused".to_owned() });
+            }
+            Ok(Vec::new())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_pack_that_failed_none_of_its_range_is_sent_and_others_are() {
+        let packing = Packing::into_ranges(2);
+        let events = events(500, 50, 1_000);
+        let packs = packing.pack(&events).records;
+        let of_range = |range: &str, records: &[StreamRecord]| {
+            records.iter().filter(|record| record.partition_key() == range).count()
+        };
+        assert!(of_range("range-0", &packs) > 2 && of_range("range-1", &packs) > 2);
+        let stream = Stream { refuses: Some("range-0".to_owned()), sent: RefCell::default() };
+        let terms = Terms { deadline: Instant::now() + Duration::from_mins(1), seed: 7 };
+        let report = deliver(&stream, &events, packing, terms).await;
+        let sent = stream.sent.borrow();
+        assert_eq!(of_range("range-0", &sent), 1);
+        assert_eq!(of_range("range-1", &sent), of_range("range-1", &packs));
+        for (event, outcome) in events.iter().zip(report.outcomes) {
+            assert_eq!(outcome == Outcome::Delivered, packing.range(event.partition_key()) == 1);
+        }
+    }
+
+    /// What other readers see of an aggregated record.
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Aggregate {
+        #[prost(string, repeated, tag = "1")]
+        keys: Vec<String>,
+        #[prost(string, repeated, tag = "2")]
+        hash_keys: Vec<String>,
+        #[prost(message, repeated, tag = "3")]
+        records: Vec<Part>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Part {
+        #[prost(uint64, tag = "1")]
+        key: u64,
+        #[prost(uint64, optional, tag = "2")]
+        hash_key: Option<u64>,
+        #[prost(bytes = "vec", tag = "3")]
+        data: Vec<u8>,
+    }
+
+    #[test]
+    fn each_event_in_a_pack_names_its_own_key_and_the_place_of_the_pack() {
+        let packing = Packing::into_ranges(8);
+        let events = events(200, 40, 100);
+        let packed = packing.pack(&events);
+        assert_eq!(packed.records.len(), 8);
+        let mut partition_keys = std::collections::BTreeSet::new();
+        let mut places = std::collections::BTreeSet::new();
+        for (record, members) in packed.records.iter().zip(&packed.members) {
+            let range = packing.range(events[members[0]].partition_key());
+            assert_eq!(record.partition_key(), format!("range-{range}"));
+            let place = packing.place(range).to_string();
+            assert_eq!(record.explicit_hash_key(), Some(place.as_str()));
+            partition_keys.insert(record.partition_key());
+            places.insert(place.clone());
+
+            let protobuf = &record.data[4..record.data.len() - 16];
+            let aggregate: Aggregate = prost::Message::decode(protobuf).unwrap();
+            assert_eq!(aggregate.records.len(), members.len());
+            for (part, index) in aggregate.records.iter().zip(members) {
+                let of = |table: &[String], index: u64| table[usize::try_from(index).unwrap()].clone();
+                assert_eq!(of(&aggregate.keys, part.key), events[*index].partition_key());
+                assert_eq!(part.hash_key.map(|index| of(&aggregate.hash_keys, index)), Some(place.clone()));
+                assert_eq!(part.data, events[*index].data);
+            }
+        }
+        assert_eq!((partition_keys.len(), places.len()), (8, 8), "the ranges go to different shards");
+    }
+
+    proptest! {
+        #[test]
+        fn a_place_is_in_the_middle_of_the_hash_keys_that_its_range_covers(
+            ranges in 1_u32..=4_096,
+            key in "[a-zñ]{1,12}",
+        ) {
+            let packing = Packing::into_ranges(ranges);
+            let hash = u128::from_be_bytes(<[u8; 16]>::from(Md5::digest(key.as_bytes())));
+            let range = packing.range(&key);
+            prop_assert!(range < ranges);
+            let width = u128::MAX / u128::from(ranges);
+            prop_assert!(packing.place(range).abs_diff(hash) <= width / 2 + width / 1_000);
+        }
+
+        #[test]
+        fn each_outcome_comes_back_to_its_own_event(
+            keys in prop::collection::vec(0_usize..30, 1..60),
+            failed in 0_usize..8,
+        ) {
+            let events: Vec<_> =
+                keys.iter().map(|key| StreamRecord::new(format!("key-{key}"), Bytes::from("x"))).collect();
+            let packing = Packing::into_ranges(4);
+            let packed = packing.pack(&events);
+            let failed = failed % packed.records.len();
+            let outcome =
+                |index| if index == failed { Outcome::Failed(String::new()) } else { Outcome::Delivered };
+            let outcomes: Vec<_> = (0..packed.records.len()).map(outcome).collect();
+            let range = packed.records[failed].partition_key().to_owned();
+            let report = packed.unpack(Report { outcomes, resent: 3, requests: 2 }, events.len());
+            prop_assert_eq!((report.resent, report.requests, report.outcomes.len()), (3, 2, events.len()));
+            for (event, outcome) in events.iter().zip(report.outcomes) {
+                let of_failed = format!("range-{}", packing.range(event.partition_key())) == range;
+                prop_assert_eq!(outcome != Outcome::Delivered, of_failed);
+            }
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use aws_sdk_sns::{
     Client,
-    types::{BatchResultErrorEntry, MessageAttributeValue, PublishBatchRequestEntry},
+    types::{
+        BatchResultErrorEntry, MessageAttributeValue, PublishBatchRequestEntry, PublishBatchResultEntry,
+    },
 };
 use shared::{
-    aws::Request,
-    delivery::{Answer, Failure, Fault, Limits, Refusal, Service},
+    aws::{EntryResult, Request},
+    delivery::{Answer, Failure, Fault, Limits, Service},
 };
 
 use crate::word::{Alert, Attribute, hash};
@@ -107,49 +109,50 @@ impl Service for Topic {
         let call =
             self.client.publish_batch().topic_arn(&self.arn).set_publish_batch_request_entries(Some(entries));
         match call.send().await {
-            Ok(answer) => Ok(refusals(request, answer.failed())),
+            Ok(answer) => Ok(request.refusals(results(alerts.len(), answer.successful(), answer.failed()))),
             Err(error) => Err(request.failure(&error)),
         }
     }
 }
 
-/// The refused messages of an answer, by their ids, which are their positions.
-fn refusals(request: Request<'_>, failed: &[BatchResultErrorEntry]) -> Vec<Refusal> {
-    failed
-        .iter()
-        .filter_map(|entry| {
-            let failure = request.refusal(entry.code(), entry.sender_fault());
-            Some(Refusal { index: entry.id().parse().ok()?, failure })
-        })
-        .collect()
+/// The results of a request of so many messages, in their order. Each result has the id of its message, which is the
+/// message's position.
+fn results<'a>(
+    sent: usize,
+    successful: &'a [PublishBatchResultEntry],
+    failed: &'a [BatchResultErrorEntry],
+) -> impl Iterator<Item = EntryResult<'a>> {
+    (0..sent).map(|index| {
+        let id = index.to_string();
+        if let Some(entry) = failed.iter().find(|entry| entry.id() == id) {
+            return EntryResult::Refused { code: entry.code(), at_fault: entry.sender_fault() };
+        }
+        let is_taken = successful.iter().any(|entry| entry.id() == Some(&id));
+        if is_taken { EntryResult::Taken } else { EntryResult::Missing }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn failed(id: &str, code: &str, sender_fault: bool) -> BatchResultErrorEntry {
-        BatchResultErrorEntry::builder().id(id).code(code).sender_fault(sender_fault).build().unwrap()
-    }
-
     #[test]
-    fn refused_messages_are_found_by_their_ids() {
-        let request = Request { action: "sns:Publish", resource: "topic t" };
-        assert_eq!(refusals(request, &[]), []);
-        let refused = refusals(
-            request,
-            &[
-                failed("7", "InternalError", false),
-                failed("0", "Throttled", false),
-                failed("3", "InvalidParameter", true),
-                failed("4", "KMSAccessDenied", true),
-            ],
-        );
-        let refused: Vec<_> = refused.iter().map(|refusal| (refusal.index, refusal.failure.fault)).collect();
-        assert_eq!(
-            refused,
-            [(7, Fault::Transient), (0, Fault::Throttled), (3, Fault::Permanent), (4, Fault::Transient)]
-        );
+    fn results_are_found_by_their_ids() {
+        let taken = |id: &str| PublishBatchResultEntry::builder().id(id).build();
+        let failed = |id: &str, code: &str, sender_fault: bool| {
+            BatchResultErrorEntry::builder().id(id).code(code).sender_fault(sender_fault).build().unwrap()
+        };
+        let successful = [taken("10"), taken("1"), taken("x")];
+        let failed = [failed("3", "InvalidParameter", true), failed("0", "Throttled", false)];
+        let expected = [
+            EntryResult::Refused { code: "Throttled", at_fault: false },
+            EntryResult::Taken,
+            EntryResult::Missing,
+            EntryResult::Refused { code: "InvalidParameter", at_fault: true },
+            EntryResult::Missing,
+        ];
+        assert_eq!(results(5, &successful, &failed).collect::<Vec<_>>(), expected);
+        assert_eq!(results(0, &successful, &failed).count(), 0);
     }
 
     #[test]

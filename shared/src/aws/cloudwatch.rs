@@ -108,3 +108,33 @@ impl Service for Ages {
         self.namespace.put(data).await.map(|()| Vec::new())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::dataset::Dataset;
+
+    #[test]
+    fn a_datum_has_each_age_with_the_number_of_events_of_it() {
+        let common = Common {
+            dataset: Dataset::named("us_accidents").unwrap(),
+            rejects_delivery_stream: String::new(),
+            environment: "dev".to_owned(),
+            log_event_ids: false,
+        };
+        let metric = AgeMetric::new(ages::EVENT_TO_ALERT, &common);
+        let now = Utc::now();
+        let received = [1_500, 20, 1_500, 1_500].map(|age| now - TimeDelta::milliseconds(age));
+        let datum = metric.datum(&received, now).unwrap();
+        assert_eq!(datum.metric_name(), Some("EventToAlert"));
+        assert_eq!((datum.values(), datum.counts()), (&[20.0, 1_500.0][..], &[1.0, 3.0][..]));
+        assert_eq!(datum.unit(), Some(&StandardUnit::Milliseconds));
+        let dimensions: Vec<_> =
+            datum.dimensions().iter().map(|dimension| (dimension.name(), dimension.value())).collect();
+        let expected = [("Dataset", "us_accidents"), ("Environment", "dev")];
+        assert_eq!(dimensions, expected.map(|(name, value)| (Some(name), Some(value))));
+        assert_eq!(metric.datum(&[], now), None);
+    }
+}

@@ -2,37 +2,73 @@
 
 use crate::delivery::Fault;
 
-/// Decides once whether sending again may help.
-pub(super) fn fault(code: &str, status: u16) -> Fault {
-    match code {
-        "ProvisionedThroughputExceededException"
-        | "KMSThrottling"
-        | "KMSThrottlingException"
-        | "LimitExceededException"
-        | "RequestLimitExceeded"
-        | "ServiceUnavailableException"
-        | "SlowDown"
-        | "Throttled"
-        | "ThrottledException"
-        | "Throttling"
-        | "ThrottlingException"
-        | "TooManyRequestsException" => Fault::Throttled,
-        _ if status == 429 => Fault::Throttled,
-        "InternalFailure"
-        | "InternalError"
-        | "InternalServiceError"
-        | "RequestTimeout"
-        | "ExpiredToken"
-        | "ExpiredTokenException" => Fault::Transient,
-        _ if status >= 500 => Fault::Transient,
+/// The error codes, each with what it says. The tests compare the file with the services' models.
+const ERRORS: &str = include_str!("errors.tsv");
+
+/// What an error code says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// Sending again may help or not.
+    Fault(Fault),
+    /// The deployment misses something.
+    Missing(Missing),
+}
+
+impl Meaning {
+    /// What the code says, if it is known. Errors are rare, so that the file is read each time.
+    pub(super) fn of(code: &str) -> Option<Self> {
+        entries().find(|(listed, _)| *listed == code).and_then(|(_, class)| Self::of_class(class))
+    }
+
+    fn of_class(class: &str) -> Option<Self> {
+        Some(match class {
+            "throttling" => Self::Fault(Fault::Throttled),
+            "transient" => Self::Fault(Fault::Transient),
+            "permanent" => Self::Fault(Fault::Permanent),
+            "permission" => Self::Missing(Missing::Permission),
+            "resource" => Self::Missing(Missing::Resource),
+            "key_permission" => Self::Missing(Missing::KeyPermission),
+            "key" => Self::Missing(Missing::Key),
+            "credentials" => Self::Missing(Missing::Credentials),
+            _ => return None,
+        })
+    }
+
+    /// Whether sending again may help.
+    pub(super) fn fault(self) -> Fault {
+        match self {
+            Self::Fault(fault) => fault,
+            Self::Missing(_) => Fault::Misconfigured,
+        }
+    }
+
+    /// What the deployment misses, if that is what the code says.
+    pub(super) fn missing(self) -> Option<Missing> {
+        match self {
+            Self::Fault(_) => None,
+            Self::Missing(missing) => Some(missing),
+        }
+    }
+}
+
+/// Whether sending a request again may help that was answered with a status and an unknown code.
+pub(super) fn fault_of_status(status: u16) -> Fault {
+    match status {
+        429 | 509 => Fault::Throttled,
+        408 | 500.. => Fault::Transient,
         _ => Fault::Permanent,
     }
 }
 
-/// What a deployment lacks, so that a service takes nothing from it whatever is sent.
+/// The codes of the file with the class of each.
+fn entries() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ERRORS.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('\t'))
+}
+
+/// What a deployment misses, so that a service takes nothing from it whatever is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lack {
-    /// The role lacks the action.
+pub(super) enum Missing {
+    /// The role may not do the action.
     Permission,
     /// The resource does not exist.
     Resource,
@@ -40,43 +76,11 @@ pub(super) enum Lack {
     KeyPermission,
     /// The resource's KMS key is disabled, about to be deleted, or gone.
     Key,
-    /// The request was signed with credentials that AWS does not take.
+    /// The request was signed with credentials that AWS does not accept.
     Credentials,
 }
 
-impl Lack {
-    /// What an error code says is lacking, if it says so.
-    ///
-    /// Source: "Errors" of `PutRecords`, `PutRecordBatch`, `PutMetricData`, `PublishBatch` and `GetTable` and "Common
-    /// Errors" in the API references of Kinesis Data Streams, Firehose, CloudWatch, SNS and Glue.
-    pub(super) fn told_by(code: &str) -> Option<Self> {
-        Some(match code {
-            "AccessDenied" | "AccessDeniedException" | "AuthorizationError" | "NotAuthorized" => {
-                Self::Permission
-            }
-            "EntityNotFoundException" | "NotFound" | "NotFoundException" | "ResourceNotFoundException" => {
-                Self::Resource
-            }
-            "KMSAccessDenied" | "KMSAccessDeniedException" => Self::KeyPermission,
-            "InvalidKMSResourceException"
-            | "KMSDisabled"
-            | "KMSDisabledException"
-            | "KMSInvalidState"
-            | "KMSInvalidStateException"
-            | "KMSNotFound"
-            | "KMSNotFoundException"
-            | "KMSOptInRequired" => Self::Key,
-            "IncompleteSignature"
-            | "InvalidClientTokenId"
-            | "InvalidSignatureException"
-            | "MissingAuthenticationToken"
-            | "MissingAuthenticationTokenException"
-            | "SignatureDoesNotMatch"
-            | "UnrecognizedClientException" => Self::Credentials,
-            _ => return None,
-        })
-    }
-
+impl Missing {
     /// One sentence that names the resource and what would be right.
     pub(super) fn sentence(self, action: &str, resource: &str, code: &str) -> String {
         match self {
@@ -106,35 +110,72 @@ impl Lack {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn faults_are_told_apart_by_code_and_status() {
+    fn every_line_of_the_file_is_a_code_and_a_known_class() {
+        let lines = ERRORS.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let mut codes = BTreeSet::new();
+        for line in lines {
+            let (code, class) = line.split_once('\t').unwrap_or_else(|| panic!("{line}: no tab"));
+            assert!(Meaning::of_class(class).is_some(), "{line}");
+            assert!(codes.insert(code), "{code} is listed twice");
+            assert_eq!(Meaning::of(code), Meaning::of_class(class), "{code}");
+        }
+        assert!(codes.len() > 100, "{}", codes.len());
+    }
+
+    #[test]
+    fn a_code_says_whether_sending_again_may_help() {
         let cases = [
-            ("ProvisionedThroughputExceededException", 400, Fault::Throttled),
-            ("KMSThrottling", 400, Fault::Throttled),
-            ("ServiceUnavailableException", 503, Fault::Throttled),
-            ("Anything", 429, Fault::Throttled),
-            ("InternalFailure", 500, Fault::Transient),
-            ("ExpiredTokenException", 400, Fault::Transient),
-            ("Anything", 503, Fault::Transient),
-            ("ValidationException", 400, Fault::Permanent),
+            ("ProvisionedThroughputExceededException", Fault::Throttled),
+            ("KMSThrottling", Fault::Throttled),
+            ("Throttled", Fault::Throttled),
+            ("RequestThrottled", Fault::Throttled),
+            ("BandwidthLimitExceeded", Fault::Throttled),
+            ("ServiceUnavailableException", Fault::Throttled),
+            ("InternalFailure", Fault::Transient),
+            ("ExpiredTokenException", Fault::Transient),
+            ("ValidationException", Fault::Permanent),
+            ("KMSDisabled", Fault::Misconfigured),
+            ("AccessDeniedException", Fault::Misconfigured),
+            ("InvalidSecurity", Fault::Misconfigured),
         ];
-        for (code, status, expected) in cases {
-            assert_eq!(fault(code, status), expected, "{code} {status}");
+        for (code, expected) in cases {
+            assert_eq!(Meaning::of(code).map(Meaning::fault), Some(expected), "{code}");
+        }
+        assert_eq!(Meaning::of("SomethingNew"), None);
+    }
+
+    #[test]
+    fn the_codes_that_the_sdk_retries_are_listed() {
+        use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
+
+        for code in THROTTLING_ERRORS {
+            assert_eq!(Meaning::of(code), Some(Meaning::Fault(Fault::Throttled)), "{code}");
+        }
+        for code in TRANSIENT_ERRORS {
+            assert_eq!(Meaning::of(code), Some(Meaning::Fault(Fault::Transient)), "{code}");
         }
     }
 
     #[test]
-    fn what_a_deployment_lacks_is_never_waited_for() {
-        for code in
-            ["AccessDeniedException", "NotFound", "KMSAccessDenied", "KMSDisabled", "SignatureDoesNotMatch"]
-        {
-            assert!(Lack::told_by(code).is_some(), "{code}");
-            assert_eq!(fault(code, 400), Fault::Permanent, "{code}");
-        }
-        for code in ["Throttling", "InternalError", "InvalidParameter", "ExpiredToken", "KMSThrottling"] {
-            assert_eq!(Lack::told_by(code), None, "{code}");
+    fn the_status_decides_where_the_code_is_unknown() {
+        let cases = [
+            (400, Fault::Permanent),
+            (404, Fault::Permanent),
+            (408, Fault::Transient),
+            (428, Fault::Permanent),
+            (429, Fault::Throttled),
+            (499, Fault::Permanent),
+            (500, Fault::Transient),
+            (503, Fault::Transient),
+            (509, Fault::Throttled),
+        ];
+        for (status, expected) in cases {
+            assert_eq!(fault_of_status(status), expected, "{status}");
         }
     }
 }

@@ -7,8 +7,8 @@ use aws_sdk_firehose::{
 };
 use bytes::Bytes;
 
-use super::Request;
-use crate::delivery::{Answer, Failure, Fault, Limits, Refusal, Service};
+use super::{EntryResult, Request};
+use crate::delivery::{Answer, Failure, Fault, Limits, Service};
 
 /// Limits of `PutRecordBatch`.
 ///
@@ -58,22 +58,22 @@ impl Service for DeliveryStream {
             .send()
             .await;
         match answer {
-            Ok(answer) => Ok(refusals(request, answer.request_responses())),
+            Ok(answer) => Ok(request.refusals(results(entries.len(), answer.request_responses()))),
             Err(error) => Err(request.failure(&error)),
         }
     }
 }
 
-/// The refused records of an answer, by position.
-fn refusals(request: Request<'_>, records: &[PutRecordBatchResponseEntry]) -> Vec<Refusal> {
-    records
-        .iter()
-        .enumerate()
-        .filter_map(|(index, record)| {
-            let code = record.error_code()?;
-            Some(Refusal { index, failure: request.refusal(code, false) })
-        })
-        .collect()
+/// The results of a request of so many entries, which follow the entries. A record that was taken has an id.
+fn results(sent: usize, records: &[PutRecordBatchResponseEntry]) -> impl Iterator<Item = EntryResult<'_>> {
+    (0..sent).map(|index| {
+        let Some(record) = records.get(index) else { return EntryResult::Missing };
+        match (record.error_code(), record.record_id()) {
+            (Some(code), _) => EntryResult::Refused { code, at_fault: false },
+            (None, Some(_)) => EntryResult::Taken,
+            (None, None) => EntryResult::Missing,
+        }
+    })
 }
 
 #[cfg(test)]
@@ -81,14 +81,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refused_records_are_found_by_their_position() {
-        let entry = |code: Option<&str>| {
-            PutRecordBatchResponseEntry::builder().set_error_code(code.map(str::to_owned)).build()
-        };
-        let request = Request { action: "firehose:PutRecordBatch", resource: "delivery stream d" };
+    fn results_follow_the_entries() {
+        let taken = PutRecordBatchResponseEntry::builder().record_id("1").build();
         let refused =
-            refusals(request, &[entry(None), entry(Some("ServiceUnavailableException")), entry(None)]);
-        assert_eq!(refused.len(), 1);
-        assert_eq!((refused[0].index, refused[0].failure.fault), (1, Fault::Throttled));
+            PutRecordBatchResponseEntry::builder().error_code("ServiceUnavailableException").build();
+        let unknown = PutRecordBatchResponseEntry::builder().build();
+        let records = [refused, taken, unknown];
+        let expected = [
+            EntryResult::Refused { code: "ServiceUnavailableException", at_fault: false },
+            EntryResult::Taken,
+            EntryResult::Missing,
+            EntryResult::Missing,
+        ];
+        for sent in 0..=4 {
+            assert_eq!(results(sent, &records).collect::<Vec<_>>(), expected[..sent]);
+        }
     }
 }

@@ -7,18 +7,19 @@ use aws_sdk_kinesis::{
 };
 use bytes::Bytes;
 
-use super::Request;
-use crate::delivery::{Answer, Failure, Fault, Limits, Refusal, Service};
+use super::{EntryResult, Request};
+use crate::delivery::{Answer, Failure, Fault, Limits, Service};
 
 /// Limits of `PutRecords`, partition keys counted in; a record of the default `MaxRecordSize`.
 ///
 /// Source: Kinesis Data Streams API reference, `PutRecords`.
 const PUT_RECORDS: Limits =
     Limits { entries: 500, request_bytes: 10 * 1024 * 1024, entry_bytes: 1024 * 1024 };
-/// Characters of a partition key.
+/// Characters of a partition key. The API does not say what a character is, so that they are counted as UTF-16 units: no
+/// other way of counting characters gives more, and one key that is too long fails its whole request.
 ///
 /// Source: Kinesis Data Streams API reference, `PutRecordsRequestEntry`.
-const PARTITION_KEY_CHARS: usize = 256;
+const PARTITION_KEY_UNITS: usize = 256;
 
 /// A record for a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,15 +31,13 @@ pub struct StreamRecord {
 }
 
 impl StreamRecord {
-    /// A record under `partition_key`, cut to the characters that the service takes; must not be empty.
+    /// A record under `partition_key`, cut to the length that the service takes; must not be empty.
     #[must_use]
     pub fn new(partition_key: impl Into<String>, data: Bytes) -> Self {
         let mut partition_key = partition_key.into();
-        // No more bytes are no more characters.
-        if partition_key.len() > PARTITION_KEY_CHARS
-            && let Some((end, _)) = partition_key.char_indices().nth(PARTITION_KEY_CHARS)
-        {
-            partition_key.truncate(end);
+        // A text has no more UTF-16 units than bytes.
+        if partition_key.len() > PARTITION_KEY_UNITS {
+            partition_key.truncate(units_end(&partition_key, PARTITION_KEY_UNITS));
         }
         Self { partition_key, explicit_hash_key: None, data }
     }
@@ -60,6 +59,16 @@ impl StreamRecord {
     pub fn partition_key(&self) -> &str {
         &self.partition_key
     }
+}
+
+/// Where the longest beginning of a text ends that has no more UTF-16 units than that.
+fn units_end(text: &str, most: usize) -> usize {
+    let mut units = 0;
+    let over = text.char_indices().find(|(_, character)| {
+        units += character.len_utf16();
+        units > most
+    });
+    over.map_or(text.len(), |(index, _)| index)
 }
 
 /// A stream to write to.
@@ -105,48 +114,73 @@ impl Service for Stream {
         let answer =
             self.client.put_records().stream_name(&self.name).set_records(Some(records)).send().await;
         match answer {
-            Ok(answer) => Ok(refusals(request, answer.records())),
+            Ok(answer) => Ok(request.refusals(results(entries.len(), answer.records()))),
             Err(error) => Err(request.failure(&error)),
         }
     }
 }
 
-/// The refused records of an answer, by position.
-fn refusals(request: Request<'_>, records: &[PutRecordsResultEntry]) -> Vec<Refusal> {
-    records
-        .iter()
-        .enumerate()
-        .filter_map(|(index, record)| {
-            let code = record.error_code()?;
-            Some(Refusal { index, failure: request.refusal(code, false) })
-        })
-        .collect()
+/// The results of a request of so many entries, which follow the entries. A record that was taken has a sequence number.
+fn results(sent: usize, records: &[PutRecordsResultEntry]) -> impl Iterator<Item = EntryResult<'_>> {
+    (0..sent).map(|index| {
+        let Some(record) = records.get(index) else { return EntryResult::Missing };
+        match (record.error_code(), record.sequence_number()) {
+            (Some(code), _) => EntryResult::Refused { code, at_fault: false },
+            (None, Some(_)) => EntryResult::Taken,
+            (None, None) => EntryResult::Missing,
+        }
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn indexes(codes: &[Option<&str>]) -> Vec<usize> {
-        let records: Vec<_> = codes
-            .iter()
-            .map(|code| PutRecordsResultEntry::builder().set_error_code(code.map(str::to_owned)).build())
-            .collect();
-        let request = Request { action: "kinesis:PutRecords", resource: "stream s1" };
-        refusals(request, &records).into_iter().map(|refusal| refusal.index).collect()
+    #[test]
+    fn results_follow_the_entries() {
+        let taken = PutRecordsResultEntry::builder().sequence_number("1").build();
+        let refused = PutRecordsResultEntry::builder().error_code("InternalFailure").build();
+        let unknown = PutRecordsResultEntry::builder().build();
+        let records = [taken.clone(), refused, unknown, taken];
+        let expected = [
+            EntryResult::Taken,
+            EntryResult::Refused { code: "InternalFailure", at_fault: false },
+            EntryResult::Missing,
+            EntryResult::Taken,
+            EntryResult::Missing,
+        ];
+        for sent in 0..=5 {
+            assert_eq!(results(sent, &records).collect::<Vec<_>>(), expected[..sent]);
+        }
     }
 
     #[test]
-    fn refused_records_are_found_by_their_position() {
-        let throttled = Some("ProvisionedThroughputExceededException");
-        assert_eq!(indexes(&[None, None]), [0_usize; 0]);
-        assert_eq!(indexes(&[None, throttled, None, Some("InternalFailure")]), [1, 3]);
-        assert_eq!(indexes(&[throttled, throttled]), [0, 1]);
+    fn a_partition_key_is_cut_to_256_units_at_a_character() {
+        let cases = [
+            ("k".repeat(256), "k".repeat(256)),
+            ("k".repeat(257), "k".repeat(256)),
+            ("ñ".repeat(300), "ñ".repeat(256)),
+            ("🚑".repeat(128), "🚑".repeat(128)),
+            ("🚑".repeat(200), "🚑".repeat(128)),
+            (format!("k{}", "🚑".repeat(128)), format!("k{}", "🚑".repeat(127))),
+        ];
+        for (key, expected) in cases {
+            assert_eq!(StreamRecord::new(key, Bytes::new()).partition_key(), expected);
+        }
     }
 
-    #[test]
-    fn a_partition_key_is_cut_at_a_character() {
-        let record = StreamRecord::new("ñ".repeat(300), Bytes::new());
-        assert_eq!(record.partition_key().chars().count(), 256);
+    proptest! {
+        #[test]
+        fn a_cut_key_is_the_longest_beginning_that_fits(key in "[a-zñ中🚑]{0,300}") {
+            let record = StreamRecord::new(key.clone(), Bytes::new());
+            let units = |text: &str| text.encode_utf16().count();
+            prop_assert!(key.starts_with(record.partition_key()));
+            prop_assert!(units(record.partition_key()) <= 256);
+            if let Some(next) = key[record.partition_key().len()..].chars().next() {
+                prop_assert!(units(record.partition_key()) + next.len_utf16() > 256);
+            }
+        }
     }
 }

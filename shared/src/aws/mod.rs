@@ -7,34 +7,38 @@ mod kinesis;
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_smithy_http_client::{Builder, tls};
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use self::fault::{Lack, fault};
+use self::fault::{Meaning, fault_of_status};
 pub use self::{
     cloudwatch::{ActedUpon, AgeMetric, Ages, Namespace},
     firehose::DeliveryStream,
     kinesis::{Stream, StreamRecord},
 };
-use crate::delivery::{Failure, Fault};
+use crate::delivery::{Failure, Fault, Refusal};
 
 /// The longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The configuration that all clients share: region, credentials and endpoint as the SDK has them, one HTTP
-/// client, and no retries, since [`crate::delivery`] alone sends again.
+/// client, and no retries, since only [`crate::delivery`] sends again.
 pub async fn sdk_config() -> SdkConfig {
+    with_client(aws_config::defaults(BehaviorVersion::latest())).load().await
+}
+
+/// Sets how all clients reach the services, and leaves region, credentials and endpoint to the loader.
+#[must_use]
+pub fn with_client(loader: ConfigLoader) -> ConfigLoader {
     let http = Builder::new()
         .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
         .build_https();
-    aws_config::defaults(BehaviorVersion::latest())
+    loader
         .http_client(http)
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
-        .load()
-        .await
 }
 
 /// What is asked of a service, for the sentence that an error becomes.
@@ -44,6 +48,22 @@ pub struct Request<'a> {
     pub action: &'static str,
     /// What it is done to, `stream us-accidents-data-stream-1-dev`.
     pub resource: &'a str,
+}
+
+/// What an answer reports about one entry of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryResult<'a> {
+    /// The service took it.
+    Taken,
+    /// The service refused it.
+    Refused {
+        /// The error code.
+        code: &'a str,
+        /// Whether the service says that the sender is at fault. That may be the entry, or too many requests.
+        at_fault: bool,
+    },
+    /// The answer does not mention it.
+    Missing,
 }
 
 impl Request<'_> {
@@ -61,30 +81,46 @@ impl Request<'_> {
         };
         let status = error.raw_response().map_or(0, |response| response.status().as_u16());
         let code = service.code().unwrap_or("an unnamed error");
-        let detail = match Lack::told_by(code) {
-            Some(lack) => lack.sentence(action, resource, code),
+        let meaning = Meaning::of(code);
+        let detail = match meaning.and_then(Meaning::missing) {
+            Some(missing) => missing.sentence(action, resource, code),
             None => format!("{action} on {resource} was answered with {code} (status {status})"),
         };
-        Failure { fault: fault(code, status), detail }
+        Failure { fault: meaning.map_or_else(|| fault_of_status(status), Meaning::fault), detail }
     }
 
-    /// Reads the error code of one entry inside an answer of 200. `at_fault` says whether the entry itself is what is
-    /// wrong, as SNS tells; then it is never taken, unless the code says that the deployment lacks something.
+    /// Reads the results of the entries of a request, in the order of the entries. An entry that the answer does not
+    /// mention counts as refused: nothing is known of it, and sending it again loses nothing.
+    #[must_use]
+    pub fn refusals<'a>(self, results: impl IntoIterator<Item = EntryResult<'a>>) -> Vec<Refusal> {
+        let failure = |result| match result {
+            EntryResult::Taken => None,
+            EntryResult::Refused { code, at_fault } => Some(self.refusal(code, at_fault)),
+            EntryResult::Missing => Some(self.no_result()),
+        };
+        let failures = results.into_iter().map(failure).enumerate();
+        failures.filter_map(|(index, failure)| Some(Refusal { index, failure: failure? })).collect()
+    }
+
+    /// Reads the error code of one entry inside an answer of 200. The code decides. Only where it is unknown does the
+    /// flag `at_fault` decide, since SNS sets it for throttling too: an entry at fault is never taken, any other may be
+    /// taken later, as the service took others.
     #[must_use]
     pub fn refusal(self, code: &str, at_fault: bool) -> Failure {
         let Self { action, resource } = self;
-        let lack = Lack::told_by(code);
-        // What is not the entry's own fault passes: the service took others.
-        let fault = match fault(code, 500) {
-            _ if at_fault && lack.is_none() => Fault::Permanent,
-            Fault::Throttled => Fault::Throttled,
-            Fault::Transient | Fault::Permanent => Fault::Transient,
-        };
-        let detail = match lack {
-            Some(lack) => lack.sentence(action, resource, code),
+        let meaning = Meaning::of(code);
+        let unknown = if at_fault { Fault::Permanent } else { Fault::Transient };
+        let detail = match meaning.and_then(Meaning::missing) {
+            Some(missing) => missing.sentence(action, resource, code),
             None => format!("{action} on {resource} refused an entry with {code}"),
         };
-        Failure { fault, detail }
+        Failure { fault: meaning.map_or(unknown, Meaning::fault), detail }
+    }
+
+    fn no_result(self) -> Failure {
+        let Self { action, resource } = self;
+        let detail = format!("the answer to {action} on {resource} has no result for an entry");
+        Failure { fault: Fault::Transient, detail }
     }
 }
 
@@ -149,7 +185,7 @@ mod tests {
             (SNS, "KMSNotFound", key(SNS, "KMSNotFound")),
         ];
         for ((action, resource), code, detail) in cases {
-            let expected = Failure { fault: Fault::Permanent, detail };
+            let expected = Failure { fault: Fault::Misconfigured, detail };
             assert_eq!(failure(action, resource, code), expected, "{code}");
         }
         let unsigned = failure("sns:Publish", "topic t", "SignatureDoesNotMatch");
@@ -159,19 +195,40 @@ mod tests {
         );
     }
 
+    const PUBLISH: Request<'_> = Request { action: "sns:Publish", resource: "topic t" };
+
     #[test]
-    fn an_entry_refused_inside_an_answer_is_given_up_only_where_it_is_itself_at_fault() {
-        let request = Request { action: "sns:Publish", resource: "topic t" };
+    fn the_code_of_a_refused_entry_decides_and_then_the_flag() {
         let cases = [
-            ("ProvisionedThroughputExceededException", false, Fault::Throttled),
-            ("InternalFailure", false, Fault::Transient),
-            ("SomethingNew", false, Fault::Transient),
-            ("InvalidParameter", true, Fault::Permanent),
-            ("KMSAccessDenied", true, Fault::Transient),
-            ("AuthorizationError", true, Fault::Transient),
+            ("ProvisionedThroughputExceededException", Fault::Throttled),
+            ("Throttled", Fault::Throttled),
+            ("KMSThrottling", Fault::Throttled),
+            ("InternalFailure", Fault::Transient),
+            ("ConcurrentAccess", Fault::Transient),
+            ("InvalidParameter", Fault::Permanent),
+            ("KMSAccessDenied", Fault::Misconfigured),
+            ("KMSDisabled", Fault::Misconfigured),
+            ("AuthorizationError", Fault::Misconfigured),
+            ("InvalidSecurity", Fault::Misconfigured),
         ];
-        for (code, at_fault, expected) in cases {
-            assert_eq!(request.refusal(code, at_fault).fault, expected, "{code}");
+        for (code, expected) in cases {
+            for at_fault in [false, true] {
+                assert_eq!(PUBLISH.refusal(code, at_fault).fault, expected, "{code} {at_fault}");
+            }
         }
+        assert_eq!(PUBLISH.refusal("SomethingNew", true).fault, Fault::Permanent);
+        assert_eq!(PUBLISH.refusal("SomethingNew", false).fault, Fault::Transient);
+        let disabled = PUBLISH.refusal("KMSDisabled", true).detail;
+        assert!(disabled.starts_with("the KMS key of topic t, which sns:Publish needs"), "{disabled}");
+    }
+
+    #[test]
+    fn an_entry_without_a_result_counts_as_refused_and_others_keep_their_positions() {
+        let refused = EntryResult::Refused { code: "Throttled", at_fault: true };
+        let refusals =
+            PUBLISH.refusals([EntryResult::Taken, EntryResult::Missing, EntryResult::Taken, refused]);
+        let found: Vec<_> = refusals.iter().map(|refusal| (refusal.index, refusal.failure.fault)).collect();
+        assert_eq!(found, [(1, Fault::Transient), (3, Fault::Throttled)]);
+        assert_eq!(PUBLISH.refusals([]), []);
     }
 }
