@@ -38,15 +38,20 @@ help: ## List what there is to make
 demo: $(TOOLS) ## Run the pipeline end to end on the local cloud [DATASET=name] [CSV=file] [ROWS=n] [RATE=rows/s] [PORT=n]
 	@$(PY) tools/local/demo.py --port $(PORT) --dataset $(DATASET) $(if $(CSV),--csv "$(CSV)") $(if $(ROWS),--rows $(ROWS)) $(if $(RATE),--rate $(RATE))
 
+# Where the tests record what is sent to the local cloud, to check it against AWS's models.
+REQUESTS := $(CURDIR)/target/requests
+
 # The fast tests come first: nothing is built or started for a change that they refuse.
 .PHONY: test
 test: $(TOOLS) ## Run all tests, those on a local cloud of their own included
-	$(PY) -m pytest tests/plan
+	$(PY) -m pytest tests/plan tests/conformance
 	cargo test --workspace
 	$(PY) -m pytest tests/template
 	$(PY) -m pytest -rs tests/report
-	$(PY) -m pytest tests/e2e
-	$(PY) -m pytest tests/faults
+	rm -rf $(REQUESTS)
+	REQUEST_RECORD=$(REQUESTS) $(PY) -m pytest tests/e2e
+	REQUEST_RECORD=$(REQUESTS) $(PY) -m pytest tests/faults
+	$(PY) tests/conformance/check.py $(REQUESTS)
 
 .PHONY: faults
 faults: $(TOOLS) ## Send events through functions that are killed, before services that fail [EVENTS=20000] [SHARE=0.2] [SEED=1]

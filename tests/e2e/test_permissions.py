@@ -16,6 +16,7 @@ import pytest
 
 from cloud import Cloud
 from commands import REPOSITORY
+from emulator import NOT_REQUESTED
 from stack import now
 
 SEVERE = {"Severity": 4, "City": "Nowhere", "County": "None"}
@@ -87,23 +88,7 @@ CASES = [
 
 # What the emulator lets everybody do. That the roles need these, and have no others, is held on the
 # template, by `tests/template`.
-NOT_ASKED = {
-    "cloudwatch:PutMetricData": "it lets every request in CBOR through",
-    "kinesis:DescribeStream": "its mappings read streams without asking",
-    "kinesis:DescribeStreamSummary": "its mappings read streams without asking",
-    "kinesis:GetRecords": "its mappings read streams without asking",
-    "kinesis:GetShardIterator": "its mappings read streams without asking",
-    "kinesis:ListShards": "its mappings read streams without asking",
-    "kms:Decrypt": "it encrypts no messages",
-    "kms:GenerateDataKey": "it encrypts no messages",
-    "logs:CreateLogStream": "it writes the functions' logs itself",
-    "logs:PutLogEvents": "it writes the functions' logs itself",
-    "s3:ListBucket": "it has no on-failure destinations",
-    "s3:PutObject": "it has no on-failure destinations",
-    "sqs:DeleteMessage": "its mappings read queues without asking",
-    "sqs:GetQueueAttributes": "its mappings read queues without asking",
-    "sqs:ReceiveMessage": "its mappings read queues without asking",
-}
+NOT_ASKED = NOT_REQUESTED | {"cloudwatch:PutMetricData": "it lets every request in CBOR through"}
 
 FUNCTIONS = ["Ingest", "Transform", "Metrics", "Notify"]
 

@@ -22,6 +22,8 @@ from typing import Any
 from ministack import app
 from ministack.services import athena, firehose, glue
 
+from recorder import recording
+
 VIEW = re.compile(r"/\* Presto View: (\S+) \*/")
 # https://duckdb.org/docs/stable/data/json/loading_json: lines longer than this are refused
 LONGEST_LINE = 64 * 1024 * 1024
@@ -120,4 +122,5 @@ def literal(text: str) -> str:
 if __name__ == "__main__":
     athena._table_relation = relation
     athena._rewrite_data_paths = rewrite
+    app.app = recording(app.app)
     app.main()

@@ -22,6 +22,24 @@ OWN_ACTIONS = {
     "sns:Publish": ("sns:PublishBatch", "AWS knows the first alone"),
 }
 
+# Actions of the functions' roles for which it takes no request of theirs, and what it does instead.
+NOT_REQUESTED = {
+    "kinesis:DescribeStream": "its mappings read streams without asking",
+    "kinesis:DescribeStreamSummary": "its mappings read streams without asking",
+    "kinesis:GetRecords": "its mappings read streams without asking",
+    "kinesis:GetShardIterator": "its mappings read streams without asking",
+    "kinesis:ListShards": "its mappings read streams without asking",
+    "kms:Decrypt": "it encrypts no messages",
+    "kms:GenerateDataKey": "it encrypts no messages",
+    "logs:CreateLogStream": "it writes the functions' logs itself",
+    "logs:PutLogEvents": "it writes the functions' logs itself",
+    "s3:ListBucket": "it has no on-failure destinations",
+    "s3:PutObject": "it has no on-failure destinations",
+    "sqs:DeleteMessage": "its mappings read queues without asking",
+    "sqs:GetQueueAttributes": "its mappings read queues without asking",
+    "sqs:ReceiveMessage": "its mappings read queues without asking",
+}
+
 # The local cloud itself is reached by plain HTTP, which the buckets and the topic refuse.
 TRANSPORT_KEY = "aws:SecureTransport"
 

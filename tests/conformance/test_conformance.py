@@ -1,0 +1,487 @@
+"""The check of requests finds what AWS would refuse, and nothing else."""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import cbor2
+import pytest
+from botocore.config import Config
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "local"))
+sys.path.insert(0, str(Path(__file__).parent))
+
+from calls import read
+from check import check, check_record
+from limits import LIMITS
+from recorder import line
+from wire import NotUnderstood, Request
+
+Parameters = dict[str, Any]
+
+RECORDS = {"StreamName": "s1", "Records": [{"Data": b"{}\n", "PartitionKey": "A-1"}]}
+DELIVERIES = {"DeliveryStreamName": "rejects", "Records": [{"Data": b"{}\n"}]}
+DATA = {
+    "Namespace": "accidents",
+    "MetricData": [
+        {
+            "MetricName": "severe",
+            "Dimensions": [{"Name": "county", "Value": "Dallas"}],
+            "Timestamp": 1_700_000_000,
+            "Values": [1.0, 2.0],
+            "Counts": [3.0, 4.0],
+            "Unit": "Count",
+            "StorageResolution": 1,
+        }
+    ],
+}
+MESSAGES = {
+    "TopicArn": "arn:aws:sns:eu-west-1:000000000000:alerts",
+    "PublishBatchRequestEntries": [
+        {
+            "Id": "0",
+            "Subject": "Severity 4",
+            "Message": json.dumps({"default": "text"}),
+            "MessageStructure": "json",
+            "MessageAttributes": {"severity": {"DataType": "Number", "StringValue": "4"}},
+        }
+    ],
+}
+PARTITIONS = {
+    "DatabaseName": "us_accidents_dev",
+    "TableName": "us_accidents_analytical",
+    "PartitionInputList": [{"Values": ["4", "2016", "02", "08"]}],
+}
+# An operation of each protocol and of each service that the functions and the tools write to.
+RIGHT: list[tuple[str, str, Parameters]] = [
+    ("kinesis", "put_records", RECORDS),
+    ("firehose", "put_record_batch", DELIVERIES),
+    ("cloudwatch", "put_metric_data", DATA),
+    ("sns", "publish_batch", MESSAGES),
+    ("glue", "batch_create_partition", PARTITIONS),
+    ("glue", "get_table", {"DatabaseName": "us_accidents_dev", "Name": "us_accidents_raw"}),
+    (
+        "s3",
+        "get_object",
+        {"Bucket": "inbox", "Key": "a b/c.csv", "VersionId": "v1", "Range": "bytes=5-"},
+    ),
+    (
+        "s3",
+        "put_object",
+        {"Bucket": "inbox", "Key": "a.csv", "Body": b"ID\n", "Metadata": {"date_order": "dmy"}},
+    ),
+    ("s3", "list_objects_v2", {"Bucket": "inbox", "Prefix": "a", "MaxKeys": 10}),
+    (
+        "s3",
+        "delete_objects",
+        {"Bucket": "inbox", "Delete": {"Objects": [{"Key": "a"}, {"Key": "b"}], "Quiet": True}},
+    ),
+    ("lambda", "invoke", {"FunctionName": "ingest", "Payload": b"{}", "InvocationType": "Event"}),
+    ("sqs", "receive_message", {"QueueUrl": "https://q", "MaxNumberOfMessages": 10}),
+    ("cloudformation", "describe_stacks", {"StackName": "us-accidents-dev"}),
+    ("athena", "start_query_execution", {"QueryString": "select 1", "WorkGroup": "w"}),
+]
+
+
+class Sent(Exception):
+    """Carries a request out of the client, which therefore does not send it."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__()
+        self.request = request
+
+
+def request(service: str, method: str, parameters: Parameters) -> Request:
+    """The request that boto3 makes of a call, which it does not check, as the recorder keeps it."""
+    client = boto3.client(
+        service,
+        region_name="eu-west-1",
+        endpoint_url="http://127.0.0.1:1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(
+            parameter_validation=False, s3={"addressing_style": "path"}, inject_host_prefix=False
+        ),
+    )
+
+    def stop(request: Any, **_: Any) -> None:
+        path, _, query = request.url.removeprefix("http://127.0.0.1:1").partition("?")
+        body = request.body or b""
+        body = (
+            body
+            if isinstance(body, (bytes, bytearray))
+            else body.read()
+            if hasattr(body, "read")
+            else body.encode()
+        )
+        headers = [
+            (name.encode(), value if isinstance(value, bytes) else value.encode())
+            for name, value in request.headers.items()
+        ]
+        scope = {
+            "method": request.method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "headers": headers,
+        }
+        raise Sent(Request.of(json.dumps(line(scope, bytes(body)))))
+
+    client.meta.events.register("before-send", stop)
+    with pytest.raises(Sent) as sent:
+        getattr(client, method)(**copy.deepcopy(parameters))
+    return sent.value.request
+
+
+def in_cbor(data: Parameters) -> Request:
+    """A request for metrics as the functions' SDK writes it, which boto3 writes as JSON."""
+    json_request = request("cloudwatch", "put_metric_data", DATA)
+    headers = {
+        name: value for name, value in json_request.headers.items() if name != "x-amz-target"
+    }
+    return replace(
+        json_request,
+        path="/service/GraniteServiceVersion20100801/operation/PutMetricData",
+        headers={**headers, "smithy-protocol": "rpc-v2-cbor"},
+        body=cbor2.dumps(data),
+    )
+
+
+def faults(service: str, method: str, parameters: Parameters) -> list[str]:
+    return check(read(request(service, method, parameters)))
+
+
+@pytest.mark.parametrize(
+    ("service", "method", "parameters"), RIGHT, ids=[method for _, method, _ in RIGHT]
+)
+def test_a_right_request_conforms_and_its_parameters_are_read_back(
+    service: str, method: str, parameters: Parameters
+) -> None:
+    call = read(request(service, method, parameters))
+    assert call.operation.name.lower() == method.replace("_", "")
+    assert check(call) == []
+    for name in parameters:
+        assert name in call.parameters, call.parameters
+
+
+def changed(parameters: Parameters, change: Callable[[Parameters], object]) -> Parameters:
+    copied = copy.deepcopy(parameters)
+    change(copied)
+    return copied
+
+
+def put(*path: Any, value: Any) -> Callable[[Parameters], None]:
+    """Puts a value at a place of the parameters."""
+
+    def change(parameters: Parameters) -> None:
+        at: Any = parameters
+        for step in path[:-1]:
+            at = at[step]
+        at[path[-1]] = value
+
+    return change
+
+
+def repeat(name: str, times: int) -> Callable[[Parameters], None]:
+    def change(parameters: Parameters) -> None:
+        parameters[name] = parameters[name] * times
+
+    return change
+
+
+def messages(count: int, text: str = "x") -> Callable[[Parameters], None]:
+    entries = [{"Id": str(number), "Message": text} for number in range(count)]
+    return put("PublishBatchRequestEntries", value=entries)
+
+
+DATUM = ("MetricData", 0)
+ENTRY = ("PublishBatchRequestEntries", 0)
+WRONG: list[tuple[str, str, str, Parameters, Callable[[Parameters], object]]] = [
+    ("501 records", "kinesis", "put_records", RECORDS, repeat("Records", 501)),
+    (
+        "a record without a key",
+        "kinesis",
+        "put_records",
+        RECORDS,
+        lambda call: call["Records"][0].pop("PartitionKey"),
+    ),
+    (
+        "a key of 257 characters",
+        "kinesis",
+        "put_records",
+        RECORDS,
+        put("Records", 0, "PartitionKey", value="x" * 257),
+    ),
+    (
+        "a record over 1 MiB",
+        "kinesis",
+        "put_records",
+        RECORDS,
+        put("Records", 0, "Data", value=b"x" * 1024 * 1024),
+    ),
+    (
+        "records over 10 MiB",
+        "kinesis",
+        "put_records",
+        changed(RECORDS, put("Records", 0, "Data", value=b"x" * 1024 * 1000)),
+        repeat("Records", 11),
+    ),
+    (
+        "a hash key that is not a number",
+        "kinesis",
+        "put_records",
+        RECORDS,
+        put("Records", 0, "ExplicitHashKey", value="k"),
+    ),
+    ("501 deliveries", "firehose", "put_record_batch", DELIVERIES, repeat("Records", 501)),
+    (
+        "a delivery over 1,000 KiB",
+        "firehose",
+        "put_record_batch",
+        DELIVERIES,
+        put("Records", 0, "Data", value=b"x" * (1000 * 1024 + 1)),
+    ),
+    (
+        "deliveries over 4 MiB",
+        "firehose",
+        "put_record_batch",
+        changed(DELIVERIES, put("Records", 0, "Data", value=b"x" * 1024 * 1000)),
+        repeat("Records", 5),
+    ),
+    ("no delivery", "firehose", "put_record_batch", DELIVERIES, put("Records", value=[])),
+    ("1,001 data", "cloudwatch", "put_metric_data", DATA, repeat("MetricData", 1001)),
+    (
+        "151 values",
+        "cloudwatch",
+        "put_metric_data",
+        DATA,
+        lambda call: call["MetricData"][0].update(Values=[1.0] * 151, Counts=[1.0] * 151),
+    ),
+    (
+        "fewer counts than values",
+        "cloudwatch",
+        "put_metric_data",
+        DATA,
+        put(*DATUM, "Counts", value=[1.0]),
+    ),
+    (
+        "a dimension beyond ASCII",
+        "cloudwatch",
+        "put_metric_data",
+        DATA,
+        put(*DATUM, "Dimensions", 0, "Value", value="Doña Ana"),
+    ),
+    (
+        "a unit that there is not",
+        "cloudwatch",
+        "put_metric_data",
+        DATA,
+        put(*DATUM, "Unit", value="Events"),
+    ),
+    (
+        "a namespace of 256 characters",
+        "cloudwatch",
+        "put_metric_data",
+        DATA,
+        put("Namespace", value="x" * 256),
+    ),
+    (
+        "a resolution of 0",
+        "cloudwatch",
+        "put_metric_data",
+        DATA,
+        put(*DATUM, "StorageResolution", value=0),
+    ),
+    ("11 messages", "sns", "publish_batch", MESSAGES, messages(11)),
+    (
+        "a subject of 100 characters",
+        "sns",
+        "publish_batch",
+        MESSAGES,
+        put(*ENTRY, "Subject", value="x" * 100),
+    ),
+    (
+        "a subject of two lines",
+        "sns",
+        "publish_batch",
+        MESSAGES,
+        put(*ENTRY, "Subject", value="a\nb"),
+    ),
+    ("messages over 256 KiB", "sns", "publish_batch", MESSAGES, messages(2, "x" * 131_100)),
+    (
+        "two messages of one id",
+        "sns",
+        "publish_batch",
+        MESSAGES,
+        repeat("PublishBatchRequestEntries", 2),
+    ),
+    (
+        "JSON without a default",
+        "sns",
+        "publish_batch",
+        MESSAGES,
+        put(*ENTRY, "Message", value="{}"),
+    ),
+    (
+        "an attribute without a type",
+        "sns",
+        "publish_batch",
+        MESSAGES,
+        lambda call: call["PublishBatchRequestEntries"][0]["MessageAttributes"]["severity"].pop(
+            "DataType"
+        ),
+    ),
+    (
+        "101 partitions",
+        "glue",
+        "batch_create_partition",
+        PARTITIONS,
+        repeat("PartitionInputList", 101),
+    ),
+    (
+        "no database",
+        "glue",
+        "batch_create_partition",
+        PARTITIONS,
+        lambda call: call.pop("DatabaseName"),
+    ),
+    (
+        "an invocation of no known type",
+        "lambda",
+        "invoke",
+        {"FunctionName": "f"},
+        put("InvocationType", value="Later"),
+    ),
+    (
+        "keys to delete without a key",
+        "s3",
+        "delete_objects",
+        {"Bucket": "b", "Delete": {"Objects": [{"Key": "a"}]}},
+        put("Delete", "Objects", value=[{"VersionId": "v"}]),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("service", "method", "parameters", "change"),
+    [each[1:] for each in WRONG],
+    ids=[each[0] for each in WRONG],
+)
+def test_a_wrong_request_is_found(
+    service: str, method: str, parameters: Parameters, change: Callable[[Parameters], object]
+) -> None:
+    assert len(faults(service, method, changed(parameters, change))) > 0
+
+
+def test_a_misspelt_member_is_found_in_every_protocol() -> None:
+    json_request = request("kinesis", "put_records", RECORDS)
+    body = json.loads(json_request.body) | {"Streamname": "s1"}
+    data = copy.deepcopy(DATA)
+    data["MetricData"][0]["Vaules"] = [1.0]
+    query_request = request("sns", "publish_batch", MESSAGES)
+    url_request = request("s3", "list_objects_v2", {"Bucket": "b"})
+    misspelt = [
+        replace(json_request, body=json.dumps(body).encode()),
+        in_cbor(data),
+        replace(query_request, body=query_request.body + b"&TopicARN=x"),
+        replace(query_request, body=query_request.body.replace(b".Subject=", b".Subjekt=")),
+        replace(url_request, query=url_request.query + "&prefx=a"),
+    ]
+    for each in misspelt:
+        found = check(read(each))
+        assert any("unknown member" in fault for fault in found), (each, found)
+
+
+def test_a_request_of_no_known_operation_is_not_understood() -> None:
+    right = request("kinesis", "put_records", RECORDS)
+    strange = [
+        replace(right, headers={**right.headers, "x-amz-target": "Kinesis_20131202.PutRecord2"}),
+        replace(right, headers={**right.headers, "x-amz-target": "Kinesis_20991231.PutRecords"}),
+        replace(right, headers={**right.headers, "authorization": ""}),
+        replace(request("s3", "get_object", {"Bucket": "b", "Key": "k"}), method="PATCH"),
+        replace(
+            request("sns", "publish_batch", MESSAGES),
+            body=b"Action=PublishBatches&Version=2010-03-31",
+        ),
+    ]
+    for each in strange:
+        with pytest.raises(NotUnderstood):
+            read(each)
+
+
+def test_compressed_data_are_read() -> None:
+    call = in_cbor(DATA)
+    packed = replace(
+        call, body=gzip.compress(call.body), headers={**call.headers, "content-encoding": "gzip"}
+    )
+    assert read(packed).parameters == DATA
+    assert check(read(packed)) == []
+
+
+def test_a_record_is_counted_by_operation_and_its_faults_are_named(tmp_path: Path) -> None:
+    written = [
+        request("kinesis", "put_records", RECORDS),
+        request("kinesis", "put_records", changed(RECORDS, repeat("Records", 501))),
+        request("sns", "publish_batch", MESSAGES),
+    ]
+    (tmp_path / "4576-1.jsonl").write_text("".join(map(recorded, written)))
+    (tmp_path / "4577-2.jsonl").write_text(recorded(request("kinesis", "put_records", RECORDS)))
+    found = check_record(tmp_path)
+    assert found.operations == {"kinesis:PutRecords": 3, "sns:PublishBatch": 1}
+    assert [fault.partition(":")[0] for fault in found.faults] == ["kinesis"]
+    assert found.exit_code == 1
+
+
+def recorded(request: Request) -> str:
+    """A request as a line of a record."""
+    scope = {
+        "method": request.method,
+        "path": request.path,
+        "query_string": request.query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in request.headers.items()],
+    }
+    return json.dumps(line(scope, request.body)) + "\n"
+
+
+def test_an_empty_record_is_an_error(tmp_path: Path) -> None:
+    found = check_record(tmp_path)
+    assert found.exit_code == 1
+    assert "no requests" in str(found)
+
+
+def test_an_action_of_a_role_that_no_request_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "4576-1.jsonl").write_text(recorded(request("kinesis", "put_records", RECORDS)))
+    found = check_record(tmp_path)
+    assert found.unused({"kinesis:PutRecords", "sns:Publish"}) == [
+        "kinesis:PutRecords",
+        "sns:Publish",
+    ]
+    by_a_role = request("kinesis", "put_records", RECORDS)
+    headers = by_a_role.headers
+    headers = {**headers, "authorization": headers["authorization"].replace("=test/", "=ASIA1/")}
+    (tmp_path / "4576-1.jsonl").write_text(recorded(replace(by_a_role, headers=headers)))
+    found = check_record(tmp_path)
+    assert found.unused({"kinesis:PutRecords", "sns:Publish"}) == ["sns:Publish"]
+
+
+def test_a_record_holds_no_secret() -> None:
+    kept = request("kinesis", "put_records", RECORDS).headers
+    assert "Signature" not in json.dumps(kept)
+
+
+def test_every_limit_names_the_page_that_states_it() -> None:
+    for limit in LIMITS:
+        assert limit.page.startswith("https://docs.aws.amazon.com/")
+        # The operation is one of the service's model.
+        service, _, operation = limit.operation.partition(":")
+        assert boto3.client(service, region_name="eu-west-1").meta.service_model.operation_model(
+            operation
+        )
