@@ -200,7 +200,7 @@ where
                 payload: Bytes::copy_from_slice(row.text),
                 file: Some(FileContext {
                     format,
-                    header: row.header.map(|header| header.line.clone()),
+                    header: row.header.map(|header| header.line.to_string()),
                     date_order: normaliser.date_order(),
                 }),
             },

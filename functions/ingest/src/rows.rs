@@ -1,6 +1,6 @@
 //! Rows in: text cut into rows as it comes, chunk by chunk, in memory that does not grow with the text.
 
-use std::{borrow::Cow, collections::HashSet, mem};
+use std::{borrow::Cow, collections::HashSet, mem, sync::Arc};
 
 use memchr::{memchr, memchr_iter, memchr2, memchr3, memrchr};
 use serde::{Deserialize, Serialize};
@@ -59,7 +59,7 @@ impl std::str::FromStr for Format {
 #[derive(Debug, Clone)]
 pub struct Header {
     /// The line as it stands, without its end; its begin where it cannot be read.
-    pub line: String,
+    pub line: Arc<str>,
     /// For each column of the data set, the position of its cell in a row.
     pub columns: Vec<Option<usize>>,
     /// Cells that the data set does not know, with their names.
@@ -209,7 +209,7 @@ pub struct Rows<'d> {
     start: usize,
     /// Bytes of the text before the buffer.
     passed: u64,
-    finished: bool,
+    end: End,
     begun: bool,
     /// The rest of an overlong row is being dropped, up to its line's end.
     skipping: bool,
@@ -221,6 +221,17 @@ pub struct Rows<'d> {
     header: Option<Header>,
     cells: Cells,
     lossy: String,
+}
+
+/// What is known of the end of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// More may follow.
+    Open,
+    /// Everything was pushed.
+    Whole,
+    /// The text was cut, so that a last row without a line end is not whole.
+    CutShort,
 }
 
 /// Where a row ends in the buffer.
@@ -256,7 +267,7 @@ impl<'d> Rows<'d> {
             buffer: Vec::new(),
             start: 0,
             passed: 0,
-            finished: false,
+            end: End::Open,
             begun: false,
             skipping: false,
             given_up: 0,
@@ -295,7 +306,7 @@ impl<'d> Rows<'d> {
             offset: self.passed + self.start as u64,
             line: self.line,
             index: self.index,
-            header: self.header.as_ref().map(|header| header.line.clone()),
+            header: self.header.as_ref().map(|header| header.line.to_string()),
             // One that was read has a cell at least.
             unreadable: self
                 .header
@@ -315,7 +326,13 @@ impl<'d> Rows<'d> {
 
     /// Says that no chunk follows.
     pub fn finish(&mut self) {
-        self.finished = true;
+        self.end = End::Whole;
+    }
+
+    /// Says that the text was cut here, as a stream that breaks off does. A last row that nothing ends is then a reject
+    /// (`cut_short`) and never an event.
+    pub fn finish_cut_short(&mut self) {
+        self.end = End::CutShort;
     }
 
     /// The header line of a CSV, once it has been read.
@@ -365,7 +382,7 @@ impl<'d> Rows<'d> {
     fn begin(&mut self) -> bool {
         if !self.begun {
             let text = &self.buffer[self.start..];
-            if !self.finished && text.len() < BOM.len() && BOM.starts_with(text) {
+            if self.end == End::Open && text.len() < BOM.len() && BOM.starts_with(text) {
                 return false;
             }
             if text.starts_with(BOM) {
@@ -409,10 +426,11 @@ impl<'d> Rows<'d> {
         if text.is_empty() {
             return None;
         }
+        let finished = self.end == End::Whole;
         let scan = match self.format {
-            Format::Csv => scan_csv(text, self.finished),
-            Format::Ndjson => scan_line(text, self.finished),
-            Format::Json => scan_json(text, self.finished),
+            Format::Csv => scan_csv(text, finished),
+            Format::Ndjson => scan_line(text, finished),
+            Format::Json => scan_json(text, finished),
         };
         let overlong = match &scan {
             Scan::Row(span) => span.end > ROW_BYTES,
@@ -421,6 +439,7 @@ impl<'d> Rows<'d> {
         let mut span = match scan {
             _ if overlong => self.give_up(),
             Scan::Row(span) => span,
+            Scan::More if self.end == End::CutShort => cut_short(text),
             Scan::More => return Some(Scan::More),
         };
         span.end += self.start;
@@ -486,7 +505,7 @@ impl<'d> Rows<'d> {
 impl Header {
     fn unreadable(dataset: &Dataset, begin: &str, problem: String) -> Self {
         Self {
-            line: begin.to_owned(),
+            line: begin.into(),
             columns: vec![None; dataset.columns.len()],
             unknown: Vec::new(),
             len: 0,
@@ -496,7 +515,7 @@ impl Header {
 
     fn read(dataset: &Dataset, line: &str, cells: &Cells) -> Self {
         let mut header = Self {
-            line: line.to_owned(),
+            line: line.into(),
             columns: vec![None; dataset.columns.len()],
             unknown: Vec::new(),
             len: cells.len(),
@@ -609,6 +628,17 @@ fn unclosed_quote(text: &[u8]) -> Scan {
     Scan::Row(Span { end, next, lines: 1, kind: SpanKind::Broken("unclosed_quote", detail.to_owned()) })
 }
 
+/// What follows the last row that is whole.
+fn cut_short(text: &[u8]) -> Span {
+    let detail = "the text breaks off within this row: send the whole text again";
+    Span {
+        end: text.len(),
+        next: text.len(),
+        lines: count_lines(text),
+        kind: SpanKind::Broken("cut_short", detail.to_owned()),
+    }
+}
+
 fn count_lines(text: &[u8]) -> u64 {
     memchr_iter(b'\n', text).count() as u64
 }
@@ -696,7 +726,7 @@ mod tests {
                 };
                 read.push((row.line, String::from_utf8_lossy(row.text).into_owned(), cells));
             }
-            if rows.finished {
+            if rows.end != End::Open {
                 return read;
             }
         }
@@ -787,6 +817,26 @@ mod tests {
             "ID,Severity\na,\"1\r\nb,2\n",
             &[(2, "a,\"1", &["!unclosed_quote"]), (3, "b,2", &["b", "2"])],
         );
+    }
+
+    #[test]
+    fn a_row_that_the_end_of_a_broken_stream_cuts_is_never_an_event() {
+        let dataset = dataset();
+        for (format, whole, cut) in [
+            (Format::Csv, "ID,Severity\na,1\n", "b,2"),
+            (Format::Csv, "ID,Severity\na,1\n", "b,\"2\n3,\n"),
+            (Format::Ndjson, "{\"ID\":1}\n", "{\"ID\":2}"),
+            (Format::Json, "[{\"ID\":1},", "{\"ID\":2"),
+        ] {
+            let mut rows = Rows::new(&dataset, format);
+            rows.push(format!("{whole}{cut}").as_bytes());
+            rows.finish_cut_short();
+            assert!(!matches!(rows.next().unwrap().content, Content::Broken { .. }));
+            let row = rows.next().unwrap();
+            assert_eq!(row.text, cut.as_bytes());
+            assert!(matches!(row.content, Content::Broken { reason: "cut_short", .. }), "{row:?}");
+            assert!(rows.next().is_none());
+        }
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl<'d> Batches<'d> {
         let mut batch = Batch {
             format: self.rows.format().name(),
             date_order: self.date_order,
-            header: self.rows.header().map(|header| header.line.clone()),
+            header: self.rows.header().map(|header| header.line.to_string()),
             rows: Vec::new(),
             bytes: 0,
         };
