@@ -50,6 +50,39 @@ def test_an_environment_gives_values_that_its_parameters_take(environment: str) 
             assert float(value) >= parameter.get("MinValue", float(value))
 
 
+def test_retries_last_as_long_as_the_streams_keep_their_records() -> None:
+    """A pause takes no attempt. In an outage an attempt lasts a minute, and so does the wait for the next."""
+    for given in ({}, *ENVIRONMENTS.values()):
+        stack = rendered(given)
+        hours = int(stack.properties("SevereStream")["RetentionPeriodHours"])
+        for function in ("Transform", "Metrics", "Notify"):
+            (event,) = stack.properties(f"{function}Function")["Events"].values()
+            assert event["Properties"]["MaximumRecordAgeInSeconds"] == "-1"
+            attempts = int(event["Properties"]["MaximumRetryAttempts"])
+            assert attempts * 2 >= hours * 60, "an outage as long as the retention needs no redrive"
+            assert attempts <= hours * 30, (
+                "what ends the function at once is given up before it expires"
+            )
+            assert event["Properties"]["DestinationConfig"]["OnFailure"]["Type"] == "S3"
+
+
+@pytest.mark.parametrize(
+    ("given", "resource", "says"),
+    [
+        ({"Environment": "dev"}, "Dashboard", "us-accidents-dev-eu-west-1"),
+        ({"ReplayFrom": "1764000000"}, "ReplayConsumer", "us-accidents-replay-1764000000-dev"),
+    ],
+)
+def test_a_name_holds_what_must_differ(given: dict[str, str], resource: str, says: str) -> None:
+    properties = rendered(given).properties(resource)
+    assert says in (properties.get("DashboardName"), properties.get("ConsumerName"))
+
+
+def test_a_budget_has_no_name_that_a_replacement_would_share() -> None:
+    costs = {"MonthlyBudgetDollars": "100", "BudgetEmail": "costs@example.com"}
+    assert "BudgetName" not in rendered(costs).properties("Budget")["Budget"]
+
+
 def own_names(parameters: dict[str, str]) -> dict[str, str]:
     """The names that each resource takes for itself."""
     found = {}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from commands import REPOSITORY
-from rendered import EVERYTHING, Rendered, rendered
+from rendered import EVERYTHING, KEY, Rendered, rendered
 
 ALL = rendered(EVERYTHING)
 DEFAULTS = rendered()
@@ -278,7 +278,26 @@ def test_a_key_is_used_through_the_services_alone(role: str) -> None:
             assert all(service.endswith(".eu-west-1.amazonaws.com") for service in services)
 
 
-OPTIONAL = {"UseKey", "Trace", "ReadAsConsumer"}
+@pytest.mark.parametrize("role", ROLES)
+def test_who_puts_records_on_firehose_may_use_its_key(role: str) -> None:
+    """Firehose checks at each request that its caller may use the key.
+
+    Source: Firehose developer guide, "Data protection in Amazon Data Firehose".
+    """
+    if "firehose:PutRecordBatch" not in granted(ALL, role):
+        return
+    of_key = [each for each in statements(ALL, role) if KEY in listed(each["Resource"])]
+    through = [each for each in of_key if "Condition" in each]
+    assert all(set(each["Action"]) == set(USE_KEY) for each in of_key)
+    assert any(
+        "firehose.eu-west-1.amazonaws.com" in each["Condition"]["StringEquals"]["kms:ViaService"]
+        for each in through
+    )
+    # Whether that check counts as made through Firehose is not documented.
+    assert any("Condition" not in each for each in of_key)
+
+
+OPTIONAL = {"UseKey", "EncryptDeliveries", "Trace", "ReadAsConsumer"}
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -14,6 +14,7 @@ Properties = dict[str, Any]
 
 DEFAULTS = rendered()
 WITH_KEY = rendered(EVERYTHING)
+ALL = WITH_KEY
 WITHOUT_KEY = rendered({**EVERYTHING, "EncryptionKeyArn": ""})
 
 
@@ -183,17 +184,32 @@ def test_a_bucket_keeps_versions_where_loss_would_hurt(name: str) -> None:
     assert versions == (None if name == "QueriesBucket" else "Enabled")
 
 
-def test_the_topic_refuses_plain_http() -> None:
-    topics = {f"<{name}>" for name in DEFAULTS.of("AWS::SNS::Topic")}
+def test_every_topic_refuses_plain_http() -> None:
+    topics = {f"<{name}>" for name in ALL.of("AWS::SNS::Topic")}
     refused = {
         topic
-        for policy in DEFAULTS.of("AWS::SNS::TopicPolicy").values()
+        for policy in ALL.of("AWS::SNS::TopicPolicy").values()
         for topic in policy["Properties"]["Topics"]
         for statement in policy["Properties"]["PolicyDocument"]["Statement"]
         if statement["Effect"] == "Deny"
         and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     }
     assert refused == topics
+
+
+def test_every_queue_refuses_plain_http() -> None:
+    queues = {f"<{name}>" for name in ALL.of("AWS::SQS::Queue")}
+    refused = {
+        queue
+        for policy in ALL.of("AWS::SQS::QueuePolicy").values()
+        for queue in policy["Properties"]["Queues"]
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Deny"
+        and statement["Principal"] == "*"
+        and statement["Action"] == "sqs:*"
+        and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    }
+    assert refused == queues
 
 
 def test_the_entrance_demands_signatures_unless_it_is_opened() -> None:

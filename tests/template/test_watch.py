@@ -18,15 +18,16 @@ import grafana
 import metrics
 import render
 from functions import DATASETS
-from rendered import Rendered, rendered
+from rendered import KEY, Rendered, rendered
 
 DATASET = metrics.dataset()
 TEMPLATE_TEXT = render.TEMPLATE.read_text(encoding="utf-8")
 GRAFANA = json.loads(render.GRAFANA.read_text(encoding="utf-8"))
 STACK = rendered()
+WITH_KEY = rendered({"EncryptionKeyArn": KEY})
 ALARMS = {
     name.removesuffix("Alarm"): resource["Properties"]
-    for name, resource in STACK.of("AWS::CloudWatch::Alarm").items()
+    for name, resource in WITH_KEY.of("AWS::CloudWatch::Alarm").items()
 }
 COMPOSITE = STACK.properties("PipelineUnhealthyAlarm")
 CLOUDWATCH = json.loads(STACK.properties("Dashboard")["DashboardBody"])
@@ -34,13 +35,17 @@ CLOUDWATCH = json.loads(STACK.properties("Dashboard")["DashboardBody"])
 Metric = tuple[str, str, frozenset[str]]
 
 
+def read_by(alarm: dict[str, Any]) -> list[dict[str, Any]]:
+    """The metrics that an alarm reads."""
+    several = [each["MetricStat"]["Metric"] for each in alarm.get("Metrics", [])[1:]]
+    return several or [alarm]
+
+
 def of_alarms() -> Iterator[tuple[str, Metric]]:
     for name, alarm in ALARMS.items():
-        dimensions = frozenset(each["Name"] for each in alarm["Dimensions"])
-        yield (
-            f"alarm {name}",
-            (alarm["Namespace"], alarm["MetricName"], dimensions),
-        )
+        for metric in read_by(alarm):
+            dimensions = frozenset(each["Name"] for each in metric["Dimensions"])
+            yield f"alarm {name}", (metric["Namespace"], metric["MetricName"], dimensions)
 
 
 def of_cloudwatch(body: dict[str, Any]) -> Iterator[tuple[str, Metric]]:
@@ -224,31 +229,173 @@ def test_one_alarm_is_over_all_that_watch_the_pipeline() -> None:
     over = set(re.findall(r'ALARM\("<(\w+)Alarm>"\)', COMPOSITE["AlarmRule"]))
     tells = {name for name, alarm in ALARMS.items() if "AlarmActions" in alarm}
     assert tells == {"SevereEvent", "SevereEventRate"}
-    assert over == set(ALARMS) - tells
-    assert COMPOSITE["AlarmActions"] == ["<AlertTopic>"]
+    assert over == set(ALARMS) - tells - {"DeliveryKey"}
+    assert COMPOSITE["AlarmActions"] == ["<AlarmTopic>"]
+    with_key = WITH_KEY.properties("PipelineUnhealthyAlarm")["AlarmRule"]
+    assert with_key.endswith(' OR ALARM("<DeliveryKeyAlarm>")')
+    assert "DeliveryKeyAlarm" not in STACK.resources
+
+
+def test_there_are_few_alarms_and_none_reads_more_than_it_may() -> None:
+    assert len(ALARMS) + 1 <= 28
+    assert all(len(read_by(alarm)) <= alarms.METRICS_AT_MOST for alarm in ALARMS.values())
+    assert alarms.metrics_read() == sum(len(read_by(alarm)) for alarm in ALARMS.values())
+
+
+def test_an_alarm_over_several_metrics_compares_one_value() -> None:
+    for name, alarm in ALARMS.items():
+        if "Metrics" not in alarm:
+            continue
+        total, *read = alarm["Metrics"]
+        assert total["Expression"] in ("SUM(METRICS())", "MIN(METRICS())"), name
+        assert len({each["Id"] for each in alarm["Metrics"]}) == len(alarm["Metrics"])
+        assert all(each["ReturnData"] is False for each in read), name
+        assert len({each["MetricStat"]["Period"] for each in read}) == 1
+        assert not {"MetricName", "Namespace", "Dimensions", "Statistic"} & set(alarm)
+
+
+def test_a_redrives_marks_raise_no_alarm() -> None:
+    (watched,) = STACK.properties("FailuresBucket")["MetricsConfigurations"]
+    assert watched == {"Id": "Failures", "Prefix": "aws/lambda/"}
+    for function in ("Transform", "Metrics", "Notify"):
+        for event in STACK.properties(f"{function}Function")["Events"].values():
+            assert event["Properties"]["MetricsConfig"] == {"Metrics": ["EventCount"]}
+
+
+def test_alarms_reach_nobody_who_reads_alerts_and_no_alert_ends_them() -> None:
+    for address, expected in [
+        ({}, None),
+        ({"AlertEmail": "a@example.com"}, "a@example.com"),
+        ({"AlarmEmail": "b@example.com"}, "b@example.com"),
+        ({"AlertEmail": "a@example.com", "AlarmEmail": "b@example.com"}, "b@example.com"),
+    ]:
+        stack = rendered(address)
+        subscription = stack.resources.get("AlarmEmailSubscription", {"Properties": {}})
+        assert subscription["Properties"].get("Endpoint") == expected
+        actions = [
+            topic
+            for alarm in stack.of(
+                "AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm"
+            ).values()
+            for topic in alarm["Properties"].get("AlarmActions", [])
+        ]
+        assert set(actions) == {"<AlarmTopic>"}
+        (statement,) = [
+            each for each in stack.properties("AlertTopicPolicy")["PolicyDocument"]["Statement"]
+        ]
+        assert statement["Effect"] == "Deny", "only notify's role publishes alerts"
+
+
+@pytest.mark.parametrize("fifo", ["false", "true"])
+def test_every_subscription_keeps_what_it_could_not_deliver(
+    fifo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = {"name": "Archive", "protocol": "sqs", "address": "arn:aws:sqs:eu-west-1:1:archive"}
+    template = with_departments(monkeypatch, queue)
+    given = {"AlertEmail": "a@example.com", "AlarmEmail": "b@example.com", "FifoAlerts": fifo}
+    stack = Rendered(template, given)
+    subscriptions = stack.of("AWS::SNS::Subscription")
+    assert len(subscriptions) == 3
+    for subscription in subscriptions.values():
+        properties = subscription["Properties"]
+        of_fifo = properties["TopicArn"] == "<AlertFifoTopic>"
+        name = "UndeliveredFifoAlerts" if of_fifo else "UndeliveredAlerts"
+        assert properties["RedrivePolicy"] == {"deadLetterTargetArn": f"<{name}.Arn>"}
+        assert stack.properties(name).get("FifoQueue", False) == of_fifo
+        senders = [
+            topic
+            for statement in stack.properties(f"{name}Policy")["PolicyDocument"]["Statement"]
+            if statement["Effect"] == "Allow"
+            for topic in listed(statement["Condition"]["ArnEquals"]["aws:SourceArn"])
+        ]
+        assert properties["TopicArn"] in senders
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_a_queue_and_a_function_let_the_topic_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = {
+        "name": "Archive",
+        "protocol": "sqs",
+        "address": "arn:aws:sqs:eu-west-1:000000000000:q",
+    }
+    function = {
+        "name": "Router",
+        "protocol": "lambda",
+        "address": "arn:aws:lambda:eu-west-1:000000000000:function:router",
+        "environments": ["prod"],
+    }
+    template = with_departments(monkeypatch, queue, function)
+    stack = Rendered(template, {"Environment": "prod"})
+    policy = stack.properties("DepartmentArchivePolicy")
+    assert policy["Queues"] == ["https://sqs.eu-west-1.amazonaws.com/000000000000/q"]
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert statement["Action"] == "sqs:SendMessage"
+    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": "<AlertTopic>"}}
+    permission = stack.properties("DepartmentRouterPermission")
+    assert permission["Principal"] == "sns.amazonaws.com"
+    assert permission["SourceArn"] == "<AlertTopic>"
+    assert "DepartmentRouterPermission" not in Rendered(template, {}).resources
+    elsewhere = {**queue, "address": "arn:aws:sqs:eu-west-1:111111111111:q"}
+    template = with_departments(monkeypatch, elsewhere)
+    assert "DepartmentArchivePolicy" not in Rendered(template, {}).resources
+
+
+def test_a_fifo_topic_is_refused_with_departments_that_it_cannot_reach(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue = {"name": "Archive", "protocol": "sqs", "address": "arn:aws:sqs:eu-west-1:1:archive"}
+    template = with_departments(monkeypatch, FRANKLIN, queue)
+    rule = template["Rules"]["FifoReachesDepartments"]
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "FifoAlerts"}, "true"]}
+    (assertion,) = rule["Assertions"]
+    contains = {"Fn::Contains": [FRANKLIN["environments"], {"Ref": "Environment"}]}
+    assert assertion["Assert"] == {"Fn::Not": [contains]}
+    assert "Franklin" in assertion["AssertDescription"]
+    assert "FifoReachesDepartments" not in with_departments(monkeypatch, queue)["Rules"]
 
 
 def test_what_is_to_be_watched_is_watched() -> None:
     watched = {
-        (alarm["MetricName"], *(each["Value"] for each in alarm["Dimensions"]))
+        (metric["MetricName"], *(each["Value"] for each in metric["Dimensions"]))
         for alarm in ALARMS.values()
+        for metric in read_by(alarm)
     }
     functions = [f"us-accidents-{name}-dev" for name in metrics.FUNCTIONS]
     deliveries = [f"us-accidents-{name}-dev" for name in ("raw", "analytical", "rejects")]
     streams = [f"us-accidents-data-stream-{number}-dev" for number in (1, 2)]
     books = [("us_accidents", "dev", name) for name in metrics.FUNCTIONS]
+    key = ("AccessDenied", "Disabled", "InvalidState", "NotFound")
     expected = {
         ("us_accidents_severity_high", "4"),
         ("Delivered", "us_accidents", "dev", "metrics"),
         ("EventToAlert", "us_accidents", "dev"),
         *(("IteratorAge", name) for name in functions[1:]),
         ("KinesisMillisBehindLatest", deliveries[0]),
-        *((metric, name) for metric in ("Errors", "Throttles") for name in functions),
+        *(
+            (metric, name)
+            for metric in ("Errors", "Throttles", "DestinationDeliveryFailures")
+            for name in functions
+        ),
+        ("AsyncEventsDropped", functions[0]),
         *(("Unaccounted", *whose) for whose in books),
+        ("Failed", "us_accidents", "dev", "ingest"),
+        ("ApproximateNumberOfMessagesVisible", "us-accidents-ingest-dead-letters-dev"),
+        ("ApproximateNumberOfMessagesVisible", "us-accidents-undelivered-alerts-dev"),
+        ("ApproximateAgeOfOldestMessage", "us-accidents-ingest-dev"),
+        ("NumberOfNotificationsFailed", "us-accidents-alerts-dev"),
+        ("NumberOfNotificationsFailed", "us-accidents-alarms-dev"),
         ("IncomingRecords", deliveries[2]),
         ("PutRequests", "<FailuresBucket>", "Failures"),
+        *((metric, f"<{mapping}>") for metric in alarms.GIVEN_UP for mapping in alarms.MAPPINGS),
         *(("DeliveryToS3.DataFreshness", name) for name in deliveries),
         *(("DeliveryToS3.Success", name) for name in deliveries),
+        *(("ThrottledRecords", name) for name in deliveries),
+        ("FailedConversion.Records", deliveries[1]),
+        ("PartitionCountExceeded", deliveries[1]),
+        *((f"KMSKey{why}", name) for why in key for name in deliveries[1:]),
         *(
             (f"{kind}ProvisionedThroughputExceeded", name)
             for kind in ("Read", "Write")
@@ -256,6 +403,9 @@ def test_what_is_to_be_watched_is_watched() -> None:
         ),
     }
     assert watched == expected
+    fifo = rendered({"FifoAlerts": "true"}).properties("UndeliveredAlertsAlarm")
+    topics = {each["Dimensions"][0]["Value"] for each in read_by(fifo)}
+    assert "us-accidents-alerts-dev.fifo" in topics
 
 
 FRANKLIN = {
@@ -275,7 +425,7 @@ def with_departments(monkeypatch: pytest.MonkeyPatch, *told: dict[str, Any]) -> 
 def test_each_department_is_subscribed_with_its_filter(monkeypatch: pytest.MonkeyPatch) -> None:
     queue = {"name": "Archive", "protocol": "sqs", "address": "arn:aws:sqs:eu-west-1:1:archive"}
     template = with_departments(monkeypatch, FRANKLIN, queue)
-    subscribed = {}
+    subscribed: dict[str, Any] = {}
     for environment in ("dev", "test", "prod"):
         stack = Rendered(template, {"Environment": environment})
         subscribed[environment] = {
@@ -286,11 +436,13 @@ def test_each_department_is_subscribed_with_its_filter(monkeypatch: pytest.Monke
         "TopicArn": "<AlertTopic>",
         "Protocol": "sqs",
         "Endpoint": "arn:aws:sqs:eu-west-1:1:archive",
+        "RedrivePolicy": {"deadLetterTargetArn": "<UndeliveredAlerts.Arn>"},
     }
     franklin = {
         "TopicArn": "<AlertTopic>",
         "Protocol": "email",
         "Endpoint": "dispatch@example.com",
+        "RedrivePolicy": {"deadLetterTargetArn": "<UndeliveredAlerts.Arn>"},
         "FilterPolicyScope": "MessageAttributes",
         "FilterPolicy": FRANKLIN["filter"],
     }
@@ -312,6 +464,7 @@ def test_the_example_of_the_file_is_an_entry_as_it_should_be() -> None:
         ({"name": "St. Mary's"}, 'name = "St. Mary\'s", where letters and digits are right'),
         ({"protocol": "mail"}, "Franklin: protocol = 'mail'; it is one of email, sms, https"),
         ({"address": " "}, "Franklin has no address"),
+        ({"protocol": "sqs"}, "Franklin: address = 'dispatch@example.com'; expected arn:aws:sqs"),
         ({"county": "Franklin"}, "Franklin has ['county']; there are ['address', 'environments'"),
     ],
 )
@@ -337,4 +490,4 @@ def test_alerts_go_to_a_fifo_topic_where_it_is_asked_for() -> None:
         assert publish["Resource"] == name
         # CloudWatch writes to no FIFO topic.
         alarm = stack.properties("SevereEventAlarm")
-        assert alarm["AlarmActions"] == ["<AlertTopic>"]
+        assert alarm["AlarmActions"] == ["<AlarmTopic>"]

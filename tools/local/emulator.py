@@ -17,6 +17,11 @@ UNKNOWN_TYPES = {
     "AWS::Kinesis::StreamConsumer": "every consumer reads at its own pace anyway",
 }
 
+# An alarm over several metrics, which it does not compute.
+METRIC_MATH = "an alarm over several metrics is left out: the emulator does not do metric math"
+# What it does not count of a mapping.
+NO_EVENT_COUNT = "a mapping does not count its events: the emulator has no MetricsConfig"
+
 # Actions that it asks for under a name of its own, beside the one that AWS has for them.
 OWN_ACTIONS = {
     "sns:Publish": ("sns:PublishBatch", "AWS knows the first alone"),
@@ -48,7 +53,11 @@ def for_emulator(template: dict[str, Any]) -> tuple[dict[str, Any], dict[str, li
     """The template as the emulator takes it, and what differs, each with the resources' names."""
     template = copy.deepcopy(template)
     resources = template["Resources"]
-    unknown = {name for name, resource in resources.items() if resource["Type"] in UNKNOWN_TYPES}
+    unknown = {
+        name
+        for name, resource in resources.items()
+        if resource["Type"] in UNKNOWN_TYPES or computes(resource)
+    }
     template["Resources"] = resources = {
         name: without(resource, unknown) for name, resource in resources.items()
     }
@@ -59,9 +68,18 @@ def for_emulator(template: dict[str, Any]) -> tuple[dict[str, Any], dict[str, li
         if kind in UNKNOWN_TYPES:
             del resources[name]
             texts = [f"there is no {kind}: {UNKNOWN_TYPES[kind]}"]
+        elif computes(resource):
+            del resources[name]
+            texts = [METRIC_MATH]
         elif names(resource, unknown):
             del resources[name]
             texts = ["it needs what there is not"]
+        elif kind == "AWS::CloudWatch::Dashboard":
+            properties["DashboardBody"] = without_alarms(properties["DashboardBody"], unknown)
+        elif kind == "AWS::Serverless::Function":
+            mappings = [each["Properties"] for each in properties.get("Events", {}).values()]
+            if any([each.pop("MetricsConfig", None) for each in mappings]):
+                texts = [NO_EVENT_COUNT]
         elif kind == "AWS::IAM::Role":
             for policy in properties.get("Policies", []):
                 for statement in policy["PolicyDocument"]["Statement"]:
@@ -77,6 +95,19 @@ def for_emulator(template: dict[str, Any]) -> tuple[dict[str, Any], dict[str, li
         for text in texts:
             differences.setdefault(text, []).append(name)
     return template, differences
+
+
+def computes(resource: dict[str, Any]) -> bool:
+    """Whether a resource is an alarm over several metrics."""
+    return resource["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"]
+
+
+def without_alarms(body: dict[str, Any], missing: set[str]) -> dict[str, Any]:
+    """A dashboard's body that names no missing alarm."""
+    text, *variables = body["Fn::Sub"]
+    for name in missing:
+        text = text.replace(f'"${{{name}.Arn}}", ', "").replace(f', "${{{name}.Arn}}"', "")
+    return {"Fn::Sub": [text, *variables]}
 
 
 def without(value: Any, missing: set[str]) -> Any:

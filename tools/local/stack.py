@@ -309,7 +309,7 @@ class StreamReader:
 
 
 class AlertQueue:
-    """A queue subscribed to the alert topic, as a department's own system would be."""
+    """A queue subscribed to the topics of alerts and alarms, as a department's own system would be."""
 
     def __init__(
         self, stack: Stack, name: str, filter_policy: dict[str, Any] | None = None
@@ -319,25 +319,29 @@ class AlertQueue:
         attributes = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])[
             "Attributes"
         ]
-        self._admit(stack.outputs["AlertTopicArn"], attributes["QueueArn"])
-        stack.client("sns").subscribe(
-            TopicArn=stack.outputs["AlertTopicArn"],
-            Protocol="sqs",
-            Endpoint=attributes["QueueArn"],
-            Attributes={"FilterPolicy": json.dumps(filter_policy)} if filter_policy else {},
-            ReturnSubscriptionArn=True,
+        alerts = stack.outputs["AlertTopicArn"]
+        # A stack of the release before has one topic for both.
+        alarms = stack.outputs.get("AlarmTopicArn", alerts)
+        self._admit([alerts, alarms], attributes["QueueArn"])
+        sns = stack.client("sns")
+        subscription = {"Protocol": "sqs", "Endpoint": attributes["QueueArn"]}
+        filtered = {"FilterPolicy": json.dumps(filter_policy)} if filter_policy else {}
+        sns.subscribe(
+            TopicArn=alerts, Attributes=filtered, ReturnSubscriptionArn=True, **subscription
         )
+        if alarms != alerts:
+            sns.subscribe(TopicArn=alarms, ReturnSubscriptionArn=True, **subscription)
         self._seen: set[str] = set()
         self.alerts: list[Alert] = []
         self.alarms: list[dict[str, Any]] = []
 
-    def _admit(self, topic: str, queue: str) -> None:
+    def _admit(self, topics: list[str], queue: str) -> None:
         statement = {
             "Effect": "Allow",
             "Principal": {"Service": "sns.amazonaws.com"},
             "Action": "sqs:SendMessage",
             "Resource": queue,
-            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+            "Condition": {"ArnEquals": {"aws:SourceArn": topics}},
         }
         policy = {"Version": "2012-10-17", "Statement": [statement]}
         self._sqs.set_queue_attributes(QueueUrl=self.url, Attributes={"Policy": json.dumps(policy)})

@@ -61,7 +61,7 @@ def widget(
 
 
 def status() -> dict[str, Any]:
-    arns = [f"${{{alarm.resource}.Arn}}" for alarm in alarms()]
+    arns = [f"${{{alarm.resource}.Arn}}" for alarm in alarms() if not alarm.condition]
     return widget("alarm", 0, 0, COLUMNS, STATUS_HEIGHT, {"title": "Alarms", "alarms": arns})
 
 
@@ -107,8 +107,9 @@ def render() -> str:
         "  Dashboard:",
         "    Type: AWS::CloudWatch::Dashboard",
         "    Properties:",
+        "      # Dashboards are global to an account, so that the name holds the region.",
         "      DashboardName: !Sub",
-        "        - ${Name}-${Environment}",
+        "        - ${Name}-${Environment}-${AWS::Region}",
         '        - Name: !Join ["-", !Split ["_", !Ref Dataset]]',
         "      DashboardBody: !Sub",
         "        - >-",
@@ -117,6 +118,7 @@ def render() -> str:
         "          SeverityDimension: !FindInMap [Dataset, Severity, Dimension]",
         "          AreaDimension: !FindInMap [Dataset, Area, Dimension]",
         "          AreaName: !FindInMap [Dataset, Area, Name]",
+        '          TopicSuffix: !If [IsFifo, .fifo, ""]',
         "          AreaExample: !FindInMap [Dataset, Area, Example]",
         "",
     ]

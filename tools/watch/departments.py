@@ -10,11 +10,18 @@ from metrics import REPOSITORY, tomllib
 
 FILE = REPOSITORY / "departments.toml"
 PROTOCOLS = ("email", "sms", "https", "sqs", "lambda")
+# An address in AWS, with its region and account.
+ARN = {
+    "sqs": re.compile(r"arn:aws[a-z-]*:sqs:([a-z0-9-]+):([0-9]+):([A-Za-z0-9_-]+(?:\.fifo)?)"),
+    "lambda": re.compile(r"arn:aws[a-z-]*:lambda:([a-z0-9-]+):([0-9]+):function:([A-Za-z0-9_:-]+)"),
+}
+# Filter policies of a topic. Source: Amazon SNS endpoints and quotas.
+AT_MOST = 200
 KEYS = {"name", "protocol", "address", "filter", "environments"}
 
 
 class NotADepartment(ValueError):
-    """What is wrong with an entry, and what would be right."""
+    """What is wrong with an entry, and what is expected."""
 
 
 def read() -> list[dict[str, Any]]:
@@ -22,6 +29,9 @@ def read() -> list[dict[str, Any]]:
     departments = document.get("department", [])
     for department in departments:
         check(department)
+    if len(departments) > AT_MOST:
+        count = len(departments)
+        raise NotADepartment(f"departments.toml has {count} departments; a topic takes {AT_MOST}")
     names = [department["name"] for department in departments]
     for name in names:
         if names.count(name) > 1:
@@ -44,15 +54,49 @@ def check(department: dict[str, Any]) -> None:
     address = department.get("address")
     if not isinstance(address, str) or not address.strip():
         raise NotADepartment(f"{where} has no address")
+    if protocol in ARN and not ARN[protocol].fullmatch(address):
+        example = {"sqs": "arn:aws:sqs:…:queue", "lambda": "arn:aws:lambda:…:function:name"}
+        raise NotADepartment(f"{where}: address = {address!r}; expected {example[protocol]}")
 
 
 def conditions(departments: list[dict[str, Any]]) -> str:
     """The lines of the template's conditions."""
-    return "".join(
-        f"  {condition(department)}: {any_of(department['environments'])}\n"
-        for department in departments
-        if "environments" in department
-    )
+    lines = []
+    for department in departments:
+        if "environments" in department:
+            lines.append(f"  {condition(department)}: {any_of(department['environments'])}\n")
+        if department["protocol"] in ARN:
+            terms = [f'!Equals [!Ref AWS::AccountId, "{account(department)}"]']
+            if "environments" in department:
+                terms.append(f"!Condition {condition(department)}")
+            own = terms[0] if len(terms) == 1 else f"!And [{', '.join(terms)}]"
+            lines.append(f"  {own_account(department)}: {own}\n")
+    return "".join(lines)
+
+
+def rules(departments: list[dict[str, Any]]) -> str:
+    """The lines of the template's rules: a FIFO topic takes queues only."""
+    others = [department for department in departments if department["protocol"] != "sqs"]
+    if not others:
+        return ""
+    rows = [
+        "  FifoReachesDepartments:",
+        '    RuleCondition: !Equals [!Ref FifoAlerts, "true"]',
+        "    Assertions:",
+    ]
+    for department in others:
+        # Where no environment is named the department is in all of them, and nothing but the standard topic will do.
+        elsewhere = '!Equals [!Ref FifoAlerts, "false"]'
+        if "environments" in department:
+            elsewhere = (
+                f"!Not [!Contains [{json.dumps(department['environments'])}, !Ref Environment]]"
+            )
+        rows += [
+            f"      - Assert: {elsewhere}",
+            "        AssertDescription: FifoAlerts=true cannot be used with the department "
+            f"{department['name']}, because SNS delivers a FIFO topic's messages to SQS queues only.",
+        ]
+    return "\n".join(rows) + "\n"
 
 
 def any_of(environments: list[str]) -> str:
@@ -64,9 +108,22 @@ def condition(department: dict[str, Any]) -> str:
     return f"Tells{department['name']}"
 
 
+def own_account(department: dict[str, Any]) -> str:
+    """The condition under which the department's queue or function is the stack's account's."""
+    return f"Owns{department['name']}"
+
+
+def account(department: dict[str, Any]) -> str:
+    return ARN[department["protocol"]].fullmatch(department["address"])[2]
+
+
 def render(departments: list[dict[str, Any]]) -> str:
     """The lines of the template's resources."""
     return "\n".join(map(block, departments))
+
+
+TOPIC = "!If [IsFifo, !Ref AlertFifoTopic, !Ref AlertTopic]"
+UNDELIVERED = "!If [IsFifo, !GetAtt UndeliveredFifoAlerts.Arn, !GetAtt UndeliveredAlerts.Arn]"
 
 
 def block(department: dict[str, Any]) -> str:
@@ -75,12 +132,51 @@ def block(department: dict[str, Any]) -> str:
         rows.append(f"    Condition: {condition(department)}")
     rows += [
         "    Properties:",
-        "      TopicArn: !If [IsFifo, !Ref AlertFifoTopic, !Ref AlertTopic]",
+        f"      TopicArn: {TOPIC}",
         f"      Protocol: {department['protocol']}",
         f"      Endpoint: {json.dumps(department['address'])}",
+        f"      RedrivePolicy: {{deadLetterTargetArn: {UNDELIVERED}}}",
     ]
     if department.get("filter"):
         # YAML reads JSON.
         policy = json.dumps(department["filter"], ensure_ascii=False)
         rows += ["      FilterPolicyScope: MessageAttributes", f"      FilterPolicy: {policy}"]
+    rows += admission(department)
     return "\n".join(rows) + "\n"
+
+
+def admission(department: dict[str, Any]) -> list[str]:
+    """What lets the topic reach a queue or function of the stack's own account: without it SNS drops every message."""
+    protocol, name, address = department["protocol"], department["name"], department["address"]
+    if protocol == "sqs":
+        region, owner, queue = ARN[protocol].fullmatch(address).groups()
+        return [
+            "",
+            f"  Department{name}Policy:",
+            "    Type: AWS::SQS::QueuePolicy",
+            f"    Condition: {own_account(department)}",
+            "    Properties:",
+            f'      Queues: [!Sub "https://sqs.{region}.${{AWS::URLSuffix}}/{owner}/{queue}"]',
+            "      PolicyDocument:",
+            '        Version: "2012-10-17"',
+            "        Statement:",
+            "          - Sid: AlertsArrive",
+            "            Effect: Allow",
+            "            Principal: {Service: sns.amazonaws.com}",
+            "            Action: sqs:SendMessage",
+            f"            Resource: {address}",
+            f"            Condition: {{ArnEquals: {{aws:SourceArn: {TOPIC}}}}}",
+        ]
+    if protocol == "lambda":
+        return [
+            "",
+            f"  Department{name}Permission:",
+            "    Type: AWS::Lambda::Permission",
+            f"    Condition: {own_account(department)}",
+            "    Properties:",
+            f"      FunctionName: {address}",
+            "      Action: lambda:InvokeFunction",
+            "      Principal: sns.amazonaws.com",
+            f"      SourceArn: {TOPIC}",
+        ]
+    return []

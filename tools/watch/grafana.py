@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import metrics
-from panels import ANY, OF_AREA, STORY, Line, Panel
+from panels import ANY, FAILURES_BUCKET, OF_AREA, STORY, TOPIC_SUFFIX, Line, Panel
 
 COLUMNS = 24
 SOURCE = {"type": "cloudwatch", "uid": "${datasource}"}
@@ -58,6 +58,8 @@ class Fill:
             "${Dataset}": document["name"],
             "${Name}": document["name"].replace("_", "-"),
             "${Environment}": "$environment",
+            TOPIC_SUFFIX: "",
+            FAILURES_BUCKET: ANY,  # its name holds an account, which the dashboard does not know
             OF_AREA: "$area",
         }
 

@@ -43,9 +43,30 @@ class Emitted:
 OF_AWS = (
     Emitted(
         "AWS/Lambda",
-        ("Errors", "Throttles", "Invocations", "Duration", "IteratorAge"),
+        (
+            "Errors",
+            "Throttles",
+            "Invocations",
+            "Duration",
+            "IteratorAge",
+            "DestinationDeliveryFailures",
+            "AsyncEventsDropped",
+        ),
         (("FunctionName",),),
         "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html",
+    ),
+    # Of mappings whose MetricsConfig asks for EventCount.
+    Emitted(
+        "AWS/Lambda",
+        ("DroppedEventCount", "OnFailureDestinationDeliveredEventCount"),
+        (("EventSourceMappingUUID",),),
+        "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html",
+    ),
+    Emitted(
+        "AWS/SQS",
+        ("ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"),
+        (("QueueName",),),
+        "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html",
     ),
     Emitted(
         "AWS/Kinesis",
@@ -64,6 +85,13 @@ OF_AWS = (
             "KinesisMillisBehindLatest",
             "DeliveryToS3.DataFreshness",
             "DeliveryToS3.Success",
+            "FailedConversion.Records",
+            "KMSKeyAccessDenied",
+            "KMSKeyDisabled",
+            "KMSKeyInvalidState",
+            "KMSKeyNotFound",
+            "PartitionCountExceeded",
+            "ThrottledRecords",
         ),
         (("DeliveryStreamName",),),
         "https://docs.aws.amazon.com/firehose/latest/dev/monitoring-with-cloudwatch-metrics.html",

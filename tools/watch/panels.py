@@ -16,6 +16,9 @@ OF_AREA = "${Area}"  # the one that the reader has chosen
 
 DELIVERIES = ("raw", "analytical", "rejects")
 
+TOPIC_SUFFIX = "${TopicSuffix}"  # .fifo where the alerts' topic is one
+FAILURES_BUCKET = "${FailuresBucket}"
+
 
 @dataclass(frozen=True)
 class Line:
@@ -66,7 +69,13 @@ def of_stream(metric: str, stream: int, label: str) -> Line:
 
 
 def of_topic(metric: str, label: str) -> Line:
-    return Line("AWS/SNS", metric, {"TopicName": "${Name}-alerts-${Environment}"}, "Sum", label)
+    name = {"TopicName": f"${{Name}}-alerts-${{Environment}}{TOPIC_SUFFIX}"}
+    return Line("AWS/SNS", metric, name, "Sum", label)
+
+
+def of_queue(metric: str, queue: str, label: str = "") -> Line:
+    name = {"QueueName": f"${{Name}}-{queue}-${{Environment}}"}
+    return Line("AWS/SQS", metric, name, "Maximum", label or queue)
 
 
 def age(metric: str, statistic: str, label: str) -> Line:
@@ -101,10 +110,10 @@ STORY = (
             ),
             Panel(
                 "Alerts",
-                "Events told, and the messages that tell them: fewer when digests tell many in one. A notification "
-                "that failed did not reach its reader.",
+                "Events alerted, and the messages about them: fewer when a digest holds many. A notification that failed did "
+                "not reach its reader.",
                 (
-                    of_books("Delivered", "notify", "events told"),
+                    of_books("Delivered", "notify", "events alerted"),
                     of_topic("NumberOfMessagesPublished", "messages"),
                     of_topic("NumberOfNotificationsFailed", "notifications failed"),
                 ),
@@ -236,7 +245,7 @@ STORY = (
                     Line(
                         "AWS/S3",
                         "PutRequests",
-                        {"BucketName": ANY, "FilterId": "Failures"},
+                        {"BucketName": FAILURES_BUCKET, "FilterId": "Failures"},
                         "Sum",
                         "failures",
                     ),

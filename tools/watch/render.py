@@ -32,6 +32,7 @@ def blocks(template: str) -> str:
         ("dashboard", cloudwatch.render()),
         ("departments", departments.render(told)),
         ("department conditions", departments.conditions(told)),
+        ("department rules", departments.rules(told)),
     ]:
         template = filled(template, name, text)
     return template

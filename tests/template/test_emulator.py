@@ -1,0 +1,48 @@
+"""The template as the local cloud takes it: what the emulator lacks is left out, and nothing refers to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from emulator import for_emulator
+from rendered import TEMPLATE, load
+
+
+def referred(value: Any) -> Iterator[str]:
+    """The resources and parameters that a value refers to."""
+    if isinstance(value, list):
+        for each in value:
+            yield from referred(each)
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            if key == "Ref":
+                yield each
+            elif key == "Fn::GetAtt":
+                yield each[0] if isinstance(each, list) else each.partition(".")[0]
+            elif key == "Fn::Sub":
+                text, own = each if isinstance(each, list) else (each, {})
+                names = re.findall(r"\$\{([A-Za-z0-9]+)[.}]", text)
+                yield from (name for name in names if name not in own)
+                yield from referred(list(own.values()))
+            else:
+                yield from referred(each)
+
+
+def test_nothing_refers_to_what_the_emulator_lacks() -> None:
+    template = load(TEMPLATE)
+    fitted, differences = for_emulator(template)
+    missing = template["Resources"].keys() - fitted["Resources"].keys()
+    assert {"PipelineUnhealthyAlarm", "FunctionErrorsAlarm", "Budget"} <= missing
+    assert not missing & set(referred(fitted["Resources"]))
+    assert not missing & set(referred(fitted["Outputs"]))
+    left_out = {name for names in differences.values() for name in names}
+    assert missing <= left_out, "a deployment says what it left out"
+
+
+def test_alarms_on_one_metric_are_deployed_as_they_are() -> None:
+    template = load(TEMPLATE)
+    fitted, _ = for_emulator(template)
+    name = "SevereEventAlarm"
+    assert fitted["Resources"][name] == template["Resources"][name]
