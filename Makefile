@@ -25,10 +25,8 @@ export SAM_CLI_TELEMETRY := 0
 # Where cargo deny keeps the advisories that it has fetched.
 ADVISORIES := $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs/*/.git
 
-# Where the environment names no AWS account, the local cloud is meant.
-ifeq ($(AWS_PROFILE)$(AWS_ACCESS_KEY_ID)$(AWS_ENDPOINT_URL),)
-  LOCAL_CLOUD := AWS_ENDPOINT_URL=http://127.0.0.1:$(PORT) AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=eu-west-1
-endif
+# A stack's cloud: the one that make deploy goes to, or the local one if LOCAL=1 says so or no AWS credentials are configured.
+PLACE = --port $(PORT) --env $(ENV) --dataset $(DATASET) $(if $(LOCAL),--local)
 
 .PHONY: help
 help: ## List what there is to make
@@ -106,21 +104,21 @@ down: $(TOOLS) ## Stop the local cloud [PORT=n]
 	@$(PY) tools/local/cloud.py down --port $(PORT)
 
 .PHONY: replay
-replay: ## Send a file as live incidents to the stack: CSV=file [DATASET=name] [RATE=rows/s] [ENV=dev] [PORT=n]
+replay: $(TOOLS) ## Send a file as live incidents to the stack: CSV=file [DATASET=name] [RATE=rows/s] [ENV=dev] [LOCAL=1] [PORT=n]
 	@$(if $(CSV),,echo "error: name the file to send: make replay CSV=file" >&2; exit 1)
 	@cargo build --quiet --workspace --bin replay  # with the features, and so the build, of the tests
-	@$(LOCAL_CLOUD) target/debug/replay "$(CSV)" --dataset $(DATASET) --environment $(ENV) $(if $(RATE),--rate $(RATE))
+	@$(PY) tools/local/where.py $(PLACE) -- target/debug/replay "$(CSV)" --dataset $(DATASET) --environment $(ENV) $(if $(RATE),--rate $(RATE))
 
 .PHONY: redrive
-redrive: ## Send again what was refused or given up: FROM=rejects|failures [SINCE=2026-11-25|6h] [DRY_RUN=1] [AGAIN=1] [DATASET=name] [ENV=dev] [PORT=n]
+redrive: $(TOOLS) ## Send again what was refused or given up: FROM=rejects|failures [SINCE=2026-11-25|6h] [DRY_RUN=1] [AGAIN=1] [DATASET=name] [ENV=dev] [LOCAL=1] [PORT=n]
 	@$(if $(FROM),,echo "error: name where to send from: make redrive FROM=rejects, or FROM=failures" >&2; exit 1)
 	@cargo build --quiet --workspace --bin replay  # with the features, and so the build, of the tests
-	@$(LOCAL_CLOUD) target/debug/replay redrive --dataset $(DATASET) --from "$(FROM)" --environment $(ENV) $(if $(SINCE),--since "$(SINCE)") $(if $(DRY_RUN),--dry-run) $(if $(AGAIN),--again)
+	@$(PY) tools/local/where.py $(PLACE) -- target/debug/replay redrive --dataset $(DATASET) --from "$(FROM)" --environment $(ENV) $(if $(SINCE),--since "$(SINCE)") $(if $(DRY_RUN),--dry-run) $(if $(AGAIN),--again)
 
 .PHONY: query
-query: $(TOOLS) ## Ask Athena: SQL="select …" or FILE=queries/x.sql [ENV=dev] [PORT=n]
+query: $(TOOLS) ## Ask Athena: SQL="select …" or FILE=queries/x.sql [ENV=dev] [LOCAL=1] [PORT=n]
 	@$(if $(SQL)$(FILE),,echo 'error: name a query: make query SQL="select …", or FILE=queries/x.sql' >&2; exit 1)
-	@$(PY) tools/local/query.py --port $(PORT) --env $(ENV) --dataset $(DATASET) $(if $(FILE),--file "$(FILE)",--sql "$$SQL")
+	@$(PY) tools/local/query.py $(PLACE) $(if $(FILE),--file "$(FILE)",--sql "$$SQL")
 query: export override SQL := $(value SQL)
 
 .PHONY: bench
@@ -139,9 +137,21 @@ PLAN_OPTIONS := SEVERE TOLD MODE PACK ARCHITECTURE MEMORY_MB BATCH NOTIFY_BATCH 
 
 .PHONY: deploy
 deploy: STACK = $(subst _,-,$(DATASET))-$(ENV)
-deploy: $(TOOLS) ## Build and deploy to AWS [ENV=dev|test|prod] [DATASET=name]
+deploy: $(TOOLS) ## Check, build and deploy to AWS [ENV=dev|test|prod] [DATASET=name]
+	@$(PY) tools/local/checks.py $(ENV) --dataset $(DATASET)
 	@$(PY) tools/local/functions.py $(ENV) --dataset $(DATASET)
 	sam deploy --config-env $(ENV) --stack-name $(STACK) --s3-prefix $(STACK)
+
+# Both say what they would do, and ask for the stack's name unless CONFIRM gives it.
+REMOVAL = $(PLACE) $(if $(CONFIRM),--confirm "$(CONFIRM)")
+
+.PHONY: remove
+remove: $(TOOLS) ## Take a stack down, all but the buckets; EVENTS=delete deletes them too [ENV=dev] [DATASET=name] [CONFIRM=stack] [LOCAL=1]
+	@$(PY) tools/local/removal.py remove $(REMOVAL) $(if $(EVENTS),--events "$(EVENTS)")
+
+.PHONY: restore
+restore: $(TOOLS) ## Make a stack again with the buckets that it left [ENV=dev] [DATASET=name] [CONFIRM=stack] [LOCAL=1]
+	@$(PY) tools/local/removal.py restore $(REMOVAL)
 
 .PHONY: schema
 schema: ## Rewrite what is generated from datasets/

@@ -1,4 +1,4 @@
-"""The template as the local cloud takes it: what the emulator lacks is left out, and nothing refers to it."""
+"""The template as the local cloud takes it: what the emulator lacks is left out, and not named."""
 
 from __future__ import annotations
 

@@ -47,6 +47,39 @@ def test_the_analytical_layer_is_parquet_in_folders(dataset: Dataset) -> None:
     assert columns(resources["AnalyticalTable"]) == described(dataset)
 
 
+PARTITIONS_AT_MOST = 2_500  # of a table, that a query without a date lists
+
+
+def listed_by_athena(table: dict[str, Any]) -> int:
+    """The partitions that the projection of a table has."""
+    parameters, count = table["Properties"]["TableInput"]["Parameters"], 1
+    for key in table["Properties"]["TableInput"]["PartitionKeys"]:
+        assert parameters[f"projection.{key['Name']}.type"] == "integer"
+        first, last = map(int, parameters[f"projection.{key['Name']}.range"].split(","))
+        count *= last - first + 1
+    return count
+
+
+def test_athena_lists_few_partitions_by_default() -> None:
+    tables = rendered().of("AWS::Glue::Table")
+    counts = {
+        name: listed_by_athena(table) for name, table in tables.items() if name != "LatestView"
+    }
+    days = 3 * 12 * 31
+    assert counts == {"RawTable": days, "AnalyticalTable": 2 * days, "RejectsTable": days}
+    assert max(counts.values()) <= PARTITIONS_AT_MOST
+
+
+@pytest.mark.parametrize(
+    ("above", "severities"), [("0", "1,4"), ("1", "2,4"), ("2", "3,4"), ("3", "4,4")]
+)
+def test_athena_looks_for_the_severities_that_transform_passes_on(
+    above: str, severities: str
+) -> None:
+    table = rendered({"TransformSeverityAbove": above}).properties("AnalyticalTable")
+    assert table["TableInput"]["Parameters"]["projection.severity.range"] == severities
+
+
 def rules(resources: dict[str, Any], bucket: str) -> dict[str, dict[str, Any]]:
     configuration = resources[bucket]["Properties"]["LifecycleConfiguration"]
     return {rule["Id"]: rule for rule in configuration["Rules"]}

@@ -51,7 +51,7 @@ def test_an_environment_gives_values_that_its_parameters_take(environment: str) 
 
 
 def test_retries_last_as_long_as_the_streams_keep_their_records() -> None:
-    """A pause takes no attempt. In an outage an attempt lasts a minute, and so does the wait for the next."""
+    """A pause takes no attempt. In an outage an attempt lasts a minute, and so does the wait."""
     for given in ({}, *ENVIRONMENTS.values()):
         stack = rendered(given)
         hours = int(stack.properties("SevereStream")["RetentionPeriodHours"])

@@ -280,9 +280,7 @@ def test_alarms_reach_nobody_who_reads_alerts_and_no_alert_ends_them() -> None:
             for topic in alarm["Properties"].get("AlarmActions", [])
         ]
         assert set(actions) == {"<AlarmTopic>"}
-        (statement,) = [
-            each for each in stack.properties("AlertTopicPolicy")["PolicyDocument"]["Statement"]
-        ]
+        (statement,) = stack.properties("AlertTopicPolicy")["PolicyDocument"]["Statement"]
         assert statement["Effect"] == "Deny", "only notify's role publishes alerts"
 
 

@@ -3,33 +3,28 @@
     python tools/local/query.py --sql "select count(*) from us_accidents_raw"
     python tools/local/query.py --file queries/severe_by_county.sql
 
-The stack is the one in the local cloud when that is up, unless the environment names an AWS account
-or an endpoint; then, and without a local cloud, it is the one that AWS's own settings lead to.
+The stack is the one that `make deploy` goes to; it is the local cloud's where that is asked for, or
+where no AWS credentials are configured.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from functools import partial
 from pathlib import Path
 
-import boto3
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 import cloud
 import functions
-from commands import CommandError
+import where
+from commands import CommandError, say
 from stack import Dataset, QueryFailed, QueryResult, Stack
 
 NUMBERS = {"tinyint", "smallint", "integer", "bigint", "float", "real", "double", "decimal"}
-
-# Each says that an account, or an emulator of the user's own, is meant.
-ACCOUNT_VARIABLES = ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL")
 
 # A table that goes to a file or a pipe is not folded to a terminal's width.
 UNFOLDED_WIDTH = 10_000
@@ -51,19 +46,15 @@ def statement(arguments: argparse.Namespace) -> str:
     return sql.strip().removesuffix(";")
 
 
-def find_stack(port: int, environment: str, dataset: str) -> Stack:
+def find_stack(port: int, environment: str, dataset: str, local: bool = False) -> Stack:
     """The stack that the environment points to."""
-    if cloud.running(port) is not None and not any(map(os.environ.get, ACCOUNT_VARIABLES)):
-        return Stack.of(cloud.connect(port))
     target = functions.environment(environment, dataset)
-    client = partial(boto3.client, region_name=os.environ.get("AWS_REGION", target.region))
+    place = where.choose(port, target, local)
+    say(f"goes to {place}")
+    if place.local:
+        return Stack.of(cloud.connect(port))
     try:
-        described = client("cloudformation").describe_stacks(StackName=target.stack)
-    except NoCredentialsError as error:
-        raise QueryNotAsked(
-            f"there is no local cloud on port {port}, which `make up` starts, and the environment "
-            "names no AWS account"
-        ) from error
+        described = place.client("cloudformation").describe_stacks(StackName=place.stack)
     except ClientError as error:
         if error.response["Error"]["Code"] != "ValidationError":
             raise
@@ -72,7 +63,7 @@ def find_stack(port: int, environment: str, dataset: str) -> Stack:
             f"`make deploy ENV={environment}` one into your AWS account"
         ) from error
     outputs = {o["OutputKey"]: o["OutputValue"] for o in described["Stacks"][0]["Outputs"]}
-    return Stack(Dataset.load(dataset), outputs, client)
+    return Stack(Dataset.load(dataset), outputs, place.client)
 
 
 def as_table(result: QueryResult) -> Table:
@@ -96,6 +87,7 @@ def main() -> int:
     asked.add_argument("--sql", help="the query's text")
     asked.add_argument("--file", type=Path, help="a file with the query's text")
     parser.add_argument("--port", type=int, default=cloud.PORT, help="of the local cloud")
+    parser.add_argument("--local", action="store_true", help="the local cloud is meant")
     parser.add_argument("--env", default="dev", help="environment of the stack on AWS")
     parser.add_argument("--dataset", default=functions.DATASET, help="of the stack on AWS")
     arguments = parser.parse_args()
@@ -104,7 +96,7 @@ def main() -> int:
         console.width = UNFOLDED_WIDTH
     try:
         sql = statement(arguments)
-        stack = find_stack(arguments.port, arguments.env, arguments.dataset)
+        stack = find_stack(arguments.port, arguments.env, arguments.dataset, arguments.local)
         with Console(stderr=True).status("Athena is at work"):
             result = stack.query(sql)
     except QueryFailed as error:

@@ -309,7 +309,7 @@ class StreamReader:
 
 
 class AlertQueue:
-    """A queue subscribed to the topics of alerts and alarms, as a department's own system would be."""
+    """A queue subscribed to alerts and alarms, as a department's own system would be."""
 
     def __init__(
         self, stack: Stack, name: str, filter_policy: dict[str, Any] | None = None

@@ -85,16 +85,16 @@ def rules(departments: list[dict[str, Any]]) -> str:
         "    Assertions:",
     ]
     for department in others:
-        # Where no environment is named the department is in all of them, and nothing but the standard topic will do.
+        # Where no environment is named, the department is in all of them.
         elsewhere = '!Equals [!Ref FifoAlerts, "false"]'
         if "environments" in department:
-            elsewhere = (
-                f"!Not [!Contains [{json.dumps(department['environments'])}, !Ref Environment]]"
-            )
+            named = json.dumps(department["environments"])
+            elsewhere = f"!Not [!Contains [{named}, !Ref Environment]]"
         rows += [
             f"      - Assert: {elsewhere}",
             "        AssertDescription: FifoAlerts=true cannot be used with the department "
-            f"{department['name']}, because SNS delivers a FIFO topic's messages to SQS queues only.",
+            f"{department['name']}, because SNS delivers a FIFO topic's messages to SQS queues "
+            f"only.",
         ]
     return "\n".join(rows) + "\n"
 
@@ -146,7 +146,10 @@ def block(department: dict[str, Any]) -> str:
 
 
 def admission(department: dict[str, Any]) -> list[str]:
-    """What lets the topic reach a queue or function of the stack's own account: without it SNS drops every message."""
+    """What lets the topic reach a queue or function of the stack's account.
+
+    Without it SNS drops every message.
+    """
     protocol, name, address = department["protocol"], department["name"], department["address"]
     if protocol == "sqs":
         region, owner, queue = ARN[protocol].fullmatch(address).groups()

@@ -2,7 +2,7 @@
 //!
 //! The template holds blocks between `# <columns raw: …>` and `# </columns raw>`; nothing in them is written by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shared::{
     dataset::{Column, Dataset, SEVERITY_KEY, Type},
@@ -14,6 +14,9 @@ use crate::{glue_type, queries::question, raw_type};
 /// What stands in the first line of every block, behind its name.
 const ORIGIN: &str = "generated from the data set by make schema";
 
+/// The default of `TransformSeverityAbove`, whatever the data set.
+const DEFAULT_THRESHOLD: i64 = 2;
+
 /// A data set with the saved queries on it.
 struct Source<'a> {
     dataset: &'a Dataset,
@@ -23,7 +26,7 @@ struct Source<'a> {
 /// A block of the template: its name and its lines.
 type Block = (&'static str, fn(&Source<'_>) -> Vec<String>);
 
-const BLOCKS: [Block; 14] = [
+const BLOCKS: [Block; 15] = [
     ("default data set", |source| default(&source.dataset.name)),
     ("default source", |source| default(&source.dataset.source)),
     ("default source region", |source| default(&source.dataset.source_region)),
@@ -51,9 +54,15 @@ const BLOCKS: [Block; 14] = [
         let column = |column: &Column| glue_column(&column.column, raw_type(column.kind), &column.comment);
         source.dataset.columns.iter().map(column).collect()
     }),
+    ("thresholds", |source| {
+        let allowed: Vec<_> = thresholds(source.dataset).iter().map(ToString::to_string).collect();
+        vec![format!("AllowedValues: [{}]", allowed.join(", "))]
+    }),
     ("severities", |source| {
         let (lowest, highest) = source.dataset.severity_range();
-        vec![format!("projection.{SEVERITY_KEY}.range: {lowest},{highest}")]
+        let range = |above: &i64| format!("{},{highest}", lowest.max(above + 1).min(highest));
+        let line = |above: &i64| format!("\"{above}\": {{Range: \"{}\"}}", range(above));
+        thresholds(source.dataset).iter().map(line).collect()
     }),
     ("columns analytical", |source| without_severity(source.dataset)),
     ("columns rejects", |_| {
@@ -91,6 +100,14 @@ fn fill(source: &Source<'_>, template: &str, (name, lines): &Block) -> Result<St
         .collect();
     let body = body.concat();
     Ok(format!("{before}{begin}\n{body}{indent}{end}{after}"))
+}
+
+/// The thresholds of transform that make a difference, and its default. Athena looks for the severities above the one that is
+/// chosen, and a template cannot add, so that each has its range.
+fn thresholds(dataset: &Dataset) -> BTreeSet<i64> {
+    let (lowest, highest) = dataset.severity_range();
+    let severities = dataset.severities.iter().copied().filter(|severity| *severity < highest);
+    severities.chain([lowest - 1, DEFAULT_THRESHOLD]).collect()
 }
 
 fn default(value: &str) -> Vec<String> {

@@ -1,0 +1,172 @@
+"""What a deployment checks before it builds anything."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+import checks
+from functions import SAMCONFIG, Environment, tomllib
+from rendered import TEMPLATE, load
+
+DESCRIBED = load(TEMPLATE)
+DEFAULTS = {name: str(each["Default"]) for name, each in DESCRIBED["Parameters"].items()}
+NOW = datetime(2026, 11, 29, tzinfo=timezone.utc)
+TARGET = Environment("dev", "us-accidents-dev", "eu-west-1", {"Environment": "dev"})
+
+
+def problems(given: dict[str, str]) -> list[str]:
+    return checks.of_parameters(DESCRIBED, given, NOW).problems
+
+
+@pytest.mark.parametrize(
+    "name",
+    [each for each in tomllib.loads(SAMCONFIG.read_text("utf-8")) if each not in ("version",)],
+)
+def test_every_environment_of_the_repository_can_be_deployed(name: str) -> None:
+    settings = tomllib.loads(SAMCONFIG.read_text("utf-8"))[name]["global"]["parameters"]
+    given = dict(pair.split("=", 1) for pair in settings.get("parameter_overrides", []))
+    found = checks.of_parameters(DESCRIBED, given, NOW)
+    assert found.problems == []
+    assert found.notes == []
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"ShardCuont": "2"}, "ShardCuont is not a parameter of template.yaml; ShardCount"),
+        ({"StreamMode": "ONDEMAND"}, "StreamMode=ONDEMAND: expected one of ON_DEMAND, PROVISIONED"),
+        ({"ShardCount": "many"}, "ShardCount=many: expected a number"),
+        ({"ShardCount": "0"}, "ShardCount=0: expected 1 to 500"),
+        ({"AlertEmail": "ops"}, "AlertEmail=ops: must be one e-mail address"),
+        ({"MaximumRecordAgeSeconds": "30"}, "expected -1, or 60 to less than"),
+        ({"MaximumRecordAgeSeconds": "259200"}, "MaximumRecordAgeSeconds=259200: expected -1"),
+        ({"MaximumRetryAttempts": "10000"}, "would expire before it is given up"),
+        ({"DeliveryBufferSeconds": "900"}, "DeliveryFreshnessSeconds=900: the alarm"),
+        ({"LakeExpireAfterDays": "60"}, "S3 refuses an expiry that is not after"),
+        ({"ReplayFrom": "4000000000"}, "is in the future"),
+        ({"ReplayFrom": "1700000000"}, "keeps the last 72 hours only"),
+        ({"ProjectedYears": "2020,2022"}, "would not show what arrives in 2026"),
+        ({"ProjectedYears": "2028,2026"}, "expected the earlier year first"),
+        ({"PackRanges": "16", "EnhancedFanOut": "true"}, "PackRanges cannot be used with Enhanced"),
+        ({"PackRanges": "16", "ReplayFrom": "1795900000"}, "PackRanges cannot be used with Replay"),
+        ({"FifoAlerts": "true", "AlertEmail": "a@b.org"}, "FifoAlerts=true cannot be used with"),
+        ({"MonthlyBudgetDollars": "100"}, "MonthlyBudgetDollars is given without"),
+    ],
+)
+def test_what_cannot_work_is_named_with_what_is_expected(given: dict[str, str], says: str) -> None:
+    assert any(says in problem for problem in problems(given)), problems(given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"PackRanges": "16"},
+        {"EnhancedFanOut": "true", "ReplayFrom": str(int(NOW.timestamp()) - 3600)},
+        {"FifoAlerts": "true", "AlarmEmail": "a@b.org"},
+        {"MaximumRecordAgeSeconds": "7200"},
+        {"LakeExpireAfterDays": "400"},
+    ],
+)
+def test_what_works_is_let_through(given: dict[str, str]) -> None:
+    assert problems(given) == []
+
+
+def asked(service: str, *answers: tuple[str, dict[str, Any]]) -> Any:
+    """A client that gives these answers, checked against the service's own model."""
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    client = boto3.client(service, region_name="eu-west-1", **keys)
+    stub = Stubber(client)
+    for operation, answer in answers:
+        if "code" in answer:
+            stub.add_client_error(operation, answer["code"])
+        else:
+            stub.add_response(operation, answer)
+    stub.activate()
+    return client
+
+
+def concurrency_of(limit: int, **given: str) -> checks.Findings:
+    answer = {"AccountLimit": {"ConcurrentExecutions": limit}}
+    client = asked("lambda", ("get_account_settings", answer))
+    found = checks.Findings()
+    checks.concurrency(TARGET, DEFAULTS | given, lambda _: client, found)
+    return found
+
+
+def test_a_new_accounts_concurrency_is_named_with_what_to_ask_for() -> None:
+    found = concurrency_of(10)
+    assert found.problems == []
+    (note,) = found.notes
+    assert "10 concurrent executions and this stack uses up to 17" in note
+    assert "request-service-quota-increase --service-code lambda --quota-code L-B99A9384" in note
+    (problem,) = concurrency_of(10, IngestReservedConcurrency="5").problems
+    assert "must keep 100 unreserved" in problem
+    assert concurrency_of(1000, IngestReservedConcurrency="50") == checks.Findings()
+
+
+def shards_of(mode: str, shards: int, wanted: str) -> list[str]:
+    summary = {
+        "StreamName": "s",
+        "StreamARN": "arn:aws:kinesis:eu-west-1:000000000000:stream/s",
+        "StreamStatus": "ACTIVE",
+        "RetentionPeriodHours": 72,
+        "StreamCreationTimestamp": NOW,
+        "EnhancedMonitoring": [],
+        "OpenShardCount": shards,
+        "StreamModeDetails": {"StreamMode": mode},
+    }
+    answer = ("describe_stream_summary", {"StreamDescriptionSummary": summary})
+    client = asked("kinesis", answer, answer)
+    found = checks.Findings()
+    values = DEFAULTS | {"StreamMode": "PROVISIONED", "ShardCount": wanted}
+    checks.shards(TARGET, values, lambda _: client, found)
+    return found.problems
+
+
+@pytest.mark.parametrize(
+    ("mode", "shards", "wanted", "says"),
+    [
+        ("PROVISIONED", 2, "4", None),
+        ("PROVISIONED", 2, "5", "deploy ShardCount=4 first"),
+        ("PROVISIONED", 9, "4", "deploy ShardCount=5 first"),
+        ("PROVISIONED", 8, "4", None),
+        ("ON_DEMAND", 8, "2", "deploy StreamMode=PROVISIONED with ShardCount=8 first"),
+        ("ON_DEMAND", 8, "8", None),
+    ],
+)
+def test_shards_change_by_steps_that_kinesis_takes(
+    mode: str, shards: int, wanted: str, says: str | None
+) -> None:
+    found = shards_of(mode, shards, wanted)
+    assert (found == []) if says is None else all(says in each for each in found) and found
+
+
+def test_buckets_that_a_stack_has_left_are_named() -> None:
+    left = "perishable-raw-eu-west-1-000000000000-dev"
+    clients = {
+        "cloudformation": asked("cloudformation", ("describe_stacks", {"code": "ValidationError"})),
+        "sts": asked("sts", ("get_caller_identity", {"Account": "000000000000"})),
+        "s3": asked("s3", ("list_buckets", {"Buckets": [{"Name": left}, {"Name": "other"}]})),
+    }
+    found = checks.Findings()
+    checks.left_buckets(TARGET, DEFAULTS, clients.__getitem__, found)
+    (problem,) = found.problems
+    assert left in problem
+    assert "make restore ENV=dev" in problem
+
+
+def test_an_account_that_may_not_be_asked_is_no_obstacle() -> None:
+    denied = {"code": "AccessDeniedException"}
+    clients = {
+        "lambda": asked("lambda", ("get_account_settings", denied)),
+        "cloudformation": asked("cloudformation", ("describe_stacks", denied)),
+    }
+    found = checks.of_account(TARGET, DEFAULTS, clients.__getitem__)
+    assert found.problems == []
+    assert len(found.notes) == 2

@@ -1,0 +1,124 @@
+"""Taking a stack down and bringing it back, on the local cloud, with its buckets only."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import cloud
+import removal
+from functions import environment
+from rendered import rendered
+
+TARGET = environment("dev")
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """An empty local cloud."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free = probe.getsockname()[1]
+    cloud.start(free, TARGET.region)
+    try:
+        yield free
+    finally:
+        cloud.down(free)
+
+
+@pytest.fixture
+def client(port: int, monkeypatch: pytest.MonkeyPatch) -> Any:
+    for name, value in cloud.credentials(port, TARGET.region).items():
+        monkeypatch.setenv(name, value)
+    return lambda service: cloud.client(service, port, TARGET.region)
+
+
+@pytest.fixture
+def buckets(client: Any) -> dict[str, str]:
+    account = client("sts").get_caller_identity()["Account"]
+    return removal.bucket_names(TARGET.parameters, TARGET.region, account)
+
+
+def deploy(client: Any, buckets: dict[str, str]) -> None:
+    """A stack of buckets, with objects of several versions in one of them."""
+    template = removal.import_template(buckets)
+    template["Resources"]["Topic"] = {"Type": "AWS::SNS::Topic"}
+    raw = template["Resources"]["RawBucket"]["Properties"]
+    raw["VersioningConfiguration"] = {"Status": "Enabled"}
+    formation = client("cloudformation")
+    formation.create_stack(StackName=TARGET.stack, TemplateBody=json.dumps(template))
+    formation.get_waiter("stack_create_complete").wait(StackName=TARGET.stack)
+    for body in (b"one", b"two"):
+        client("s3").put_object(Bucket=buckets["RawBucket"], Key="events", Body=body)
+    client("s3").delete_object(Bucket=buckets["RawBucket"], Key="events")
+    client("s3").put_object(Bucket=buckets["RejectsBucket"], Key="rejects", Body=b"{}")
+
+
+def asked(port: int, action: str, **given: Any) -> argparse.Namespace:
+    options = {"env": "dev", "dataset": "us_accidents", "port": port, "local": False}
+    return argparse.Namespace(
+        action=action, **{**options, "events": "keep", "confirm": TARGET.stack, **given}
+    )
+
+
+def test_names_are_those_of_the_template() -> None:
+    names = removal.bucket_names({"Environment": "dev"}, "eu-west-1", "000000000000")
+    stack = rendered({"Environment": "dev"})
+    assert names == {
+        name: bucket["Properties"]["BucketName"]
+        for name, bucket in stack.of("AWS::S3::Bucket").items()
+    }
+
+
+def test_a_stack_is_taken_down_and_brought_back_with_its_events(
+    port: int, client: Any, buckets: dict[str, str]
+) -> None:
+    deploy(client, buckets)
+    with pytest.raises(removal.NotDone, match="is there already"):
+        removal.run(asked(port, "restore"))
+
+    with pytest.raises(removal.NotDone, match="nothing was done"):
+        removal.run(asked(port, "remove", confirm="us-accidents-prod"))
+    assert removal.described(client, TARGET.stack) is not None
+
+    removal.run(asked(port, "remove"))
+    assert removal.described(client, TARGET.stack) is None
+    assert removal.existing(client, buckets) == buckets
+    with pytest.raises(removal.NotDone, match="there is no stack"):
+        removal.run(asked(port, "remove"))
+
+    removal.run(asked(port, "restore"))
+    stack = removal.described(client, TARGET.stack)
+    assert stack is not None
+    assert stack["StackStatus"] == "IMPORT_COMPLETE"
+    resources = client("cloudformation").describe_stack_resources(StackName=TARGET.stack)
+    physical = {each["PhysicalResourceId"] for each in resources["StackResources"]}
+    assert physical == set(buckets.values())
+    assert sum(map(len, removal.versions(client, buckets["RawBucket"]))) == 3
+
+    removal.run(asked(port, "remove", events="delete"))
+    assert removal.described(client, TARGET.stack) is None
+    assert removal.existing(client, buckets) == {}
+
+
+def test_buckets_that_a_removed_stack_left_are_deleted_later(
+    port: int, client: Any, buckets: dict[str, str]
+) -> None:
+    deploy(client, buckets)
+    removal.run(asked(port, "remove"))
+    removal.run(asked(port, "remove", events="delete"))
+    assert removal.existing(client, buckets) == {}
+    with pytest.raises(removal.NotDone, match="has left no buckets"):
+        removal.run(asked(port, "restore"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "done"), [("us-accidents-dev", True), ("yes", False), ("", False)]
+)
+def test_the_stacks_name_is_asked_for(typed: str, done: bool) -> None:
+    assert removal.agreed("us-accidents-dev", None, lambda _: typed) is done

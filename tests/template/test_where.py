@@ -1,0 +1,64 @@
+"""A command goes where `make deploy` goes, and to the local cloud only if that is meant."""
+
+from __future__ import annotations
+
+import pytest
+
+import cloud
+import where
+from functions import Environment
+
+TARGET = Environment("dev", "us-accidents-dev", "eu-west-1", {"Environment": "dev"})
+LOCAL = cloud.Cloud(4566, "us-accidents-dev", "eu-west-1", {})
+
+
+def chosen(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    credentials: bool,
+    running: bool,
+    local: bool = False,
+    environment: dict[str, str] | None = None,
+) -> where.Place:
+    monkeypatch.setattr(where, "configured", lambda: credentials)
+    monkeypatch.setattr(cloud, "running", lambda port: 1 if running else None)
+    monkeypatch.setattr(cloud, "connect", lambda port: LOCAL)
+    return where.choose(4566, TARGET, local, environment or {})
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_credentials_of_any_kind_lead_to_aws(
+    running: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The region is samconfig's, as for a deployment, whatever the shell has.
+    shell = {"AWS_REGION": "us-east-1"}
+    place = chosen(monkeypatch, credentials=True, running=running, environment=shell)
+    assert (place.name, place.local) == ("AWS", False)
+    assert place.region == "eu-west-1"
+    assert place.variables["AWS_REGION"] == "eu-west-1"
+    assert str(place) == "AWS, stack us-accidents-dev in eu-west-1"
+
+
+def test_the_local_cloud_is_used_if_it_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = chosen(monkeypatch, credentials=True, running=True, local=True)
+    assert place.local
+    assert place.variables["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4566"
+
+
+def test_the_local_cloud_is_used_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = chosen(monkeypatch, credentials=False, running=True)
+    assert place.local
+    assert str(place).startswith("the local cloud on port 4566, stack us-accidents-dev")
+
+
+def test_an_endpoint_of_the_shell_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9999"}
+    place = chosen(monkeypatch, credentials=True, running=True, environment=shell)
+    assert not place.local
+    assert "http://127.0.0.1:9999" in place.name
+
+
+@pytest.mark.parametrize(("local", "says"), [(False, "no AWS credentials"), (True, "no local")])
+def test_nowhere_to_go_is_an_error(local: bool, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(cloud.CloudError, match=f"{says}.*make up PORT=4566"):
+        chosen(monkeypatch, credentials=False, running=False, local=local)

@@ -1,0 +1,356 @@
+"""What is checked before a deployment, so that nothing is built for one that cannot work.
+
+`python tools/local/checks.py dev` reads the parameters of samconfig.toml against template.yaml, and
+asks the account.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from commands import CommandError, say
+from functions import DATASET, Environment, environment, load, template_of
+
+# Shards of an on-demand stream at the beginning.
+# Source: Kinesis developer guide, "Choose the right mode in Kinesis Data Streams".
+ON_DEMAND_SHARDS = 4
+# Invocations by which Lambda begins to read a queue.
+# Source: Lambda developer guide, "Scaling and processing" of Amazon SQS.
+QUEUE_POLLERS = 5
+# Concurrent executions that an account must keep unreserved.
+# Source: Lambda developer guide, "Configuring reserved concurrency".
+UNRESERVED = 100
+CONCURRENCY_QUOTA = "L-B99A9384"
+
+# The longest wait between two attempts at a batch, and how long an attempt lasts while a service
+# is down.
+ATTEMPT_SECONDS = 60
+# How long a delivery may take beyond its buffer before something is wrong.
+DELIVERY_SLACK_SECONDS = 120
+# Partitions of a table that Athena lists for a query without a date.
+PARTITIONS = 2_500
+
+
+@dataclass
+class Findings:
+    """What a deployment would fail on, and what whoever deploys should know."""
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+# -------------------------------------------------------------------------------- the parameters
+
+
+def of_parameters(template: dict[str, Any], given: dict[str, str], now: datetime) -> Findings:
+    """What is wrong with the parameters of an environment, without asking AWS."""
+    found = Findings()
+    described = template["Parameters"]
+    for name, value in given.items():
+        if name not in described:
+            found.problems.append(unknown(name, described))
+        elif problem := refused(described[name], value):
+            found.problems.append(f"{name}={value}: {problem}")
+    if found.problems:
+        return found
+    values = {name: str(each.get("Default", "")) for name, each in described.items()} | given
+    found.problems += broken_rules(template.get("Rules", {}), values)
+    found.problems += together(values, now)
+    found.notes += worth_knowing(values, now)
+    return found
+
+
+def unknown(name: str, described: dict[str, Any]) -> str:
+    near = difflib.get_close_matches(name, described, 1)
+    hint = f"; {near[0]} is the nearest" if near else ""
+    return f"{name} is not a parameter of template.yaml{hint}"
+
+
+def refused(parameter: dict[str, Any], value: str) -> str | None:
+    """Why CloudFormation would refuse a value, if so."""
+    if parameter["Type"] == "Number":
+        try:
+            number = float(value)
+        except ValueError:
+            return "expected a number"
+        least, most = parameter.get("MinValue"), parameter.get("MaxValue")
+        if (least is not None and number < least) or (most is not None and number > most):
+            return f"expected {least if least is not None else '…'} to {most or '…'}"
+    allowed = [str(each) for each in parameter.get("AllowedValues", [])]
+    if allowed and value not in allowed:
+        return f"expected one of {', '.join(allowed)}"
+    if "AllowedPattern" in parameter and not re.fullmatch(parameter["AllowedPattern"], value):
+        return str(parameter.get("ConstraintDescription", parameter["AllowedPattern"]))
+    return None
+
+
+def broken_rules(rules: dict[str, Any], values: dict[str, str]) -> Iterator[str]:
+    """The template's own rules, which CloudFormation would check after everything has been "
+    "built."""
+    for rule in rules.values():
+        if "RuleCondition" in rule and not holds(rule["RuleCondition"], values):
+            continue
+        for assertion in rule["Assertions"]:
+            if not holds(assertion["Assert"], values):
+                yield assertion["AssertDescription"]
+
+
+def holds(rule: Any, values: dict[str, str]) -> bool:
+    ((name, argument),) = rule.items()
+    match name:
+        case "Fn::Equals":
+            one, other = (valued(each, values) for each in argument)
+            return one == other
+        case "Fn::Not":
+            return not holds(argument[0], values)
+        case "Fn::And":
+            return all(holds(each, values) for each in argument)
+        case "Fn::Or":
+            return any(holds(each, values) for each in argument)
+        case "Fn::Contains":
+            return valued(argument[1], values) in [str(each) for each in argument[0]]
+        case _:
+            raise CommandError(f"tools/local/checks.py does not know {name} in a rule")
+
+
+def valued(value: Any, values: dict[str, str]) -> str:
+    return values[value["Ref"]] if isinstance(value, dict) else str(value)
+
+
+def together(values: dict[str, str], now: datetime) -> Iterator[str]:
+    """Parameters that do not go together; a template cannot compare numbers."""
+    number = {name: int(value) for name, value in values.items() if re.fullmatch(r"-?\d+", value)}
+    retention = number["StreamRetentionHours"] * 3600
+    age, attempts = number["MaximumRecordAgeSeconds"], number["MaximumRetryAttempts"]
+    if age != -1 and not 60 <= age < retention:
+        yield (
+            f"MaximumRecordAgeSeconds={age}: expected -1, or 60 to less than the {retention} "
+            f"seconds of "
+            f"StreamRetentionHours={values['StreamRetentionHours']}"
+        )
+    if attempts * ATTEMPT_SECONDS >= retention and age == -1:
+        yield (
+            f"MaximumRetryAttempts={attempts}: a record that ends the function would expire "
+            f"before it is given up; "
+            f"expected less than {retention // ATTEMPT_SECONDS}, better {per_hour(values)}"
+        )
+    buffer, freshness = number["DeliveryBufferSeconds"], number["DeliveryFreshnessSeconds"]
+    if freshness < buffer + DELIVERY_SLACK_SECONDS:
+        yield (
+            f"DeliveryFreshnessSeconds={freshness}: the alarm would be raised by every object; "
+            f"expected at least "
+            f"{buffer + DELIVERY_SLACK_SECONDS} with DeliveryBufferSeconds={buffer}"
+        )
+    expiry, cold = number["LakeExpireAfterDays"], number["LakeColdAfterDays"]
+    if expiry and expiry <= cold:
+        yield (
+            f"LakeExpireAfterDays={expiry}: S3 refuses an expiry that is not after "
+            f"LakeColdAfterDays={cold}; "
+            "expected more, or 0"
+        )
+    yield from replay(number["ReplayFrom"], retention, now)
+    yield from years(values["ProjectedYears"], now)
+
+
+def replay(start: int, retention: int, now: datetime) -> Iterator[str]:
+    if not start:
+        return
+    since = now.timestamp() - start
+    if since < 0:
+        yield f"ReplayFrom={start} is in the future; expected a time since 1970 that has been"
+    elif since > retention:
+        yield (
+            f"ReplayFrom={start}: the stream keeps the last {retention // 3600} hours only; "
+            "replay from raw instead"
+        )
+
+
+def years(projected: str, now: datetime) -> Iterator[str]:
+    first, last = map(int, projected.split(","))
+    if first > last:
+        yield f"ProjectedYears={projected}: expected the earlier year first"
+    elif not first <= now.year <= last:
+        yield (
+            f"ProjectedYears={projected}: Athena would not show what arrives in {now.year}; "
+            f"expected a range that "
+            "holds it"
+        )
+
+
+def worth_knowing(values: dict[str, str], now: datetime) -> Iterator[str]:
+    """What works, and may surprise."""
+    retention = int(values["StreamRetentionHours"]) * 3600
+    if int(values["MaximumRetryAttempts"]) * 2 * ATTEMPT_SECONDS < retention:
+        yield (
+            f"MaximumRetryAttempts={values['MaximumRetryAttempts']}: an outage as long as "
+            f"StreamRetentionHours sends "
+            f"records to the failures bucket; {per_hour(values)} attempts last as long"
+        )
+    first, last = map(int, values["ProjectedYears"].split(","))
+    if now.year == last:
+        yield (
+            f"ProjectedYears={values['ProjectedYears']} ends this year; deploy with a later one "
+            f"before it is over, or "
+            "Athena shows nothing of the next"
+        )
+    severities = 2  # of the shipped data sets above the default threshold
+    if (last - first + 1) * 12 * 31 * severities > PARTITIONS:
+        yield (
+            f"ProjectedYears={values['ProjectedYears']}: a query without a date lists more than "
+            f"{PARTITIONS} "
+            "partitions"
+        )
+
+
+def per_hour(values: dict[str, str]) -> int:
+    return 30 * int(values["StreamRetentionHours"])
+
+
+# ------------------------------------------------------------------------------------ the account
+
+
+def of_account(
+    target: Environment, values: dict[str, str], client: Callable[[str], Any]
+) -> Findings:
+    """What is wrong with the parameters for the account, as far as whoever deploys may ask it."""
+    found = Findings()
+    for check in (concurrency, shards, left_buckets):
+        try:
+            check(target, values, client, found)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            found.notes.append(f"{error.operation_name} was not checked: {code}")
+    return found
+
+
+def concurrency(
+    target: Environment, values: dict[str, str], client: Callable[[str], Any], found: Findings
+) -> None:
+    settings = client("lambda").get_account_settings()["AccountLimit"]
+    limit = settings["ConcurrentExecutions"]
+    needed = executions(values)
+    request = (
+        "aws service-quotas request-service-quota-increase --service-code lambda "
+        f"--quota-code {CONCURRENCY_QUOTA} --desired-value {max(1000, 2 * needed)} --region "
+        f"{target.region}"
+    )
+    reserved = int(values["IngestReservedConcurrency"])
+    if reserved and limit - reserved < UNRESERVED:
+        found.problems.append(
+            f"IngestReservedConcurrency={reserved}: the account has {limit} concurrent executions "
+            f"and must keep "
+            f"{UNRESERVED} unreserved; expected 0, or ask for more: {request}"
+        )
+    elif limit < needed:
+        found.notes.append(
+            f"the account has {limit} concurrent executions and this stack uses up to {needed}, "
+            f"so that functions "
+            f"will be throttled; ask for more: {request}"
+        )
+
+
+def executions(values: dict[str, str]) -> int:
+    """Invocations at once: each shard's batches for three functions, and the queue's."""
+    provisioned = values["StreamMode"] == "PROVISIONED"
+    shards = int(values["ShardCount"]) if provisioned else ON_DEMAND_SHARDS
+    return 3 * shards * int(values["ParallelizationFactor"]) + QUEUE_POLLERS
+
+
+def shards(
+    target: Environment, values: dict[str, str], client: Callable[[str], Any], found: Findings
+) -> None:
+    """Kinesis takes the double at most and the half at least."""
+    if values["StreamMode"] != "PROVISIONED":
+        return
+    wanted = int(values["ShardCount"])
+    kinesis = client("kinesis")
+    for number in (1, 2):
+        name = f"{target.dataset.replace('_', '-')}-data-stream-{number}-{values['Environment']}"
+        try:
+            summary = kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
+        except kinesis.exceptions.ResourceNotFoundException:
+            continue
+        open_ = summary["OpenShardCount"]
+        was = summary["StreamModeDetails"]["StreamMode"]
+        if was != "PROVISIONED" and wanted != open_:
+            found.problems.append(
+                f"{name} is {was} with {open_} shards; deploy StreamMode=PROVISIONED with "
+                f"ShardCount={open_} first"
+            )
+        elif wanted > 2 * open_ or 2 * wanted < open_:
+            step = 2 * open_ if wanted > open_ else -(-open_ // 2)
+            found.problems.append(
+                f"ShardCount={wanted}: {name} has {open_} shards, and Kinesis takes half to "
+                f"double in one deployment; "
+                f"deploy ShardCount={step} first"
+            )
+
+
+def left_buckets(
+    target: Environment, values: dict[str, str], client: Callable[[str], Any], found: Findings
+) -> None:
+    """Buckets outlive their stack, and CloudFormation does not make what is there already."""
+    try:
+        client("cloudformation").describe_stacks(StackName=target.stack)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ValidationError":
+            raise
+    else:
+        return
+    account = client("sts").get_caller_identity()["Account"]
+    suffix = f"-{target.region}-{account}-{values['Environment']}"
+    names = [each["Name"] for each in client("s3").list_buckets()["Buckets"]]
+    left = [
+        name for name in names if name.startswith(f"{values['Company']}-") and name.endswith(suffix)
+    ]
+    if left:
+        found.problems.append(
+            f"there is no stack {target.stack}, but its buckets are there "
+            f"({', '.join(sorted(left))}); "
+            f"`make restore ENV={target.name}` makes the stack with them, `make remove "
+            f"ENV={target.name} EVENTS=delete` "
+            "deletes them"
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="checks before a deployment to AWS")
+    parser.add_argument("environment", help="an environment of samconfig.toml")
+    parser.add_argument(
+        "--dataset", default=DATASET, help="a file of datasets/, without its ending"
+    )
+    arguments = parser.parse_args()
+    try:
+        if arguments.environment == "local":
+            raise CommandError("local is the local cloud; `make up` builds and deploys for it")
+        target = environment(arguments.environment, arguments.dataset)
+        template = load(template_of(target.dataset))
+        found = of_parameters(template, target.parameters, datetime.now(timezone.utc))
+        if not found.problems:
+            defaults = {n: str(p.get("Default", "")) for n, p in template["Parameters"].items()}
+            session = boto3.Session(region_name=target.region)
+            account = of_account(target, defaults | target.parameters, session.client)
+            found.problems += account.problems
+            found.notes += account.notes
+    except (CommandError, BotoCoreError) as error:
+        say(f"error: {error}")
+        return 1
+    for note in found.notes:
+        say(f"note: {note}")
+    for problem in found.problems:
+        say(f"error: {problem}")
+    return 1 if found.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

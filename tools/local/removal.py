@@ -1,0 +1,229 @@
+"""Takes a stack down, and brings it back.
+
+    python tools/local/removal.py remove --env dev                  # all but the buckets
+    python tools/local/removal.py remove --env dev --events delete  # these too, every version
+    python tools/local/removal.py restore --env dev                 # a stack with those buckets
+
+Each says what it would do and asks for the stack's name first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError, WaiterError
+
+import cloud
+import functions
+import where
+from commands import CommandError, say
+
+# Objects of one request. Source: S3 API reference, DeleteObjects and ListObjectVersions.
+OBJECTS = 1_000
+
+Client = Callable[[str], Any]
+
+
+class NotDone(Exception):
+    """Why nothing was done, or not all of it."""
+
+
+def bucket_names(parameters: dict[str, str], region: str, account: str) -> dict[str, str]:
+    """The buckets of a stack by their logical ids, as the template names them."""
+    template = functions.load(functions.TEMPLATE)
+    given = {name: str(each.get("Default", "")) for name, each in template["Parameters"].items()}
+    given |= parameters | {"AWS::Region": region, "AWS::AccountId": account}
+    found = {}
+    for name, resource in template["Resources"].items():
+        if resource["Type"] == "AWS::S3::Bucket":
+            text = resource["Properties"]["BucketName"]["Fn::Sub"]
+            for key, value in given.items():
+                text = text.replace(f"${{{key}}}", value)
+            found[name] = text
+    return found
+
+
+def described(client: Client, stack: str) -> dict[str, Any] | None:
+    try:
+        return client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ValidationError":
+            raise
+        return None
+
+
+def existing(client: Client, buckets: dict[str, str]) -> dict[str, str]:
+    """Those of the buckets that are there, in this account."""
+    owned = {each["Name"] for each in client("s3").list_buckets()["Buckets"]}
+    return {name: bucket for name, bucket in buckets.items() if bucket in owned}
+
+
+def versions(client: Client, bucket: str) -> Iterator[list[dict[str, str]]]:
+    """Every version of every object and every mark of a deletion, a request's worth at a time."""
+    pages = (
+        client("s3")
+        .get_paginator("list_object_versions")
+        .paginate(Bucket=bucket, PaginationConfig={"PageSize": OBJECTS})
+    )
+    for page in pages:
+        found = page.get("Versions", []) + page.get("DeleteMarkers", [])
+        if found:
+            yield [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in found]
+
+
+def delete_bucket(client: Client, bucket: str) -> int:
+    """Deletes a bucket with every version in it, and answers how many there were."""
+    s3, deleted = client("s3"), 0
+    for objects in versions(client, bucket):
+        answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+        if errors := answer.get("Errors"):
+            first = errors[0]
+            raise NotDone(f"{bucket}: {first['Key']} was not deleted: {first['Code']}")
+        deleted += len(objects)
+    for upload in s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []):
+        s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+    s3.delete_bucket(Bucket=bucket)
+    return deleted
+
+
+def remove(client: Client, stack: str, buckets: dict[str, str], events: bool) -> None:
+    """Deletes the stack, which leaves its buckets, and then these if their events may go too."""
+    formation = client("cloudformation")
+    if described(client, stack) is not None:
+        say(f"stack: deleting {stack}")
+        formation.delete_stack(StackName=stack)
+        try:
+            formation.get_waiter("stack_delete_complete").wait(StackName=stack)
+        except WaiterError as error:
+            raise NotDone(
+                f"{stack} was not deleted; its events in CloudFormation say why, and a second run "
+                f"goes on"
+            ) from error
+    for bucket in existing(client, buckets).values():
+        if events:
+            count = delete_bucket(client, bucket)
+            say(f"bucket: {bucket} is deleted with {count:,} versions of objects")
+        else:
+            say(f"bucket: {bucket} is kept")
+
+
+def import_template(buckets: dict[str, str]) -> dict[str, Any]:
+    """A template of the buckets only: an import takes what is there and makes nothing new."""
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Description": "The buckets of a stack that was taken down; the next deployment adds the "
+        "rest.",
+        "Resources": {
+            name: {
+                "Type": "AWS::S3::Bucket",
+                "DeletionPolicy": "Retain",
+                "UpdateReplacePolicy": "Retain",
+                "Properties": {"BucketName": bucket},
+            }
+            for name, bucket in buckets.items()
+        },
+    }
+
+
+def restore(client: Client, stack: str, buckets: dict[str, str]) -> None:
+    """Makes a stack that has the buckets, by an import; a deployment then adds the rest to it."""
+    formation, change_set = client("cloudformation"), "restore"
+    formation.create_change_set(
+        StackName=stack,
+        ChangeSetName=change_set,
+        ChangeSetType="IMPORT",
+        TemplateBody=json.dumps(import_template(buckets)),
+        ResourcesToImport=[
+            {
+                "ResourceType": "AWS::S3::Bucket",
+                "LogicalResourceId": name,
+                "ResourceIdentifier": {"BucketName": bucket},
+            }
+            for name, bucket in buckets.items()
+        ],
+    )
+    try:
+        formation.get_waiter("change_set_create_complete").wait(
+            StackName=stack, ChangeSetName=change_set, WaiterConfig={"Delay": 2, "MaxAttempts": 60}
+        )
+        formation.execute_change_set(StackName=stack, ChangeSetName=change_set)
+        formation.get_waiter("stack_import_complete").wait(
+            StackName=stack, WaiterConfig={"Delay": 2, "MaxAttempts": 150}
+        )
+    except WaiterError as error:
+        raise NotDone(
+            f"{stack} did not take the buckets; its events in CloudFormation say why"
+        ) from error
+    say(f"stack: {stack} has its {len(buckets)} buckets again; `make deploy` adds the rest")
+
+
+def plan(action: str, place: where.Place, buckets: dict[str, str], events: bool) -> list[str]:
+    """What would be done, in sentences."""
+    names = "\n".join(f"  {bucket}" for bucket in buckets.values()) or "  none"
+    if action == "restore":
+        return [f"makes {place} with the buckets that are there:", names]
+    first = f"deletes {place}, with its streams, functions, tables, topics, queues and logs"
+    if events:
+        return [
+            first,
+            "and DELETES EVERY EVENT, all versions of all objects, with the buckets:",
+            names,
+        ]
+    return [first, "and keeps the buckets with the events:", names]
+
+
+def agreed(stack: str, given: str | None, ask: Callable[[str], str] = input) -> bool:
+    """Whether whoever runs this has typed the stack's name, there and then or as an option."""
+    if given is not None:
+        return given == stack
+    try:
+        return ask(f"Type {stack} to go on: ").strip() == stack
+    except EOFError:
+        return False
+
+
+def run(arguments: argparse.Namespace) -> None:
+    target = functions.environment(arguments.env, arguments.dataset)
+    place = where.choose(arguments.port, target, arguments.local)
+    client, events = place.client, arguments.events == "delete"
+    account = client("sts").get_caller_identity()["Account"]
+    buckets = existing(client, bucket_names(target.parameters, place.region, account))
+    stack = described(client, place.stack)
+    if arguments.action == "restore" and stack is not None:
+        raise NotDone(f"{place.stack} is there already: {stack['StackStatus']}")
+    if arguments.action == "restore" and not buckets:
+        raise NotDone(f"{place.stack} has left no buckets; `make deploy` makes it anew")
+    if arguments.action == "remove" and stack is None and not (buckets and events):
+        raise NotDone(f"there is no stack {place.stack}")
+    say("\n".join(plan(arguments.action, place, buckets, events)))
+    if not agreed(place.stack, arguments.confirm):
+        raise NotDone("nothing was done, because the stack's name was not confirmed")
+    if arguments.action == "restore":
+        restore(client, place.stack, buckets)
+    else:
+        remove(client, place.stack, buckets, events)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="take a stack down, or bring it back")
+    parser.add_argument("action", choices=["remove", "restore"])
+    parser.add_argument("--env", default="dev", help="an environment of samconfig.toml")
+    parser.add_argument("--dataset", default=functions.DATASET, help="a file of datasets/")
+    parser.add_argument("--port", type=int, default=cloud.PORT, help="of the local cloud")
+    parser.add_argument("--local", action="store_true", help="the local cloud is meant")
+    parser.add_argument("--events", choices=["keep", "delete"], default="keep")
+    parser.add_argument("--confirm", help="the stack's name, instead of the question")
+    try:
+        run(parser.parse_args())
+    except (NotDone, CommandError, cloud.CloudError, BotoCoreError, ClientError) as error:
+        say(f"error: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
