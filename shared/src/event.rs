@@ -70,6 +70,12 @@ impl<'a> Cell<'a> {
         }
     }
 
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        *self == Self::Blank
+    }
+
     /// The text of the cell; empty where it is blank.
     #[must_use]
     pub fn into_text(self) -> Cow<'a, str> {
@@ -240,6 +246,21 @@ fn entries<'a>(
     })
 }
 
+/// The entries of a JSON object in their order, with those that have the same key; nothing where it is not one.
+#[must_use]
+pub fn pairs(json: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
+    let mut pairs = Vec::new();
+    Reader::read(json, |reader| {
+        reader.object(|reader, key| {
+            let key = reader.unescaped(key)?;
+            let value = reader.value()?;
+            pairs.push((key, reader.text(value)));
+            Some(())
+        })
+    })?;
+    Some(pairs)
+}
+
 /// Bytes within which the id of most events stands: it comes first.
 const ID_WITHIN: usize = 64;
 
@@ -388,6 +409,17 @@ mod tests {
         let earlier: Vec<_> = event.superseded.iter().map(|(key, value)| (&**key, *value)).collect();
         assert_eq!(earlier, [("City", "\"Dublin\""), ("Extra", "1")]);
         assert_eq!(event.unknown.len(), 1);
+    }
+
+    #[test]
+    fn pairs_are_given_in_their_order_with_repeats() {
+        let found = pairs(r#" {"a" : 1, "b":"x","\u0061":{"c":[]}} "#).unwrap();
+        let found: Vec<_> = found.iter().map(|(key, value)| (&**key, *value)).collect();
+        assert_eq!(found, [("a", "1"), ("b", "\"x\""), ("a", "{\"c\":[]}")]);
+        assert_eq!(pairs("{}"), Some(Vec::new()));
+        for json in ["", "[]", "{", "{\"a\":1}x", "{\"a\"}"] {
+            assert_eq!(pairs(json), None, "{json}");
+        }
     }
 
     #[test]

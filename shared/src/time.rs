@@ -52,8 +52,17 @@ impl Timestamp {
     /// Anything else is `None`: no time is guessed.
     #[must_use]
     pub fn parse(text: &str, order: DateOrder) -> Option<Self> {
-        let bytes = text.as_bytes();
-        if bytes.get(4) == Some(&b'-') { parse_iso(bytes) } else { parse_local(text, order) }
+        match text.as_bytes() {
+            // `1-10-2016` has a dash in the same place.
+            iso @ [b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'-', ..] => parse_iso(iso),
+            _ => parse_local(text, order),
+        }
+    }
+
+    /// Whether a trimmed cell says the same time in both orders of the date, so that none need be declared.
+    #[must_use]
+    pub fn needs_no_order(text: &str) -> bool {
+        Self::parse(text, DateOrder::Mdy) == Self::parse(text, DateOrder::Dmy)
     }
 
     /// The instant, a time without an offset being taken as UTC (as producers write `Txn_Timestamp`).
@@ -236,6 +245,8 @@ fn number(digits: &[u8]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn iso(text: &str, order: DateOrder) -> Option<String> {
@@ -261,6 +272,9 @@ mod tests {
             ("2/8/2016 0:37", "2016-02-08T00:37:00"),
             ("02-08-2016 00:37", "2016-02-08T00:37:00"),
             ("02/08/2016 00:37:09", "2016-02-08T00:37:09"),
+            ("1-10-2016 0:37", "2016-01-10T00:37:00"),
+            ("12-8-2016 0:37", "2016-12-08T00:37:00"),
+            ("2-08-2016 00:37", "2016-02-08T00:37:00"),
         ];
         for (text, expected) in cases {
             assert_eq!(iso(text, DateOrder::Mdy).as_deref(), Some(expected), "{text}");
@@ -326,5 +340,79 @@ mod tests {
     fn a_stamp_has_microseconds_even_when_they_are_zero() {
         let instant = Timestamp::parse("2022-12-24T04:53:57Z", DateOrder::Mdy).unwrap().instant();
         assert_eq!(stamp(instant), "2022-12-24T04:53:57.000000Z");
+    }
+
+    #[test]
+    fn a_time_needs_an_order_only_if_the_orders_differ() {
+        for (text, needs) in [
+            ("2016-02-08T00:37:08", false),
+            ("2/2/2016 0:37", false),
+            ("45:00.0", false),
+            ("2/8/2016 0:37", true),
+            ("13/08/2016 0:37", true),
+        ] {
+            assert_eq!(!Timestamp::needs_no_order(text), needs, "{text}");
+        }
+    }
+
+    prop_compose! {
+        fn wall_clock()(
+            year in 1000_i32..=9999, day_of_year in 1_u32..=366, second in 0_u32..86_400, nanosecond in 0_u32..1_000_000_000,
+        ) -> Option<NaiveDateTime> {
+            let date = NaiveDate::from_yo_opt(year, day_of_year)?;
+            Some(date.and_time(NaiveTime::from_num_seconds_from_midnight_opt(second, nanosecond)?))
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_form_of_day_month_and_year_is_read(
+            time in wall_clock(), dmy: bool, dashes: bool, wide: [bool; 3], seconds: bool,
+        ) {
+            let Some(time) = time else { return Ok(()) };
+            let two = |number: u32, wide: bool| if wide { format!("{number:02}") } else { number.to_string() };
+            let parts = [two(time.month(), wide[0]), two(time.day(), wide[1])];
+            let [first, second] = if dmy { [&parts[1], &parts[0]] } else { [&parts[0], &parts[1]] };
+            let separator = if dashes { '-' } else { '/' };
+            let mut text = format!("{first}{separator}{second}{separator}{} ", time.year());
+            text += &format!("{}:{:02}", two(time.hour(), wide[2]), time.minute());
+            let mut expected = time.format("%Y-%m-%dT%H:%M:00").to_string();
+            if seconds {
+                text += &format!(":{:02}", time.second());
+                expected = time.format("%Y-%m-%dT%H:%M:%S").to_string();
+            }
+            let order = if dmy { DateOrder::Dmy } else { DateOrder::Mdy };
+            prop_assert_eq!(iso(&text, order), Some(expected), "{}", text);
+        }
+
+        #[test]
+        fn every_iso_form_is_read_in_any_order(
+            time in wall_clock(), blank: bool, digits in 0_usize..=9, zone in 0_usize..4, minutes in 0_u32..24 * 60,
+        ) {
+            let Some(time) = time else { return Ok(()) };
+            let mut text = time.format(if blank { "%Y-%m-%d %H:%M:%S" } else { "%Y-%m-%dT%H:%M:%S" }).to_string();
+            let mut expected = time.format("%Y-%m-%dT%H:%M:%S").to_string();
+            let fraction = &format!("{:09}", time.nanosecond())[..digits];
+            if !fraction.is_empty() {
+                text += &format!(".{fraction}");
+            }
+            if fraction.contains(|digit| digit != '0') {
+                expected += &format!(".{}", fraction.trim_end_matches('0'));
+            }
+            let (hours, minutes) = (minutes / 60, minutes % 60);
+            let (written, normal) = match zone {
+                0 => (String::new(), String::new()),
+                1 => ("Z".to_owned(), "Z".to_owned()),
+                2 => (format!("+{hours:02}{minutes:02}"), format!("+{hours:02}:{minutes:02}")),
+                _ => (format!("-{hours:02}:{minutes:02}"), format!("-{hours:02}:{minutes:02}")),
+            };
+            // An offset of nothing is written as one to the east.
+            let normal = if normal == "-00:00" { "+00:00".to_owned() } else { normal };
+            let (text, expected) = (text + &written, expected + &normal);
+            for order in [DateOrder::Mdy, DateOrder::Dmy] {
+                prop_assert_eq!(iso(&text, order), Some(expected.clone()), "{}", text);
+            }
+            prop_assert!(Timestamp::needs_no_order(&text));
+        }
     }
 }

@@ -362,8 +362,7 @@ where
     }
 
     fn normaliser(&self, order: Option<DateOrder>) -> Normaliser<'_> {
-        let dataset = &self.config.common.dataset;
-        Normaliser::new(dataset, order.unwrap_or(dataset.date_order))
+        Normaliser::new(&self.config.common.dataset, order)
     }
 
     fn close(&self, books: &Books, failure: Option<&str>, invocation: &Invocation) {

@@ -1,25 +1,26 @@
 //! An event of a row: every cell typed by the data set, nothing guessed and nothing lost.
 
-use std::borrow::Cow;
-
 use shared::{
     cell,
     dataset::{Dataset, Type},
     event::{self, Cell, Event},
-    time::DateOrder,
+    time::{DateOrder, Timestamp},
     writer::{Literal, Writer},
 };
 
-use crate::rows::{Cells, Content, Header, Row};
-
-/// The key under which cells stand that cannot be typed.
-const INVALID: &str = "_invalid";
+use crate::{
+    keys::InvalidCells,
+    rows::{Content, Row},
+    source::{CsvRow, JsonRow, Source, is_left_out},
+};
 
 /// Makes events of rows.
 #[derive(Debug)]
 pub struct Normaliser<'d> {
     dataset: &'d Dataset,
     date_order: DateOrder,
+    /// Whether the sender declared the order.
+    declared: bool,
 }
 
 /// A row that cannot be placed.
@@ -31,21 +32,14 @@ pub struct Refused {
     pub detail: String,
 }
 
-/// Cells under their names: what a row of any format is.
-trait Source<'a> {
-    /// The cell of a column of the data set.
-    fn known(&self, column: usize) -> Cell<'a>;
-    /// Cells that the data set does not know.
-    fn unknown(&self) -> impl Iterator<Item = (&str, Cell<'a>)>;
-    /// Cells that stand in the way of others and count for nothing.
-    fn superseded(&self) -> impl Iterator<Item = (&str, Cell<'a>)>;
-}
-
 impl<'d> Normaliser<'d> {
-    /// Makes events of that data set, ambiguous dates being read in that order.
+    /// Makes events of that data set. `date_order` is the order of ambiguous dates that the sender declared, if any; else
+    /// the data set's is used.
     #[must_use]
-    pub fn new(dataset: &'d Dataset, date_order: DateOrder) -> Self {
-        Self { dataset, date_order }
+    pub fn new(dataset: &'d Dataset, date_order: impl Into<Option<DateOrder>>) -> Self {
+        let declared = date_order.into();
+        let date_order = declared.unwrap_or(dataset.date_order);
+        Self { dataset, date_order, declared: declared.is_some() }
     }
 
     /// The order in which ambiguous dates are read.
@@ -81,40 +75,54 @@ impl<'d> Normaliser<'d> {
 
     fn write<'a>(&self, row: &impl Source<'a>, received: &str, out: &mut Writer) -> Result<String, Refused> {
         self.check(row)?;
-        let mut object = Object { begin: out.len(), out, invalid: Writer::default() };
+        let mut object = Object { begin: out.len(), out, invalid: InvalidCells::new(self.dataset) };
         for (column, entry) in self.dataset.entries().iter().enumerate() {
             if column == self.dataset.received_at {
                 object.out.literal(entry);
                 cell::write_string(received, object.out);
                 continue;
             }
-            let name = &self.dataset.columns[column].name;
+            let kind = self.dataset.columns[column].kind;
             match row.known(column) {
                 Cell::Blank => {}
-                Cell::Text(text) => {
-                    object.typed(self.dataset.columns[column].kind, entry, name, &text, self.date_order);
+                Cell::Text(text) if row.was_invalid(column) && !self.tries_again(kind, &text) => {
+                    object.invalid.column(column, &text);
                 }
-                Cell::Nested(json) => object.invalid(name, json),
+                Cell::Text(text) => {
+                    if !object.typed(kind, entry, &text, self.date_order) {
+                        object.invalid.column(column, &text);
+                    }
+                }
+                Cell::Nested(json) => object.invalid.column(column, json),
             }
         }
         for (name, cell) in row.unknown() {
-            match cell {
-                Cell::Blank => {}
-                // A column of that name would collide with the one that holds the invalid cells.
-                cell if name == INVALID => object.invalid(name, &cell.into_text()),
-                cell => {
-                    object.out.text(&cell::entry(name));
-                    cell::write_string(&cell.into_text(), object.out);
-                }
+            if !cell.is_blank() {
+                object.out.text(&cell::entry(name));
+                cell::write_string(&cell.into_text(), object.out);
             }
         }
-        for (name, cell) in row.superseded() {
-            if cell != Cell::Blank {
-                object.invalid(name, &cell.into_text());
+        for (name, cell) in row.aside() {
+            if !cell.is_blank() {
+                object.invalid.aside(name, &cell.into_text(), |column| {
+                    is_left_out(self.dataset, column, &row.known(column))
+                });
             }
         }
         object.close();
         Ok(self.partition_key(row))
+    }
+
+    /// Whether a cell that could not be typed when its event was written is to be tried again.
+    ///
+    /// An event does not say in which order its file had its dates, so that a date that needs an order stays as it is
+    /// unless one is declared now: it would be read in the wrong one. An object or array never becomes a text.
+    fn tries_again(&self, kind: Type, text: &str) -> bool {
+        match kind {
+            Type::String => !text.starts_with(['{', '[']),
+            Type::Timestamp => self.declared || Timestamp::needs_no_order(cell::trim(text)),
+            Type::Int | Type::Double | Type::Boolean => true,
+        }
     }
 
     /// An event is placed by its id and its severity; without either there is no place for it.
@@ -161,35 +169,26 @@ fn refused(reason: &'static str, detail: String) -> Refused {
 struct Object<'o> {
     begin: usize,
     out: &'o mut Writer,
-    invalid: Writer,
+    invalid: InvalidCells<'o>,
 }
 
 impl Object<'_> {
-    /// Writes a cell as its type, or keeps its text among the invalid ones. A cell without text is left out.
-    fn typed(&mut self, kind: Type, entry: &Literal, name: &str, text: &str, order: DateOrder) {
+    /// Writes a cell as its type; false where it cannot be read as that. A cell without text is left out.
+    fn typed(&mut self, kind: Type, entry: &Literal, text: &str, order: DateOrder) -> bool {
         if text.is_empty() || kind != Type::String && cell::trim(text).is_empty() {
-            return;
+            return true;
         }
         let begin = self.out.len();
         self.out.literal(entry);
-        if cell::write(kind, text, order, self.out).is_err() {
+        let typed = cell::write(kind, text, order, self.out).is_ok();
+        if !typed {
             self.out.truncate(begin);
-            self.invalid(name, text);
         }
-    }
-
-    fn invalid(&mut self, name: &str, text: &str) {
-        self.invalid.text(&cell::entry(name));
-        cell::write_string(text, &mut self.invalid);
+        typed
     }
 
     fn close(self) {
-        if let Some((_comma, invalid)) = self.invalid.written().split_first() {
-            self.out.text(&cell::entry(INVALID));
-            self.out.byte(b'{');
-            self.out.text(invalid);
-            self.out.byte(b'}');
-        }
+        self.invalid.write(self.out);
         if let Some(first) = self.out.written_from(self.begin).first_mut() {
             *first = b'{';
         }
@@ -197,83 +196,13 @@ impl Object<'_> {
     }
 }
 
-struct CsvRow<'a> {
-    header: &'a Header,
-    cells: &'a Cells,
-}
-
-impl<'a> Source<'a> for CsvRow<'a> {
-    fn known(&self, column: usize) -> Cell<'a> {
-        self.header.columns[column].map_or(Cell::Blank, |position| self.cell(position))
-    }
-
-    fn unknown(&self) -> impl Iterator<Item = (&str, Cell<'a>)> {
-        self.header.unknown.iter().map(|(position, name)| (name.as_str(), self.cell(*position)))
-    }
-
-    fn superseded(&self) -> impl Iterator<Item = (&str, Cell<'a>)> {
-        std::iter::empty()
-    }
-}
-
-impl<'a> CsvRow<'a> {
-    fn cell(&self, position: usize) -> Cell<'a> {
-        match self.cells.get(position) {
-            "" => Cell::Blank,
-            text => Cell::Text(Cow::Borrowed(text)),
-        }
-    }
-}
-
-/// A JSON object; one that ingest wrote before has its invalid cells put back in their places.
-struct JsonRow<'a> {
-    event: Event<'a>,
-    unknown: Vec<(Cow<'a, str>, &'a str)>,
-}
-
-impl<'a> JsonRow<'a> {
-    fn new(dataset: &Dataset, mut event: Event<'a>) -> Self {
-        let mut unknown = std::mem::take(&mut event.unknown);
-        let held = unknown.iter().position(|(name, _)| name == INVALID);
-        if let Some(held) = held
-            && let Ok(invalid) = Event::parse(dataset, unknown[held].1)
-            && invalid.superseded.is_empty()
-        {
-            unknown.remove(held);
-            for (column, value) in invalid.columns.into_iter().enumerate() {
-                if let Some(value) = value {
-                    match event.columns[column] {
-                        None => event.columns[column] = Some(value),
-                        Some(_) => {
-                            event.superseded.push((dataset.columns[column].name.clone().into(), value))
-                        }
-                    }
-                }
-            }
-            for (name, value) in invalid.unknown {
-                event.superseded.push((name, value));
-            }
-        }
-        Self { event, unknown }
-    }
-}
-
-impl<'a> Source<'a> for JsonRow<'a> {
-    fn known(&self, column: usize) -> Cell<'a> {
-        self.event.cell(column)
-    }
-
-    fn unknown(&self) -> impl Iterator<Item = (&str, Cell<'a>)> {
-        self.unknown.iter().map(|(name, value)| (name.as_ref(), Cell::of(Some(*value))))
-    }
-
-    fn superseded(&self) -> impl Iterator<Item = (&str, Cell<'a>)> {
-        self.event.superseded.iter().map(|(name, value)| (name.as_ref(), Cell::of(Some(*value))))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+    use shared::dataset;
+
     use super::*;
     use crate::rows::{Format, Rows};
 
@@ -371,6 +300,57 @@ mod tests {
     fn a_key_that_stands_twice_counts_as_the_last_and_loses_nothing() {
         let expected = event("\"ID\":\"A-1\",\"Severity\":2,\"City\":\"b\"|,\"_invalid\":{\"City\":\"a\"}");
         assert_eq!(json(r#"{"ID":"A-1","Severity":2,"City":"a","City":"b"}"#), expected);
+        let expected =
+            event("\"ID\":\"A-1\",\"Severity\":2|,\"x\":\"3\",\"_invalid\":{\"x\":\"1\",\"x#2\":\"2\"}");
+        assert_eq!(json(r#"{"ID":"A-1","Severity":2,"x":1,"x":2,"x":3}"#), expected);
+        let expected = event(
+            "\"ID\":\"A-1\",\"Severity\":2|,\"_invalid\":{\"Start_Time\":\"46:00.0\",\"Start_Time#2\":\"45:00.0\"}",
+        );
+        assert_eq!(
+            json(r#"{"ID":"A-1","Severity":2,"Start_Time":"45:00.0","Start_Time":"46:00.0"}"#),
+            expected
+        );
+        // A last value that is null leaves the column out; the earlier one must not take its place later.
+        let expected = event("\"ID\":\"A-1\",\"Severity\":2|,\"_invalid\":{\"City#2\":\"a\"}");
+        assert_eq!(json(r#"{"ID":"A-1","Severity":2,"City":"a","City":null}"#), expected);
+    }
+
+    #[test]
+    fn keys_that_differ_in_case_only_are_kept_apart() {
+        let expected =
+            event("\"ID\":\"A-1\",\"Severity\":3,\"City\":\"Dayton\"|,\"_invalid\":{\"city\":\"x\"}");
+        assert_eq!(csv("ID,Severity,City,city\nA-1,3,Dayton,x\n"), [expected]);
+        let expected = event(
+            "\"ID\":\"A-1\",\"Severity\":3|,\"note\":\"a\",\"_invalid\":{\"Note\":\"b\",\"NOTE#2\":\"c\"}",
+        );
+        assert_eq!(csv("ID,Severity,note,Note,NOTE\nA-1,3,a,b,c\n"), [expected]);
+        let expected = event(
+            "\"ID\":\"A-1\",\"Severity\":3|,\"_invalid\":{\"id\":\"77\",\"txn_timestamp\":\"x\",\"_INVALID\":\"y\"}",
+        );
+        assert_eq!(
+            json(r#"{"ID":"A-1","id":"77","Severity":3,"txn_timestamp":"x","_INVALID":"y"}"#),
+            expected
+        );
+    }
+
+    #[test]
+    fn cells_that_need_a_date_order_stay_invalid_until_one_is_declared() {
+        let dataset = Dataset::named("us_accidents").unwrap();
+        let again = |order: Option<DateOrder>, text: &str| {
+            let normaliser = Normaliser::new(&dataset, order);
+            let row = format!(r#"{{"ID":"A","Severity":3,"_invalid":{{"Start_Time":"{text}"}}}}"#);
+            let mut rows = Rows::new(&dataset, Format::Ndjson);
+            rows.push(row.as_bytes());
+            rows.finish();
+            let mut out = Writer::default();
+            normaliser.normalise(&rows.next().unwrap(), RECEIVED, &mut out).unwrap();
+            String::from_utf8(out.into_bytes()).unwrap()
+        };
+        assert!(again(None, "2/13/2016 1:00").contains(r#""_invalid":{"Start_Time":"2/13/2016 1:00"}"#));
+        assert!(again(Some(DateOrder::Mdy), "2/13/2016 1:00").contains("2016-02-13T01:00:00"));
+        assert!(again(Some(DateOrder::Dmy), "2/1/2016 1:00").contains("2016-01-02T01:00:00"));
+        assert!(again(None, "2/2/2016 1:00").contains("2016-02-02T01:00:00"), "it has one meaning");
+        assert!(again(None, "2016-02-13 01:00:00").contains("2016-02-13T01:00:00"));
     }
 
     #[test]
@@ -405,5 +385,151 @@ mod tests {
         let once = csv(text).remove(0).unwrap();
         assert!(once.contains("_invalid"));
         assert_eq!(json(once.trim_end()), Ok(once));
+    }
+
+    /// A key or a text as a JSON value is one; also an object of such.
+    fn value() -> impl Strategy<Value = String> {
+        let text = prop_oneof![
+            Just("null".to_owned()),
+            Just("\"\"".to_owned()),
+            Just("\" \"".to_owned()),
+            Just("1".to_owned()),
+            Just("true".to_owned()),
+            Just("[1,{\"a\":1,\"A\":2}]".to_owned()),
+            Just("\"[1\"".to_owned()),
+            Just("\"2/13/2016 1:00\"".to_owned()),
+            Just("\"2016-02-08T00:37:00\"".to_owned()),
+            Just("\"\\u0000\\\"\"".to_owned()),
+            "[a-z]{1,3}".prop_map(|text| format!("\"{text}\"")),
+        ];
+        text.prop_recursive(2, 12, 6, |inner| entries(inner).prop_map(object))
+    }
+
+    fn entries(value: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<(String, String)>> {
+        let name = prop_oneof![
+            Just("x"),
+            Just("X"),
+            Just("x#2"),
+            Just("X#2"),
+            Just("x#3"),
+            Just(""),
+            Just("City"),
+            Just("city"),
+            Just("CITY"),
+            Just("City#2"),
+            Just("Number"),
+            Just("number"),
+            Just("Start_Time"),
+            Just("Start_Time#2"),
+            Just("_invalid"),
+            Just("_INVALID"),
+            Just("_inv\\u0061lid"),
+            Just("Txn_Timestamp"),
+            Just("txn_timestamp"),
+            Just("ID"),
+            Just("id"),
+            Just("Severity"),
+            Just("\u{130}D"),
+            Just("\u{212a}"),
+            Just("k"),
+            Just("\u{1e9e}"),
+            Just("ss"),
+            Just("Amenity"),
+            Just("Street"),
+        ];
+        proptest::collection::vec((name.prop_map(str::to_owned), value), 0..9)
+    }
+
+    fn object(entries: Vec<(String, String)>) -> String {
+        let entries: Vec<_> = entries.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        format!("{{{}}}", entries.join(","))
+    }
+
+    /// The keys of an object, all different without regard to case at every level; and its texts.
+    fn check_keys(json: &str, texts: &mut Vec<String>) {
+        let pairs = event::pairs(json).unwrap();
+        let keys: HashSet<_> = pairs.iter().map(|(key, _)| dataset::fold(key).into_owned()).collect();
+        assert_eq!(keys.len(), pairs.len(), "{json}");
+        for (_, value) in pairs {
+            match Cell::of(Some(value)) {
+                Cell::Nested(json) => check_keys(json, texts),
+                cell => texts.push(cell.into_text().into_owned()),
+            }
+        }
+    }
+
+    /// The texts of every value that an event must keep: those of its entries and of its invalid cells.
+    fn texts(entries: &[(String, String)]) -> Vec<String> {
+        let last_invalid = entries.iter().rposition(|(name, value)| {
+            (name == "_invalid" || name == "_inv\\u0061lid")
+                && value.starts_with('{')
+                && entries.iter().rposition(|(other, _)| other == "_invalid" || other == "_inv\\u0061lid")
+                    == entries.iter().position(|(other, value_)| (other, value_) == (name, value))
+        });
+        let mut texts = Vec::new();
+        for (at, (name, value)) in entries.iter().enumerate() {
+            if name == "Txn_Timestamp" {
+                continue;
+            }
+            if Some(at) == last_invalid {
+                let inner = event::pairs(value).unwrap();
+                texts.extend(inner.iter().map(|(_, value)| Cell::of(Some(value)).into_text().into_owned()));
+            } else {
+                texts.push(Cell::of(Some(value)).into_text().into_owned());
+            }
+        }
+        texts.retain(|text| !text.trim().is_empty());
+        texts
+    }
+
+    proptest! {
+        #[test]
+        fn keys_of_events_are_unique_and_nothing_is_lost(entries in entries(value()), declared: bool) {
+            let mut entries = entries;
+            entries.push(("ID".to_owned(), "\"A-1\"".to_owned()));
+            entries.push(("Severity".to_owned(), "3".to_owned()));
+            let row = object(entries.clone());
+            let dataset = Dataset::named("us_accidents").unwrap();
+            let normaliser = Normaliser::new(&dataset, declared.then_some(DateOrder::Mdy));
+            let normalise = |row: &str| {
+                let mut rows = Rows::new(&dataset, Format::Ndjson);
+                rows.push(row.as_bytes());
+                rows.finish();
+                let mut out = Writer::default();
+                normaliser.normalise(&rows.next().unwrap(), RECEIVED, &mut out).unwrap();
+                String::from_utf8(out.into_bytes()).unwrap()
+            };
+            let once = normalise(&row);
+            let mut found = Vec::new();
+            check_keys(&once, &mut found);
+            for text in texts(&entries) {
+                // Typed cells are written in one form.
+                let typed = text.replace("2/13/2016 1:00", "2016-02-13T01:00:00");
+                let kept = found.contains(&text) || found.contains(&typed) || text == "1" && found.contains(&"true".to_owned());
+                prop_assert!(kept, "{} of {} is not in {}", text, row, once);
+            }
+            prop_assert_eq!(normalise(once.trim_end()), once.clone(), "{}", row);
+        }
+
+        #[test]
+        fn columns_of_a_csv_become_unique_keys(
+            names in proptest::sample::subsequence(
+                vec!["x", "X", "x#2", "City", "city", "CITY", "_invalid", "_INVALID", "txn_timestamp", "id", "\u{212a}", "k", "K"], 0..13
+            ).prop_shuffle(),
+        ) {
+            let cells: Vec<_> = (0..names.len()).map(|at| format!("v{at}")).collect();
+            let [header, row] = [
+                [&["ID", "Severity"][..], &names].concat().join(","),
+                format!("A-1,3,{}", cells.join(",")),
+            ];
+            let row = format!("{header}\n{}\n", row.trim_end_matches(','));
+            let once = csv(&row).remove(0).unwrap();
+            let mut found = Vec::new();
+            check_keys(&once, &mut found);
+            for cell in cells {
+                prop_assert!(found.contains(&cell), "{} is not in {}", cell, once);
+            }
+            prop_assert_eq!(json(once.trim_end()), Ok(once));
+        }
     }
 }

@@ -6,6 +6,8 @@ use memchr::{memchr, memchr_iter, memchr2, memchr3, memrchr};
 use serde::{Deserialize, Serialize};
 use shared::{dataset::Dataset, event, scan};
 
+use crate::keys::Unknown;
+
 /// The longest row that is looked at whole, in bytes. Kinesis takes records of 1 MiB, so that nothing longer could
 /// be delivered; the bound keeps memory bounded where a quote is never closed.
 pub const ROW_BYTES: usize = 4 * 1024 * 1024;
@@ -62,8 +64,10 @@ pub struct Header {
     pub line: Arc<str>,
     /// For each column of the data set, the position of its cell in a row.
     pub columns: Vec<Option<usize>>,
-    /// Cells that the data set does not know, with their names.
+    /// Cells that the data set does not know and that become entries of an event, with their names.
     pub unknown: Vec<(usize, String)>,
+    /// Cells that the data set does not know and that go under `_invalid`: another name is the same ignoring case.
+    pub aside: Vec<(usize, String)>,
     /// Cells in the header.
     pub len: usize,
     /// Why no row below it can be placed.
@@ -508,6 +512,7 @@ impl Header {
             line: begin.into(),
             columns: vec![None; dataset.columns.len()],
             unknown: Vec::new(),
+            aside: Vec::new(),
             len: 0,
             problem: Some(problem),
         }
@@ -518,6 +523,7 @@ impl Header {
             line: line.into(),
             columns: vec![None; dataset.columns.len()],
             unknown: Vec::new(),
+            aside: Vec::new(),
             len: cells.len(),
             problem: None,
         };
@@ -535,6 +541,8 @@ impl Header {
                 twice.get_or_insert_with(|| name.to_owned());
             }
         }
+        let mut keys = Unknown::new(dataset);
+        (header.unknown, header.aside) = header.unknown.into_iter().partition(|(_, name)| keys.admits(name));
         let missing =
             [dataset.id, dataset.severity].into_iter().find(|column| header.columns[*column].is_none());
         header.problem = match (missing, twice) {

@@ -33,7 +33,7 @@ pub fn normalise(
     mut reject: impl FnMut(u64, &str, &str),
     progress: &Progress,
 ) -> Result<Counts, Error> {
-    let normaliser = Normaliser::new(dataset, date_order.unwrap_or(dataset.date_order));
+    let normaliser = Normaliser::new(dataset, date_order);
     let mut rows = Rows::new(dataset, input.format);
     let mut counts = Counts::default();
     let mut events = Writer::default();

@@ -1,0 +1,141 @@
+//! Cells under their names: what a row of any format is.
+
+use std::borrow::Cow;
+
+use shared::{
+    cell,
+    dataset::{Dataset, INVALID, Type},
+    event::{self, Cell, Event},
+};
+
+use crate::{
+    keys::Unknown,
+    rows::{Cells, Header},
+};
+
+/// Cells under their names.
+pub(crate) trait Source<'a> {
+    /// The cell of a column of the data set.
+    fn known(&self, column: usize) -> Cell<'a>;
+    /// Whether the cell of a column was among the invalid ones of an event that is sent in again.
+    fn was_invalid(&self, _column: usize) -> bool {
+        false
+    }
+    /// Cells that the data set does not know, which become entries of the event.
+    fn unknown(&self) -> impl Iterator<Item = (&str, Cell<'a>)>;
+    /// Cells that cannot be entries of the event, because others have their names.
+    fn aside(&self) -> impl Iterator<Item = (&str, Cell<'a>)>;
+}
+
+/// Whether an event has no entry for that cell of a column, because there is nothing in it.
+pub(crate) fn is_left_out(dataset: &Dataset, column: usize, cell: &Cell<'_>) -> bool {
+    match cell {
+        _ if column == dataset.received_at => false,
+        Cell::Blank => true,
+        Cell::Text(text) => dataset.columns[column].kind != Type::String && cell::trim(text).is_empty(),
+        Cell::Nested(_) => false,
+    }
+}
+
+/// The cells of a line under its header.
+pub(crate) struct CsvRow<'a> {
+    pub(crate) header: &'a Header,
+    pub(crate) cells: &'a Cells,
+}
+
+impl<'a> Source<'a> for CsvRow<'a> {
+    fn known(&self, column: usize) -> Cell<'a> {
+        self.header.columns[column].map_or(Cell::Blank, |position| self.cell(position))
+    }
+
+    fn unknown(&self) -> impl Iterator<Item = (&str, Cell<'a>)> {
+        self.header.unknown.iter().map(|(position, name)| (name.as_str(), self.cell(*position)))
+    }
+
+    fn aside(&self) -> impl Iterator<Item = (&str, Cell<'a>)> {
+        self.header.aside.iter().map(|(position, name)| (name.as_str(), self.cell(*position)))
+    }
+}
+
+impl<'a> CsvRow<'a> {
+    fn cell(&self, position: usize) -> Cell<'a> {
+        match self.cells.get(position) {
+            "" => Cell::Blank,
+            text => Cell::Text(Cow::Borrowed(text)),
+        }
+    }
+}
+
+type Pair<'a> = (Cow<'a, str>, &'a str);
+
+/// A JSON object; one that ingest wrote before has its invalid cells put back in their places.
+pub(crate) struct JsonRow<'a> {
+    columns: Vec<Option<&'a str>>,
+    /// Columns whose values were among the invalid cells.
+    put_back: Vec<usize>,
+    unknown: Vec<Pair<'a>>,
+    aside: Vec<Pair<'a>>,
+}
+
+impl<'a> JsonRow<'a> {
+    pub(crate) fn new(dataset: &Dataset, event: Event<'a>) -> Self {
+        let Event { columns, unknown, superseded } = event;
+        let mut row = Self { columns, put_back: Vec::new(), unknown: Vec::new(), aside: Vec::new() };
+        if unknown.is_empty() && superseded.is_empty() {
+            return row;
+        }
+        let mut keys = Unknown::new(dataset);
+        let mut repeated = Vec::new();
+        for (name, value) in unknown {
+            if Cell::of(Some(value)).is_blank() {
+                continue;
+            }
+            if name == INVALID && value.starts_with('{') {
+                row.put_back(dataset, event::pairs(value).unwrap_or_default());
+            } else if keys.admits(&name) {
+                row.unknown.push((name, value));
+            } else {
+                repeated.push((name, value));
+            }
+        }
+        // After the invalid cells, so that these keep their names.
+        row.aside.extend(repeated);
+        row.aside.extend(superseded);
+        row
+    }
+
+    /// Puts invalid cells back in their places; those of which the place is taken stay as they are.
+    fn put_back(&mut self, dataset: &Dataset, cells: Vec<Pair<'a>>) {
+        for (name, value) in cells {
+            let place = dataset.column(&name).filter(|column| {
+                let cell = Cell::of(self.columns[*column]);
+                is_left_out(dataset, *column, &cell)
+            });
+            match place {
+                Some(column) if !Cell::of(Some(value)).is_blank() => {
+                    self.columns[column] = Some(value);
+                    self.put_back.push(column);
+                }
+                _ => self.aside.push((name, value)),
+            }
+        }
+    }
+}
+
+impl<'a> Source<'a> for JsonRow<'a> {
+    fn known(&self, column: usize) -> Cell<'a> {
+        Cell::of(self.columns[column])
+    }
+
+    fn was_invalid(&self, column: usize) -> bool {
+        self.put_back.contains(&column)
+    }
+
+    fn unknown(&self) -> impl Iterator<Item = (&str, Cell<'a>)> {
+        self.unknown.iter().map(|(name, value)| (name.as_ref(), Cell::of(Some(*value))))
+    }
+
+    fn aside(&self) -> impl Iterator<Item = (&str, Cell<'a>)> {
+        self.aside.iter().map(|(name, value)| (name.as_ref(), Cell::of(Some(*value))))
+    }
+}

@@ -1,0 +1,86 @@
+//! Texts with places for the values of an event, or of many.
+
+use std::borrow::Cow;
+
+/// A text with places for the values of an event, or of many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template(Vec<Piece>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Place(Place),
+}
+
+/// What a place in a text stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// `{Column}`: the value of the column.
+    Column(usize),
+    /// `{count}` in a digest: how many events it tells of.
+    Count,
+    /// `{ids}` in a digest: the ids of the first of them.
+    Ids,
+}
+
+impl Template {
+    /// Reads a text: `title` is put in its places at once, `own` are its places beside the columns.
+    pub(super) fn parse(
+        role: &str,
+        text: &str,
+        title: &str,
+        column: &impl Fn(&str, &str) -> Result<usize, String>,
+        own: &[(&str, Place)],
+    ) -> Result<Self, String> {
+        let mut pieces = Vec::new();
+        let mut rest = text.trim_start_matches('\n');
+        while let Some((literal, tail)) = rest.split_once('{') {
+            let (place, tail) = tail.split_once('}').ok_or_else(|| {
+                format!("`{role}`: expected a `}}` after each `{{`, found the end of the text")
+            })?;
+            pieces.push(Piece::Text(literal.to_owned()));
+            pieces.push(match place {
+                "title" => Piece::Text(title.to_owned()),
+                name => Piece::Place(match own.iter().find(|(place, _)| *place == name) {
+                    Some((_, place)) => *place,
+                    None => Place::Column(column(role, name)?),
+                }),
+            });
+            rest = tail;
+        }
+        pieces.push(Piece::Text(rest.to_owned()));
+        Ok(Self(pieces))
+    }
+
+    /// Whether the text is blank whatever the values are.
+    pub(super) fn is_blank(&self) -> bool {
+        self.0.iter().all(|piece| matches!(piece, Piece::Text(text) if text.trim().is_empty()))
+    }
+
+    /// Whether the text has a line break or another control character of its own.
+    pub(super) fn has_control(&self) -> bool {
+        self.0.iter().any(|piece| matches!(piece, Piece::Text(text) if text.contains(char::is_control)))
+    }
+
+    /// Fills the places in, with `value` giving the text of each.
+    pub fn fill<'v>(&self, value: impl Fn(Place) -> Cow<'v, str>) -> String {
+        self.0.iter().fold(String::new(), |mut text, piece| {
+            match piece {
+                Piece::Text(literal) => text.push_str(literal),
+                Piece::Place(place) => text.push_str(&value(*place)),
+            }
+            text
+        })
+    }
+
+    /// The columns whose values the text shows.
+    pub(super) fn columns(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Place(Place::Column(column)) => Some(*column),
+            _ => None,
+        })
+    }
+}
+
+/// The places of a digest in addition to its columns.
+pub(super) const DIGEST: [(&str, Place); 2] = [("count", Place::Count), ("ids", Place::Ids)];
