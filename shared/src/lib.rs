@@ -11,6 +11,7 @@ pub mod config;
 pub mod dataset;
 pub mod delivery;
 pub mod event;
+pub mod excerpt;
 pub mod invocation;
 pub mod json;
 pub mod kinesis;

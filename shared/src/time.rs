@@ -6,7 +6,7 @@ use chrono::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::writer::Writer;
+use crate::{excerpt::excerpt, writer::Writer};
 
 /// Which of `2/8/2016` is the month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -25,8 +25,19 @@ impl std::str::FromStr for DateOrder {
         match text {
             "mdy" => Ok(Self::Mdy),
             "dmy" => Ok(Self::Dmy),
-            other => Err(format!("date order `{other}` is unknown: mdy or dmy is right")),
+            other => Err(format!("date order `{}` is unknown: expected mdy or dmy", excerpt(other))),
         }
+    }
+}
+
+impl DateOrder {
+    /// The names under which a sender declares an order, wherever options have names.
+    pub const OPTIONS: [&'static str; 2] = ["date_order", "date-order"];
+
+    /// Whether an option of that name declares an order.
+    #[must_use]
+    pub fn is_option(name: &str) -> bool {
+        Self::OPTIONS.contains(&name)
     }
 }
 

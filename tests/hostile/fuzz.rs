@@ -207,7 +207,7 @@ fn any_request_is_told_or_refused_in_a_sentence() {
     fuzz("requests", |input, _| {
         let event = String::from_utf8_lossy(input);
         match Request::tell(&event) {
-            Ok(Request::Http(request)) => match ingest::http::read(&request) {
+            Ok(Request::Http(request)) => match ingest::http::read(*request) {
                 Ok(posted) => assert!(!posted.body.is_empty()),
                 Err(answer) => assert!((400..500).contains(&answer.status)),
             },

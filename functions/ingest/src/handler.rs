@@ -1,7 +1,6 @@
 //! The handler: tell what is asked, read rows, deliver them, answer.
 
 use aws_lambda_events::{
-    apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse},
     s3::{S3Event, S3EventRecord},
     sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent},
 };
@@ -22,6 +21,7 @@ use tokio::time::Instant;
 
 use crate::{
     checkpoint::{self, Checkpoint, Checkpoints, LARGE_BYTES},
+    front::{HttpRequest, HttpResponse},
     http,
     inflate::{Inflate, OBJECT_BYTES},
     intake::{Intake, Origin, Summary},
@@ -72,7 +72,7 @@ pub enum Answer {
     /// To an invocation or an S3 event.
     Summary(Summary),
     /// To HTTP.
-    Http(Box<ApiGatewayV2httpResponse>),
+    Http(Box<HttpResponse>),
     /// To SQS.
     Queue(SqsBatchResponse),
 }
@@ -155,20 +155,21 @@ where
 
     async fn http(
         &self,
-        request: ApiGatewayV2httpRequest,
+        request: HttpRequest,
         intake: &mut Intake<'_, S, R>,
         invocation: &Invocation,
     ) -> Answer {
         let origin = Origin { name: invocation.request_id.clone(), group: 0 };
-        let answer = match http::read(&request) {
+        let front_end = request.front_end;
+        let answer = match http::read(request) {
             Ok(posted) => {
                 self.take(posted.format, &posted.body, posted.date_order, &origin, intake).await;
                 intake.deliver().await;
-                http::answer(&intake.summary)
+                http::answer(&intake.summary, posted.format)
             }
             Err(answer) => answer,
         };
-        Answer::Http(Box::new(answer.into_response()))
+        Answer::Http(Box::new(answer.into_response(front_end)))
     }
 
     /// Takes the messages of a batch in together; those of which a row failed come again.
@@ -278,11 +279,7 @@ where
         let (begin, mut passed_over) = if gzip { (0, from.offset) } else { (from.offset, 0) };
         let mut object =
             self.objects.open(bucket, key, begin, etag).await.map_err(IngestError::Unreadable)?;
-        let order = match ["date_order", "date-order"]
-            .iter()
-            .find_map(|name| object.metadata(name))
-            .map(str::parse)
-        {
+        let order = match DateOrder::OPTIONS.iter().find_map(|name| object.metadata(name)).map(str::parse) {
             None => None,
             Some(Ok(order)) => Some(order),
             Some(Err(detail)) => {

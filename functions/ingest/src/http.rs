@@ -1,21 +1,25 @@
 //! HTTP: a request as rows, a summary as an answer.
 
-use aws_lambda_events::{
-    apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse},
-    encodings::Body,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
-};
+use aws_lambda_events::http::{Method, header};
 use serde::Serialize;
-use shared::time::DateOrder;
+use shared::{excerpt::excerpt, time::DateOrder};
 
 use crate::{
+    front::{FrontEnd, HttpContent, HttpRequest, HttpResponse},
     inflate::{self, InflateError},
     intake::Summary,
     rows::Format,
 };
 
 /// Seconds after which a caller may send again what stream 1 did not take.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+const RETRY_AFTER: &str = "5";
+/// What the parameters of a signed URL begin with.
+///
+/// Source: IAM user guide, "Create a signed AWS API request", query parameters.
+const SIGNATURE: &str = "x-amz-";
+
+/// The first bytes of gzip.
+const GZIP: &[u8] = b"\x1f\x8b";
 
 /// Rows in an HTTP request.
 #[derive(Debug)]
@@ -33,8 +37,8 @@ pub struct Posted {
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// Header fields beside the content type.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Header fields in addition to the content type.
+    pub headers: Vec<(&'static str, &'static str)>,
     /// JSON.
     pub body: String,
 }
@@ -45,21 +49,25 @@ struct ErrorBody<'a> {
     error: &'a str,
 }
 
+/// What became of rows of which none could be used.
+#[derive(Serialize)]
+struct Unusable<'a> {
+    error: String,
+    #[serde(flatten)]
+    summary: &'a Summary,
+}
+
 impl Answer {
     fn error(status: u16, error: &str) -> Self {
         Self { status, headers: Vec::new(), body: json(&ErrorBody { error }) }
     }
 
-    /// The answer in the form that Function URLs and API Gateway understand.
+    /// The answer in the form that a front end understands.
     #[must_use]
-    pub fn into_response(self) -> ApiGatewayV2httpResponse {
-        let mut headers: HeaderMap = self.headers.into_iter().collect();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let mut response = ApiGatewayV2httpResponse::default();
-        response.status_code = self.status.into();
-        response.headers = headers;
-        response.body = Some(Body::Text(self.body));
-        response
+    pub fn into_response(self, front_end: FrontEnd) -> HttpResponse {
+        let headers = self.headers.into_iter().chain([("content-type", "application/json")]);
+        let headers = headers.map(|(name, value)| (name, value.to_owned()));
+        HttpResponse::new(front_end, self.status, headers, self.body)
     }
 }
 
@@ -68,79 +76,145 @@ fn json(body: &impl Serialize) -> String {
 }
 
 /// Reads the rows of a request, or answers at once why there are none.
-pub fn read(request: &ApiGatewayV2httpRequest) -> Result<Posted, Answer> {
-    let method = &request.request_context.http.method;
-    if method != Method::POST && method != Method::PUT {
-        let allow = vec![(header::ALLOW, HeaderValue::from_static("POST, PUT"))];
+pub fn read(request: HttpRequest) -> Result<Posted, Answer> {
+    let content = request.content.map_err(|fault| Answer::error(400, &fault))?;
+    if content.method != Method::POST.as_str() && content.method != Method::PUT.as_str() {
+        let allow = vec![("allow", "POST, PUT")];
         return Err(Answer { headers: allow, ..Answer::error(405, "rows are sent with POST") });
     }
-    let field = |name| {
-        request.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or("").trim()
-    };
-    let format = format(field(header::CONTENT_TYPE))?;
-    let date_order = match request.query_string_parameters.first("date_order") {
-        Some(order) => Some(order.parse().map_err(|error: String| Answer::error(400, &error))?),
-        None => None,
-    };
-    let body = request.body.as_deref().unwrap_or("");
-    let body = if request.is_base64_encoded {
-        base64_simd::STANDARD
-            .decode_to_vec(body)
-            .map_err(|_| Answer::error(400, "the body is declared as base64, but is not"))?
-    } else {
-        body.as_bytes().to_vec()
-    };
-    let body = match field(header::CONTENT_ENCODING).to_ascii_lowercase().as_str() {
-        "" | "identity" => body,
-        "gzip" => inflate::body(&body).map_err(|error| match error {
-            InflateError::Damaged => Answer::error(400, &error.to_string()),
-            InflateError::TooLarge(_) => Answer::error(413, &error.to_string()),
-        })?,
-        other => {
-            let error = format!("content encoding `{other}` is unknown: gzip or none is right");
-            return Err(Answer::error(415, &error));
-        }
-    };
+    let format = format(content.header(header::CONTENT_TYPE.as_str()))?;
+    let date_order = date_order(&content.query)?;
+    let encoding = content.header(header::CONTENT_ENCODING.as_str()).to_ascii_lowercase();
+    if !matches!(encoding.as_str(), "" | "identity" | "gzip" | "x-gzip") {
+        let error = format!("content encoding `{}` is unknown: expected gzip or none", excerpt(&encoding));
+        return Err(Answer::error(415, &error));
+    }
+    let body = text(bytes(content)?)?;
     if body.trim_ascii().is_empty() {
         return Err(Answer::error(400, "the body is empty: rows are needed"));
     }
     Ok(Posted { format, body, date_order })
 }
 
-fn format(content_type: &str) -> Result<Format, Answer> {
-    let mut parts = content_type.split(';').map(|part| part.trim().to_ascii_lowercase());
-    let kind = parts.next().unwrap_or_default();
-    if let Some(charset) =
-        parts.find_map(|part| part.strip_prefix("charset=").map(|charset| charset.replace('"', "")))
-        && !matches!(charset.as_str(), "utf-8" | "utf8" | "us-ascii")
-    {
-        return Err(Answer::error(415, &format!("charset `{charset}` is unknown: utf-8 is right")));
+/// The body as it was sent.
+fn bytes(content: HttpContent) -> Result<Vec<u8>, Answer> {
+    if !content.is_base64 {
+        return Ok(content.body.into_bytes());
     }
-    match kind.as_str() {
-        "text/csv" | "application/csv" => Ok(Format::Csv),
-        "application/json" => Ok(Format::Json),
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" => {
-            Ok(Format::Ndjson)
+    base64_simd::STANDARD
+        .decode_to_vec(content.body)
+        .map_err(|_| Answer::error(400, "the body is declared as base64, but is not"))
+}
+
+/// The text of a body. Its first bytes say whether it is gzip, whatever is declared.
+fn text(body: Vec<u8>) -> Result<Vec<u8>, Answer> {
+    if !body.starts_with(GZIP) {
+        return Ok(body);
+    }
+    inflate::body(&body).map_err(|error| match error {
+        InflateError::Damaged => Answer::error(400, &error.to_string()),
+        InflateError::TooLarge(_) => Answer::error(413, &error.to_string()),
+    })
+}
+
+/// The order that the query declares. Whatever else it says is an error: a misspelt order would be ignored, and dates that
+/// were read in the other order look right.
+fn date_order(query: &[(String, String)]) -> Result<Option<DateOrder>, Answer> {
+    let mut declared = None;
+    for (name, value) in query {
+        if name.to_ascii_lowercase().starts_with(SIGNATURE) {
+            continue;
         }
-        other => Err(Answer::error(
-            415,
-            &format!(
-                "content type `{other}` is unknown: text/csv, application/json or application/x-ndjson is right"
-            ),
-        )),
+        if !DateOrder::is_option(name) {
+            let error =
+                format!("query parameter `{}` is unknown: expected date_order or none", excerpt(name));
+            return Err(Answer::error(400, &error));
+        }
+        let order: DateOrder = value.parse().map_err(|error: String| Answer::error(400, &error))?;
+        if declared.is_some_and(|earlier| earlier != order) {
+            return Err(Answer::error(400, "the query declares two date orders: expected one"));
+        }
+        declared = Some(order);
     }
+    Ok(declared)
+}
+
+/// The format that a content type names.
+fn format(content_type: &str) -> Result<Format, Answer> {
+    let lower = content_type.to_ascii_lowercase();
+    let mut parts = lower.split(';').map(str::trim);
+    let kind = parts.next().unwrap_or_default();
+    let format = match kind {
+        // The last is what Windows calls the files of its spreadsheets, CSV among them.
+        "text/csv" | "application/csv" | "application/vnd.ms-excel" => Format::Csv,
+        "application/json" => Format::Json,
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" => {
+            Format::Ndjson
+        }
+        other => {
+            return Err(Answer::error(
+                415,
+                &format!(
+                    "content type `{}` is unknown: expected text/csv, application/json or application/x-ndjson",
+                    excerpt(other)
+                ),
+            ));
+        }
+    };
+    for parameter in parts.filter(|part| !part.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        check_parameter(format, name.trim(), value.trim().trim_matches('"'))?;
+    }
+    Ok(format)
+}
+
+/// Refuses a parameter of the content type by which the body would be read in another way than it is.
+fn check_parameter(format: Format, name: &str, value: &str) -> Result<(), Answer> {
+    let error = match (name, value) {
+        ("charset", "utf-8" | "utf8" | "us-ascii") | ("header", "present") => return Ok(()),
+        ("charset", other) => format!("charset `{}` is unknown: expected utf-8", excerpt(other)),
+        ("header", "absent") => {
+            "header=absent is not supported: expected a first line that names the columns".to_owned()
+        }
+        _ if format != Format::Csv => return Ok(()),
+        (name, _) => format!(
+            "parameter `{}` of the content type is unknown: expected charset=utf-8, header=present or none",
+            excerpt(name)
+        ),
+    };
+    Err(Answer::error(415, &error))
 }
 
 /// Answers what became of the rows.
 #[must_use]
-pub fn answer(summary: &Summary) -> Answer {
-    let body = json(summary);
+pub fn answer(summary: &Summary, format: Format) -> Answer {
     match summary {
         Summary { failed: 1.., .. } => {
-            Answer { status: 503, headers: vec![(header::RETRY_AFTER, RETRY_AFTER)], body }
+            Answer { status: 503, headers: vec![("retry-after", RETRY_AFTER)], body: json(summary) }
         }
-        Summary { accepted: 1.., .. } => Answer { status: 202, headers: Vec::new(), body },
-        _ => Answer { status: 400, headers: Vec::new(), body },
+        Summary { accepted: 1.., .. } => Answer { status: 202, headers: Vec::new(), body: json(summary) },
+        _ => {
+            let body = json(&Unusable { error: why_unusable(summary, format), summary });
+            Answer { status: 400, headers: Vec::new(), body }
+        }
+    }
+}
+
+/// Why no row was accepted.
+fn why_unusable(summary: &Summary, format: Format) -> String {
+    match (summary.rejects.first(), format) {
+        (Some(first), _) if summary.rejected == 1 => {
+            format!("the only row was rejected: {}", first.detail)
+        }
+        (Some(first), _) => {
+            format!("all {} rows were rejected, the first because {}", summary.rejected, first.detail)
+        }
+        (None, Format::Csv) => {
+            "the body has no row: expected a line that names the columns, and rows below it".to_owned()
+        }
+        (None, Format::Json | Format::Ndjson) => {
+            "the body has no row: expected at least one JSON object".to_owned()
+        }
     }
 }
 
@@ -152,8 +226,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::intake::Listed;
 
-    fn request(fields: &Value) -> ApiGatewayV2httpRequest {
+    fn request(fields: &Value) -> HttpRequest {
         let mut request = json!({
             "version": "2.0", "rawPath": "/", "rawQueryString": "", "isBase64Encoded": false, "body": "ID,Severity\nA-1,3\n",
             "headers": {"content-type": "text/csv"}, "requestContext": {"http": {"method": "POST", "path": "/"}},
@@ -161,11 +236,11 @@ mod tests {
         for (name, value) in fields.as_object().unwrap() {
             request[name] = value.clone();
         }
-        serde_json::from_value(request).unwrap()
+        HttpRequest::read(&request.to_string()).unwrap()
     }
 
     fn status(fields: &Value) -> (u16, String) {
-        let answer = read(&request(fields)).unwrap_err();
+        let answer = read(request(fields)).unwrap_err();
         (answer.status, answer.body)
     }
 
@@ -174,15 +249,41 @@ mod tests {
         let cases = [
             ("text/csv", Format::Csv),
             ("Text/CSV; charset=\"UTF-8\"", Format::Csv),
+            ("text/csv; header=present;", Format::Csv),
+            ("application/vnd.ms-excel", Format::Csv),
             ("application/json", Format::Json),
+            ("application/json; profile=x", Format::Json),
             ("application/x-ndjson", Format::Ndjson),
         ];
         for (content_type, format) in cases {
-            let posted = read(&request(&json!({"headers": {"Content-Type": content_type}}))).unwrap();
+            let posted = read(request(&json!({"headers": {"Content-Type": content_type}}))).unwrap();
             assert_eq!((posted.format, posted.body.as_slice()), (format, &b"ID,Severity\nA-1,3\n"[..]));
+            assert_eq!(posted.date_order, None);
         }
-        let posted = read(&request(&json!({"queryStringParameters": {"date_order": "dmy"}}))).unwrap();
-        assert_eq!(posted.date_order, Some(DateOrder::Dmy));
+    }
+
+    #[test]
+    fn the_query_declares_the_date_order_and_nothing_else() {
+        let order = |query: Value| read(request(&json!({"queryStringParameters": query})));
+        for query in [
+            json!({"date_order": "dmy"}),
+            json!({"date-order": "dmy"}),
+            json!({"date_order": "dmy", "X-Amz-Signature": "s", "x-amz-date": "d"}),
+        ] {
+            assert_eq!(order(query).unwrap().date_order, Some(DateOrder::Dmy));
+        }
+        for (query, sentence) in [
+            (
+                json!({"dateOrder": "dmy"}),
+                "query parameter `dateOrder` is unknown: expected date_order or none",
+            ),
+            (json!({"date_order": "ymd"}), "date order `ymd` is unknown: expected mdy or dmy"),
+            (json!({"date_order": null}), "date order `` is unknown"),
+            (json!({"date_order": "dmy", "date-order": "mdy"}), "declares two date orders"),
+        ] {
+            let answer = order(query).unwrap_err();
+            assert!(answer.status == 400 && answer.body.contains(sentence), "{}", answer.body);
+        }
     }
 
     #[test]
@@ -190,10 +291,15 @@ mod tests {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
         gzip.write_all(b"ID,Severity\nA-1,3\n").unwrap();
         let body = base64_simd::STANDARD.encode_to_string(gzip.finish().unwrap());
+        for encoding in ["gzip", "x-gzip", "identity", ""] {
+            let headers = json!({"content-type": "text/csv", "content-encoding": encoding});
+            let posted =
+                read(request(&json!({"body": body, "isBase64Encoded": true, "headers": headers}))).unwrap();
+            assert_eq!(posted.body, b"ID,Severity\nA-1,3\n", "{encoding}");
+        }
         let headers = json!({"content-type": "text/csv", "content-encoding": "gzip"});
-        let posted =
-            read(&request(&json!({"body": body, "isBase64Encoded": true, "headers": headers}))).unwrap();
-        assert_eq!(posted.body, b"ID,Severity\nA-1,3\n");
+        let posted = read(request(&json!({"headers": headers}))).unwrap();
+        assert_eq!(posted.body, b"ID,Severity\nA-1,3\n", "it is declared as gzip, and is not");
     }
 
     #[test]
@@ -207,13 +313,21 @@ mod tests {
                 415,
                 "content type `application/xml` is unknown",
             ),
+            (json!({"headers": headers("text/plain", "")}), 415, "content type `text/plain` is unknown"),
             (json!({"headers": {}}), 415, "content type `` is unknown"),
             (json!({"headers": headers("text/csv; charset=latin1", "")}), 415, "charset `latin1` is unknown"),
+            (
+                json!({"headers": headers("text/csv; header=absent", "")}),
+                415,
+                "header=absent is not supported",
+            ),
+            (json!({"headers": headers("text/csv; delimiter=;", "")}), 415, "parameter `delimiter` of the"),
             (json!({"headers": headers("text/csv", "br")}), 415, "content encoding `br` is unknown"),
-            (json!({"headers": headers("text/csv", "gzip")}), 400, "the gzip data is damaged or cut short"),
+            (json!({"isBase64Encoded": true, "body": "H4sI"}), 400, "the gzip data is damaged or cut short"),
             (json!({"body": "***", "isBase64Encoded": true}), 400, "is declared as base64, but is not"),
             (json!({"body": " \n"}), 400, "the body is empty"),
-            (json!({"queryStringParameters": {"date_order": "ymd"}}), 400, "date order `ymd` is unknown"),
+            (json!({"headers": [1]}), 400, "the HTTP request cannot be read: expected a map at line 1"),
+            (json!({"body": {}}), 400, "the HTTP request cannot be read: expected a string at line 1"),
         ];
         for (fields, expected, sentence) in cases {
             let (status, body) = status(&fields);
@@ -234,9 +348,33 @@ mod tests {
             (summary(1, 0, 1), 503),
             (summary(0, 0, 2), 503),
         ] {
-            let answer = answer(&summary);
+            let answer = answer(&summary, Format::Csv);
             assert_eq!(answer.status, status, "{summary:?}");
-            assert_eq!(answer.headers.iter().any(|(name, _)| name == header::RETRY_AFTER), status == 503);
+            assert_eq!(answer.headers.iter().any(|(name, _)| *name == "retry-after"), status == 503);
+            assert_eq!(answer.body.contains("\"error\":"), status == 400);
         }
+    }
+
+    #[test]
+    fn a_body_without_a_usable_row_is_answered_with_the_reason() {
+        let error = |summary: &Summary, format| {
+            let body: Value = serde_json::from_str(&answer(summary, format).body).unwrap();
+            assert_eq!(
+                (&body["accepted"], &body["rejects"].as_array().unwrap().len()),
+                (&json!(0), &summary.rejects.len())
+            );
+            body["error"].as_str().unwrap().to_owned()
+        };
+        let none = Summary::default();
+        assert!(
+            error(&none, Format::Csv).contains("expected a line that names the columns, and rows below it")
+        );
+        assert!(error(&none, Format::Json).contains("expected at least one JSON object"));
+        let detail = "`ID` is blank".to_owned();
+        let first = Listed { index: 0, line: 2, reason: "missing_id", detail };
+        let one = Summary { rejected: 1, rejects: vec![first], ..Summary::default() };
+        assert_eq!(error(&one, Format::Csv), "the only row was rejected: `ID` is blank");
+        let two = Summary { rejected: 2, ..one };
+        assert_eq!(error(&two, Format::Csv), "all 2 rows were rejected, the first because `ID` is blank");
     }
 }

@@ -5,6 +5,7 @@
 //! together.
 
 pub mod checkpoint;
+pub mod front;
 pub mod handler;
 pub mod http;
 pub mod inflate;

@@ -402,7 +402,7 @@ mod tests {
             Just("\"\\u0000\\\"\"".to_owned()),
             "[a-z]{1,3}".prop_map(|text| format!("\"{text}\"")),
         ];
-        text.prop_recursive(2, 12, 6, |inner| entries(inner).prop_map(object))
+        text.prop_recursive(2, 12, 6, |inner| entries(inner).prop_map(|entries| object(&entries)))
     }
 
     fn entries(value: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<(String, String)>> {
@@ -440,7 +440,7 @@ mod tests {
         proptest::collection::vec((name.prop_map(str::to_owned), value), 0..9)
     }
 
-    fn object(entries: Vec<(String, String)>) -> String {
+    fn object(entries: &[(String, String)]) -> String {
         let entries: Vec<_> = entries.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
         format!("{{{}}}", entries.join(","))
     }
@@ -488,7 +488,7 @@ mod tests {
             let mut entries = entries;
             entries.push(("ID".to_owned(), "\"A-1\"".to_owned()));
             entries.push(("Severity".to_owned(), "3".to_owned()));
-            let row = object(entries.clone());
+            let row = object(&entries);
             let dataset = Dataset::named("us_accidents").unwrap();
             let normaliser = Normaliser::new(&dataset, declared.then_some(DateOrder::Mdy));
             let normalise = |row: &str| {

@@ -1,21 +1,24 @@
 //! The ways of asking, told apart by shape.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
-use aws_lambda_events::{apigw::ApiGatewayV2httpRequest, s3::S3Event, sqs::SqsEvent};
-use serde::{Deserialize, de::IgnoredAny};
+use aws_lambda_events::{s3::S3Event, sqs::SqsEvent};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
-use shared::{json, time::DateOrder};
+use shared::{excerpt::excerpt, json, time::DateOrder};
 
-use crate::rows::Format;
+use crate::{front::HttpRequest, rows::Format};
 
 /// What is asked of ingest.
 #[derive(Debug)]
 pub enum Request<'a> {
     /// By invocation.
     Direct(Direct<'a>),
-    /// By Function URL or API Gateway.
-    Http(Box<ApiGatewayV2httpRequest>),
+    /// By Function URL, API Gateway or a load balancer.
+    Http(Box<HttpRequest>),
     /// By SQS: messages that each hold a direct request.
     Queue(SqsEvent),
     /// By S3: objects that were created.
@@ -55,18 +58,65 @@ struct Source<'a> {
     event_source: Cow<'a, str>,
 }
 
-#[derive(Deserialize)]
+/// The members of the direct form.
+#[derive(Default)]
 struct DirectShape<'a> {
-    #[serde(borrow)]
-    format: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    format: Option<String>,
     body: Option<Cow<'a, str>>,
-    #[serde(borrow)]
     records: Option<&'a RawValue>,
-    #[serde(borrow)]
-    date_order: Option<Cow<'a, str>>,
-    #[serde(default)]
-    asynchronous: bool,
+    date_order: Option<String>,
+    asynchronous: Option<bool>,
+    /// The first member that the form does not have.
+    unknown: Option<String>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for DirectShape<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = DirectShape<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("struct DirectShape")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut shape = DirectShape::default();
+                while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+                    match &*name {
+                        "format" => set(&mut shape.format, "format", map.next_value()?)?,
+                        "body" => set(&mut shape.body, "body", map.next_value()?)?,
+                        "records" => set(&mut shape.records, "records", map.next_value()?)?,
+                        "asynchronous" => set(&mut shape.asynchronous, "asynchronous", map.next_value()?)?,
+                        name if DateOrder::is_option(name) => {
+                            set(&mut shape.date_order, "date_order", map.next_value()?)?;
+                        }
+                        name => {
+                            map.next_value::<IgnoredAny>()?;
+                            shape.unknown.get_or_insert_with(|| name.to_owned());
+                        }
+                    }
+                }
+                Ok(shape)
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// Sets a member, once.
+fn set<T, E: serde::de::Error>(
+    member: &mut Option<T>,
+    name: &'static str,
+    value: Option<T>,
+) -> Result<(), E> {
+    if member.is_some() {
+        return Err(E::duplicate_field(name));
+    }
+    *member = value;
+    Ok(())
 }
 
 impl<'a> Request<'a> {
@@ -74,7 +124,14 @@ impl<'a> Request<'a> {
     pub fn tell(text: &'a str) -> Result<Self, NotUnderstood> {
         let shape: Shape<'_> = parse(text, "the event")?;
         if shape.request_context.is_some() {
-            return Ok(Self::Http(parse(text, "the HTTP request")?));
+            let request = HttpRequest::read(text).ok_or_else(|| {
+                NotUnderstood(
+                    "its `requestContext` is of no known kind: expected that of a Function URL, an HTTP or REST API or a \
+                     load balancer"
+                        .to_owned(),
+                )
+            })?;
+            return Ok(Self::Http(Box::new(request)));
         }
         match shape.records.as_deref() {
             None => Ok(Self::Direct(Direct::read(text)?)),
@@ -96,7 +153,6 @@ impl<'a> Direct<'a> {
     /// Reads the direct form, of an event or of a queue's message.
     pub fn read(text: &'a str) -> Result<Self, NotUnderstood> {
         let shape: DirectShape<'a> = parse(text, "the direct form")?;
-        let date_order = shape.date_order.map(|order| order.parse()).transpose().map_err(NotUnderstood)?;
         let (format, body) = match (shape.format, shape.body, shape.records) {
             (Some(format), Some(body), None) => (format.parse().map_err(NotUnderstood)?, body),
             (None, None, Some(records)) if records.get().starts_with('[') => {
@@ -108,7 +164,15 @@ impl<'a> Direct<'a> {
                 ));
             }
         };
-        Ok(Self { format, body, date_order, asynchronous: shape.asynchronous })
+        // A misspelt option would be ignored: dates that were read in the wrong order look right.
+        if let Some(unknown) = shape.unknown {
+            return Err(NotUnderstood(format!(
+                "its member `{}` is unknown: expected format and body, or records, with date_order and asynchronous or without",
+                excerpt(&unknown)
+            )));
+        }
+        let date_order = shape.date_order.map(|order| order.parse()).transpose().map_err(NotUnderstood)?;
+        Ok(Self { format, body, date_order, asynchronous: shape.asynchronous.unwrap_or_default() })
     }
 }
 
@@ -133,6 +197,10 @@ mod tests {
                 r#"{"records":[{"ID":"A"}],"date_order":"dmy"}"#,
                 "Direct(Direct { format: Json, body: \"[{\\\"ID\\\":\\\"A\\\"}]\", date_order: Some(Dmy)",
             ),
+            (
+                r#"{"date-order":"dmy","records":[],"asynchronous":null}"#,
+                "Direct(Direct { format: Json, body: \"[]\", date_order: Some(Dmy), asynchronous: false",
+            ),
             (r#"{"Records":[{"eventSource":"aws:sqs","messageId":"1","body":"{}"}]}"#, "Queue("),
             (include_str!("../../../events/ingest-s3.json"), "Objects("),
             (r#"{"requestContext":{"http":{"method":"POST"}},"isBase64Encoded":false}"#, "Http("),
@@ -151,8 +219,17 @@ mod tests {
             (r#"{"format":"xml","body":""}"#, "format `xml` is unknown: csv, ndjson or json is right"),
             (
                 r#"{"format":"csv","body":"","date_order":"ymd"}"#,
-                "date order `ymd` is unknown: mdy or dmy is right",
+                "date order `ymd` is unknown: expected mdy or dmy",
             ),
+            (
+                r#"{"format":"csv","body":"ID\nA","dateOrder":"dmy"}"#,
+                "its member `dateOrder` is unknown: expected format and body, or records, with date_order",
+            ),
+            (
+                r#"{"records":[],"date_order":"dmy","date-order":"dmy"}"#,
+                "a value that does not fit at line 1",
+            ),
+            (r#"{"requestContext":{"connectionId":"c"}}"#, "its `requestContext` is of no known kind"),
             (
                 r#"{"Records":[{"eventSource":"aws:kinesis"}]}"#,
                 "its records come from `aws:kinesis`: aws:sqs or aws:s3 is right",

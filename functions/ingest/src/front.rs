@@ -1,0 +1,322 @@
+//! The front ends that call the function by HTTP: how each of them asks, and the form in which it wants its answer.
+
+use std::collections::BTreeMap;
+
+use aws_lambda_events::http::StatusCode;
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use shared::json;
+
+/// What calls the function by HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrontEnd {
+    /// A Function URL, or an HTTP API with payload format 2.0.
+    Url,
+    /// A REST API, or an HTTP API with payload format 1.0.
+    Api,
+    /// A load balancer, whose target group may take several values for a header, and then takes no other form.
+    ///
+    /// Source: Elastic Load Balancing user guide, "Lambda functions as targets".
+    LoadBalancer {
+        /// Whether it does.
+        multi_value: bool,
+    },
+}
+
+/// A request, from whatever front end.
+#[derive(Debug)]
+pub struct HttpRequest {
+    /// What passed it on, and awaits the answer.
+    pub front_end: FrontEnd,
+    /// The request, or what is wrong with the event.
+    pub content: Result<HttpContent, String>,
+}
+
+/// What a client sent.
+#[derive(Debug, Default)]
+pub struct HttpContent {
+    /// `POST`, for example.
+    pub method: String,
+    /// The query's parameters, decoded.
+    pub query: Vec<(String, String)>,
+    /// The body as the event has it.
+    pub body: String,
+    /// Whether the event has the body in base64.
+    pub is_base64: bool,
+    headers: Vec<(String, String)>,
+}
+
+impl HttpContent {
+    /// The value of a header, trimmed; empty if the client sent none.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name));
+        found.map_or("", |(_, value)| value.trim())
+    }
+}
+
+type Single = BTreeMap<String, Option<String>>;
+type Multiple = BTreeMap<String, Option<Vec<String>>>;
+
+/// The event, of which each front end has its part.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    request_context: Context,
+    http_method: Option<String>,
+    headers: Option<Single>,
+    multi_value_headers: Option<Multiple>,
+    query_string_parameters: Option<Single>,
+    multi_value_query_string_parameters: Option<Multiple>,
+    body: Option<String>,
+    is_base64_encoded: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Context {
+    elb: Option<IgnoredAny>,
+    http: Option<HttpContext>,
+}
+
+#[derive(Deserialize)]
+struct HttpContext {
+    method: String,
+}
+
+/// What tells the front ends apart, in an event that cannot be read otherwise.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Outline {
+    request_context: OutlineContext,
+    http_method: Option<IgnoredAny>,
+    multi_value_headers: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct OutlineContext {
+    elb: Option<IgnoredAny>,
+    http: Option<IgnoredAny>,
+}
+
+impl FrontEnd {
+    /// The front end whose events have those parts; nothing if none has.
+    fn of<E, H, M, L>(
+        elb: Option<&E>,
+        http: Option<&H>,
+        method: Option<&M>,
+        multi_value_headers: Option<&L>,
+    ) -> Option<Self> {
+        match (elb, http, method) {
+            (Some(_), ..) => Some(Self::LoadBalancer { multi_value: multi_value_headers.is_some() }),
+            (None, Some(_), _) => Some(Self::Url),
+            (None, None, Some(_)) => Some(Self::Api),
+            (None, None, None) => None,
+        }
+    }
+}
+
+impl HttpRequest {
+    /// Reads an event that has a `requestContext`; nothing if that is of no front end.
+    ///
+    /// An event of a front end that is wrong in its details is a request, too, since its client awaits an answer.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        match serde_json::from_str::<Event>(text) {
+            Ok(event) => Self::of(event),
+            Err(error) => {
+                let Outline {
+                    request_context: OutlineContext { elb, http },
+                    http_method,
+                    multi_value_headers,
+                } = serde_json::from_str(text).ok()?;
+                let front_end = FrontEnd::of(
+                    elb.as_ref(),
+                    http.as_ref(),
+                    http_method.as_ref(),
+                    multi_value_headers.as_ref(),
+                )?;
+                let fault = format!("the HTTP request cannot be read: {}", json::fault(&error));
+                Some(Self { front_end, content: Err(fault) })
+            }
+        }
+    }
+
+    fn of(event: Event) -> Option<Self> {
+        let Event { request_context: Context { elb, http }, http_method, .. } = event;
+        let front_end = FrontEnd::of(
+            elb.as_ref(),
+            http.as_ref(),
+            http_method.as_ref(),
+            event.multi_value_headers.as_ref(),
+        )?;
+        let mut query = pairs(event.query_string_parameters, event.multi_value_query_string_parameters);
+        if matches!(front_end, FrontEnd::LoadBalancer { .. }) {
+            // A load balancer passes the query on as it came.
+            for text in query.iter_mut().flat_map(|(name, value)| [name, value]) {
+                *text = percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+            }
+        }
+        let content = HttpContent {
+            method: http.map(|http| http.method).or(http_method).unwrap_or_default(),
+            query,
+            body: event.body.unwrap_or_default(),
+            is_base64: event.is_base64_encoded.unwrap_or_default(),
+            headers: pairs(event.headers, event.multi_value_headers),
+        };
+        Some(Self { front_end, content: Ok(content) })
+    }
+}
+
+/// Names and values from both of their forms. A front end that fills both repeats the last value in the first.
+fn pairs(single: Option<Single>, multiple: Option<Multiple>) -> Vec<(String, String)> {
+    let multiple: Vec<_> = multiple
+        .into_iter()
+        .flatten()
+        .flat_map(|(name, values)| {
+            values.into_iter().flatten().map(move |value| (name.clone(), value)).collect::<Vec<_>>()
+        })
+        .collect();
+    if !multiple.is_empty() {
+        return multiple;
+    }
+    single.into_iter().flatten().map(|(name, value)| (name, value.unwrap_or_default())).collect()
+}
+
+/// An answer in the form of a front end.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpResponse {
+    status_code: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<BTreeMap<&'static str, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    multi_value_headers: Option<BTreeMap<&'static str, [String; 1]>>,
+    body: String,
+    is_base64_encoded: bool,
+}
+
+impl HttpResponse {
+    /// An answer in the form that `front_end` understands.
+    #[must_use]
+    pub fn new(
+        front_end: FrontEnd,
+        status: u16,
+        headers: impl IntoIterator<Item = (&'static str, String)>,
+        body: String,
+    ) -> Self {
+        let headers = headers.into_iter();
+        let (single, multiple) = match front_end {
+            FrontEnd::LoadBalancer { multi_value: true } => {
+                (None, Some(headers.map(|(name, value)| (name, [value])).collect()))
+            }
+            FrontEnd::Url | FrontEnd::Api | FrontEnd::LoadBalancer { .. } => (Some(headers.collect()), None),
+        };
+        let status_description = match front_end {
+            FrontEnd::LoadBalancer { .. } => {
+                let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+                Some(format!("{status} {}", reason.unwrap_or("Unknown")))
+            }
+            FrontEnd::Url | FrontEnd::Api => None,
+        };
+        Self {
+            status_code: status,
+            status_description,
+            headers: single,
+            multi_value_headers: multiple,
+            body,
+            is_base64_encoded: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn content(event: &serde_json::Value) -> (FrontEnd, HttpContent) {
+        let request = HttpRequest::read(&event.to_string()).unwrap();
+        (request.front_end, request.content.unwrap())
+    }
+
+    #[test]
+    fn each_front_end_is_read_in_its_own_form() {
+        let headers = json!({"Content-Type": "text/csv"});
+        let lists = json!({"Content-Type": ["text/csv"]});
+        let query = json!({"date_order": "dmy"});
+        let query_lists = json!({"date_order": ["mdy", "dmy"]});
+        let cases = [
+            (
+                json!({"version": "2.0", "requestContext": {"http": {"method": "POST"}}, "headers": headers,
+                    "queryStringParameters": query, "body": "x"}),
+                FrontEnd::Url,
+            ),
+            (
+                json!({"version": "1.0", "httpMethod": "POST", "requestContext": {"httpMethod": "POST"}, "headers": headers,
+                    "multiValueHeaders": lists, "queryStringParameters": query, "multiValueQueryStringParameters": query_lists,
+                    "body": "x", "isBase64Encoded": false}),
+                FrontEnd::Api,
+            ),
+            (
+                json!({"httpMethod": "POST", "requestContext": {"resourceId": "r"}, "headers": headers, "multiValueHeaders": null,
+                    "queryStringParameters": query, "multiValueQueryStringParameters": null, "body": "x"}),
+                FrontEnd::Api,
+            ),
+            (
+                json!({"httpMethod": "POST", "requestContext": {"elb": {"targetGroupArn": "t"}}, "headers": headers,
+                    "queryStringParameters": {"date%5Forder": "dm%79"}, "body": "x", "isBase64Encoded": false}),
+                FrontEnd::LoadBalancer { multi_value: false },
+            ),
+            (
+                json!({"httpMethod": "POST", "requestContext": {"elb": {"targetGroupArn": "t"}}, "multiValueHeaders": lists,
+                    "multiValueQueryStringParameters": query_lists, "body": "x"}),
+                FrontEnd::LoadBalancer { multi_value: true },
+            ),
+        ];
+        for (event, expected) in cases {
+            let (front_end, content) = content(&event);
+            assert_eq!(front_end, expected, "{event}");
+            assert_eq!((content.method.as_str(), content.body.as_str()), ("POST", "x"), "{event}");
+            assert_eq!(content.header("content-type"), "text/csv", "{event}");
+            assert_eq!(content.query.last(), Some(&("date_order".to_owned(), "dmy".to_owned())), "{event}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_event_is_told_to_its_client() {
+        let event =
+            json!({"requestContext": {"elb": {}}, "httpMethod": "POST", "headers": [], "body": "secret"});
+        let request = HttpRequest::read(&event.to_string()).unwrap();
+        assert_eq!(request.front_end, FrontEnd::LoadBalancer { multi_value: false });
+        let fault = request.content.unwrap_err();
+        assert!(fault.starts_with("the HTTP request cannot be read: expected a map at line 1"), "{fault}");
+        let event = json!({"requestContext": {"http": {"method": "POST"}}, "headers": {"x": "a\u{1}b\n"}, "body": null});
+        assert_eq!(content(&event).1.header("X"), "a\u{1}b", "a header may hold anything");
+        for event in
+            [json!({"requestContext": {"connectionId": "c"}, "body": ""}), json!({"requestContext": 7})]
+        {
+            assert!(HttpRequest::read(&event.to_string()).is_none(), "{event}");
+        }
+    }
+
+    #[test]
+    fn each_front_end_is_answered_in_its_own_form() {
+        let answer = |front_end| {
+            let response = HttpResponse::new(front_end, 405, [("allow", "POST".to_owned())], "{}".to_owned());
+            serde_json::to_value(response).unwrap()
+        };
+        let plain =
+            json!({"statusCode": 405, "headers": {"allow": "POST"}, "body": "{}", "isBase64Encoded": false});
+        assert_eq!(answer(FrontEnd::Url), plain);
+        assert_eq!(answer(FrontEnd::Api), plain);
+        let mut balanced = plain.clone();
+        balanced["statusDescription"] = json!("405 Method Not Allowed");
+        assert_eq!(answer(FrontEnd::LoadBalancer { multi_value: false }), balanced);
+        let lists = json!({"statusCode": 405, "statusDescription": "405 Method Not Allowed",
+            "multiValueHeaders": {"allow": ["POST"]}, "body": "{}", "isBase64Encoded": false});
+        assert_eq!(answer(FrontEnd::LoadBalancer { multi_value: true }), lists);
+    }
+}
