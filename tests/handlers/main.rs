@@ -60,6 +60,11 @@ fn reasons(rejects: &Scripted<Bytes>) -> Vec<String> {
 
 /// A Kinesis event with one record for each of the data, with sequence numbers from 1.
 fn kinesis(data: &[&str]) -> String {
+    kinesis_of(&data.iter().map(|data| data.as_bytes()).collect::<Vec<_>>())
+}
+
+/// The same of any bytes.
+fn kinesis_of(data: &[&[u8]]) -> String {
     let records: Vec<_> = data
         .iter()
         .enumerate()

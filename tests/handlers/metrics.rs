@@ -6,10 +6,13 @@ use metrics::{
     handler::{Config, Handler},
     series::Series,
 };
-use shared::delivery::{Fault, Limits};
+use shared::{
+    delivery::{Fault, Limits},
+    kpl,
+};
 use tests::{Reply, Scripted, fixture};
 
-use super::{common, common_of, firehose, invocation, kinesis, now, reasons};
+use super::{common, common_of, firehose, invocation, kinesis, kinesis_of, now, reasons};
 
 type Metrics = Handler<Scripted<Request>, Scripted<Bytes>>;
 
@@ -98,6 +101,40 @@ async fn nothing_behind_a_reject_that_cannot_be_written_is_counted() {
     metrics.rejects.always.set(None);
     assert_eq!(handle(&metrics, &kinesis(&["poison", &event(2)])).await, [""; 0]);
     assert_eq!(reasons(&metrics.rejects), ["not_json"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_event_of_a_record_that_is_retried_is_counted_after_its_reject() {
+    let metrics = metrics();
+    metrics.rejects.always.set(Some(Fault::Throttled));
+    // The second record is a pack whose first event is a reject that cannot be written.
+    let packed = |events: &[&str]| {
+        let events: Vec<Bytes> = events.iter().map(|event| Bytes::from((*event).to_owned())).collect();
+        kpl::aggregate("0", events.iter().map(|event| ("k", event)))
+    };
+    let (first, second, third) = (event(1), event(2), event(3));
+    let pack = packed(&["poison", &second]);
+    let batch = kinesis_of(&[first.as_bytes(), &pack, third.as_bytes()]);
+    assert_eq!(handle(&metrics, &batch).await, ["2"]);
+    let counted: Vec<_> =
+        counts(&metrics).into_iter().filter(|(values, _)| values.contains("city")).collect();
+    assert_eq!(counted, [("3/city 1/c".to_owned(), 1)]);
+
+    metrics.rejects.always.set(None);
+    assert_eq!(handle(&metrics, &kinesis_of(&[&pack, third.as_bytes()])).await, [""; 0]);
+    let counted = counts(&metrics).into_iter().filter(|(values, _)| values.contains("city"));
+    assert_eq!(counted.map(|(_, count)| count).collect::<Vec<_>>(), [1, 1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn packs_of_many_equal_events_are_counted_in_one_request() {
+    let metrics = metrics();
+    let event = Bytes::from(event(1));
+    let pack = kpl::aggregate("0", std::iter::repeat_n(("k", &event), 400));
+    let packs: Vec<&[u8]> = vec![&pack; 50];
+    assert_eq!(handle(&metrics, &kinesis_of(&packs)).await, [""; 0]);
+    assert_eq!(metrics.metric.requests.get(), 1);
+    assert_eq!(counts(&metrics)[0], ("3".to_owned(), 20_000));
 }
 
 #[tokio::test(start_paused = true)]

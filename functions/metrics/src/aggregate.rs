@@ -1,6 +1,9 @@
 //! Counts added up: one datum for each second and combination of dimensions, in requests that follow the records.
 
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use chrono::{DateTime, Utc};
 
@@ -52,6 +55,9 @@ pub struct Event {
     pub values: Vec<String>,
 }
 
+/// A second and a combination of dimensions: what one datum counts.
+type Key = (i64, Vec<(usize, String)>);
+
 /// Adds the events up, each under every series that it counts under.
 ///
 /// Requests follow the order of the events and end between records wherever a record's events fit, so that what is
@@ -61,22 +67,28 @@ pub fn aggregate(events: &[Event], series: &Series) -> Vec<Request> {
     let mut requests = Vec::new();
     let mut open = Open::default();
     let mut start = 0;
-    while start < events.len() {
-        let record = events[start].record;
-        let end = start + events[start..].iter().take_while(|event| event.record == record).count();
-        if !open.fits(&events[start..end], series) {
+    for run in events.chunk_by(|one, next| one.record == next.record) {
+        let keys: Vec<Vec<Key>> = run.iter().map(|event| keys(event, series).collect()).collect();
+        let mut fits_whole = open.fits(keys.iter().flatten());
+        if !fits_whole {
             open.close(&mut requests, start);
+            fits_whole = open.fits(keys.iter().flatten());
         }
-        for (index, event) in (start..end).zip(&events[start..end]) {
-            if !open.fits(std::slice::from_ref(event), series) {
+        for (index, (event, keys)) in (start..).zip(run.iter().zip(keys)) {
+            if !fits_whole && !open.fits(&keys) {
                 open.close(&mut requests, index);
             }
-            open.add(event, series);
+            open.add(event, keys);
         }
-        start = end;
+        start += run.len();
     }
     open.close(&mut requests, events.len());
     requests
+}
+
+/// What the event counts for: one for each set of dimensions.
+fn keys<'e>(event: &'e Event, series: &'e Series) -> impl Iterator<Item = Key> + 'e {
+    series.of(&event.values).map(|dimensions| (event.at.timestamp(), dimensions))
 }
 
 /// The request being filled.
@@ -85,27 +97,33 @@ struct Open {
     begin: usize,
     data: Vec<Datum>,
     received: Vec<DateTime<Utc>>,
-    places: HashMap<(i64, Vec<(usize, String)>), usize>,
+    places: HashMap<Key, usize>,
     bytes: usize,
 }
 
 impl Open {
-    /// Whether the events fit in, were every datum of theirs a new one.
-    fn fits(&self, events: &[Event], series: &Series) -> bool {
-        let new = || events.iter().flat_map(|event| series.of(&event.values));
-        let bytes: usize = new().map(|dimensions| size(&dimensions)).sum();
-        self.data.len() + new().count() <= REQUEST_DATA && self.bytes + bytes <= REQUEST_BYTES
+    /// Whether the data fit in. Those that the request has already take no more room, nor do those that are named twice.
+    fn fits<'k>(&self, keys: impl IntoIterator<Item = &'k Key> + Clone) -> bool {
+        let room = |data: usize, bytes: usize| {
+            self.data.len() + data <= REQUEST_DATA && self.bytes + bytes <= REQUEST_BYTES
+        };
+        // Seldom is a request nearly full, and then there is nothing to look up.
+        let all =
+            keys.clone().into_iter().fold((0, 0), |(data, bytes), key| (data + 1, bytes + size(&key.1)));
+        if room(all.0, all.1) {
+            return true;
+        }
+        let new: HashSet<&Key> = keys.into_iter().filter(|key| !self.places.contains_key(*key)).collect();
+        room(new.len(), new.iter().map(|key| size(&key.1)).sum())
     }
 
-    fn add(&mut self, event: &Event, series: &Series) {
-        for dimensions in series.of(&event.values) {
-            let place = *self.places.entry((event.at.timestamp(), dimensions)).or_insert_with_key(
-                |(second, dimensions)| {
-                    self.bytes += size(dimensions);
-                    self.data.push(Datum { second: *second, dimensions: dimensions.clone(), count: 0 });
-                    self.data.len() - 1
-                },
-            );
+    fn add(&mut self, event: &Event, keys: Vec<Key>) {
+        for key in keys {
+            let place = *self.places.entry(key).or_insert_with_key(|(second, dimensions)| {
+                self.bytes += size(dimensions);
+                self.data.push(Datum { second: *second, dimensions: dimensions.clone(), count: 0 });
+                self.data.len() - 1
+            });
             self.data[place].count += 1;
         }
         self.received.push(event.at);
@@ -127,6 +145,7 @@ fn size(dimensions: &[(usize, String)]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use shared::dataset::Dataset;
 
     use super::*;
@@ -224,6 +243,89 @@ mod tests {
         let events: Vec<Event> = (0..1_500).map(|n| event(0, 7, ["3", &city(n), "c"])).collect();
         let requests = aggregate(&events, &series(&[]));
         assert_eq!((requests.len(), total(&requests, 3)), (2, 1_500));
+    }
+
+    #[test]
+    fn records_that_count_the_same_share_a_request_however_many_events_they_hold() {
+        // Fifty packs of four hundred events, all of one second and one place.
+        let events: Vec<Event> =
+            (0..20_000).map(|n| event(n / 400, 7, ["3", "Dublin", "Franklin"])).collect();
+        let requests = aggregate(&events, &series(&[&[0], &[0, 2]]));
+        assert_eq!(requests.len(), 1);
+        let counts: Vec<_> = requests[0].data.iter().map(|datum| datum.count).collect();
+        assert_eq!(counts, [20_000; 3]);
+        assert_eq!((requests[0].events.clone(), requests[0].received.len()), (0..20_000, 20_000));
+    }
+
+    #[test]
+    fn a_request_is_filled_to_the_last_datum_and_not_beyond() {
+        let city = |n: usize| format!("city {n}");
+        let events =
+            |count: usize| -> Vec<Event> { (0..count).map(|n| event(n, 7, ["3", &city(n), "c"])).collect() };
+        let sizes = |count| {
+            let requests = aggregate(&events(count), &series(&[]));
+            requests.iter().map(|request| request.data.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(998), [998]);
+        assert_eq!(sizes(999), [999]);
+        assert_eq!(sizes(1_000), [999, 1]);
+        // What the request has already finds room in a full one.
+        let repeated = [events(999), events(999)].concat();
+        let repeated: Vec<Event> =
+            repeated.into_iter().enumerate().map(|(record, event)| Event { record, ..event }).collect();
+        assert_eq!(aggregate(&repeated, &series(&[])).len(), 1);
+    }
+
+    fn events() -> impl Strategy<Value = Vec<Event>> {
+        let drawn = (any::<bool>(), 0_i64..3, 0_usize..1_500, 0_usize..4);
+        prop::collection::vec(drawn, 0..1_500).prop_map(|events| {
+            let mut record = 0;
+            let events = events.into_iter().map(|(new_record, second, city, county)| {
+                record += usize::from(new_record);
+                event(record, second, ["3", &format!("city {city}"), &format!("county {county}")])
+            });
+            events.collect()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn every_event_counts_once_in_each_set_and_in_the_request_that_names_it(events in events()) {
+            let series = series(&[&[0], &[0, 2]]);
+            let requests = aggregate(&events, &series);
+            let mut next = 0;
+            for request in &requests {
+                prop_assert_eq!(request.events.start, next);
+                next = request.events.end;
+                prop_assert!(request.data.len() <= REQUEST_DATA);
+                let own = &events[request.events.clone()];
+                prop_assert_eq!(&request.received, &own.iter().map(|event| event.at).collect::<Vec<_>>());
+                let mut expected: HashMap<Key, u64> = HashMap::new();
+                for key in own.iter().flat_map(|event| keys(event, &series)) {
+                    *expected.entry(key).or_default() += 1;
+                }
+                let data = request.data.iter().cloned();
+                let found: HashMap<Key, u64> =
+                    data.map(|datum| ((datum.second, datum.dimensions), datum.count)).collect();
+                prop_assert_eq!(found, expected);
+            }
+            prop_assert_eq!(next, events.len());
+            // No record that fits in a request is torn, and no two requests would fit in one.
+            for pair in requests.windows(2) {
+                let border = pair[1].events.start;
+                let record = events[border].record;
+                let of_record: Vec<&Event> = events.iter().filter(|event| event.record == record).collect();
+                let data = |events: &mut dyn Iterator<Item = &Event>| {
+                    events.flat_map(|event| keys(event, &series).collect::<Vec<_>>()).collect::<HashSet<_>>().len()
+                };
+                let is_torn = events[border - 1].record == record;
+                prop_assert!(!is_torn || data(&mut of_record.iter().copied()) > REQUEST_DATA);
+                let with_it = events[pair[0].events.clone()].iter().chain(of_record);
+                prop_assert!(is_torn || data(&mut with_it.into_iter()) > REQUEST_DATA);
+            }
+        }
     }
 
     #[test]

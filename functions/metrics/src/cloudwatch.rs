@@ -70,3 +70,34 @@ impl Service for Metric {
         self.namespace.put(counts.chain(ages).collect()).await.map(|()| Vec::new())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_cloudwatch::{Client, Config, config::BehaviorVersion};
+    use shared::{ages::EVENT_TO_METRIC, config::Common, dataset::Dataset};
+
+    use super::*;
+
+    #[test]
+    fn a_datum_is_a_count_of_one_second_under_its_dimensions() {
+        let common = Common {
+            dataset: Dataset::named("us_accidents").unwrap(),
+            rejects_delivery_stream: String::new(),
+            environment: "dev".to_owned(),
+            log_event_ids: false,
+        };
+        let client = Client::from_conf(Config::builder().behavior_version(BehaviorVersion::latest()).build());
+        let names = ["severity_accident", "city_accident"].map(str::to_owned);
+        let ages = AgeMetric::new(EVENT_TO_METRIC, &common);
+        let metric = Metric::new(Namespace::new(client, "n"), "high", names, ages);
+        let dimensions = vec![(1, "Dublin".to_owned()), (0, "3".to_owned())];
+        let datum = metric.datum(&Datum { second: 1_700_000_000, dimensions, count: 7 });
+        assert_eq!((datum.metric_name(), datum.value()), (Some("high"), Some(7.0)));
+        assert_eq!((datum.storage_resolution(), datum.unit()), (Some(1), Some(&StandardUnit::Count)));
+        assert_eq!(datum.timestamp(), Some(&DateTime::from_secs(1_700_000_000)));
+        let dimensions: Vec<_> =
+            datum.dimensions().iter().map(|dimension| (dimension.name(), dimension.value())).collect();
+        let expected = [("city_accident", "Dublin"), ("severity_accident", "3")];
+        assert_eq!(dimensions, expected.map(|(name, value)| (Some(name), Some(value))));
+    }
+}

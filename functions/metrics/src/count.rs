@@ -16,6 +16,11 @@ const VALUE_CHARS: usize = 1024;
 ///
 /// Source: CloudWatch API reference, `MetricDatum`.
 const TIMES: (TimeDelta, TimeDelta) = (TimeDelta::weeks(2), TimeDelta::hours(2));
+/// How far an event stays away from either end. Its datum is in the full second before it, and is sent as late as the
+/// longest invocation allows; CloudWatch refuses all data of a request for one that is too old. Its clock differs.
+///
+/// Source: Lambda developer guide, "Lambda quotas": a function runs for at most 900 seconds.
+const MARGIN: TimeDelta = TimeDelta::minutes(16);
 /// The value of a dimension that an event lacks.
 const UNKNOWN: &str = "unknown";
 
@@ -54,9 +59,11 @@ pub fn count(
         return Owed::Nothing;
     }
     let at = event.instant(dataset.received_at).unwrap_or(arrived);
-    if at < now - TIMES.0 || at > now + TIMES.1 {
+    if at < now - TIMES.0 + MARGIN || at > now + TIMES.1 - MARGIN {
         let detail = format!(
-            "the event's time, {at}, is not within the two weeks back and two hours ahead that CloudWatch takes"
+            "the event's time, {at}, is not within the two weeks back and two hours ahead that CloudWatch takes, \
+             less {} minutes at either end",
+            MARGIN.num_minutes()
         );
         return reject("outside_metric_times", detail);
     }
@@ -129,11 +136,34 @@ mod tests {
             (": ", "unknown"),
             ("a\r\nb\u{0}c", "a  b c"),
             ("Île-de-France", "Ile-de-France"),
+            ("a\u{fffe}b\u{ffff}", "ab?"),
+            ("🚑", "ambulance"),
+            ("\u{7f}:x", "x"),
         ];
         for (text, expected) in cases {
             assert_eq!(fit(text), expected, "{text:?}");
         }
         assert_eq!(fit(&"é".repeat(2_000)), "e".repeat(1024));
+    }
+
+    #[test]
+    fn an_event_stays_away_from_the_ends_of_what_cloudwatch_takes() {
+        let now = at(61);
+        let times = [
+            (now - TimeDelta::weeks(2) + MARGIN, true),
+            (now - TimeDelta::weeks(2) + MARGIN - TimeDelta::milliseconds(1), false),
+            (now + TimeDelta::hours(2) - MARGIN, true),
+            (now + TimeDelta::hours(2) - MARGIN + TimeDelta::milliseconds(1), false),
+        ];
+        for (time, expected) in times {
+            let json =
+                format!(r#"{{"ID":"A-1","Severity":3,"Txn_Timestamp":"{}"}}"#, shared::time::stamp(time));
+            let is_counted = matches!(counted(&json), Owed::Output(_));
+            assert_eq!(is_counted, expected, "{time}");
+        }
+        // The longest invocation sends the datum at its end, in the second before.
+        let longest = TimeDelta::seconds(900);
+        assert!(MARGIN >= longest + TimeDelta::seconds(1));
     }
 
     #[test]

@@ -64,17 +64,27 @@ impl Config {
     }
 }
 
-/// The sets of dimensions in `severity_accident+city_accident,severity_accident`.
+/// The sets of dimensions in `severity_accident+city_accident,severity_accident`. Each is kept once, in whatever order
+/// it names its dimensions, so that no event counts twice.
 fn dimension_sets(metric: &Metric, text: &str) -> Result<Vec<Vec<usize>>, ConfigError> {
     let set = |names: &str| metric.set(&names.split('+').map(str::trim).collect::<Vec<_>>());
-    text.split(',').map(set).collect::<Result<_, _>>().map_err(|unknown| {
-        let known: Vec<_> = metric.dimensions.iter().map(|(name, _)| name.as_str()).collect();
-        ConfigError::new(format!(
-            "DIMENSION_SETS names `{unknown}`, where one of {} is right, in sets such as {}",
-            known.join(", "),
-            known.join("+")
-        ))
-    })
+    let mut sets: Vec<Vec<usize>> = Vec::new();
+    for names in text.split(',') {
+        let set = set(names).map_err(|unknown| unknown_dimension(metric, &unknown))?;
+        if !sets.contains(&set) {
+            sets.push(set);
+        }
+    }
+    Ok(sets)
+}
+
+fn unknown_dimension(metric: &Metric, unknown: &str) -> ConfigError {
+    let known: Vec<_> = metric.dimensions.iter().map(|(name, _)| name.as_str()).collect();
+    ConfigError::new(format!(
+        "DIMENSION_SETS names `{unknown}`, where one of {} is right, in sets such as {}",
+        known.join(", "),
+        known.join("+")
+    ))
 }
 
 /// Counts the severe events of stream 2.
@@ -191,6 +201,26 @@ mod tests {
         .unwrap();
         assert_eq!(sizes(&config), [2, 1]);
         assert!((48..=50).contains(&config.series.most().unwrap()), "{:?}", config.series.most());
+    }
+
+    #[test]
+    fn a_set_of_dimensions_that_is_named_twice_counts_once() {
+        let values = ["4", "Los Angeles", "Los Angeles"].map(str::to_owned);
+        for (text, expected) in [
+            ("severity_accident,severity_accident", vec![1]),
+            ("severity_accident+county_accident, county_accident+severity_accident", vec![2]),
+            ("severity_accident+severity_accident", vec![1]),
+            (
+                "severity_accident,city_accident+severity_accident,severity_accident,severity_accident+city_accident",
+                vec![1, 2],
+            ),
+        ] {
+            for max_series in ["0", "50"] {
+                let config = read(&[("DIMENSION_SETS", text), ("MAX_SERIES", max_series)]).unwrap();
+                let sizes: Vec<_> = config.series.of(&values).map(|set| set.len()).collect();
+                assert_eq!(sizes, expected, "{text}");
+            }
+        }
     }
 
     #[test]
