@@ -38,13 +38,26 @@ enum Glue {
     Works,
     Fails,
     Hangs,
+    /// The connection that it had is gone, and a new one works.
+    Breaks(Fault),
+    /// The connection that it had is silent, and a new one works.
+    Stalls,
+    /// It refuses the first partition of the first request.
+    RefusesFirst,
 }
 
 impl Catalog for Scribe {
     async fn register(&self, partitions: &[Partition]) -> Result<Vec<Partition>, Failure> {
         self.asked.set(self.asked.get() + 1);
+        let is_first = self.asked.get() == 1;
         match self.glue {
-            Glue::Works => {
+            Glue::Breaks(fault) if is_first => Err(Failure { fault, detail: "broken".to_owned() }),
+            Glue::Stalls if is_first => std::future::pending().await,
+            Glue::RefusesFirst if is_first => {
+                self.registered.borrow_mut().extend(partitions[1..].iter().map(Partition::prefix));
+                Ok(partitions[1..].to_vec())
+            }
+            Glue::Works | Glue::Breaks(_) | Glue::Stalls | Glue::RefusesFirst => {
                 self.registered.borrow_mut().extend(partitions.iter().map(Partition::prefix));
                 Ok(partitions.to_vec())
             }
@@ -193,7 +206,42 @@ async fn partitions_are_registered_once_and_a_failure_of_glue_holds_nothing_up()
         let _response = transform.handle(&batch, &seconds_later(after)).await.unwrap();
     }
     assert_eq!(transform.catalog.registered.borrow().len(), 1, "registered when Glue is back, and once");
-    assert_eq!(transform.catalog.asked.get(), 3, "not asked again at once after it failed");
+    assert_eq!(transform.catalog.asked.get(), 4, "not asked again for a minute after it failed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_went_stale_gets_a_second_attempt_at_glue() {
+    let batch = kinesis(&[&event("1", 3)]);
+    for (glue, asked, registered) in [
+        (Glue::Breaks(Fault::Transient), 2, 1),
+        (Glue::Stalls, 2, 1),
+        (Glue::Breaks(Fault::Permanent), 1, 0),
+        (Glue::Breaks(Fault::Misconfigured), 1, 0),
+        (Glue::Breaks(Fault::Throttled), 1, 0),
+    ] {
+        let mut transform = transform();
+        transform.catalog.glue = glue;
+        let began = tokio::time::Instant::now();
+        assert_eq!(handle(&transform, &batch).await, [""; 0], "{glue:?}");
+        assert!(began.elapsed() <= Duration::from_secs(3), "{glue:?}");
+        let catalog = &transform.catalog;
+        assert_eq!((catalog.asked.get(), catalog.registered.borrow().len()), (asked, registered), "{glue:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_glue_refuses_is_tried_again_after_a_minute_and_others_stay_registered() {
+    let mut transform = transform();
+    transform.catalog.glue = Glue::RefusesFirst;
+    let batch = kinesis(&[&event("1", 3), &event("2", 4)]);
+    for after in [0, 59, 60] {
+        let response = transform.handle(&batch, &seconds_later(after)).await.unwrap();
+        assert_eq!(response.batch_item_failures, []);
+    }
+    let four = "severity=4/year=2023/month=11/day=14/";
+    let three = "severity=3/year=2023/month=11/day=14/";
+    assert_eq!(*transform.catalog.registered.borrow(), [four, three]);
+    assert_eq!(transform.catalog.asked.get(), 2);
 }
 
 /// An invocation that begins so many seconds after the others.

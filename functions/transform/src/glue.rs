@@ -1,10 +1,10 @@
 //! The Glue catalog: where partitions are registered.
 
-use std::future::Future;
+use std::{collections::BTreeMap, future::Future};
 
 use aws_sdk_glue::{
     Client,
-    types::{PartitionInput, StorageDescriptor},
+    types::{ErrorDetail, PartitionError, PartitionInput, StorageDescriptor},
 };
 use shared::{
     aws::Request,
@@ -18,6 +18,10 @@ use crate::partitions::Partition;
 ///
 /// Source: Glue web API reference, `BatchCreatePartition`.
 const BATCH_CREATE_PARTITION: usize = 100;
+/// What Glue answers about a partition that is registered already.
+const ALREADY_EXISTS: &str = "AlreadyExistsException";
+/// Refused partitions that a line of the log names.
+const NAMED: usize = 5;
 
 /// Where partitions are registered.
 pub trait Catalog {
@@ -85,28 +89,120 @@ impl Table {
             .send()
             .await
             .map_err(|error| request.failure(&error))?;
-        let refused: Vec<_> = answer
-            .errors()
-            .iter()
-            .filter(|error| {
-                error.error_detail().and_then(|detail| detail.error_code()) != Some("AlreadyExistsException")
-            })
-            .map(|error| error.partition_values().to_vec())
-            .collect();
-        Ok(partitions
-            .iter()
-            .filter(|partition| !refused.contains(&partition.values().to_vec()))
-            .copied()
-            .collect())
+        let refused = refused(answer.errors());
+        for (code, refused) in &refused {
+            let partitions = named(refused);
+            tracing::warn!(code, count = refused.len(), partitions, "Glue refused partitions");
+        }
+        Ok(registered(partitions, &refused))
     }
+}
+
+/// The partitions that an answer refuses, by their values, for each error code.
+fn refused(errors: &[PartitionError]) -> BTreeMap<&str, Vec<&[String]>> {
+    let mut refused: BTreeMap<&str, Vec<&[String]>> = BTreeMap::new();
+    for error in errors {
+        let code = error.error_detail().and_then(ErrorDetail::error_code).unwrap_or("an unnamed error");
+        if code != ALREADY_EXISTS {
+            refused.entry(code).or_default().push(error.partition_values());
+        }
+    }
+    refused
+}
+
+/// The first partitions of a list as a text, so that a line of the log stays short.
+fn named(partitions: &[&[String]]) -> String {
+    let named: Vec<String> = partitions.iter().take(NAMED).map(|values| values.join("/")).collect();
+    let more = if partitions.len() > NAMED { ", …" } else { "" };
+    format!("{}{more}", named.join(", "))
+}
+
+/// The partitions of a request that the answer does not refuse. Where it refuses one that the request does not have,
+/// nobody knows which is meant, and none counts as registered.
+fn registered(partitions: &[Partition], refused: &BTreeMap<&str, Vec<&[String]>>) -> Vec<Partition> {
+    let mut registered: Vec<Partition> = partitions.to_vec();
+    for values in refused.values().flatten() {
+        if !partitions.iter().any(|partition| partition.values() == **values) {
+            return Vec::new();
+        }
+        registered.retain(|partition| partition.values() != **values);
+    }
+    registered
 }
 
 impl Catalog for Table {
     async fn register(&self, partitions: &[Partition]) -> Result<Vec<Partition>, Failure> {
         let mut registered = Vec::new();
         for partitions in partitions.chunks(BATCH_CREATE_PARTITION) {
-            registered.extend(self.create(partitions).await?);
+            match self.create(partitions).await {
+                Ok(created) => registered.extend(created),
+                Err(failure) if registered.is_empty() => return Err(failure),
+                // What is registered stays registered.
+                Err(failure) => {
+                    tracing::warn!(why = failure.detail, "some partitions were not registered");
+                    break;
+                }
+            }
         }
         Ok(registered)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+
+    use super::*;
+    use crate::partitions::Registered;
+
+    fn error(values: &[String], code: Option<&str>) -> PartitionError {
+        let detail = code.map(|code| ErrorDetail::builder().error_code(code).build());
+        PartitionError::builder().set_partition_values(Some(values.to_vec())).set_error_detail(detail).build()
+    }
+
+    /// The partitions of severities 1 to 7 on a day.
+    fn partitions() -> Vec<Partition> {
+        let noon: DateTime<Utc> = "2022-12-24T12:00:00Z".parse().unwrap();
+        Registered::default().due(1..=7, noon)
+    }
+
+    #[test]
+    fn all_but_the_refused_partitions_are_registered_and_one_that_exists_is() {
+        let partitions = partitions();
+        let values = |index: usize| partitions[index].values();
+        let errors = [
+            error(&values(5), Some("ResourceNumberLimitExceededException")),
+            error(&values(1), Some("AlreadyExistsException")),
+            error(&values(2), Some("ResourceNumberLimitExceededException")),
+            error(&values(0), None),
+        ];
+        let refused = refused(&errors);
+        let codes: Vec<_> = refused.iter().map(|(code, refused)| (*code, named(refused))).collect();
+        let expected = [
+            ("ResourceNumberLimitExceededException", "6/2022/12/24, 3/2022/12/24"),
+            ("an unnamed error", "1/2022/12/24"),
+        ];
+        assert_eq!(codes, expected.map(|(code, named)| (code, named.to_owned())));
+        let severities: Vec<_> =
+            registered(&partitions, &refused).iter().map(|partition| partition.severity).collect();
+        assert_eq!(severities, [2, 4, 5, 7]);
+        assert_eq!(registered(&partitions, &BTreeMap::new()), partitions);
+    }
+
+    #[test]
+    fn where_an_unknown_partition_is_refused_none_counts_as_registered() {
+        let partitions = partitions();
+        for values in [&[][..], &["8", "2022", "12", "24"].map(str::to_owned)] {
+            let errors = [error(values, Some("InternalServiceException"))];
+            assert_eq!(registered(&partitions, &refused(&errors)), []);
+        }
+    }
+
+    #[test]
+    fn a_line_of_the_log_names_the_first_few() {
+        let values: Vec<_> = partitions().iter().map(Partition::values).collect();
+        let refused: Vec<&[String]> = values.iter().map(<[String; 4]>::as_slice).collect();
+        assert!(named(&refused).ends_with("5/2022/12/24, …"), "{}", named(&refused));
+        assert!(named(&refused[..5]).ends_with("5/2022/12/24"));
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     glue::Catalog,
-    partitions::Registered,
+    partitions::{Partition, Registered},
     select::{Selector, Severe},
 };
 
@@ -147,15 +147,27 @@ where
             return;
         }
         let until = invocation.terms.deadline.min(Instant::now() + GLUE_TIMEOUT);
-        let answer = timeout_at(until, self.catalog.register(&due)).await;
-        let registered = answer.unwrap_or_else(|_| {
-            Err(Failure { fault: Fault::Transient, detail: "Glue did not answer in time".to_owned() })
-        });
-        let registered = registered.unwrap_or_else(|failure| {
+        let registered = self.register_twice(&due, until).await.unwrap_or_else(|failure| {
             tracing::warn!(why = failure.detail, "partitions were not registered");
             Vec::new()
         });
         self.registered().note(&due, registered, invocation.now);
+    }
+
+    /// Asks Glue, and once more where that was not answered or its fault passes: a connection may have been closed while
+    /// the container was frozen, which shows only when it is used.
+    async fn register_twice(&self, due: &[Partition], until: Instant) -> Result<Vec<Partition>, Failure> {
+        let half_time = Instant::now() + until.saturating_duration_since(Instant::now()) / 2;
+        match self.ask_glue(due, half_time).await {
+            Err(failure) if failure.fault == Fault::Transient => self.ask_glue(due, until).await,
+            answer => answer,
+        }
+    }
+
+    async fn ask_glue(&self, due: &[Partition], until: Instant) -> Result<Vec<Partition>, Failure> {
+        timeout_at(until, self.catalog.register(due)).await.unwrap_or_else(|_| {
+            Err(Failure { fault: Fault::Transient, detail: "Glue did not answer in time".to_owned() })
+        })
     }
 
     fn registered(&self) -> std::sync::MutexGuard<'_, Registered> {

@@ -12,6 +12,8 @@ const SKEW: TimeDelta = TimeDelta::minutes(5);
 const LONGEST_DELIVERY: TimeDelta = TimeDelta::minutes(15);
 /// How long Glue is left alone after it failed.
 const PAUSE: TimeDelta = TimeDelta::minutes(1);
+/// Registered partitions that a container remembers, more than a day has unless the severities are any numbers.
+const REMEMBERED: usize = 10_000;
 
 /// A partition of the analytical table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,6 +74,10 @@ impl Registered {
     /// a while, so that a fault of it costs no more than one invocation a minute.
     pub fn note(&mut self, due: &[Partition], registered: Vec<Partition>, now: DateTime<Utc>) {
         self.paused_until = (registered.len() < due.len()).then(|| now + PAUSE);
+        // Registering one again does no harm.
+        if self.partitions.len() >= REMEMBERED {
+            self.partitions.clear();
+        }
         self.partitions.extend(registered);
     }
 }
@@ -131,5 +137,17 @@ mod tests {
         registered.note(&due, due[..1].to_vec(), at(12, 0));
         assert_eq!(registered.due([3, 4], at(12, 0) + TimeDelta::seconds(59)), []);
         assert_eq!(registered.due([3, 4], at(12, 1)), due[1..]);
+    }
+
+    #[test]
+    fn no_more_partitions_are_remembered_than_the_bound() {
+        let mut registered = Registered::default();
+        for severity in 0..12_000 {
+            let due = registered.due([severity], at(12, 0));
+            assert_eq!(due.len(), 1);
+            registered.note(&due, due.clone(), at(12, 0));
+            assert_eq!(registered.due([severity], at(12, 0)), []);
+            assert!(registered.partitions.len() <= REMEMBERED);
+        }
     }
 }

@@ -1,0 +1,160 @@
+//! CloudWatch.
+
+use aws_sdk_cloudwatch::Client;
+use chrono::{DateTime, TimeDelta, Utc};
+use metrics::{
+    aggregate::{Datum, Request},
+    cloudwatch::Metric,
+};
+use serde_json::json;
+use shared::{
+    ages::{EVENT_TO_ALERT, EVENT_TO_METRIC},
+    aws::{ActedUpon, AgeMetric, Ages, Namespace},
+    config::Common,
+    dataset::Dataset,
+    delivery::{Order, Outcome, Report, deliver},
+};
+
+use super::{
+    cbor,
+    server::{Answer, Server, terms},
+};
+
+fn taken() -> Answer {
+    Answer::Send(200, "application/cbor", cbor::encode(&[]))
+}
+
+fn error(status: u16, code: &str) -> Answer {
+    let name = format!("com.amazonaws.cloudwatch#{code}");
+    Answer::Send(status, "application/cbor", cbor::encode(&[("__type", &name), ("message", "scripted")]))
+}
+
+fn common() -> Common {
+    Common {
+        dataset: Dataset::named("us_accidents").unwrap(),
+        rejects_delivery_stream: "rejects".to_owned(),
+        environment: "dev".to_owned(),
+        log_event_ids: true,
+    }
+}
+
+/// A request of those counts under severity 3.
+fn request(counts: &[u64]) -> Request {
+    let now = Utc::now();
+    let datum = |(second, count): (i64, &u64)| Datum {
+        second,
+        dimensions: vec![(0, "3".to_owned()), (1, "Dublin".to_owned())],
+        count: *count,
+    };
+    Request {
+        data: (1_700_000_000..).zip(counts).map(datum).collect(),
+        events: 0..counts.len(),
+        received: vec![now - TimeDelta::seconds(5); counts.len()],
+    }
+}
+
+async fn send(server: &Server, requests: &[Request]) -> Report {
+    let namespace = Namespace::new(Client::new(&server.config().await), "accidents");
+    let names = ["severity_accident", "city_accident"].map(str::to_owned);
+    let metric = Metric::new(namespace, "high", names, AgeMetric::new(EVENT_TO_METRIC, &common()));
+    deliver(&metric, requests, Order::Kept, terms()).await
+}
+
+#[tokio::test]
+async fn counts_and_ages_go_in_one_request() {
+    let server = Server::new([taken()]);
+    assert_eq!(send(&server, &[request(&[7, 2])]).await.outcomes, [Outcome::Delivered]);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 1);
+    assert!(requests[0].line.ends_with("/operation/PutMetricData"), "{}", requests[0].line);
+    let body = requests[0].cbor();
+    assert_eq!(body["Namespace"], "accidents");
+    let count = |second: u64, value: f64| {
+        json!({
+            "MetricName": "high",
+            "Dimensions": [
+                {"Name": "severity_accident", "Value": "3"},
+                {"Name": "city_accident", "Value": "Dublin"},
+            ],
+            "Timestamp": second,
+            "Unit": "Count",
+            "StorageResolution": 1,
+            "Value": value,
+        })
+    };
+    let data = body["MetricData"].as_array().unwrap();
+    let seconds = |index: usize| data[index]["Timestamp"].as_f64().unwrap();
+    assert_eq!((seconds(0), seconds(1)), (1_700_000_000.0, 1_700_000_001.0));
+    let without_time = |mut datum: serde_json::Value| {
+        datum["Timestamp"] = json!(null);
+        datum
+    };
+    assert_eq!(without_time(data[0].clone()), without_time(count(0, 7.0)));
+    assert_eq!(without_time(data[1].clone()), without_time(count(0, 2.0)));
+    let ages = &data[2];
+    assert_eq!((&ages["MetricName"], &ages["Unit"]), (&json!("EventToMetric"), &json!("Milliseconds")));
+    assert_eq!(ages["Counts"], json!([2.0]));
+    let age = ages["Values"][0].as_f64().unwrap();
+    assert!((5_000.0..15_000.0).contains(&age), "{age}");
+    assert_eq!(data.len(), 3);
+}
+
+#[tokio::test]
+async fn a_large_request_arrives_whole() {
+    let server = Server::new([taken()]);
+    let counts: Vec<u64> = (1..1_000).collect();
+    assert_eq!(send(&server, &[request(&counts)]).await.outcomes, [Outcome::Delivered]);
+    let body = server.requests()[0].cbor();
+    let values: Vec<_> = body["MetricData"].as_array().unwrap()[..999]
+        .iter()
+        .map(|datum| datum["Value"].as_f64().unwrap())
+        .collect();
+    assert_eq!(values, (1..1_000_u32).map(f64::from).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn requests_are_sent_one_by_one_in_their_order_until_one_fails() {
+    let server = Server::new([taken(), error(400, "InvalidParameterValueException")]);
+    let report = send(&server, &[request(&[1]), request(&[2]), request(&[3])]).await;
+    let values: Vec<_> =
+        server.requests().iter().map(|request| request.cbor()["MetricData"][0]["Value"].clone()).collect();
+    assert_eq!(values, [json!(1.0), json!(2.0)]);
+    assert_eq!(report.outcomes[0], Outcome::Delivered);
+    assert!(report.outcomes[1..].iter().all(|outcome| matches!(outcome, Outcome::Failed(_))));
+}
+
+#[tokio::test]
+async fn what_passes_is_tried_again_and_what_does_not_fails_at_once() {
+    for passing in [
+        error(400, "Throttling"),
+        error(400, "ThrottlingException"),
+        error(500, "InternalServiceFault"),
+        Answer::Close,
+    ] {
+        let server = Server::new([passing.clone(), taken()]);
+        assert_eq!(send(&server, &[request(&[1])]).await.outcomes, [Outcome::Delivered], "{passing:?}");
+        assert_eq!(server.requests().len(), 2, "{passing:?}");
+    }
+    let server = Server::new([error(403, "AccessDeniedException"), taken()]);
+    let report = send(&server, &[request(&[1])]).await;
+    let denied = "the role may not do cloudwatch:PutMetricData on namespace accidents";
+    assert!(matches!(&report.outcomes[0], Outcome::Failed(why) if why.starts_with(denied)), "{report:?}");
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn ages_by_themselves_name_each_age_with_its_number() {
+    let server = Server::new([taken()]);
+    let namespace = Namespace::new(Client::new(&server.config().await), "accidents");
+    let ages = Ages { namespace, metric: AgeMetric::new(EVENT_TO_ALERT, &common()) };
+    let at = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+    let received = [3, 1, 3].map(|seconds| at - TimeDelta::seconds(seconds)).to_vec();
+    let report = deliver(&ages, &[ActedUpon { at, received }], Order::Kept, terms()).await;
+    assert_eq!(report.outcomes, [Outcome::Delivered]);
+    let datum = &server.requests()[0].cbor()["MetricData"][0];
+    assert_eq!(datum["MetricName"], "EventToAlert");
+    assert_eq!((&datum["Values"], &datum["Counts"]), (&json!([1_000.0, 3_000.0]), &json!([1.0, 2.0])));
+    let dimensions =
+        json!([{"Name": "Dataset", "Value": "us_accidents"}, {"Name": "Environment", "Value": "dev"}]);
+    assert_eq!(datum["Dimensions"], dimensions);
+}

@@ -1,0 +1,130 @@
+//! The Glue catalog.
+
+use aws_sdk_glue::Client;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use shared::delivery::Fault;
+use transform::{
+    glue::{Catalog as _, Table},
+    partitions::{Partition, Registered},
+};
+
+use super::server::{Answer, Server};
+
+fn table() -> Answer {
+    let storage = json!({
+        "Location": "s3://lake/traffic/us/analytical/",
+        "Columns": [{"Name": "id", "Type": "string"}],
+        "SerdeInfo": {"SerializationLibrary": "parquet"},
+    });
+    Answer::json(200, &json!({"Table": {"Name": "analytical", "StorageDescriptor": storage}}))
+}
+
+/// An answer that refuses the partitions of those severities with that code.
+fn created(refused: &[(i64, &str)]) -> Answer {
+    let error = |(severity, code): &(i64, &str)| {
+        json!({
+            "PartitionValues": [severity.to_string(), "2022", "12", "24"],
+            "ErrorDetail": {"ErrorCode": code, "ErrorMessage": "a scripted refusal"},
+        })
+    };
+    Answer::json(200, &json!({"Errors": refused.iter().map(error).collect::<Vec<_>>()}))
+}
+
+/// The partitions of so many severities on a day.
+fn partitions(severities: i64) -> Vec<Partition> {
+    let noon: DateTime<Utc> = "2022-12-24T12:00:00Z".parse().unwrap();
+    Registered::default().due(1..=severities, noon)
+}
+
+async fn connect(server: &Server) -> Table {
+    Table::new(Client::new(&server.config().await), "accidents", "analytical")
+}
+
+/// The operations that were called, each with the severities of its partitions.
+fn called(server: &Server) -> Vec<(String, Vec<i64>)> {
+    let severity = |input: &Value| input["Values"][0].as_str().unwrap().parse().unwrap();
+    let call = |request: &super::server::Request| {
+        let (_, operation) = request.header("x-amz-target").unwrap().split_once('.').unwrap();
+        let inputs = request.json()["PartitionInputList"].as_array().cloned().unwrap_or_default();
+        (operation.to_owned(), inputs.iter().map(severity).collect())
+    };
+    server.requests().iter().map(call).collect()
+}
+
+#[tokio::test]
+async fn a_partition_has_the_storage_of_the_table_at_its_own_place() {
+    let server = Server::new([table(), created(&[]), created(&[])]);
+    let table = connect(&server).await;
+    for _ in 0..2 {
+        assert_eq!(table.register(&partitions(1)).await.unwrap(), partitions(1));
+    }
+    let operations: Vec<_> = called(&server).into_iter().map(|(operation, _)| operation).collect();
+    assert_eq!(operations, ["GetTable", "BatchCreatePartition", "BatchCreatePartition"]);
+    let expected = json!({
+        "DatabaseName": "accidents",
+        "TableName": "analytical",
+        "PartitionInputList": [{
+            "Values": ["1", "2022", "12", "24"],
+            "StorageDescriptor": {
+                "Location": "s3://lake/traffic/us/analytical/severity=1/year=2022/month=12/day=24/",
+                "Columns": [{"Name": "id", "Type": "string"}],
+                "SerdeInfo": {"SerializationLibrary": "parquet"},
+            },
+        }],
+    });
+    let mut found = server.requests()[1].json();
+    // The SDK writes what has a default.
+    for name in ["Compressed", "NumberOfBuckets", "StoredAsSubDirectories"] {
+        found["PartitionInputList"][0]["StorageDescriptor"].as_object_mut().unwrap().remove(name);
+    }
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn every_partition_is_created_a_hundred_in_a_call() {
+    let server = Server::new([table(), created(&[]), created(&[]), created(&[])]);
+    let registered = connect(&server).await.register(&partitions(201)).await.unwrap();
+    assert_eq!(registered, partitions(201));
+    let calls = called(&server);
+    assert_eq!(calls[1..].iter().map(|(_, severities)| severities.len()).collect::<Vec<_>>(), [100, 100, 1]);
+    let all: Vec<i64> = calls.into_iter().flat_map(|(_, severities)| severities).collect();
+    assert_eq!(all, (1..=201).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn one_that_exists_is_registered_and_one_that_is_refused_is_not() {
+    let refused = [(2, "AlreadyExistsException"), (3, "ResourceNumberLimitExceededException")];
+    let server = Server::new([table(), created(&refused)]);
+    let registered = connect(&server).await.register(&partitions(4)).await.unwrap();
+    let severities: Vec<_> = registered.iter().map(|partition| partition.severity).collect();
+    assert_eq!(severities, [1, 2, 4]);
+}
+
+#[tokio::test]
+async fn what_a_first_call_registered_stays_registered_when_the_second_fails() {
+    let server = Server::new([table(), created(&[]), Answer::error(400, "OperationTimeoutException")]);
+    let registered = connect(&server).await.register(&partitions(150)).await.unwrap();
+    assert_eq!(registered, partitions(150)[..100]);
+}
+
+#[tokio::test]
+async fn a_failure_says_what_is_wrong_and_whether_it_passes() {
+    for (script, fault, sentence) in [
+        (vec![Answer::error(400, "EntityNotFoundException")], Fault::Misconfigured, "there is no Glue table"),
+        (
+            vec![table(), Answer::error(400, "AccessDeniedException")],
+            Fault::Misconfigured,
+            "the role may not do glue:BatchCreatePartition on Glue table accidents.analytical",
+        ),
+        (vec![table(), Answer::error(400, "InvalidInputException")], Fault::Permanent, "glue:Batch"),
+        (vec![table(), Answer::Close], Fault::Transient, "glue:BatchCreatePartition on Glue table"),
+        (vec![table(), Answer::error(500, "InternalServiceException")], Fault::Transient, "glue:Batch"),
+        (vec![Answer::json(200, &json!({"Table": {"Name": "t"}}))], Fault::Permanent, "Glue table"),
+    ] {
+        let server = Server::new(script);
+        let failure = connect(&server).await.register(&partitions(1)).await.unwrap_err();
+        assert_eq!(failure.fault, fault, "{failure:?}");
+        assert!(failure.detail.starts_with(sentence), "{failure:?}");
+    }
+}

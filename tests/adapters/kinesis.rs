@@ -1,0 +1,161 @@
+//! Kinesis Data Streams.
+
+use aws_sdk_kinesis::Client;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use shared::{
+    aws::{Stream, StreamRecord},
+    delivery::{Order, Outcome, Report, deliver},
+};
+
+use super::server::{Answer, Server, Unsent, terms};
+
+/// An answer with a result for each code: taken where it is none.
+fn results(codes: &[Option<&str>]) -> Answer {
+    let result = |code: Option<&str>| match code {
+        Some(code) => json!({"ErrorCode": code, "ErrorMessage": "a scripted refusal"}),
+        None => json!({"SequenceNumber": "4959", "ShardId": "shardId-000000000000"}),
+    };
+    let refused = codes.iter().flatten().count();
+    let records: Vec<Value> = codes.iter().copied().map(result).collect();
+    Answer::json(200, &json!({"FailedRecordCount": refused, "Records": records}))
+}
+
+fn taken(count: usize) -> Answer {
+    results(&vec![None; count])
+}
+
+async fn send(server: &Server, records: &[StreamRecord]) -> Report {
+    let stream = Stream::new(Client::new(&server.config().await), "s1");
+    deliver(&stream, records, Order::PerKey(StreamRecord::partition_key), terms()).await
+}
+
+fn record(key: &str, data: &str) -> StreamRecord {
+    StreamRecord::new(key, Bytes::from(data.to_owned()))
+}
+
+/// The data of each request, as texts.
+fn sent(server: &Server) -> Vec<Vec<String>> {
+    let data = |record: &Value| {
+        let data = base64_simd::STANDARD.decode_to_vec(record["Data"].as_str().unwrap()).unwrap();
+        String::from_utf8(data).unwrap()
+    };
+    let records = |body: Value| body["Records"].as_array().unwrap().iter().map(data).collect();
+    server.requests().iter().map(|request| records(request.json())).collect()
+}
+
+const DONE: Outcome = Outcome::Delivered;
+
+#[tokio::test]
+async fn a_request_names_the_stream_and_holds_the_records_in_their_order() {
+    let server = Server::new([taken(2)]);
+    let placed = StreamRecord::placed("range-7", "170141183460469231731687303715884105727", "pack".into());
+    let report = send(&server, &[record("Doña Ana", "one\n"), placed]).await;
+    assert_eq!(report.outcomes, [DONE, DONE]);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].header("x-amz-target"), Some("Kinesis_20131202.PutRecords"));
+    let expected = json!({
+        "StreamName": "s1",
+        "Records": [
+            {"Data": "b25lCg==", "PartitionKey": "Doña Ana"},
+            {
+                "Data": "cGFjaw==",
+                "PartitionKey": "range-7",
+                "ExplicitHashKey": "170141183460469231731687303715884105727",
+            },
+        ],
+    });
+    assert_eq!(requests[0].json(), expected);
+}
+
+#[tokio::test]
+async fn refused_records_are_found_by_their_position_and_sent_again() {
+    let throttled = Some("ProvisionedThroughputExceededException");
+    let server = Server::new([
+        results(&[None, throttled, None, Some("InternalFailure")]),
+        results(&[None, throttled]),
+        taken(1),
+    ]);
+    let records = ["a", "b", "c", "d"].map(|data| record(data, data));
+    let report = send(&server, &records).await;
+    assert_eq!(report.outcomes, vec![DONE; 4]);
+    assert_eq!(sent(&server), [vec!["a", "b", "c", "d"], vec!["b", "d"], vec!["d"]]);
+}
+
+#[tokio::test]
+async fn a_record_without_a_result_is_sent_again() {
+    let unknown = Answer::json(200, &json!({"Records": [{"SequenceNumber": "1", "ShardId": "s"}, {}]}));
+    let server = Server::new([unknown, taken(1), taken(1)]);
+    let report = send(&server, &["a", "b", "c"].map(|data| record(data, data))).await;
+    assert_eq!(report.outcomes, vec![DONE; 3]);
+    assert_eq!(sent(&server), [vec!["a", "b", "c"], vec!["b", "c"], vec!["c"]]);
+}
+
+#[tokio::test]
+async fn what_passes_is_tried_again_and_what_does_not_fails_at_once() {
+    for passing in [
+        Answer::error(400, "ProvisionedThroughputExceededException"),
+        Answer::error(400, "KMSThrottlingException"),
+        Answer::error(400, "RequestThrottled"),
+        Answer::error(500, "InternalFailure"),
+        Answer::error(503, "SomethingNew"),
+        Answer::Send(503, "text/html", b"<html>".to_vec()),
+        Answer::Close,
+    ] {
+        let server = Server::new([passing.clone(), taken(1)]);
+        let report = send(&server, &[record("k", "a")]).await;
+        assert_eq!(report.outcomes, [DONE], "{passing:?}");
+        // One more would be the SDK's own.
+        assert_eq!((server.requests().len(), report.requests), (2, 2), "{passing:?}");
+    }
+    for (code, sentence) in [
+        ("InvalidArgumentException", "kinesis:PutRecords on stream s1 was answered with"),
+        ("ResourceNotFoundException", "there is no stream s1"),
+        ("AccessDeniedException", "the role may not do kinesis:PutRecords on stream s1"),
+        ("KMSDisabledException", "the KMS key of stream s1"),
+    ] {
+        let server = Server::new([Answer::error(400, code), taken(1)]);
+        let report = send(&server, &[record("k", "a")]).await;
+        let expected =
+            |outcome: &Outcome| matches!(outcome, Outcome::Failed(why) if why.starts_with(sentence));
+        assert!(expected(&report.outcomes[0]), "{code}: {:?}", report.outcomes);
+        assert_eq!(server.requests().len(), 1, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_a_result_says_is_missing_fails_at_once_and_rejects_nothing() {
+    let server = Server::new([results(&[None, Some("KMSDisabledException")])]);
+    let report = send(&server, &[record("a", "a"), record("b", "b")]).await;
+    assert_eq!(report.outcomes[0], DONE);
+    assert!(
+        matches!(&report.outcomes[1], Outcome::Failed(why) if why.starts_with("the KMS key of stream s1"))
+    );
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn requests_keep_to_five_hundred_records() {
+    let server = Server::new([taken(500), taken(1)]);
+    let records: Vec<_> = (0..501).map(|n| record("k", &n.to_string())).collect();
+    assert_eq!(send(&server, &records).await.outcomes, vec![DONE; 501]);
+    assert_eq!(sent(&server).iter().map(Vec::len).collect::<Vec<_>>(), [500, 1]);
+    assert_eq!(sent(&server).concat(), (0..501).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn requests_keep_to_ten_mebibytes_partition_keys_counted_in() {
+    const MEBIBYTE: usize = 1024 * 1024;
+    let key = "k".repeat(256);
+    let of = |bytes: usize| StreamRecord::new(key.clone(), Bytes::from(vec![b'x'; bytes - key.len()]));
+    // Ten records of a mebibyte fit in a request; one byte more does not fit in a record.
+    let records: Vec<_> = (0..10).map(|_| of(MEBIBYTE)).chain([of(MEBIBYTE + 1), of(300)]).collect();
+    let stream = Stream::new(Client::new(&Server::new([]).config().await), "s1");
+    let unsent = Unsent::new(&stream);
+    let report = deliver(&unsent, &records, Order::Kept, terms()).await;
+    assert_eq!(report.outcomes[..10], vec![DONE; 10]);
+    assert!(matches!(report.outcomes[10], Outcome::Unacceptable(_)));
+    assert_eq!(report.outcomes[11], DONE);
+    assert_eq!(*unsent.requests.borrow(), [10, 1]);
+}

@@ -1,0 +1,205 @@
+//! A service of AWS on this machine: it keeps the requests and answers by script.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex, MutexGuard},
+    thread,
+    time::Duration,
+};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use flate2::read::GzDecoder;
+use serde_json::Value;
+use shared::{
+    aws,
+    delivery::{self, Limits, Service, Terms},
+};
+use tokio::time::Instant;
+
+use super::cbor;
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    /// Its method and its path with the query.
+    pub(crate) line: String,
+    headers: Vec<(String, String)>,
+    /// Its body, no longer compressed.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Request {
+    /// The header of that name, in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The body as CBOR.
+    pub(crate) fn cbor(&self) -> Value {
+        cbor::decode(&self.body)
+    }
+}
+
+/// How a request is answered.
+#[derive(Debug, Clone)]
+pub(crate) enum Answer {
+    /// With a status, a type of content and a body.
+    Send(u16, &'static str, Vec<u8>),
+    /// By the end of the connection.
+    Close,
+}
+
+impl Answer {
+    /// JSON, as Kinesis, Firehose and Glue answer.
+    pub(crate) fn json(status: u16, body: &Value) -> Self {
+        Self::Send(status, "application/x-amz-json-1.1", body.to_string().into_bytes())
+    }
+
+    /// An error of those services.
+    pub(crate) fn error(status: u16, code: &str) -> Self {
+        Self::json(status, &serde_json::json!({"__type": code, "message": "a scripted error"}))
+    }
+
+    /// XML, as SNS and S3 answer.
+    pub(crate) fn xml(status: u16, body: &str) -> Self {
+        Self::Send(status, "text/xml", body.as_bytes().to_vec())
+    }
+}
+
+/// The service.
+pub(crate) struct Server {
+    address: String,
+    requests: Arc<Mutex<Vec<Request>>>,
+    script: Arc<Mutex<VecDeque<Answer>>>,
+}
+
+impl Server {
+    /// A service that gives these answers, one for each request.
+    pub(crate) fn new(script: impl IntoIterator<Item = Answer>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = Self {
+            address: format!("http://{}", listener.local_addr().unwrap()),
+            requests: Arc::default(),
+            script: Arc::new(Mutex::new(script.into_iter().collect())),
+        };
+        let (requests, script) = (Arc::clone(&server.requests), Arc::clone(&server.script));
+        thread::spawn(move || {
+            for connection in listener.incoming() {
+                let (requests, script) = (Arc::clone(&requests), Arc::clone(&script));
+                thread::spawn(move || serve(&connection.unwrap(), &requests, &script));
+            }
+        });
+        server
+    }
+
+    /// The configuration of clients that reach it: that of the functions.
+    pub(crate) async fn config(&self) -> SdkConfig {
+        let loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new("eu-west-1"))
+            .test_credentials()
+            .endpoint_url(&self.address);
+        aws::with_client(loader).load().await
+    }
+
+    /// The requests that came.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        lock(&self.requests).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap()
+}
+
+/// Serves a connection until it ends. A request beyond the script is answered with an error that nobody retries.
+fn serve(connection: &TcpStream, requests: &Mutex<Vec<Request>>, script: &Mutex<VecDeque<Answer>>) {
+    let mut reader = BufReader::new(connection);
+    while let Some(request) = read(&mut reader) {
+        // The request is kept and its answer is chosen at once, so that both have one order.
+        let answer = {
+            let mut script = lock(script);
+            lock(requests).push(request);
+            script.pop_front()
+        };
+        match answer.unwrap_or_else(|| Answer::error(400, "NotInTheScript")) {
+            Answer::Close => return,
+            Answer::Send(status, kind, body) => {
+                let head = format!(
+                    "HTTP/1.1 {status} Scripted\r\nContent-Type: {kind}\r\nsmithy-protocol: rpc-v2-cbor\r\n\
+                     ETag: \"tag\"\r\nx-amz-meta-date_order: dmy\r\nContent-Length: {}\r\n\r\n",
+                    body.len()
+                );
+                let mut writer = connection;
+                writer.write_all(&[head.as_bytes(), &body].concat()).unwrap();
+            }
+        }
+    }
+}
+
+fn read(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
+    let mut next = || {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|bytes| *bytes > 0)?;
+        Some(line.trim_end().to_owned())
+    };
+    let line = next()?.trim_end_matches(" HTTP/1.1").to_owned();
+    let mut headers = Vec::new();
+    loop {
+        let header = next()?;
+        let Some((name, value)) = header.split_once(':') else { break };
+        headers.push((name.to_lowercase(), value.trim().to_owned()));
+    }
+    let mut request = Request { line, headers, body: Vec::new() };
+    let length = request.header("content-length").map_or(0, |length| length.parse().unwrap());
+    request.body.resize(length, 0);
+    reader.read_exact(&mut request.body).ok()?;
+    if request.header("content-encoding") == Some("gzip") {
+        let mut body = Vec::new();
+        GzDecoder::new(&request.body[..]).read_to_end(&mut body).unwrap();
+        request.body = body;
+    }
+    Some(request)
+}
+
+/// A minute to deliver in.
+pub(crate) fn terms() -> Terms {
+    Terms { deadline: Instant::now() + Duration::from_mins(1), seed: 7 }
+}
+
+/// A service that takes everything without sending it: what its limits make of the entries.
+pub(crate) struct Unsent<'s, S> {
+    service: &'s S,
+    /// The number of entries of each request.
+    pub(crate) requests: RefCell<Vec<usize>>,
+}
+
+impl<'s, S> Unsent<'s, S> {
+    pub(crate) fn new(service: &'s S) -> Self {
+        Self { service, requests: RefCell::default() }
+    }
+}
+
+impl<S: Service> Service for Unsent<'_, S> {
+    type Entry = S::Entry;
+
+    fn limits(&self) -> Limits {
+        self.service.limits()
+    }
+
+    fn size(&self, entry: &S::Entry) -> usize {
+        self.service.size(entry)
+    }
+
+    async fn send(&self, entries: &[&S::Entry]) -> delivery::Answer {
+        self.requests.borrow_mut().push(entries.len());
+        Ok(Vec::new())
+    }
+}
