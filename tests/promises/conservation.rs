@@ -2,6 +2,7 @@
 //! scenario that a seed draws.
 
 use std::{
+    env,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -11,18 +12,27 @@ use std::{
 
 use tests::simulation::{Tally, check, scenario::Scenario, simulate};
 
-/// Scenarios that are simulated; their seeds begin at nought.
-const CASES: u64 = 10_000;
+/// Scenarios that are simulated where `SCENARIOS` does not say how many; their seeds begin at 0.
+const SCENARIOS: u64 = 2_500;
+/// Of so many scenarios, everything that is simulated happens in one at least. Of fewer that is not asked.
+const RARE: u64 = 500;
+
+/// How many scenarios are simulated.
+fn scenarios() -> u64 {
+    let Ok(text) = env::var("SCENARIOS") else { return SCENARIOS };
+    text.parse().unwrap_or_else(|_| panic!("SCENARIOS is `{text}`, expected a number such as {SCENARIOS}"))
+}
 
 #[test]
 fn every_promise_is_kept_whatever_fails() {
+    let scenarios = scenarios();
     let next = AtomicU64::new(0);
     let total = Mutex::new(Tally::default());
     let broken = Mutex::new(None);
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= CASES || broken.lock().unwrap().is_some() {
+            if seed >= scenarios || broken.lock().unwrap().is_some() {
                 return;
             }
             match check(seed) {
@@ -40,16 +50,11 @@ fn every_promise_is_kept_whatever_fails() {
         panic!("{report}");
     }
     // What never happens shows nothing.
-    let Tally { events, invocations, ended, refused, unanswered, rejected, discarded, repeats } =
-        total.into_inner().unwrap();
-    let happened = [events, invocations, ended, refused, unanswered, rejected, discarded, repeats]
-        .map(|count| count >= 100);
-    assert_eq!(
-        happened,
-        [true; 8],
-        "{:?}",
-        [events, invocations, ended, refused, unanswered, rejected, discarded, repeats]
-    );
+    let total = total.into_inner().unwrap();
+    println!("{total}");
+    let least = usize::try_from(scenarios / RARE).unwrap();
+    let rare = total.rarer_than(least);
+    assert!(rare.is_empty(), "in fewer than {least} of {scenarios} scenarios there were {rare:?}:\n{total}");
 }
 
 #[test]

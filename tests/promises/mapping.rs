@@ -1,6 +1,10 @@
 //! The rules of the event source mapping, as the machine keeps them.
 
-use std::{cell::RefCell, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -22,6 +26,8 @@ fn settings() -> Settings {
         retries: None,
         age: None,
         reports: true,
+        throttled: 0.0,
+        repeated: 0.0,
     }
 }
 
@@ -73,9 +79,18 @@ async fn run(
     let stream = Stream::new("s1", 1);
     put(&stream, "k", records);
     stream.close();
-    let mapping = Mapping::new("f", settings, &Trace::begin(false));
+    read(settings, &stream, answer).await
+}
+
+/// What a function is handed of a stream, and what is discarded.
+async fn read(
+    settings: Settings,
+    stream: &Stream,
+    answer: &dyn Fn(&[u64]) -> Answer,
+) -> (Vec<Vec<u64>>, Vec<(&'static str, Vec<u64>)>) {
+    let mapping = Mapping::new("f", settings, 0, &Trace::begin(false));
     let function = Function::new(answer);
-    mapping.run(&stream, &async |batch: Batch<'_>| function.invoke(&batch)).await;
+    mapping.run(stream, &async |batch: Batch<'_>| function.invoke(&batch)).await;
     let discarded = mapping.destination.take().into_iter().map(|discarded| {
         let positions: Vec<u64> = discarded.records.iter().map(|record| record.position).collect();
         let event: Value = serde_json::from_str(&discarded.event).unwrap();
@@ -100,7 +115,7 @@ async fn a_batch_holds_no_more_than_its_size() {
 async fn a_batch_that_is_not_full_waits_for_its_window() {
     let stream = Stream::new("s1", 1);
     let window = Duration::from_secs(10);
-    let mapping = Mapping::new("f", Settings { window, ..settings() }, &Trace::begin(false));
+    let mapping = Mapping::new("f", Settings { window, ..settings() }, 0, &Trace::begin(false));
     let function = Function::new(&done);
     let begin = Instant::now();
     let produce = async {
@@ -197,7 +212,7 @@ async fn several_batches_of_a_shard_are_worked_on_side_by_side_each_key_in_one_o
         }
     }
     stream.close();
-    let mapping = Mapping::new("f", Settings { parallelization: 2, ..settings() }, &Trace::begin(false));
+    let mapping = Mapping::new("f", Settings { parallelization: 2, ..settings() }, 0, &Trace::begin(false));
     let running = RefCell::new((0, 0));
     let handed: RefCell<Vec<(String, u64)>> = RefCell::default();
     let invoke = async |batch: Batch<'_>| {
@@ -230,7 +245,7 @@ async fn shards_are_worked_on_apart_and_one_that_is_stuck_holds_up_no_other() {
     let stuck = stream.shard(0)[0].position;
     let answer =
         move |handed: &[u64]| if handed.contains(&stuck) { Err("it fails".to_owned()) } else { done(handed) };
-    let mapping = Mapping::new("f", Settings { retries: Some(5), ..settings() }, &Trace::begin(false));
+    let mapping = Mapping::new("f", Settings { retries: Some(5), ..settings() }, 0, &Trace::begin(false));
     let function = Function::new(&answer);
     let begin = Instant::now();
     mapping.run(&stream, &async |batch: Batch<'_>| function.invoke(&batch)).await;
@@ -259,7 +274,7 @@ async fn it_begins_where_it_is_told_to() {
         sleep(Duration::from_secs(5)).await;
         put(&stream, "k", 1);
         sleep(Duration::from_secs(5)).await;
-        let mapping = Mapping::new("f", Settings { position, ..settings() }, &trace);
+        let mapping = Mapping::new("f", Settings { position, ..settings() }, 0, &trace);
         let function = Function::new(&done);
         let later = async {
             sleep(Duration::from_secs(1)).await;
@@ -270,4 +285,107 @@ async fn it_begins_where_it_is_told_to() {
         tokio::join!(mapping.run(&stream, &invoke), later);
         assert_eq!(function.handed.borrow().concat(), expected, "{position:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_is_read_once_those_it_came_from_are_done() {
+    for is_split in [true, false] {
+        let stream = Stream::new("s1", 2);
+        let keys: Vec<String> = (0..8).map(|key| format!("k{key}")).collect();
+        let put_each = || {
+            for key in &keys {
+                put(&stream, key, 1);
+            }
+        };
+        put_each();
+        assert!(if is_split { stream.split(0) && stream.split(2) } else { stream.merge(0) });
+        put_each();
+        stream.close();
+        let attempts = RefCell::new(BTreeMap::new());
+        // Each batch fails twice before it is done.
+        let answer = |handed: &[u64]| {
+            let mut attempts = attempts.borrow_mut();
+            let attempts = attempts.entry(handed[0]).or_insert(0);
+            *attempts += 1;
+            if *attempts < 3 { Err("it fails".to_owned()) } else { done(handed) }
+        };
+        let (handed, discarded) = read(Settings { parallelization: 2, ..settings() }, &stream, &answer).await;
+        assert_eq!(discarded, []);
+        let last = |position: u64| handed.iter().rposition(|batch| batch.contains(&position)).unwrap();
+        let first = |position: u64| handed.iter().position(|batch| batch.contains(&position)).unwrap();
+        for child in 0..stream.shards() {
+            for parent in stream.parents(child).iter() {
+                for before in stream.shard(*parent).iter() {
+                    for after in stream.shard(child).iter() {
+                        assert!(last(before.position) < first(after.position), "{is_split}: {handed:?}");
+                    }
+                }
+            }
+        }
+        let all: BTreeSet<u64> = handed.concat().into_iter().collect();
+        assert_eq!(all, (0..16).collect());
+    }
+}
+
+#[test]
+fn shards_cover_all_hash_keys_whatever_is_split_or_merged() {
+    let stream = Stream::new("s1", 3);
+    let at = |hash_key: u128| {
+        stream.put(&StreamRecord::placed("k", &hash_key.to_string(), Bytes::new()));
+        let position = stream.records().len() as u64 - 1;
+        let holds = |shard: &usize| stream.shard(*shard).iter().any(|record| record.position == position);
+        (0..stream.shards()).find(holds).unwrap()
+    };
+    assert_eq!([0, u128::MAX / 3, u128::MAX / 2, u128::MAX].map(at), [0, 1, 1, 2]);
+    assert!(stream.split(1));
+    assert_eq!([0, u128::MAX / 3, u128::MAX / 3 * 2 - 1, u128::MAX].map(at), [0, 3, 4, 2]);
+    assert!(stream.merge(0));
+    assert_eq!([0, u128::MAX / 3, u128::MAX / 3 * 2 - 1, u128::MAX].map(at), [5, 5, 4, 2]);
+    assert_eq!([stream.parents(3).to_vec(), stream.parents(5).to_vec()], [vec![1], vec![0, 3]]);
+    assert!(stream.merge(0) && stream.merge(0) && !stream.merge(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_latest_position_skips_no_record_of_a_shard_that_comes_later() {
+    let trace = Trace::begin(false);
+    let stream = Stream::new("s1", 1);
+    put(&stream, "k", 1);
+    let mapping = Mapping::new("f", Settings { position: Position::Latest, ..settings() }, 0, &trace);
+    let function = Function::new(&done);
+    let produce = async {
+        sleep(Duration::from_secs(1)).await;
+        put(&stream, "k", 1);
+        assert!(stream.split(0));
+        put(&stream, "k", 1);
+        stream.close();
+    };
+    let invoke = async |batch: Batch<'_>| function.invoke(&batch);
+    tokio::join!(mapping.run(&stream, &invoke), produce);
+    assert_eq!(*function.handed.borrow(), [[1], [2]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_invocation_is_no_attempt_and_ends_by_age_only() {
+    let throttled = Settings { throttled: 0.9, retries: Some(0), ..settings() };
+    let (handed, discarded) = run(throttled.clone(), 6, &done).await;
+    assert_eq!(handed, [vec![0, 1, 2, 3], vec![4, 5]]);
+    assert_eq!(discarded, []);
+    let never = Settings { throttled: 1.0, age: Some(Duration::from_mins(1)), ..throttled };
+    let (handed, discarded) = run(never, 2, &done).await;
+    assert_eq!(handed, [[0; 0]; 0]);
+    assert_eq!(discarded, [("RecordAgeExceeded", vec![0, 1])]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_done_may_be_handed_over_once_more() {
+    let repeating = Settings { repeated: 1.0, ..settings() };
+    let (handed, _) = run(repeating.clone(), 6, &done).await;
+    assert_eq!(handed, [vec![0, 1, 2, 3], vec![0, 1, 2, 3], vec![4, 5], vec![4, 5]]);
+    let stream = Stream::new("s1", 1);
+    put(&stream, "k", 2);
+    stream.close();
+    let mapping = Mapping::new("f", repeating, 0, &Trace::begin(false));
+    let function = Function::new(&done);
+    mapping.run(&stream, &async |batch: Batch<'_>| function.invoke(&batch)).await;
+    assert_eq!(mapping.repeated.take(), BTreeMap::from([(0, 1), (1, 1)]));
 }

@@ -2,7 +2,7 @@
 //! follow a scenario.
 
 use std::{
-    cell::{Ref, RefCell},
+    cell::{Cell, Ref, RefCell},
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
     sync::Mutex,
@@ -11,25 +11,24 @@ use std::{
 use bytes::Bytes;
 use futures_util::future::{join_all, join4};
 use notify::word::Alert;
-use serde_json::Value;
 use shared::{
     aws::{ActedUpon, StreamRecord},
     config::{Common, ConfigError},
     dataset::Dataset,
-    delivery::{Failure, Limits, Service as _},
     invocation::Invocation,
+    pack::Packing,
     time::stamp,
 };
 use tokio::time::sleep;
-use transform::{glue::Catalog, partitions::Partition};
 
 use super::{
     function::{self, Function, Handle},
     ingress::{Ingress, Shelf},
-    mapping::{self, Answer, Mapping},
-    port::{Port, Simulated},
-    scenario::{Put, Scenario},
-    stream::Stream,
+    mapping::{self, Answer, Mapping, Verdict},
+    port::{Port, Simulated, Troubles},
+    scenario::{Put, Reshard, Scenario},
+    services::{METRIC, ONE, Registry, Services, TOPIC},
+    stream::{Stored, Stream},
     trace::Trace,
     unit::{Id, ids_in},
 };
@@ -41,24 +40,6 @@ type Notify = notify::handler::Handler<Port<Alert>, Port<ActedUpon>, Port<Bytes>
 
 /// The names of the functions, in the order in which the chain holds what belongs to them.
 pub const FUNCTIONS: [&str; 4] = ["ingest", "transform", "metrics", "notify"];
-/// Bytes of an entry: of a stream's record, and of one of the analytical delivery stream.
-const STREAM_ENTRY: usize = 2_400;
-const ANALYTICAL_ENTRY: usize = 1_500;
-
-/// One entry in a request, of whatever size.
-const ONE: Limits = Limits { entries: 1, request_bytes: usize::MAX, entry_bytes: usize::MAX };
-
-/// The Glue catalog, which fails by script too.
-pub struct Registry(Port<Partition>);
-
-impl Catalog for Registry {
-    async fn register(&self, partitions: &[Partition]) -> Result<Vec<Partition>, Failure> {
-        let entries: Vec<&Partition> = partitions.iter().collect();
-        self.0.send(&entries).await?;
-        Ok(partitions.to_vec())
-    }
-}
-
 macro_rules! handles {
     ($($handler:ty),*) => {$(
         impl Handle for $handler {
@@ -107,6 +88,15 @@ impl Configs {
         dataset.partition_key = dataset.severe_partition_key;
         self
     }
+
+    /// As a scenario has them.
+    fn of(self, scenario: &Scenario) -> Self {
+        let mut configs = if scenario.order_by_county { self.ordered_by_county() } else { self };
+        configs.ingest.packing = Packing::into_ranges(scenario.pack_ranges);
+        configs.transform.own.packing = configs.ingest.packing;
+        configs.notify.digests.above = scenario.digest_above;
+        configs
+    }
 }
 
 thread_local! {
@@ -133,61 +123,23 @@ pub struct Chain<'s> {
     pub handed: [RefCell<BTreeMap<Id, usize>>; 4],
     /// How often the process of transform, metrics or notify ended while it had an event.
     pub ended: [RefCell<BTreeMap<Id, usize>>; 3],
+    /// How often transform, metrics or notify may have put out an event that they do not know to be done: by an answer
+    /// that it is to be retried with the record that holds it.
+    pub returned: [RefCell<BTreeMap<Id, usize>>; 3],
+    /// How often a stream's shards were split, and merged.
+    pub resharded: [Cell<usize>; 2],
     /// Those who ask ingest, and what they were told.
     pub ingress: Ingress,
     /// User records that other producers put on the streams.
     pub put: RefCell<BTreeSet<Bytes>>,
+    /// The records in which they are, aggregated or not.
+    pub put_whole: RefCell<BTreeSet<Bytes>>,
     transform: Function<Transform>,
     metrics: Function<Metrics>,
     notify: Function<Notify>,
     ingest: Function<Ingest>,
     /// The books of every invocation, by request id.
     pub books: RefCell<BTreeMap<String, Vec<function::Books>>>,
-}
-
-/// The services, as one function reaches them.
-pub struct Services {
-    /// Stream 1, for ingest.
-    pub raw: Rc<Simulated<StreamRecord>>,
-    /// Stream 2, for transform.
-    pub severe: Rc<Simulated<StreamRecord>>,
-    /// The analytical delivery stream.
-    pub analytical: Rc<Simulated<Bytes>>,
-    /// CloudWatch.
-    pub metric: Rc<Simulated<metrics::aggregate::Request>>,
-    /// SNS.
-    pub topic: Rc<Simulated<Alert>>,
-    /// The rejects delivery stream, for each function.
-    pub rejects: [Rc<Simulated<Bytes>>; 4],
-}
-
-/// The events that a request to CloudWatch counts, each as often as it counts it: the full series name the city.
-fn counted(request: &metrics::aggregate::Request) -> Vec<Id> {
-    let full = request.data.iter().filter(|datum| datum.dimensions.len() == 3);
-    full.flat_map(|datum| {
-        let ids = datum.dimensions.iter().flat_map(|(_, value)| ids_in(value));
-        ids.flat_map(|id| (0..datum.count).map(move |_| id)).collect::<Vec<_>>()
-    })
-    .collect()
-}
-
-/// The events that an alert tells of.
-fn told(alert: &Alert) -> Vec<Id> {
-    ids_in(&alert.message)
-}
-
-/// The payload of a line of the rejects table.
-#[must_use]
-pub fn payload(line: &Value) -> Vec<u8> {
-    match (&line["payload"], &line["payload_base64"]) {
-        (Value::String(text), _) => text.clone().into_bytes(),
-        (_, Value::String(base64)) => base64_simd::STANDARD.decode_to_vec(base64).unwrap_or_default(),
-        _ => Vec::new(),
-    }
-}
-
-fn rejected(line: &Bytes) -> Vec<Id> {
-    ids_in(payload(&serde_json::from_slice(line).unwrap_or_default()))
 }
 
 impl<'s> Chain<'s> {
@@ -203,60 +155,64 @@ impl<'s> Chain<'s> {
         let rejects: [Rc<RefCell<Vec<Bytes>>>; 4] = Default::default();
         let services = Services::build(scenario, &trace, &streams, &analytical, &rejects);
         let configs = CONFIGS.with(Configs::clone);
-        let configs = if scenario.order_by_county { configs.ordered_by_county() } else { configs };
+        let configs = configs.of(scenario);
         let ingress = Ingress::default();
 
-        let Services { raw, severe, analytical: firehose, metric, topic, rejects: bins } = &services;
+        let Services { raw, severe, analytical: firehose, metric, topic, rejects: bins, glue, complaints } =
+            &services;
         let Scenario { timeout, seed, .. } = *scenario;
         let ingest = {
             let (config, raw, bin) = (configs.ingest, Rc::clone(raw), Rc::clone(&bins[0]));
             let objects = ingress.shelf.clone();
-            Function::new("ingest", timeout, seed, &trace, move |ended| Ingest {
+            Function::new("ingest", timeout, seed, &trace, move |process| Ingest {
                 config: config.clone(),
-                stream: raw.port(ended),
-                rejects: bin.port(ended),
+                stream: raw.port(process),
+                rejects: bin.port(process),
                 objects: objects.clone(),
             })
         };
         let transform = {
             let (config, severe, firehose, bin) =
                 (configs.transform, Rc::clone(severe), Rc::clone(firehose), Rc::clone(&bins[1]));
-            let limits = Limits { entries: 100, request_bytes: usize::MAX, entry_bytes: usize::MAX };
-            let script = scenario.services.glue.clone();
-            let glue = Simulated::new("Glue", limits, |_| 0, |_| Vec::new(), |_| (), script, &trace);
-            Function::new("transform", timeout, seed, &trace, move |ended| Transform {
+            let (glue, complaints) = (Rc::clone(glue), Rc::clone(complaints));
+            Function::new("transform", timeout, seed, &trace, move |process| Transform {
                 config: config.clone(),
-                severe: severe.port(ended),
-                analytical: firehose.port(ended),
-                rejects: bin.port(ended),
-                catalog: Registry(glue.port(ended)),
+                severe: severe.port(process),
+                analytical: firehose.port(process),
+                rejects: bin.port(process),
+                catalog: Registry {
+                    port: glue.port(process),
+                    acknowledged: RefCell::default(),
+                    complaints: Rc::clone(&complaints),
+                },
                 registered: Mutex::default(),
             })
         };
         let metrics = {
             let (config, metric, bin) = (configs.metrics, Rc::clone(metric), Rc::clone(&bins[2]));
-            Function::new("metrics", timeout, seed, &trace, move |ended| Metrics {
+            Function::new("metrics", timeout, seed, &trace, move |process| Metrics {
                 config: config.clone(),
-                metric: metric.port(ended),
-                rejects: bin.port(ended),
+                metric: metric.port(process),
+                rejects: bin.port(process),
             })
         };
         let notify = {
-            let (mut config, topic, bin) = (configs.notify, Rc::clone(topic), Rc::clone(&bins[3]));
-            config.digests.above = scenario.digest_above;
+            let (config, topic, bin) = (configs.notify, Rc::clone(topic), Rc::clone(&bins[3]));
             let script = scenario.services.ages.clone();
             let ages =
                 Simulated::new("CloudWatch, for ages", ONE, |_| 1, |_| Vec::new(), |_| (), script, &trace);
-            Function::new("notify", timeout, seed, &trace, move |ended| Notify {
+            Function::new("notify", timeout, seed, &trace, move |process| Notify {
                 config: config.clone(),
-                topic: topic.port(ended),
-                ages: ages.port(ended),
-                rejects: bin.port(ended),
+                topic: topic.port(process),
+                ages: ages.port(process),
+                rejects: bin.port(process),
                 memory: Mutex::default(),
             })
         };
-        let mapping =
-            |index: usize| Mapping::new(FUNCTIONS[index + 1], scenario.mappings[index].clone(), &trace);
+        let mapping = |index: usize| {
+            let seed = seed ^ (index as u64 + 1) << 48;
+            Mapping::new(FUNCTIONS[index + 1], scenario.mappings[index].clone(), seed, &trace)
+        };
         Self {
             scenario,
             streams,
@@ -266,8 +222,11 @@ impl<'s> Chain<'s> {
             mappings: std::array::from_fn(mapping),
             handed: Default::default(),
             ended: Default::default(),
+            returned: Default::default(),
+            resharded: Default::default(),
             ingress,
             put: RefCell::default(),
+            put_whole: RefCell::default(),
             ingest,
             transform,
             metrics,
@@ -292,23 +251,31 @@ impl<'s> Chain<'s> {
                         &self.trace,
                     )
                 });
-                let producers = self.scenario.others.iter().filter(|put| put.stream == 1);
-                tokio::join!(join_all(senders), join_all(producers.map(|put| self.put(put))));
+                tokio::join!(join_all(senders), self.produce(1));
+                self.services.raw.settle().await;
                 first.close();
             },
             async {
-                let producers = self.scenario.others.iter().filter(|put| put.stream == 2);
-                tokio::join!(
-                    self.map(0, first, &self.transform),
-                    join_all(producers.map(|put| self.put(put)))
-                );
+                tokio::join!(self.map(0, first, &self.transform), self.produce(2));
+                self.services.severe.settle().await;
                 second.close();
             },
             self.map(1, second, &self.metrics),
             self.map(2, second, &self.notify),
         )
         .await;
+        self.services.settle().await;
         self.books.replace(function::books());
+    }
+
+    /// Puts on a stream what other producers do, and changes its shards.
+    async fn produce(&self, stream: usize) {
+        let producers = self.scenario.others.iter().filter(|put| put.stream == stream);
+        let reshards = self.scenario.reshards.iter().filter(|reshard| reshard.stream == stream);
+        tokio::join!(
+            join_all(producers.map(|put| self.put(put))),
+            join_all(reshards.map(|reshard| self.reshard(reshard)))
+        );
     }
 
     /// Runs a mapping from a stream to a function.
@@ -322,19 +289,53 @@ impl<'s> Chain<'s> {
                 }
             };
             count(&self.handed[index + 1]);
-            let answer = function.invoke(batch.event, records.len()).await;
+            let function::Invoked { answer, troubles } = function.invoke(batch.event, records.len()).await;
             if answer == Err(function::ENDED.to_owned()) {
                 count(&self.ended[index]);
             }
+            self.note_returned(index, batch.records, &answer, &troubles);
             answer
         };
         self.mappings[index].run(stream, &invoke).await;
+    }
+
+    /// Notes the events that a function may have put out although its answer says that they are to be retried. That is
+    /// right only after trouble with what it puts out to: a pack is retried whole, and what is itself at fault becomes a
+    /// reject after later events were put out.
+    fn note_returned(&self, index: usize, batch: &[Stored], answer: &Answer, troubles: &Troubles) {
+        let Verdict::From(at) = self.mappings[index].verdict(answer, batch) else { return };
+        if !troubles.came_from([self.services.severe.name, METRIC, TOPIC][index]) {
+            return;
+        }
+        let records = if troubles.entry_at_fault { &batch[at..] } else { &batch[at..=at] };
+        let mut returned = self.returned[index].borrow_mut();
+        for record in records {
+            let members = user_records(&record.data);
+            if troubles.entry_at_fault || members.len() > 1 {
+                for id in members.iter().flat_map(ids_in) {
+                    *returned.entry(id).or_default() += 1;
+                }
+            }
+        }
+    }
+
+    async fn reshard(&self, reshard: &Reshard) {
+        let Reshard { at, stream, is_split, choice } = *reshard;
+        sleep(at).await;
+        let changed = &self.streams[stream - 1];
+        let is_done = if is_split { changed.split(choice) } else { changed.merge(choice) };
+        self.resharded[usize::from(!is_split)].update(|times| times + usize::from(is_done));
+        self.trace.line(|| {
+            let change = if is_split { "split" } else { "merged" };
+            format!("stream {stream}: shards are {change}, {} in all: {is_done}", changed.shards())
+        });
     }
 
     async fn put(&self, put: &Put) {
         sleep(put.at).await;
         let (record, user_records) = put.record(&self.scenario.units, &stamp(self.trace.now()));
         self.put.borrow_mut().extend(user_records);
+        self.put_whole.borrow_mut().insert(record.clone());
         self.streams[put.stream - 1].put(&StreamRecord::new(&put.key, record));
     }
 
@@ -350,69 +351,4 @@ impl<'s> Chain<'s> {
 #[must_use]
 pub fn user_records(data: &Bytes) -> Vec<Bytes> {
     shared::kpl::deaggregate(data.clone()).unwrap_or_else(|_| vec![data.clone()])
-}
-
-impl Services {
-    fn build(
-        scenario: &Scenario,
-        trace: &Trace,
-        streams: &[Rc<Stream>; 2],
-        analytical: &Rc<RefCell<Vec<Bytes>>>,
-        rejects: &[Rc<RefCell<Vec<Bytes>>>; 4],
-    ) -> Self {
-        let scripts = &scenario.services;
-        let limits = |entry_bytes| Limits {
-            entries: scenario.entries,
-            request_bytes: 2 * STREAM_ENTRY.max(entry_bytes),
-            entry_bytes,
-        };
-        let stream = |index: usize, name, script| {
-            let stream = Rc::clone(&streams[index]);
-            let size = |record: &StreamRecord| record.partition_key().len() + record.data.len();
-            let tells = |record: &StreamRecord| ids_in(&record.data);
-            let takes = move |record: &StreamRecord| stream.put(record);
-            Simulated::new(name, limits(STREAM_ENTRY), size, tells, takes, script, trace)
-        };
-        let keep = |kept: &Rc<RefCell<Vec<Bytes>>>| {
-            let kept = Rc::clone(kept);
-            move |line: &Bytes| kept.borrow_mut().push(line.clone())
-        };
-        let analytical = Simulated::new(
-            "the analytical delivery stream",
-            limits(ANALYTICAL_ENTRY),
-            Bytes::len,
-            |line| ids_in(line),
-            keep(analytical),
-            scripts.analytical.clone(),
-            trace,
-        );
-        let bin = |index: usize| {
-            Simulated::new(
-                ["rejects of ingest", "rejects of transform", "rejects of metrics", "rejects of notify"]
-                    [index],
-                limits(1_000 * 1024),
-                Bytes::len,
-                rejected,
-                keep(&rejects[index]),
-                scripts.rejects[index].clone(),
-                trace,
-            )
-        };
-        Self {
-            raw: stream(0, "stream 1", scripts.raw.clone()),
-            severe: stream(1, "stream 2", scripts.severe.clone()),
-            analytical,
-            metric: Simulated::new("CloudWatch", ONE, |_| 1, counted, |_| (), scripts.metric.clone(), trace),
-            topic: Simulated::new(
-                "SNS",
-                limits(256 * 1024),
-                |alert: &Alert| alert.message.len(),
-                told,
-                |_| (),
-                scripts.topic.clone(),
-                trace,
-            ),
-            rejects: std::array::from_fn(bin),
-        }
-    }
 }

@@ -14,7 +14,11 @@ use serde::Deserialize;
 use shared::invocation::Invocation;
 use tokio::time::timeout;
 
-use super::{mapping::Answer, trace::Trace};
+use super::{
+    mapping::Answer,
+    port::{Process, Troubles},
+    trace::Trace,
+};
 
 /// What becomes of an invocation whose process ended.
 pub const ENDED: &str = "the process ended";
@@ -38,12 +42,20 @@ pub struct Function<H> {
     pub ledger: RefCell<Vec<Served>>,
 }
 
-/// Makes the handler of a container, given what ends its process.
-type Start<H> = Box<dyn Fn(&Rc<Cell<bool>>) -> H>;
+/// Makes the handler of a container, given its process.
+type Start<H> = Box<dyn Fn(&Rc<Process>) -> H>;
 
 struct Container<H> {
     handler: H,
-    ended: Rc<Cell<bool>>,
+    process: Rc<Process>,
+}
+
+/// What became of an invocation.
+pub struct Invoked {
+    /// The answer.
+    pub answer: Answer,
+    /// What went wrong before it was given.
+    pub troubles: Troubles,
 }
 
 /// An invocation that was served.
@@ -99,14 +111,14 @@ fn log(line: &str) {
 }
 
 impl<H: Handle> Function<H> {
-    /// A function whose containers `start` makes, given what ends their process.
+    /// A function whose containers `start` makes, given their process.
     #[must_use]
     pub fn new(
         name: &'static str,
         timeout: Duration,
         seed: u64,
         trace: &Trace,
-        start: impl Fn(&Rc<Cell<bool>>) -> H + 'static,
+        start: impl Fn(&Rc<Process>) -> H + 'static,
     ) -> Self {
         Self {
             name,
@@ -121,27 +133,29 @@ impl<H: Handle> Function<H> {
     }
 
     /// Invokes the function with an event that hands so many records over.
-    pub async fn invoke(&self, event: &str, records: usize) -> Answer {
+    pub async fn invoke(&self, event: &str, records: usize) -> Invoked {
         let number = self.invocations.get();
         self.invocations.set(number + 1);
         let request_id = format!("{}-{number}", self.name);
         let container = self.idle.borrow_mut().pop();
         let container = container.unwrap_or_else(|| {
-            let ended = Rc::default();
-            Container { handler: (self.start)(&ended), ended }
+            let process = Rc::default();
+            Container { handler: (self.start)(&process), process }
         });
+        container.process.troubles.take();
         let now = self.trace.now();
         let deadline = now.timestamp_millis().unsigned_abs()
             + u64::try_from(self.timeout.as_millis()).unwrap_or_default();
         let invocation =
             Invocation { log, ..Invocation::begin(&request_id, deadline, now, self.seed ^ number) };
         let answer = timeout(self.timeout, container.serve(event, &invocation)).await.ok().flatten();
+        let troubles = container.process.troubles.take();
         if answer.is_some() {
             self.idle.borrow_mut().push(container);
         }
         let outcome = answer.clone().unwrap_or_else(|| Err(ENDED.to_owned()));
         self.ledger.borrow_mut().push(Served { request_id, answer, records });
-        outcome
+        Invoked { answer: outcome, troubles }
     }
 }
 
@@ -150,7 +164,7 @@ impl<H: Handle> Container<H> {
     async fn serve(&self, event: &str, invocation: &Invocation) -> Option<Answer> {
         let mut handled = pin!(self.handler.serve(event, invocation));
         poll_fn(|context| match handled.as_mut().poll(context) {
-            _ if self.ended.get() => Poll::Ready(None),
+            _ if self.process.ended.get() => Poll::Ready(None),
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
             Poll::Pending => Poll::Pending,
         })

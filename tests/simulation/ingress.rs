@@ -199,7 +199,7 @@ impl Asking<'_> {
         let way = self.way;
         self.trace.line(|| format!("ingest: {way:?} with {}", names(rows.iter().copied())));
         let event = event.to_string();
-        let answer = self.ingest.invoke(&event, rows.len()).await;
+        let answer = self.ingest.invoke(&event, rows.len()).await.answer;
         self.trace.line(|| match &answer {
             Ok(answer) => format!("ingest: answers {answer}"),
             Err(why) => format!("ingest: fails: {why}"),

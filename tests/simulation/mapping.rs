@@ -5,11 +5,12 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
-use futures_util::future::join_all;
+use fastrand::Rng;
+use futures_util::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -48,6 +49,10 @@ pub struct Settings {
     pub age: Option<Duration>,
     /// `FunctionResponseTypes` with `ReportBatchItemFailures`: without it the answer is ignored.
     pub reports: bool,
+    /// The share of its invocations that Lambda throttles, so that the function is not called.
+    pub throttled: f64,
+    /// The share of its batches that Lambda hands over a second time, though they are done.
+    pub repeated: f64,
 }
 
 /// Where a mapping begins to read.
@@ -55,7 +60,7 @@ pub struct Settings {
 pub enum Position {
     /// At the oldest record.
     TrimHorizon,
-    /// Behind the newest record.
+    /// After the newest record; in shards that come later, at their oldest.
     Latest,
     /// At the first record that the stream took at that time, since the begin, or later.
     AtTimestamp(Duration),
@@ -89,17 +94,24 @@ pub struct Mapping {
     pub settings: Settings,
     /// The on-failure destination.
     pub destination: RefCell<Vec<Discarded>>,
+    /// How often each record was handed over again though it was done, by its position.
+    pub repeated: RefCell<BTreeMap<u64, usize>>,
+    /// Invocations that Lambda throttled.
+    pub throttled: Cell<usize>,
+    /// Batches that ended because an event holds no more bytes.
+    pub full: Cell<usize>,
     function: &'static str,
     trace: Trace,
+    chances: RefCell<Rng>,
     invocations: Cell<u64>,
 }
 
 /// What an answer says of a batch.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+pub enum Verdict {
     /// All of it is done.
     Done,
-    /// It comes again from the record at that position in the batch.
+    /// It is retried from the record at that position in the batch.
     From(usize),
     /// The function failed, or its answer is not valid.
     Failed,
@@ -109,25 +121,63 @@ enum Verdict {
 struct Work {
     records: Vec<Stored>,
     attempts: u32,
+    /// Whether they were done before.
+    is_repeat: bool,
 }
 
 impl Mapping {
-    /// A mapping to the function of that name.
+    /// A mapping to the function of that name; the seed decides which invocations are throttled or repeated.
     #[must_use]
-    pub fn new(function: &'static str, settings: Settings, trace: &Trace) -> Self {
-        let (destination, invocations) = (RefCell::default(), Cell::default());
-        Self { settings, destination, function, trace: trace.clone(), invocations }
+    pub fn new(function: &'static str, settings: Settings, seed: u64, trace: &Trace) -> Self {
+        Self {
+            settings,
+            destination: RefCell::default(),
+            repeated: RefCell::default(),
+            throttled: Cell::default(),
+            full: Cell::default(),
+            function,
+            trace: trace.clone(),
+            chances: RefCell::new(Rng::with_seed(seed)),
+            invocations: Cell::default(),
+        }
     }
 
-    /// Reads the stream to its end, handing batches to `invoke`.
+    /// Reads the stream to its end, handing batches to `invoke`. A shard is read once those that it came from are done.
     ///
     /// # Panics
     ///
     /// When it goes round in circles.
     pub async fn run(&self, stream: &Stream, invoke: &impl AsyncFn(Batch<'_>) -> Answer) {
-        let lanes = (0..stream.shards())
-            .flat_map(|shard| (0..self.settings.parallelization).map(move |lane| (shard, lane)));
-        join_all(lanes.map(|(shard, lane)| self.lane(stream, shard, lane, invoke))).await;
+        let (mut begun, mut done) = (BTreeSet::new(), BTreeSet::new());
+        let mut reading = FuturesUnordered::new();
+        loop {
+            for shard in 0..stream.shards() {
+                let is_due = stream.parents(shard).iter().all(|parent| done.contains(parent));
+                if is_due && begun.insert(shard) {
+                    reading.push(self.shard(stream, shard, invoke));
+                }
+            }
+            tokio::select! {
+                biased;
+                Some(shard) = reading.next() => {
+                    done.insert(shard);
+                }
+                () = stream.changed(), if !stream.is_closed() => {}
+                else => return,
+            }
+        }
+    }
+
+    /// Reads a shard to its end, and gives it back.
+    async fn shard(
+        &self,
+        stream: &Stream,
+        shard: usize,
+        invoke: &impl AsyncFn(Batch<'_>) -> Answer,
+    ) -> usize {
+        let lanes = 0..self.settings.parallelization;
+        join_all(lanes.map(|lane| self.lane(stream, shard, lane, invoke))).await;
+        shard
     }
 
     async fn lane(
@@ -148,6 +198,7 @@ impl Mapping {
         let records = stream.shard(shard);
         match self.settings.position {
             Position::TrimHorizon => 0,
+            Position::Latest if !stream.parents(shard).is_empty() => 0,
             Position::Latest => records.len(),
             Position::AtTimestamp(at) => {
                 records.partition_point(|record| self.trace.since_begin(record.arrived) < at)
@@ -171,7 +222,9 @@ impl Mapping {
             for record in &stream.shard(shard)[*next..] {
                 if record.lane(parallelization) == lane {
                     let size = RECORD_BYTES + record.data.len().div_ceil(3) * 4;
-                    if batch.len() == batch_size || !batch.is_empty() && bytes + size > EVENT_BYTES {
+                    let is_full = !batch.is_empty() && bytes + size > EVENT_BYTES;
+                    if batch.len() == batch_size || is_full {
+                        self.full.update(|batches| batches + usize::from(is_full));
                         return Some(batch);
                     }
                     bytes += size;
@@ -180,14 +233,14 @@ impl Mapping {
                 *next += 1;
             }
             if batch.is_empty() {
-                if stream.is_closed() {
+                if stream.is_at_end(shard) {
                     return None;
                 }
                 stream.changed().await;
                 continue;
             }
             let until = *until.get_or_insert_with(|| Instant::now() + window);
-            if batch.len() == batch_size || stream.is_closed() || Instant::now() >= until {
+            if batch.len() == batch_size || stream.is_at_end(shard) || Instant::now() >= until {
                 return Some(batch);
             }
             if timeout_at(until, stream.changed()).await.is_err() {
@@ -204,10 +257,16 @@ impl Mapping {
         records: Vec<Stored>,
         invoke: &impl AsyncFn(Batch<'_>) -> Answer,
     ) {
-        let mut queue = VecDeque::from([Work { records, attempts: 0 }]);
+        let mut queue = VecDeque::from([Work { records, attempts: 0, is_repeat: false }]);
         while let Some(work) = queue.pop_front() {
-            let Work { mut records, attempts } = self.discard_aged(stream, shard, work);
+            let Work { mut records, attempts, is_repeat } = self.discard_aged(stream, shard, work);
             if records.is_empty() {
+                continue;
+            }
+            if self.is_throttled() {
+                // The function was not called: that is no attempt, and ends by the age of the records only.
+                sleep(LONGEST_PAUSE.min(Duration::from_millis(500 << attempts.min(10)))).await;
+                queue.push_front(Work { records, attempts, is_repeat });
                 continue;
             }
             let (first, last) = (records[0].position, records[records.len() - 1].position);
@@ -230,18 +289,21 @@ impl Mapping {
                 }
             });
             let again = match verdict {
+                Verdict::Done if !is_repeat && self.is_repeated(&records) => {
+                    Work { records, attempts: 0, is_repeat: true }
+                }
                 Verdict::Done => continue,
                 // What stands before is done. Splitting uses up no retry, and is none where nothing stands before.
                 Verdict::From(at) => {
                     let attempts = if self.settings.bisect && at > 0 { attempts } else { attempts + 1 };
-                    Work { records: records.split_off(at), attempts }
+                    Work { records: records.split_off(at), attempts, is_repeat }
                 }
                 Verdict::Failed if self.settings.bisect && records.len() > 1 => {
                     let half = records.split_off(records.len().div_ceil(2));
-                    queue.push_front(Work { records: half, attempts });
-                    Work { records, attempts }
+                    queue.push_front(Work { records: half, attempts, is_repeat });
+                    Work { records, attempts, is_repeat }
                 }
-                Verdict::Failed => Work { records, attempts: attempts + 1 },
+                Verdict::Failed => Work { records, attempts: attempts + 1, is_repeat },
             };
             if self.settings.retries.is_some_and(|retries| again.attempts > retries) {
                 self.discard("RetryAttemptsExhausted", stream, shard, again.records);
@@ -252,7 +314,34 @@ impl Mapping {
         }
     }
 
-    fn verdict(&self, answer: &Answer, records: &[Stored]) -> Verdict {
+    /// Whether Lambda throttles the next invocation.
+    ///
+    /// Source: Lambda developer guide, "Using Lambda to process records from Amazon Kinesis Data Streams": where the
+    /// function is throttled, Lambda retries until the records expire or are too old.
+    fn is_throttled(&self) -> bool {
+        let is_throttled = self.chances.borrow_mut().f64() < self.settings.throttled;
+        if is_throttled {
+            self.throttled.update(|invocations| invocations + 1);
+            self.trace.line(|| format!("{}: an invocation is throttled", self.function));
+        }
+        is_throttled
+    }
+
+    /// Whether Lambda hands a batch over again though it is done: it promises each record at least once, not exactly.
+    fn is_repeated(&self, records: &[Stored]) -> bool {
+        let is_repeated = self.chances.borrow_mut().f64() < self.settings.repeated;
+        if is_repeated {
+            self.trace.line(|| format!("{}: the batch is handed over again", self.function));
+            for record in records {
+                *self.repeated.borrow_mut().entry(record.position).or_default() += 1;
+            }
+        }
+        is_repeated
+    }
+
+    /// What an answer says of a batch.
+    #[must_use]
+    pub fn verdict(&self, answer: &Answer, records: &[Stored]) -> Verdict {
         match answer {
             Err(_) => Verdict::Failed,
             Ok(_) if !self.settings.reports => Verdict::Done,

@@ -10,15 +10,19 @@ pub mod ingress;
 pub mod mapping;
 pub mod port;
 pub mod promises;
+pub mod rejects;
 pub mod scenario;
+pub mod services;
 pub mod stream;
+pub mod tally;
 pub mod trace;
 pub mod unit;
 
-use std::{ops::AddAssign, time::Duration};
+use std::time::Duration;
 
-use tokio::{runtime::Builder, time::timeout};
+use tokio::{runtime::Builder, task::LocalSet, time::timeout};
 
+pub use self::tally::Tally;
 use self::{chain::Chain, scenario::Scenario};
 
 /// How long a chain may go on, on its own clock, until it is held to hang.
@@ -35,40 +39,6 @@ pub struct Outcome {
     pub tally: Tally,
 }
 
-/// How much happened in simulations.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Tally {
-    /// Events sent, each counted once.
-    pub events: usize,
-    /// Invocations of functions.
-    pub invocations: usize,
-    /// Processes that ended in the middle of an invocation.
-    pub ended: usize,
-    /// Events that a service refused out of a request of which it took others.
-    pub refused: usize,
-    /// Times that an event was taken without the function learning of it.
-    pub unanswered: usize,
-    /// Events in rejects.
-    pub rejected: usize,
-    /// Records in on-failure destinations.
-    pub discarded: usize,
-    /// Appearances beyond the first.
-    pub repeats: usize,
-}
-
-impl AddAssign for Tally {
-    fn add_assign(&mut self, other: Self) {
-        self.events += other.events;
-        self.invocations += other.invocations;
-        self.ended += other.ended;
-        self.refused += other.refused;
-        self.unanswered += other.unanswered;
-        self.rejected += other.rejected;
-        self.discarded += other.discarded;
-        self.repeats += other.repeats;
-    }
-}
-
 /// Lets a scenario happen, and holds it against the promises.
 ///
 /// # Panics
@@ -78,7 +48,8 @@ impl AddAssign for Tally {
 pub fn simulate(scenario: &Scenario, traced: bool) -> Outcome {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.unwrap_or_else(|error| panic!("no runtime: {error}"));
-    runtime.block_on(async {
+    // What a service takes late is a task of its own.
+    LocalSet::new().block_on(&runtime, async {
         let chain = Chain::build(scenario, traced);
         let broken = match timeout(ENDLESS, chain.run()).await {
             Ok(()) => promises::broken(&chain),
@@ -107,7 +78,7 @@ pub fn report(scenario: &Scenario) -> (String, bool) {
     for line in trace {
         report.push_str(&format!("{line}\n"));
     }
-    report.push_str(&format!("\n{tally:?}\n\nseed {}: ", scenario.seed));
+    report.push_str(&format!("\n{tally}\n\nseed {}: ", scenario.seed));
     if broken.is_empty() {
         return (report + "every promise was kept\n", true);
     }
@@ -116,43 +87,4 @@ pub fn report(scenario: &Scenario) -> (String, bool) {
         report.push_str(&format!("  - {sentence}\n"));
     }
     (report + &format!("see it again with: make simulate SEED={}\n", scenario.seed), false)
-}
-
-impl Tally {
-    fn of(chain: &Chain<'_>) -> Self {
-        let served = chain.served();
-        let services = &chain.services;
-        let mut tally = Self {
-            events: chain.scenario.units.len(),
-            invocations: served.iter().map(|served| served.len()).sum(),
-            ended: served
-                .iter()
-                .flat_map(|served| served.iter())
-                .filter(|served| served.answer.is_none())
-                .count(),
-            discarded: chain
-                .mappings
-                .iter()
-                .flat_map(|mapping| mapping.destination.borrow().clone())
-                .map(|discarded| discarded.records.len())
-                .sum(),
-            ..Self::default()
-        };
-        tally.count(&services.raw);
-        tally.count(&services.severe);
-        tally.count(&services.analytical);
-        tally.count(&services.metric);
-        tally.count(&services.topic);
-        for rejects in &services.rejects {
-            tally.count(rejects);
-            tally.rejected += rejects.taken.borrow().len();
-        }
-        tally
-    }
-
-    fn count<E>(&mut self, service: &port::Simulated<E>) {
-        self.refused += service.refused.borrow().len();
-        self.unanswered += service.unanswered.borrow().values().sum::<usize>();
-        self.repeats += service.taken.borrow().values().map(|requests| requests.len() - 1).sum::<usize>();
-    }
 }

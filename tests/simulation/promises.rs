@@ -3,20 +3,21 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
-    rc::Rc,
 };
 
 use bytes::Bytes;
 use serde_json::Value;
 
 use super::{
-    chain::{Chain, FUNCTIONS, Services, payload, user_records},
+    chain::{Chain, FUNCTIONS, user_records},
     function::Books,
     mapping::Mapping,
     port::Simulated,
+    rejects::Rejects,
     scenario::Way,
-    stream::Stream,
-    unit::{Id, Kind, Unit, ids_in, name, names},
+    services::Services,
+    stream::{Stream, hash_key_of},
+    unit::{Id, Kind, Unit, hash_keys, ids_in, name, names},
 };
 
 /// The promises that a chain broke, each in a sentence; none is right.
@@ -27,6 +28,8 @@ pub fn broken(chain: &Chain<'_>) -> Vec<String> {
     audit.transform();
     audit.consumers();
     audit.nothing_from_nowhere();
+    audit.requests();
+    audit.placement();
     audit.order();
     audit.repeats();
     audit.books();
@@ -38,7 +41,9 @@ struct Audit<'c, 's> {
     chain: &'c Chain<'s>,
     /// Events on stream 1 and stream 2.
     on: [BTreeSet<Id>; 2],
-    /// Events that each function wrote to rejects.
+    /// Events of which each function wrote a reject, or the first part of one.
+    touched: [BTreeSet<Id>; 4],
+    /// Events that each function wrote to rejects, with all parts of their payloads.
     rejected: [BTreeSet<Id>; 4],
     /// Events in the on-failure destinations of transform, metrics and notify.
     discarded: [BTreeSet<Id>; 3],
@@ -48,7 +53,13 @@ struct Audit<'c, 's> {
 impl<'c, 's> Audit<'c, 's> {
     fn of(chain: &'c Chain<'s>) -> Self {
         let on = |stream: &Stream| stream.records().iter().flat_map(|record| ids_in(&record.data)).collect();
-        let rejected = |rejects: &Rc<Simulated<Bytes>>| rejects.taken.borrow().keys().copied().collect();
+        let mut known: BTreeSet<Bytes> = chain.ingress.rows.borrow().clone();
+        for record in chain.streams.iter().flat_map(|stream| stream.records()) {
+            known.extend(user_records(&record.data));
+        }
+        let rejects: [Rejects; 4] = std::array::from_fn(|function| {
+            Rejects::read(FUNCTIONS[function], &chain.rejects[function].borrow(), &known)
+        });
         let discarded = |mapping: &Mapping| {
             let destination = mapping.destination.borrow();
             destination
@@ -60,10 +71,11 @@ impl<'c, 's> Audit<'c, 's> {
         };
         let mut audit = Self {
             on: [on(&chain.streams[0]), on(&chain.streams[1])],
-            rejected: chain.services.rejects.each_ref().map(rejected),
+            touched: rejects.each_ref().map(|rejects| rejects.touched.clone()),
+            rejected: rejects.each_ref().map(|rejects| rejects.whole.clone()),
             discarded: chain.mappings.each_ref().map(discarded),
             chain,
-            broken: Vec::new(),
+            broken: rejects.into_iter().flat_map(|rejects| rejects.strange).collect(),
         };
         // What was never sent has no other promise to keep.
         let sent = |id: &Id| (*id as usize) < chain.scenario.units.len();
@@ -81,6 +93,12 @@ impl<'c, 's> Audit<'c, 's> {
         if !promise {
             self.broken.push(words());
         }
+    }
+
+    /// The events that carry the same id, this one among them.
+    fn of_one_id(&self, id: Id) -> impl Iterator<Item = Id> + use<'s> {
+        let identity = self.unit(id).identity;
+        self.chain.scenario.units.iter().filter(move |unit| unit.identity == identity).map(|unit| unit.id)
     }
 
     /// Every row that ingest was asked to take is on stream 1, in rejects, or known to its sender or to the on-failure
@@ -102,6 +120,7 @@ impl<'c, 's> Audit<'c, 's> {
             self.hold(!(accepted || rejected) || if placed { on_stream } else { in_rejects }, || {
                 format!("{} was acknowledged by ingest, and is lost", name(id))
             });
+            let in_rejects = self.touched[0].contains(&id);
             self.hold(if placed { !in_rejects } else { !on_stream }, || {
                 format!(
                     "{} went where it does not belong: stream 1 {on_stream}, rejects {in_rejects}",
@@ -119,11 +138,12 @@ impl<'c, 's> Audit<'c, 's> {
             let severe = services.severe.taken.borrow().contains_key(&id);
             let analytical = services.analytical.taken.borrow().contains_key(&id);
             let (rejected, discarded) = (self.rejected[1].contains(&id), self.discarded[0].contains(&id));
+            let touched = self.touched[1].contains(&id);
             let (done, wrong) = match kind {
                 Kind::Poison => (rejected, severe || analytical),
-                _ if severity <= 2 => (true, severe || analytical || rejected),
+                _ if severity <= 2 => (true, severe || analytical || touched),
                 Kind::Large | Kind::TooLarge => (rejected, analytical),
-                Kind::Plain | Kind::Old => (severe && analytical, rejected),
+                Kind::Plain | Kind::Old => (severe && analytical, touched),
             };
             let where_it_is = || {
                 format!(
@@ -143,28 +163,36 @@ impl<'c, 's> Audit<'c, 's> {
             let services = &self.chain.services;
             let counted = services.metric.taken.borrow().contains_key(&id);
             let told = services.topic.taken.borrow().contains_key(&id);
-            let refused = services.topic.refused.borrow().contains(&id);
             let (rejected, discarded) = (self.rejected[2].contains(&id), self.discarded[1].contains(&id));
+            let touched = self.touched[2].contains(&id);
             let (done, wrong) = match unit.kind {
                 Kind::Poison => (rejected, counted),
-                _ if unit.severity <= 2 => (true, counted || rejected),
+                _ if unit.severity <= 2 => (true, counted || touched),
                 Kind::Old => (rejected, counted),
-                Kind::Plain | Kind::Large | Kind::TooLarge => (counted, rejected),
+                Kind::Plain | Kind::Large | Kind::TooLarge => (counted, touched),
             };
             self.hold(done || discarded, || format!("{unit:?} was lost by metrics"));
             self.hold(!wrong, || {
-                format!("{unit:?} is counted {counted}, and in rejects of metrics {rejected}")
+                format!("{unit:?} is counted {counted}, and in rejects of metrics {touched}")
             });
 
             let (rejected, discarded) = (self.rejected[3].contains(&id), self.discarded[2].contains(&id));
+            let touched = self.touched[3].contains(&id);
             let (done, wrong) = match unit.kind {
                 Kind::Poison => (rejected, told),
-                _ if unit.severity <= 3 => (true, told || rejected),
-                // SNS may say that a message is itself at fault.
-                _ => (told || rejected && refused, rejected && !refused),
+                _ if unit.severity <= 3 => (true, told || touched),
+                _ => {
+                    // Of several events with one id people are alerted once. SNS may say that a message is itself at
+                    // fault: of what it refused there is a reject.
+                    let alerted = self.of_one_id(id).any(|id| services.topic.taken.borrow().contains_key(&id));
+                    let refused_for_good = services.topic.refused_for_good.borrow();
+                    let refused = self.of_one_id(id).any(|id| refused_for_good.contains(&id));
+                    let is_other_refused = refused && !refused_for_good.contains(&id);
+                    (alerted || rejected && refused || is_other_refused, touched && !refused)
+                }
             };
             self.hold(done || discarded, || format!("{unit:?} was lost by notify"));
-            self.hold(!wrong, || format!("{unit:?} is told {told}, and in rejects of notify {rejected}"));
+            self.hold(!wrong, || format!("{unit:?} is told {told}, and in rejects of notify {touched}"));
         }
     }
 
@@ -192,24 +220,15 @@ impl<'c, 's> Audit<'c, 's> {
 
         let severe = self.chain.streams[1].records();
         let put = self.chain.put.borrow();
-        for record in severe.iter().filter(|record| !put.contains(&record.data)) {
-            self.resembles(&record.data, ["ID", "Severity", "City", "County"]);
+        for data in severe.iter().flat_map(|record| user_records(&record.data)) {
+            if !put.contains(&data) {
+                self.resembles(&data, ["ID", "Severity", "City", "County"]);
+            }
         }
         for line in self.chain.analytical.borrow().iter() {
             self.resembles(line, ["id", "severity", "city", "county"]);
         }
 
-        let streams = self.chain.streams.iter().flat_map(|stream| stream.records());
-        let mut known: BTreeSet<Bytes> = streams.flat_map(|record| user_records(&record.data)).collect();
-        known.extend(self.chain.ingress.rows.borrow().iter().cloned());
-        for (function, rejects) in FUNCTIONS.iter().zip(&self.chain.rejects) {
-            for line in rejects.borrow().iter() {
-                let line: Value = serde_json::from_slice(line).unwrap_or_default();
-                self.hold(line["function"] == *function && known.contains(payload(&line).as_slice()), || {
-                    format!("a reject of {function} holds what was never sent: {line}")
-                });
-            }
-        }
         let gives_up = scenario.gives_up();
         for (function, discarded) in FUNCTIONS[1..].iter().zip(self.discarded.clone()) {
             self.hold(gives_up || discarded.is_empty(), || {
@@ -221,13 +240,72 @@ impl<'c, 's> Audit<'c, 's> {
     /// Whether a record says of its event what was sent.
     fn resembles(&mut self, record: &[u8], [id, severity, city, county]: [&str; 4]) {
         let record: Value = serde_json::from_slice(record).unwrap_or_default();
-        let sent = ids_in(record[id].as_str().unwrap_or_default()).first().map(|id| self.unit(*id));
+        let sent = ids_in(record[city].as_str().unwrap_or_default()).first().map(|id| self.unit(*id));
         let fits = sent.is_some_and(|unit| {
-            record[city] == name(unit.id)
+            record[id] == unit.carried_id()
                 && record[severity] == unit.severity
                 && record[county].as_str() == unit.county.map(|county| format!("c{county}")).as_deref()
         });
         self.hold(fits, || format!("{record} is not what was sent as {sent:?}"));
+    }
+
+    /// Each request keeps to the limits of its service, and Glue is asked for what it does not have, of severe events
+    /// only.
+    fn requests(&mut self) {
+        let Services { raw, severe, analytical, metric, topic, rejects, glue, complaints } =
+            &self.chain.services;
+        for complaints in [&raw.oversized, &severe.oversized, &analytical.oversized, &metric.oversized]
+            .into_iter()
+            .chain([&topic.oversized, &glue.oversized, complaints])
+            .chain(rejects.iter().map(|rejects| &rejects.oversized))
+        {
+            self.broken.extend(complaints.take());
+        }
+        let delivered = analytical.taken.borrow();
+        let severities: BTreeSet<i64> = delivered.keys().map(|id| self.unit(*id).severity).collect();
+        let registered: BTreeSet<i64> = glue.taken.borrow().keys().map(|id| i64::from(*id)).collect();
+        let is_healthy = self.chain.scenario.services.glue.is_healthy();
+        self.hold(!is_healthy || severities.is_subset(&registered), || {
+            format!(
+                "the partitions of {severities:?} were delivered to, those of {registered:?} are registered"
+            )
+        });
+        self.hold(registered.iter().all(|severity| *severity > 2), || {
+            format!("partitions of {registered:?} are registered, though only severe events are delivered")
+        });
+    }
+
+    /// Packs are placed so that readers which follow the shards keep all that is in them, and so that batches of one
+    /// shard are worked on side by side: one partition key for each place.
+    fn placement(&mut self) {
+        let Chain { streams, put_whole, .. } = self.chain;
+        for stream in streams {
+            let mut keys: BTreeMap<u128, String> = BTreeMap::new();
+            let mut places: BTreeMap<String, u128> = BTreeMap::new();
+            for shard in 0..stream.shards() {
+                for record in
+                    stream.shard(shard).iter().filter(|record| !put_whole.borrow().contains(&record.data))
+                {
+                    let named = hash_keys(&record.data).unwrap_or_default();
+                    let is_kept = named.iter().all(|key| key.is_some_and(|key| stream.holds(shard, key)));
+                    self.hold(is_kept, || {
+                        format!("a pack on shard {shard} of {} holds events of other shards", stream.name)
+                    });
+                    if record.hash_key == hash_key_of(&record.partition_key) {
+                        continue;
+                    }
+                    let key = keys.entry(record.hash_key).or_insert_with(|| record.partition_key.clone());
+                    let place = places.entry(record.partition_key.clone()).or_insert(record.hash_key);
+                    let is_one = *key == record.partition_key && *place == record.hash_key;
+                    self.hold(is_one, || {
+                        format!(
+                            "{} is the partition key of several places of {}",
+                            record.partition_key, stream.name
+                        )
+                    });
+                }
+            }
+        }
     }
 
     /// For each partition key the first appearances are in order, except that what a service refused out of a request
@@ -235,7 +313,7 @@ impl<'c, 's> Audit<'c, 's> {
     fn order(&mut self) {
         let Chain { scenario, services, streams, mappings, .. } = self.chain;
         let county_or_id = |id: Id| self.unit(id).county_or_id();
-        let by_id = |id: Id| name(id);
+        let by_id = |id: Id| self.unit(id).carried_id();
 
         let at = first_positions(&streams[0]);
         let senders = scenario.senders.iter().filter(|sender| sender.way != Way::Queue);
@@ -252,19 +330,30 @@ impl<'c, 's> Audit<'c, 's> {
             (1, 1, "CloudWatch", first_requests(&services.metric), BTreeSet::new()),
             (1, 2, "SNS", first_requests(&services.topic), services.topic.refused.borrow().clone()),
         ];
+        // Of several events with one id one is sent to people, in one container the first, in another perhaps a later one.
+        let units = &scenario.units;
+        let of_one_id = units.iter().filter(|unit| self.of_one_id(unit.id).count() > 1).map(|unit| unit.id);
+        let of_one_id: BTreeSet<Id> = of_one_id.collect();
         for (stream, mapping, output, at, mut exempt) in hops {
+            let keys = by_partition_key(&streams[stream]);
             let lanes = lanes(&streams[stream], mappings[mapping].settings.parallelization);
             // What the mapping gave up may come from another record that holds the event, and so later.
             exempt.extend(&self.discarded[mapping]);
-            exempt.extend(in_several(&lanes));
-            broken.extend(out_of_order(output, &lanes, &county_or_id, &at, &exempt));
+            if output == "SNS" {
+                exempt.extend(&of_one_id);
+            }
+            // The order of a partition key holds across shards that are split or merged, too.
+            for sequences in [lanes, keys] {
+                let exempt = exempt.iter().copied().chain(in_several(&sequences)).collect();
+                broken.extend(out_of_order(output, &sequences, &county_or_id, &at, &exempt));
+            }
         }
         self.broken.extend(broken);
     }
 
     /// An event appears no more often than it was handed to the function and taken without the function learning of it.
     fn repeats(&mut self) {
-        let Services { raw, severe, analytical, metric, topic, rejects } = &self.chain.services;
+        let Services { raw, severe, analytical, metric, topic, rejects, .. } = &self.chain.services;
         let mut broken = Vec::new();
         let handed = &self.chain.handed;
         let mut bound = |function: usize,
@@ -292,22 +381,22 @@ impl<'c, 's> Audit<'c, 's> {
         self.broken.extend(broken);
         self.handed_once();
         self.least_repeats(1, &self.chain.services.metric);
-        // A digest tells of events ahead of their turn; and what SNS holds to be itself at fault becomes a reject behind
-        // what was told already. Where the batch comes again from there, so does what was told.
-        if self.chain.scenario.digest_above == 0 && self.chain.services.topic.entries_at_fault.get() == 0 {
+        // A digest reports events ahead of their turn. Where the batch is retried from an earlier record, so are they.
+        if self.chain.scenario.digest_above == 0 {
             self.least_repeats(2, &self.chain.services.topic);
         }
     }
 
-    /// Where nothing fails, a function is handed each event as often as it stands on its stream, so that nothing is
-    /// repeated.
+    /// Where nothing fails, a function is handed each event as often as it is on its stream and as Lambda repeats it, so
+    /// that nothing else is repeated.
     fn handed_once(&mut self) {
-        let Chain { scenario, streams, handed, .. } = self.chain;
+        let Chain { scenario, streams, handed, mappings, .. } = self.chain;
         if !scenario.is_healthy() {
             return;
         }
         for (stream, function) in [(0, 1), (1, 2), (1, 3)] {
-            let repeated = *handed[function].borrow() != times_on(&streams[stream]);
+            let repeated =
+                *handed[function].borrow() != times_handed(&streams[stream], &mappings[function - 1]);
             self.hold(!repeated, || {
                 format!("{} was handed events again, though nothing failed", FUNCTIONS[function])
             });
@@ -315,17 +404,19 @@ impl<'c, 's> Audit<'c, 's> {
     }
 
     /// metrics and notify put an event out again only after it was taken without their learning of it, out of a request
-    /// of which another was refused, or before their process ended.
+    /// of which another was refused, or before their process ended; with the record that holds it, after trouble with
+    /// what they put out to; or where Lambda repeats a batch that was done.
     fn least_repeats<E>(&mut self, mapping: usize, service: &Simulated<E>) {
-        let on_stream = times_on(&self.chain.streams[1]);
+        let handed = times_handed(&self.chain.streams[1], &self.chain.mappings[mapping]);
         let times = |counts: &RefCell<BTreeMap<Id, usize>>, id: &Id| {
             counts.borrow().get(id).copied().unwrap_or_default()
         };
         for (id, requests) in service.taken.borrow().iter() {
-            let bound = on_stream.get(id).copied().unwrap_or_default()
+            let bound = handed.get(id).copied().unwrap_or_default()
                 + times(&service.unanswered, id)
                 + times(&service.torn, id)
-                + times(&self.chain.ended[mapping], id);
+                + times(&self.chain.ended[mapping], id)
+                + times(&self.chain.returned[mapping], id);
             self.hold(requests.len() <= bound, || {
                 let function = FUNCTIONS[mapping + 1];
                 format!(
@@ -384,12 +475,13 @@ fn ids_in_event(event: &Value) -> Vec<Id> {
     records.iter().flat_map(|record| ids_in(data(record))).collect()
 }
 
-/// How often each event stands on a stream.
-fn times_on(stream: &Stream) -> BTreeMap<Id, usize> {
+/// How often each event is handed over at least: as often as it is on the stream, and as the mapping repeats it.
+fn times_handed(stream: &Stream, mapping: &Mapping) -> BTreeMap<Id, usize> {
+    let repeated = mapping.repeated.borrow();
     let mut times = BTreeMap::new();
     for record in stream.records() {
         for id in user_records(&record.data).iter().flat_map(ids_in) {
-            *times.entry(id).or_default() += 1;
+            *times.entry(id).or_default() += 1 + repeated.get(&record.position).copied().unwrap_or_default();
         }
     }
     times
@@ -423,7 +515,17 @@ fn lanes(stream: &Stream, parallelization: usize) -> Vec<Vec<Id>> {
     lanes
 }
 
-/// The events that stand in more than one lane, so that no order binds them.
+/// The events of each partition key of a stream, in the order in which the stream took them.
+fn by_partition_key(stream: &Stream) -> Vec<Vec<Id>> {
+    let mut keys: BTreeMap<String, Vec<Id>> = BTreeMap::new();
+    for record in stream.records() {
+        let ids = user_records(&record.data).into_iter().flat_map(ids_in);
+        keys.entry(record.partition_key).or_default().extend(ids);
+    }
+    keys.into_values().collect()
+}
+
+/// The events that are in more than one sequence, so that no order binds them.
 fn in_several(lanes: &[Vec<Id>]) -> BTreeSet<Id> {
     let mut seen: BTreeMap<Id, usize> = BTreeMap::new();
     let mut several = BTreeSet::new();

@@ -4,13 +4,19 @@ use std::{collections::VecDeque, ops::Range, time::Duration};
 
 use bytes::Bytes;
 use fastrand::Rng;
-use shared::delivery::Fault;
+use shared::delivery::{Fault, Limits};
 
 use super::{
     mapping::{Position, Settings},
     port::{Does, Reply, Script},
     unit::{Damage, Id, Kind, Unit, aggregate},
 };
+
+/// Bytes of an entry where limits are tight: of a stream's record, and of one of the analytical delivery stream.
+const TIGHT_STREAM_ENTRY: usize = 2_400;
+const TIGHT_ANALYTICAL_ENTRY: usize = 1_500;
+/// Events in a storm: more than one request to CloudWatch counts.
+const STORM: Range<usize> = 340..480;
 
 /// All that a simulation depends on.
 #[derive(Debug)]
@@ -29,14 +35,40 @@ pub struct Scenario {
     pub senders: Vec<Sender>,
     /// What other producers put on the streams.
     pub others: Vec<Put>,
+    /// When shards are split or merged.
+    pub reshards: Vec<Reshard>,
     /// The mappings of transform, metrics and notify.
     pub mappings: [Settings; 3],
     /// The services.
     pub services: Services,
-    /// Entries in a request to a service.
-    pub entries: usize,
-    /// Alerts of one key above which notify makes one of them; nought where it never does.
+    /// What a request to a service may hold, and an entry.
+    pub sizes: Sizes,
+    /// `PACK_RANGES`: into how many ranges of hash keys ingest and transform pack events; 0 where they do not.
+    pub pack_ranges: u32,
+    /// Alerts of one key above which notify makes one of them; 0 where it never does.
     pub digest_above: usize,
+}
+
+/// The limits of the services.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// Entries in a request.
+    pub entries: usize,
+    /// Whether bytes are limited as the services limit them, or so tightly that small events reach the limits.
+    pub are_real: bool,
+}
+
+/// A change of a stream's shards.
+#[derive(Debug)]
+pub struct Reshard {
+    /// When.
+    pub at: Duration,
+    /// Of stream 1 or 2.
+    pub stream: usize,
+    /// Whether a shard is split; two are merged otherwise.
+    pub is_split: bool,
+    /// Which of the shards.
+    pub choice: usize,
 }
 
 /// One who asks ingest, always in the same way.
@@ -101,6 +133,47 @@ pub struct Services {
     pub ages: Script,
 }
 
+impl Sizes {
+    /// Limits of a stream: of `PutRecords`, partition keys counted in.
+    ///
+    /// Source: Kinesis Data Streams API reference, `PutRecords`.
+    #[must_use]
+    pub fn stream(self) -> Limits {
+        self.limits(10 * 1024 * 1024, 1024 * 1024, TIGHT_STREAM_ENTRY)
+    }
+
+    /// Limits of the analytical delivery stream: of `PutRecordBatch`.
+    ///
+    /// Source: Firehose API reference, `PutRecordBatch`.
+    #[must_use]
+    pub fn analytical(self) -> Limits {
+        self.limits(4 * 1024 * 1024, 1_000 * 1024, TIGHT_ANALYTICAL_ENTRY)
+    }
+
+    /// Limits of the rejects delivery stream, whose bytes are always as in the service.
+    #[must_use]
+    pub fn rejects(self) -> Limits {
+        Self { are_real: true, ..self }.analytical()
+    }
+
+    /// Limits of the topic, whose bytes are always as in the service.
+    ///
+    /// Source: SNS API reference, `PublishBatch`.
+    #[must_use]
+    pub fn topic(self) -> Limits {
+        Limits { entries: self.entries.min(10), request_bytes: 256 * 1024, entry_bytes: 256 * 1024 }
+    }
+
+    fn limits(self, request_bytes: usize, entry_bytes: usize, tight: usize) -> Limits {
+        let entries = self.entries;
+        if self.are_real {
+            Limits { entries, request_bytes, entry_bytes }
+        } else {
+            Limits { entries, request_bytes: 2 * TIGHT_STREAM_ENTRY, entry_bytes: tight }
+        }
+    }
+}
+
 impl Put {
     /// The record, and the user records in it.
     #[must_use]
@@ -122,23 +195,19 @@ impl Scenario {
     #[must_use]
     pub fn draw(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let mut units = Units { drawn: Vec::new(), counties: rng.u8(1..5), poison: rng.f64() * 0.3 };
+        let sizes = Sizes::draw(&mut rng);
+        let mut units = Units::draw(sizes, &mut rng);
         let senders = (0..rng.usize(0..3)).map(|_| Sender::draw(&mut units, &mut rng)).collect();
-        let others = (0..rng.usize(0..12)).map(|_| Put::draw(&mut units, &mut rng)).collect();
+        let mut others: Vec<Put> = (0..rng.usize(0..12)).map(|_| Put::draw(&mut units, &mut rng)).collect();
+        if chance(0.03, &mut rng) {
+            others.push(Put::draw_storm(&mut units, &mut rng));
+        }
+        if sizes.are_real && chance(0.02, &mut rng) {
+            others.extend(Put::draw_heavy(&mut units, &mut rng));
+        }
         let retries = chance(0.35, &mut rng).then(|| rng.u32(0..8));
         let age = chance(0.25, &mut rng).then(|| seconds(60..600, &mut rng));
         let trouble = *rng.choice(&[0.0, 0.1, 0.3, 0.6]).unwrap_or(&0.0);
-        let mut script = |split: Split| Script::draw(trouble, split, &mut rng);
-        let services = Services {
-            raw: script(Split::Transient),
-            severe: script(Split::Transient),
-            analytical: script(Split::Transient),
-            metric: script(Split::Never),
-            topic: script(Split::EntryAtFault),
-            rejects: std::array::from_fn(|_| script(Split::Transient)),
-            glue: script(Split::Never),
-            ages: script(Split::Never),
-        };
         Self {
             seed,
             order_by_county: rng.bool(),
@@ -147,9 +216,11 @@ impl Scenario {
             units: units.drawn,
             senders,
             others,
+            reshards: draw_reshards(&mut rng),
             mappings: std::array::from_fn(|_| draw_settings(retries, age, &mut rng)),
-            services,
-            entries: rng.usize(1..7),
+            services: Services::draw(trouble, &mut rng),
+            pack_ranges: draw_pack_ranges(sizes, &mut rng),
+            sizes,
             digest_above: *rng.choice(&[0, 2, 10]).unwrap_or(&10),
         }
     }
@@ -158,8 +229,9 @@ impl Scenario {
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         let Services { raw, severe, analytical, metric, topic, rejects, glue, ages } = &self.services;
-        let healthy = |script: &Script| script.replies.is_empty() && script.outage.is_none();
-        [raw, severe, analytical, metric, topic, glue, ages].into_iter().chain(rejects).all(healthy)
+        let services = [raw, severe, analytical, metric, topic, glue, ages];
+        services.into_iter().chain(rejects).all(Script::is_healthy)
+            && self.mappings.iter().all(|mapping| mapping.throttled == 0.0)
     }
 
     /// Whether a mapping may give records up.
@@ -177,26 +249,121 @@ fn seconds(range: Range<u64>, rng: &mut Rng) -> Duration {
     Duration::from_millis(rng.u64(range.start * 1000..range.end * 1000))
 }
 
+impl Sizes {
+    fn draw(rng: &mut Rng) -> Self {
+        let are_real = chance(0.3, rng);
+        // Requests of few entries are many requests: what one of them runs into decides on those after it.
+        let entries = if are_real && chance(0.3, rng) { 500 } else { rng.usize(1..7) };
+        Self { entries, are_real }
+    }
+}
+
+impl Services {
+    /// Services in which a request runs into `trouble` with that probability.
+    fn draw(trouble: f64, rng: &mut Rng) -> Self {
+        let mut script = |split: Split| Script::draw(trouble, split, rng);
+        Self {
+            raw: script(Split::Transient),
+            severe: script(Split::Transient),
+            analytical: script(Split::Transient),
+            metric: script(Split::Never),
+            topic: script(Split::EntryAtFault),
+            rejects: std::array::from_fn(|_| script(Split::Transient)),
+            glue: script(Split::Transient),
+            ages: script(Split::Never),
+        }
+    }
+}
+
+/// Packs are larger than the tight limits allow.
+fn draw_pack_ranges(sizes: Sizes, rng: &mut Rng) -> u32 {
+    if !sizes.are_real || chance(0.3, rng) {
+        return 0;
+    }
+    *rng.choice(&[1, 2, 4, 16, 64]).unwrap_or(&1)
+}
+
+fn draw_reshards(rng: &mut Rng) -> Vec<Reshard> {
+    if chance(0.6, rng) {
+        return Vec::new();
+    }
+    let draw = |rng: &mut Rng| Reshard {
+        at: seconds(0..20, rng),
+        stream: if rng.bool() { 1 } else { 2 },
+        is_split: chance(0.6, rng),
+        choice: rng.usize(0..8),
+    };
+    (0..rng.usize(1..4)).map(|_| draw(rng)).collect()
+}
+
 /// The events drawn so far, and how they are drawn.
 struct Units {
     drawn: Vec<Unit>,
     counties: u8,
     poison: f64,
+    sizes: Sizes,
+    /// Whether events are so long that few fill a pack.
+    are_long: bool,
+    /// Whether poison may be so long that its reject comes in parts.
+    is_poison_long: bool,
 }
 
 impl Units {
-    fn draw(&mut self, kinds: &[Kind], rng: &mut Rng) -> Id {
+    /// No events yet.
+    fn draw(sizes: Sizes, rng: &mut Rng) -> Self {
+        Self {
+            drawn: Vec::new(),
+            counties: rng.u8(1..5),
+            poison: rng.f64() * 0.3,
+            sizes,
+            are_long: sizes.are_real && chance(0.3, rng),
+            is_poison_long: chance(0.05, rng),
+        }
+    }
+
+    /// Another event; its kind is seldom one of `kinds`.
+    fn next(&mut self, kinds: &[Kind], rng: &mut Rng) -> Id {
+        // Events of a megabyte take long to simulate.
+        let special = if self.sizes.are_real { 0.004 } else { 0.1 };
         let kind = match rng.f64() {
             drawn if drawn < self.poison => Kind::Poison,
-            drawn if drawn > 0.9 => *rng.choice(kinds).unwrap_or(&Kind::Plain),
+            drawn if drawn > 1.0 - special => *rng.choice(kinds).unwrap_or(&Kind::Plain),
             _ => Kind::Plain,
         };
         let id = Id::try_from(self.drawn.len()).unwrap_or(Id::MAX);
-        let county = chance(0.85, rng).then(|| rng.u8(0..self.counties));
-        // Most are severe, since what is filtered shows little.
-        let severity = i64::from(*rng.choice(&[1, 2, 3, 3, 4, 4, 4]).unwrap_or(&4));
-        self.drawn.push(Unit { id, severity, county, kind });
+        let mut unit = Unit {
+            id,
+            identity: id,
+            county: chance(0.85, rng).then(|| rng.u8(0..self.counties)),
+            // Most are severe, since what is filtered shows little.
+            severity: i64::from(*rng.choice(&[1, 2, 3, 3, 4, 4, 4]).unwrap_or(&4)),
+            kind,
+            bytes: self.bytes(kind, id, rng),
+        };
+        if chance(0.12, rng)
+            && let Some(twin) = self.drawn.iter().rev().take(4).find(|unit| unit.kind != Kind::Poison)
+        {
+            let (severity, county) = (twin.severity, twin.county);
+            unit.identity = twin.identity;
+            if chance(0.8, rng) {
+                (unit.severity, unit.county) = (severity, county);
+            }
+        }
+        self.drawn.push(unit);
         id
+    }
+
+    /// Bytes of the description of an event of that kind.
+    fn bytes(&self, kind: Kind, id: Id, rng: &mut Rng) -> usize {
+        match kind {
+            Kind::Poison if self.is_poison_long && chance(0.3, rng) => rng.usize(165_000..350_000),
+            Kind::Large if self.sizes.are_real => rng.usize(1_026_000..1_040_000),
+            Kind::TooLarge if self.sizes.are_real => rng.usize(1_049_000..1_060_000),
+            Kind::Large => 1_600,
+            Kind::TooLarge => 3_000,
+            Kind::Plain if self.are_long => rng.usize(8_000..30_000),
+            Kind::Plain | Kind::Old | Kind::Poison => id as usize % 7,
+        }
     }
 }
 
@@ -208,7 +375,7 @@ impl Sender {
         for _ in 0..rng.usize(1..4) {
             let rows = rng.usize(1..9);
             let mut request: Vec<Id> =
-                (0..rows).map(|_| units.draw(&[Kind::Large, Kind::TooLarge], rng)).collect();
+                (0..rows).map(|_| units.next(&[Kind::Large, Kind::TooLarge], rng)).collect();
             // Some events are sent again, in the same request or in a later one.
             while chance(0.15, rng) {
                 let earlier = requests.last().unwrap_or(&request);
@@ -224,14 +391,14 @@ impl Sender {
 impl Put {
     fn draw(units: &mut Units, rng: &mut Rng) -> Self {
         let stream = if chance(0.75, rng) { 1 } else { 2 };
-        let aggregated = (stream == 1 && chance(0.4, rng)).then(|| match rng.u8(0..10) {
+        let aggregated = chance(0.4, rng).then(|| match rng.u8(0..10) {
             0 => Damage::CutOff,
             1 => Damage::Digest,
             _ => Damage::None,
         });
         let count = if aggregated.is_some() { rng.usize(0..6) } else { 1 };
         let kinds: &[Kind] = if stream == 1 { &[Kind::Large, Kind::Old] } else { &[Kind::Old] };
-        let mut ids: Vec<Id> = (0..count).map(|_| units.draw(kinds, rng)).collect();
+        let mut ids: Vec<Id> = (0..count).map(|_| units.next(kinds, rng)).collect();
         if matches!(aggregated, Some(Damage::CutOff | Damage::Digest)) {
             for id in &ids {
                 units.drawn[*id as usize].kind = Kind::Poison;
@@ -248,6 +415,33 @@ impl Put {
             aggregated,
         }
     }
+
+    /// One aggregated record of more events than one request to CloudWatch counts.
+    fn draw_storm(units: &mut Units, rng: &mut Rng) -> Self {
+        let are_long = std::mem::take(&mut units.are_long);
+        let is_poison_long = std::mem::take(&mut units.is_poison_long);
+        let ids: Vec<Id> = (0..rng.usize(STORM)).map(|_| units.next(&[Kind::Old], rng)).collect();
+        (units.are_long, units.is_poison_long) = (are_long, is_poison_long);
+        for id in &ids {
+            let unit = &mut units.drawn[*id as usize];
+            if unit.kind == Kind::Plain {
+                unit.severity = unit.severity.max(3);
+            }
+        }
+        let at = Duration::from_millis(rng.u64(1..20_000));
+        Self { at, stream: 2, key: "storm".to_owned(), units: ids, aggregated: Some(Damage::None) }
+    }
+
+    /// Records of one key, so many and so long that an event of the mapping does not hold them all.
+    fn draw_heavy(units: &mut Units, rng: &mut Rng) -> Vec<Self> {
+        let (at, stream) = (Duration::from_millis(rng.u64(1..20_000)), rng.usize(1..3));
+        let put = |_| {
+            let id = units.next(&[], rng);
+            units.drawn[id as usize].bytes = rng.usize(960_000..1_000_000);
+            Self { at, stream, key: "heavy".to_owned(), units: vec![id], aggregated: None }
+        };
+        (0..5).map(put).collect()
+    }
 }
 
 fn draw_settings(retries: Option<u32>, age: Option<Duration>, rng: &mut Rng) -> Settings {
@@ -262,6 +456,8 @@ fn draw_settings(retries: Option<u32>, age: Option<Duration>, rng: &mut Rng) -> 
         retries,
         age,
         reports: true,
+        throttled: *rng.choice(&[0.0, 0.0, 0.0, 0.1, 0.5]).unwrap_or(&0.0),
+        repeated: *rng.choice(&[0.0, 0.0, 0.1, 0.4]).unwrap_or(&0.0),
     }
 }
 
@@ -304,7 +500,7 @@ impl Does {
     fn draw(split: Split, rng: &mut Rng) -> Self {
         let passing = [Fault::Transient, Fault::Throttled];
         let fault = *rng.choice(&passing).unwrap_or(&Fault::Transient);
-        match rng.u8(0..20) {
+        match rng.u8(0..22) {
             0..8 => match split {
                 Split::Never => Self::Fail(fault),
                 Split::EntryAtFault if chance(0.2, rng) => Self::Refuse(rng.u32(..), Fault::Permanent),
@@ -316,6 +512,7 @@ impl Does {
             15 => Self::TakeAndKeepSilent,
             16 => Self::KeepSilent,
             17 => Self::EndBefore,
+            18 | 19 => Self::TakeLate(seconds(3..90, rng)),
             _ => Self::EndAfter,
         }
     }

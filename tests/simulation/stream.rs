@@ -1,4 +1,4 @@
-//! A Kinesis data stream: shards, partition keys and sequence numbers.
+//! A Kinesis data stream: shards, their ranges of hash keys, and sequence numbers.
 
 use std::cell::{Cell, Ref, RefCell};
 
@@ -11,10 +11,20 @@ use tokio::{sync::Notify, time::Instant};
 pub struct Stream {
     /// Its name.
     pub name: &'static str,
-    shards: Vec<RefCell<Vec<Stored>>>,
+    shards: RefCell<Vec<Shard>>,
     taken: Cell<u64>,
     closed: Cell<bool>,
     changed: Notify,
+}
+
+/// A shard, which takes the records whose hash keys are in its range until it is split or merged.
+struct Shard {
+    first_hash_key: u128,
+    last_hash_key: u128,
+    /// The shards that it came from, which are to be read first.
+    parents: Vec<usize>,
+    is_open: bool,
+    records: Vec<Stored>,
 }
 
 /// A record of a shard.
@@ -22,8 +32,10 @@ pub struct Stream {
 pub struct Stored {
     /// Position among all records of the stream, in the order in which it took them.
     pub position: u64,
-    /// The key that places it.
+    /// The partition key, which decides on the batch that a record belongs to.
     pub partition_key: String,
+    /// Where it was placed: its explicit hash key, or the hash of its partition key.
+    pub hash_key: u128,
     /// The record itself.
     pub data: Bytes,
     /// When the stream took it.
@@ -44,13 +56,25 @@ impl Stored {
     }
 }
 
+/// The hash key of a partition key.
+#[must_use]
+pub fn hash_key_of(partition_key: &str) -> u128 {
+    u128::from_be_bytes(Md5::digest(partition_key).into())
+}
+
 impl Stream {
-    /// A stream of so many shards.
+    /// A stream of so many shards, which share the hash keys evenly.
     #[must_use]
     pub fn new(name: &'static str, shards: usize) -> Self {
+        let count = shards as u128;
+        let first = |shard: u128| u128::MAX / count * shard;
+        let shards = (0..count).map(|shard| {
+            let last = if shard + 1 == count { u128::MAX } else { first(shard + 1) - 1 };
+            Shard::new(first(shard), last, Vec::new())
+        });
         Self {
             name,
-            shards: (0..shards).map(|_| RefCell::default()).collect(),
+            shards: RefCell::new(shards.collect()),
             taken: Cell::default(),
             closed: Cell::default(),
             changed: Notify::new(),
@@ -58,21 +82,57 @@ impl Stream {
     }
 
     /// Takes a record.
+    ///
+    /// # Panics
+    ///
+    /// When its explicit hash key is not a number below 2^128, which the service refuses.
     pub fn put(&self, record: &StreamRecord) {
         let position = self.taken.get();
         self.taken.set(position + 1);
         let partition_key = record.partition_key().to_owned();
-        // The shards share the space of the hash evenly.
-        let hash = usize::from(Md5::digest(&partition_key)[0]);
-        let shard = hash * self.shards.len() / 256;
-        let data = record.data.clone();
-        self.shards[shard].borrow_mut().push(Stored {
-            position,
-            partition_key,
-            data,
-            arrived: Instant::now(),
+        let explicit = record.explicit_hash_key().map(|key| {
+            key.parse().unwrap_or_else(|_| panic!("`{key}` is not a number below 2^128, as hash keys are"))
         });
+        let hash_key = explicit.unwrap_or_else(|| hash_key_of(&partition_key));
+        let (data, arrived) = (record.data.clone(), Instant::now());
+        let mut shards = self.shards.borrow_mut();
+        // The open shards cover all hash keys.
+        if let Some(shard) = shards.iter_mut().find(|shard| shard.is_open && shard.holds(hash_key)) {
+            shard.records.push(Stored { position, partition_key, hash_key, data, arrived });
+        }
         self.changed.notify_waiters();
+    }
+
+    /// Splits one of the open shards in the middle; false where it holds a single hash key.
+    pub fn split(&self, choice: usize) -> bool {
+        let mut shards = self.shards.borrow_mut();
+        let open = open(&shards);
+        let parent = open[choice % open.len()];
+        let (first, last) = (shards[parent].first_hash_key, shards[parent].last_hash_key);
+        if first == last {
+            return false;
+        }
+        let middle = first + (last - first) / 2;
+        shards[parent].is_open = false;
+        shards.push(Shard::new(first, middle, vec![parent]));
+        shards.push(Shard::new(middle + 1, last, vec![parent]));
+        self.changed.notify_waiters();
+        true
+    }
+
+    /// Merges two open shards that are neighbours; false where there is one only.
+    pub fn merge(&self, choice: usize) -> bool {
+        let mut shards = self.shards.borrow_mut();
+        let open = open(&shards);
+        let neighbours: Vec<&[usize]> = open.windows(2).collect();
+        let Some([left, right]) = neighbours.get(choice % neighbours.len().max(1)) else { return false };
+        let (left, right) = (*left, *right);
+        let (first, last) = (shards[left].first_hash_key, shards[right].last_hash_key);
+        shards[left].is_open = false;
+        shards[right].is_open = false;
+        shards.push(Shard::new(first, last, vec![left, right]));
+        self.changed.notify_waiters();
+        true
     }
 
     /// Nothing more will come.
@@ -87,28 +147,64 @@ impl Stream {
         self.closed.get()
     }
 
-    /// Waits for another record, or for the end.
+    /// Whether a shard takes nothing more: it was split or merged, or the stream is closed.
+    #[must_use]
+    pub fn is_at_end(&self, shard: usize) -> bool {
+        self.is_closed() || !self.shards.borrow()[shard].is_open
+    }
+
+    /// Waits for another record, another shard, or the end.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// How many shards it has.
+    /// How many shards it has or had.
     #[must_use]
     pub fn shards(&self) -> usize {
-        self.shards.len()
+        self.shards.borrow().len()
+    }
+
+    /// The shards that a shard came from.
+    #[must_use]
+    pub fn parents(&self, shard: usize) -> Ref<'_, [usize]> {
+        Ref::map(self.shards.borrow(), |shards| shards[shard].parents.as_slice())
     }
 
     /// The records of a shard, in order.
     #[must_use]
-    pub fn shard(&self, shard: usize) -> Ref<'_, Vec<Stored>> {
-        self.shards[shard].borrow()
+    pub fn shard(&self, shard: usize) -> Ref<'_, [Stored]> {
+        Ref::map(self.shards.borrow(), |shards| shards[shard].records.as_slice())
+    }
+
+    /// Whether a shard takes records of that hash key.
+    #[must_use]
+    pub fn holds(&self, shard: usize, hash_key: u128) -> bool {
+        self.shards.borrow()[shard].holds(hash_key)
     }
 
     /// All records, in the order in which the stream took them.
     #[must_use]
     pub fn records(&self) -> Vec<Stored> {
-        let mut records: Vec<Stored> = self.shards.iter().flat_map(|shard| shard.borrow().clone()).collect();
+        let shards = self.shards.borrow();
+        let mut records: Vec<Stored> = shards.iter().flat_map(|shard| shard.records.clone()).collect();
         records.sort_by_key(|record| record.position);
         records
     }
+}
+
+impl Shard {
+    fn new(first_hash_key: u128, last_hash_key: u128, parents: Vec<usize>) -> Self {
+        Self { first_hash_key, last_hash_key, parents, is_open: true, records: Vec::new() }
+    }
+
+    fn holds(&self, hash_key: u128) -> bool {
+        (self.first_hash_key..=self.last_hash_key).contains(&hash_key)
+    }
+}
+
+/// The open shards, in the order of their hash keys.
+fn open(shards: &[Shard]) -> Vec<usize> {
+    let mut open: Vec<usize> = (0..shards.len()).filter(|shard| shards[*shard].is_open).collect();
+    open.sort_by_key(|shard| shards[*shard].first_hash_key);
+    open
 }

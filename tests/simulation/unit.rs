@@ -1,28 +1,31 @@
-//! The events that are sent, each known by a number that stands in whatever is made of it.
+//! The events that are sent, each known by a number that is found in whatever is made of it.
 
 use bytes::Bytes;
 use md5::{Digest, Md5};
 
-/// The number of an event; in texts it stands as `u00017`.
+/// The number of an event; in texts it is written as `u00017`.
 pub type Id = u32;
 
 /// Digits of a number in texts.
 const DIGITS: usize = 5;
-/// Characters of a description that makes an event too large for the analytical delivery stream, and for stream 1.
-const LARGE: usize = 1_600;
-const TOO_LARGE: usize = 3_000;
+/// Bytes of a long description from one place that names its event to the next.
+const STRETCH: usize = 1_000;
 
 /// An event to be sent.
 #[derive(Debug, Clone)]
 pub struct Unit {
     /// Its number.
     pub id: Id,
+    /// The number of the event whose id it carries: its own, or that of another event whose content differs.
+    pub identity: Id,
     /// Its severity, from 1 to 4.
     pub severity: i64,
     /// Its county, by number; none where it names none.
     pub county: Option<u8>,
     /// What is special about it.
     pub kind: Kind,
+    /// Bytes of its description.
+    pub bytes: usize,
 }
 
 /// What is special about an event.
@@ -30,23 +33,23 @@ pub struct Unit {
 pub enum Kind {
     /// Nothing.
     Plain,
-    /// The analytical delivery stream does not take it, for its size.
+    /// The analytical delivery stream does not take it, because of its size.
     Large,
-    /// Stream 1 does not take it, for its size.
+    /// Stream 1 does not take it, because of its size.
     TooLarge,
     /// It is older than CloudWatch takes.
     Old,
-    /// It cannot be placed.
+    /// It is not a valid event.
     Poison,
 }
 
-/// The name of an event.
+/// The name of an event, by which it is found in whatever is made of it.
 #[must_use]
 pub fn name(id: Id) -> String {
     format!("u{id:0DIGITS$}")
 }
 
-/// The events that a text or a record tells of, in order: this is how every output is read.
+/// The events that a text or a record names, in order: this is how every output is read.
 #[must_use]
 pub fn ids_in(text: impl AsRef<[u8]>) -> Vec<Id> {
     let mut ids = Vec::new();
@@ -64,18 +67,27 @@ pub fn ids_in(text: impl AsRef<[u8]>) -> Vec<Id> {
 }
 
 impl Unit {
+    /// The id that it carries, which is not its name: another event may carry the same.
+    #[must_use]
+    pub fn carried_id(&self) -> String {
+        format!("i{:0DIGITS$}", self.identity)
+    }
+
     /// What keeps its order with others of the same value on stream 2.
     #[must_use]
     pub fn county_or_id(&self) -> String {
-        self.county.map_or_else(|| name(self.id), |county| format!("c{county}"))
+        self.county.map_or_else(|| self.carried_id(), |county| format!("c{county}"))
     }
 
+    /// A text of its bytes. A long one names its event again and again, so that each part of it is known by itself.
     fn description(&self) -> String {
-        match self.kind {
-            Kind::Large => "x".repeat(LARGE),
-            Kind::TooLarge => "x".repeat(TOO_LARGE),
-            _ => "x".repeat(self.id as usize % 7),
+        if self.bytes < STRETCH {
+            return "x".repeat(self.bytes);
         }
+        let stretch = format!("{}-{}-", name(self.id), "x".repeat(STRETCH - DIGITS - 3));
+        let mut description = stretch.repeat(self.bytes.div_ceil(STRETCH));
+        description.truncate(self.bytes);
+        description
     }
 
     fn county_text(&self) -> String {
@@ -86,11 +98,12 @@ impl Unit {
     #[must_use]
     pub fn csv(&self) -> String {
         let (name, severity, county) = (name(self.id), self.severity, self.county_text());
+        let (id, text) = (self.carried_id(), self.description());
         match (self.kind, self.id % 3) {
-            (Kind::Poison, 0) => format!("{name},high,{name},{county},"),
-            (Kind::Poison, 1) => format!("{name},{severity},{name}"),
-            (Kind::Poison, _) => format!(",{severity},{name},{county},"),
-            _ => format!("{name},{severity},{name},{county},{}", self.description()),
+            (Kind::Poison, 0) => format!("{id},high,{name},{county},{text}"),
+            (Kind::Poison, 1) => format!("{id},{severity},{name}-{text}"),
+            (Kind::Poison, _) => format!(",{severity},{name},{county},{text}"),
+            _ => format!("{id},{severity},{name},{county},{text}"),
         }
     }
 
@@ -98,13 +111,17 @@ impl Unit {
     #[must_use]
     pub fn json(&self) -> String {
         let (name, severity, county) = (name(self.id), self.severity, self.county_text());
+        let (id, text) = (self.carried_id(), self.description());
         match (self.kind, self.id % 3) {
-            (Kind::Poison, 0) => format!(r#"{{"ID":"{name}","Severity":"high","City":"{name}"}}"#),
-            (Kind::Poison, 1) => format!(r#"{{"ID":"{name}","City":"{name}"}}"#),
-            (Kind::Poison, _) => format!(r#"{{"ID":"","Severity":{severity},"City":"{name}"}}"#),
+            (Kind::Poison, 0) => {
+                format!(r#"{{"ID":"{id}","Severity":"high","City":"{name}","Description":"{text}"}}"#)
+            }
+            (Kind::Poison, 1) => format!(r#"{{"ID":"{id}","City":"{name}","Description":"{text}"}}"#),
+            (Kind::Poison, _) => {
+                format!(r#"{{"ID":"","Severity":{severity},"City":"{name}","Description":"{text}"}}"#)
+            }
             _ => format!(
-                r#"{{"ID":"{name}","Severity":{severity},"City":"{name}","County":"{county}","Description":"{}"}}"#,
-                self.description()
+                r#"{{"ID":"{id}","Severity":{severity},"City":"{name}","County":"{county}","Description":"{text}"}}"#
             ),
         }
     }
@@ -113,20 +130,23 @@ impl Unit {
     #[must_use]
     pub fn record(&self, at: &str) -> Bytes {
         let (name, severity, county) = (name(self.id), self.severity, self.county_text());
+        let (id, text) = (self.carried_id(), self.description());
         let at = if self.kind == Kind::Old { "2020-01-01T00:00:00Z" } else { at };
         match (self.kind, self.id % 4) {
-            (Kind::Poison, 0) => format!("no event: {name}").into(),
-            (Kind::Poison, 1) => format!(r#"{{"ID":"{name}","Severity":"high"}}"#).into(),
-            (Kind::Poison, 2) => format!(r#"{{"ID":"{name}"}}"#).into(),
-            (Kind::Poison, _) => [b"\xff\xfe\0", name.as_bytes()].concat().into(),
+            (Kind::Poison, 0) => format!("no event: {name} {text}").into(),
+            (Kind::Poison, 1) => {
+                format!(r#"{{"ID":"{id}","Severity":"high","City":"{name}","Description":"{text}"}}"#).into()
+            }
+            (Kind::Poison, 2) => {
+                format!(r#"{{"ID":"{id}","City":"{name}","Description":"{text}"}}"#).into()
+            }
+            (Kind::Poison, _) => [b"\xff\xfe\0", name.as_bytes(), text.as_bytes()].concat().into(),
             (_, 0) => format!(
-                r#" {{ "Txn_Timestamp": "{at}", "Severity": "{severity}", "County": "{county}", "City": "{name}", "ID": "{name}", "Description": "{}" }} "#,
-                self.description()
+                r#" {{ "Txn_Timestamp": "{at}", "Severity": "{severity}", "County": "{county}", "City": "{name}", "ID": "{id}", "Description": "{text}" }} "#
             )
             .into(),
             _ => format!(
-                "{{\"ID\":\"{name}\",\"Severity\":{severity},\"City\":\"{name}\",\"County\":\"{county}\",\"Description\":\"{}\",\"Txn_Timestamp\":\"{at}\"}}\n",
-                self.description()
+                "{{\"ID\":\"{id}\",\"Severity\":{severity},\"City\":\"{name}\",\"County\":\"{county}\",\"Description\":\"{text}\",\"Txn_Timestamp\":\"{at}\"}}\n"
             )
             .into(),
         }
@@ -146,6 +166,9 @@ pub enum Damage {
     /// Its digest does not fit.
     Digest,
 }
+
+/// What an aggregated record begins with.
+const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
 
 /// Records aggregated as the Kinesis Producer Library does it.
 #[must_use]
@@ -167,7 +190,75 @@ pub fn aggregate(records: &[Bytes], damage: Damage) -> Bytes {
     if damage == Damage::Digest {
         digest[0] ^= 1;
     }
-    [&[0xF3, 0x89, 0x9A, 0xC2], protobuf.as_slice(), &digest].concat().into()
+    [&MAGIC, protobuf.as_slice(), &digest].concat().into()
+}
+
+/// The hash keys that the user records of an aggregated record name, in order; `None` where one names none, so that its
+/// partition key places it. Nothing where the record is not well formed.
+///
+/// Readers that follow the shards, as the Kinesis Client Library does, drop a user record whose hash key is not in the
+/// range of the shard that they read.
+#[must_use]
+pub fn hash_keys(aggregate: &[u8]) -> Option<Vec<Option<u128>>> {
+    let protobuf = aggregate.get(MAGIC.len()..aggregate.len().checked_sub(16)?)?;
+    let (mut table, mut named) = (Vec::new(), Vec::new());
+    fields(protobuf, |field, value| match (field, value) {
+        (2, Field::Bytes(key)) => table.push(std::str::from_utf8(key).ok().and_then(|key| key.parse().ok())),
+        (3, Field::Bytes(sub_record)) => {
+            let mut index = None;
+            let _whole = fields(sub_record, |field, value| {
+                if let (2, Field::Number(number)) = (field, value) {
+                    index = Some(number);
+                }
+            });
+            named.push(index);
+        }
+        _ => {}
+    })?;
+    named
+        .into_iter()
+        .map(|index| match index {
+            None => Some(None),
+            Some(index) => table.get(usize::try_from(index).ok()?).copied(),
+        })
+        .collect()
+}
+
+/// The value of a field in protobuf.
+enum Field<'b> {
+    Number(u64),
+    Bytes(&'b [u8]),
+}
+
+/// Hands on the fields of a message, by their numbers; nothing where it is not well formed.
+fn fields<'b>(mut message: &'b [u8], mut each: impl FnMut(u64, Field<'b>)) -> Option<()> {
+    while !message.is_empty() {
+        let tag = number(&mut message)?;
+        let value = number(&mut message)?;
+        match tag & 7 {
+            0 => each(tag >> 3, Field::Number(value)),
+            2 => {
+                let (bytes, rest) = message.split_at_checked(usize::try_from(value).ok()?)?;
+                message = rest;
+                each(tag >> 3, Field::Bytes(bytes));
+            }
+            _ => return None,
+        }
+    }
+    Some(())
+}
+
+fn number(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7F) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
 }
 
 fn varint(mut value: usize, out: &mut Vec<u8>) {

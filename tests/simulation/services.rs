@@ -1,0 +1,198 @@
+//! The services of a chain, and how what they take is read.
+
+use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use notify::word::Alert;
+use serde_json::Value;
+use shared::{
+    aws::StreamRecord,
+    delivery::{Failure, Limits, Service as _},
+};
+use transform::{glue::Catalog, partitions::Partition};
+
+use super::{
+    port::{Port, Simulated},
+    scenario::Scenario,
+    stream::Stream,
+    trace::Trace,
+    unit::{Id, ids_in},
+};
+
+/// The services to which metrics and notify put out, as they are named here.
+pub(super) const METRIC: &str = "CloudWatch";
+pub(super) const TOPIC: &str = "SNS";
+/// Data of a request to CloudWatch.
+///
+/// Source: CloudWatch API reference, `PutMetricData`.
+const REQUEST_DATA: usize = 1_000;
+
+/// One entry in a request, of whatever size.
+pub(super) const ONE: Limits = Limits { entries: 1, request_bytes: usize::MAX, entry_bytes: usize::MAX };
+
+/// The Glue catalog, which fails by script too, as one container of transform reaches it.
+pub struct Registry {
+    pub(super) port: Port<Partition>,
+    /// What it said to be registered.
+    pub(super) acknowledged: RefCell<BTreeSet<Partition>>,
+    pub(super) complaints: Rc<RefCell<Vec<String>>>,
+}
+
+impl Catalog for Registry {
+    async fn register(&self, partitions: &[Partition]) -> Result<Vec<Partition>, Failure> {
+        let again = partitions.iter().find(|partition| self.acknowledged.borrow().contains(partition));
+        if let Some(partition) = again {
+            let words = format!("transform registers {} again, though Glue has it", partition.prefix());
+            self.complaints.borrow_mut().push(words);
+        }
+        let entries: Vec<&Partition> = partitions.iter().collect();
+        let refusals = self.port.send(&entries).await?;
+        let is_refused = |index: usize| refusals.iter().any(|refusal| refusal.index == index);
+        let registered = partitions.iter().enumerate().filter(|(index, _)| !is_refused(*index));
+        let registered: Vec<Partition> = registered.map(|(_, partition)| *partition).collect();
+        self.acknowledged.borrow_mut().extend(&registered);
+        Ok(registered)
+    }
+}
+
+/// The services, as one function reaches them.
+pub struct Services {
+    /// Stream 1, for ingest.
+    pub raw: Rc<Simulated<StreamRecord>>,
+    /// Stream 2, for transform.
+    pub severe: Rc<Simulated<StreamRecord>>,
+    /// The analytical delivery stream.
+    pub analytical: Rc<Simulated<Bytes>>,
+    /// CloudWatch.
+    pub metric: Rc<Simulated<metrics::aggregate::Request>>,
+    /// SNS.
+    pub topic: Rc<Simulated<Alert>>,
+    /// The rejects delivery stream, for each function.
+    pub rejects: [Rc<Simulated<Bytes>>; 4],
+    /// Glue, for transform; what it took is known by its severity.
+    pub glue: Rc<Simulated<Partition>>,
+    /// What is wrong with how transform asked Glue.
+    pub complaints: Rc<RefCell<Vec<String>>>,
+}
+
+/// The events that a request to CloudWatch counts, each as often as it counts it: the full series name the city.
+fn counted(request: &metrics::aggregate::Request) -> Vec<Id> {
+    let full = request.data.iter().filter(|datum| datum.dimensions.len() == 3);
+    full.flat_map(|datum| {
+        let ids = datum.dimensions.iter().flat_map(|(_, value)| ids_in(value));
+        ids.flat_map(|id| (0..datum.count).map(move |_| id)).collect::<Vec<_>>()
+    })
+    .collect()
+}
+
+/// The events that an alert reports: they are told apart by their cities, each of which is an attribute.
+fn told(alert: &Alert) -> Vec<Id> {
+    let cities = alert.attributes.iter().filter(|attribute| attribute.name == "city");
+    cities.flat_map(|attribute| &attribute.values).flat_map(ids_in).collect()
+}
+
+/// What an alert counts for: its subject, its texts and its attributes.
+///
+/// Source: SNS API reference, `PublishBatch`.
+fn alert_bytes(alert: &Alert) -> usize {
+    let attributes = alert.attributes.iter().map(|attribute| {
+        let (kind, value) = attribute.typed();
+        attribute.name.len() + kind.len() + value.len()
+    });
+    alert.subject.len() + alert.message.len() + attributes.sum::<usize>()
+}
+
+/// The payload of a line of the rejects table.
+#[must_use]
+pub fn payload(line: &Value) -> Vec<u8> {
+    match (&line["payload"], &line["payload_base64"]) {
+        (Value::String(text), _) => text.clone().into_bytes(),
+        (_, Value::String(base64)) => base64_simd::STANDARD.decode_to_vec(base64).unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether a line of the rejects table is a part of a payload.
+#[must_use]
+pub fn is_part(line: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(line).is_ok_and(|line| line["part"].is_u64())
+}
+
+/// The events that a line of the rejects table begins: each part of a payload names its event.
+fn rejected(line: &Bytes) -> Vec<Id> {
+    let line: Value = serde_json::from_slice(line).unwrap_or_default();
+    if line["part"].as_u64().is_some_and(|part| part > 1) {
+        return Vec::new();
+    }
+    ids_in(payload(&line))
+}
+
+impl Services {
+    /// The services of a scenario; what they take goes to the streams and to what is kept.
+    #[must_use]
+    pub(super) fn build(
+        scenario: &Scenario,
+        trace: &Trace,
+        streams: &[Rc<Stream>; 2],
+        analytical: &Rc<RefCell<Vec<Bytes>>>,
+        rejects: &[Rc<RefCell<Vec<Bytes>>>; 4],
+    ) -> Self {
+        let (scripts, sizes) = (&scenario.services, scenario.sizes);
+        let stream = |index: usize, name, script| {
+            let stream = Rc::clone(&streams[index]);
+            let size = |record: &StreamRecord| record.partition_key().len() + record.data.len();
+            let tells = |record: &StreamRecord| ids_in(&record.data);
+            let takes = move |record: &StreamRecord| stream.put(record);
+            Simulated::new(name, sizes.stream(), size, tells, takes, script, trace)
+        };
+        let keep = |kept: &Rc<RefCell<Vec<Bytes>>>| {
+            let kept = Rc::clone(kept);
+            move |line: &Bytes| kept.borrow_mut().push(line.clone())
+        };
+        let bin = |index: usize| {
+            let names =
+                ["rejects of ingest", "rejects of transform", "rejects of metrics", "rejects of notify"];
+            let (script, keep) = (scripts.rejects[index].clone(), keep(&rejects[index]));
+            Simulated::new(names[index], sizes.rejects(), Bytes::len, rejected, keep, script, trace)
+        };
+        let analytical = Simulated::new(
+            "the analytical delivery stream",
+            sizes.analytical(),
+            Bytes::len,
+            |line| ids_in(line),
+            keep(analytical),
+            scripts.analytical.clone(),
+            trace,
+        );
+        let is_small = |request: &metrics::aggregate::Request| {
+            assert!(request.data.len() < REQUEST_DATA, "with the ages")
+        };
+        let topic = scripts.topic.clone();
+        Self {
+            raw: stream(0, "stream 1", scripts.raw.clone()),
+            severe: stream(1, "stream 2", scripts.severe.clone()),
+            analytical,
+            metric: Simulated::new(METRIC, ONE, |_| 1, counted, is_small, scripts.metric.clone(), trace),
+            topic: Simulated::new(TOPIC, sizes.topic(), alert_bytes, told, |_| (), topic, trace),
+            rejects: std::array::from_fn(bin),
+            glue: Simulated::new(
+                "Glue",
+                Limits { entries: 100, request_bytes: usize::MAX, entry_bytes: usize::MAX },
+                |_| 0,
+                |partition: &Partition| Id::try_from(partition.severity).into_iter().collect(),
+                |_| (),
+                scripts.glue.clone(),
+                trace,
+            ),
+            complaints: Rc::default(),
+        }
+    }
+
+    /// Waits until all that the services take late has landed.
+    pub(super) async fn settle(&self) {
+        let Self { raw, severe, analytical, metric, topic, rejects, glue, complaints: _ } = self;
+        tokio::join!(raw.settle(), severe.settle(), analytical.settle(), metric.settle(), topic.settle());
+        tokio::join!(glue.settle(), join_all(rejects.iter().map(|rejects| rejects.settle())));
+    }
+}
