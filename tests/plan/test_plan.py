@@ -5,15 +5,18 @@ The examples have prices of their own, round ones, so that a price that changes 
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from math import inf, isclose
 from pathlib import Path
 
 import pytest
+from samtranslator.yaml_helper import yaml_parse
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "plan"))
 
+import defaults
 import model
 import plan
 from model import Function, Stream, Workload, tiered
@@ -47,6 +50,9 @@ PRICES = {
         "series_month": [[100, 0.3], [inf, 0.1]],
         "thousand_put_metric_data": 0.01,
         "log_gb_in": 0.5,
+        "alarm_metric_month": 0.1,
+        "composite_alarm_month": 0.5,
+        "dashboard_month": 3.0,
     },
     "sns": {"million_publishes": 0.5},
     "athena": {"tb_scanned": 5.0},
@@ -193,12 +199,94 @@ def test_the_whole_bill_has_the_lines_worked_by_hand() -> None:
     # 20/s told: 72 million messages.
     assert isclose(dollars(lines, "SNS", "alerts"), 72 * 0.5)
     # metrics: four shards and a window of a second are four batches a second of 50 events, one
-    # call each.
-    assert isclose(dollars(lines, "CloudWatch", "PutMetricData"), 14_400 * 0.01)
-    # 1,000 series and 32 of the books: 100 at 0.3 and 932 at 0.1.
-    assert isclose(dollars(lines, "CloudWatch", "series"), 30 + 93.2)
+    # call each. notify: a window of two seconds, two a second, each of which alerts.
+    assert isclose(dollars(lines, "CloudWatch", "PutMetricData"), (14_400 + 7_200) * 0.01)
+    # 1,000 series, 32 of the books and 2 of the latency: 100 at 0.3 and 934 at 0.1.
+    assert isclose(dollars(lines, "CloudWatch", "series"), 30 + 93.4)
+    # ingest 2, transform 4, metrics 4 and notify 2 invocations a second, 1,100 bytes each.
+    assert isclose(dollars(lines, "CloudWatch", "logs"), 12 * 1_100 * 3.6e6 / 1e9 * 0.5)
+    # Every event in two logs and a fifth in two more, 12 bytes each: 28.8 KB/s.
+    assert isclose(dollars(lines, "CloudWatch", "ids in the logs"), 28_800 * 3.6e6 / 1e9 * 0.5)
     # 1.1 MB/s gzipped to an eighth are 495 GB; one object a minute, 60,000.
     assert isclose(dollars(lines, "S3", "raw, gzip"), 495 * 0.02 + 60 * 0.005)
+
+
+def test_ids_are_in_the_logs_only_where_they_are_asked_for() -> None:
+    lines = model.bill(replace(WORKLOAD, log_ids=False), PRICES, MEASURED)
+    assert not [line for line in lines if line.what == "ids in the logs"]
+
+
+def test_alarms_cost_by_the_metrics_that_they_read() -> None:
+    watched = replace(WORKLOAD, alarm_metrics=40, composite_alarms=1, dashboards=2)
+    lines = model.bill(watched, PRICES, MEASURED)
+    assert isclose(dollars(lines, "CloudWatch", "alarms"), 4.5)
+    assert isclose(dollars(lines, "CloudWatch", "dashboards"), 6)
+
+
+def test_notify_makes_no_more_calls_for_the_latency_than_it_has_alerts() -> None:
+    def calls(told: float) -> float:
+        return model.need(replace(WORKLOAD, told=told), MEASURED).put_metric_data
+
+    assert isclose(calls(0), 4)
+    assert isclose(calls(0.001), 5)  # one event a second
+    assert isclose(calls(0.2), 6)  # two invocations a second
+
+
+@pytest.mark.parametrize("severe", [0.0, 1e-9, 0.195, 1.0])
+@pytest.mark.parametrize("told", [0.0, 1e-9, 0.027, 1.0])
+@pytest.mark.parametrize("mode", ["on-demand", "provisioned"])
+def test_any_shares_have_a_bill_and_limits(severe: float, told: float, mode: str) -> None:
+    if told > severe:
+        return
+    for pack in (False, True):
+        workload = Workload(eps=100, severe=severe, told=told, mode=mode, pack=pack)
+        for lines in (model.bill, model.cookbook_bill):
+            assert all(line.dollars >= 0 for line in lines(workload, PRICES, MEASURED))
+        assert all(limit.need >= 0 for limit in model.limits(workload, MEASURED))
+        assert all(limit.ends_at_eps > 0 for limit in model.cookbook_limits(workload))
+
+
+def test_without_severe_events_there_is_a_report(capsys: pytest.CaptureFixture[str]) -> None:
+    workload = Workload(**vars(plan.arguments(["--eps", "100", "--severe", "0", "--told", "0"])))
+    plan.report(workload, plan.measured(), plan.prices())
+    said = capsys.readouterr().out
+    assert "At 100 events/s the default quotas do." in said
+    assert "inf" not in said
+
+
+def test_the_defaults_are_those_of_the_template() -> None:
+    template = yaml_parse(defaults.TEMPLATE.read_text(encoding="utf-8"))
+    parsed = plan.arguments(["--eps", "1"])
+    for parameter, field in {
+        "MemorySize": "memory_mb",
+        "Architecture": "architecture",
+        "TransformBatchSize": "batch",
+        "TransformWindowSeconds": "window_seconds",
+        "MetricsBatchSize": "metrics_batch",
+        "MetricsWindowSeconds": "metrics_window_seconds",
+        "NotifyBatchSize": "notify_batch",
+        "NotifyWindowSeconds": "notify_window_seconds",
+        "StreamRetentionHours": "retention_hours",
+        "DeliveryBufferSeconds": "buffer_seconds",
+    }.items():
+        # Some are constants of the template.
+        if parameter in template["Parameters"]:
+            assert getattr(parsed, field) == template["Parameters"][parameter]["Default"], field
+    assert parsed.mode == template["Parameters"]["StreamMode"]["Default"].lower().replace("_", "-")
+    assert parsed.log_ids == (template["Parameters"]["LogEventIds"]["Default"] == "true")
+    alarms = [
+        each for each in template["Resources"].values() if each["Type"] == "AWS::CloudWatch::Alarm"
+    ]
+    assert parsed.alarm_metrics >= len(alarms) - 1
+    assert (parsed.composite_alarms, parsed.dashboards) == (1, 1)
+
+
+def test_a_constant_of_the_template_is_a_default_as_well(tmp_path: Path) -> None:
+    text = defaults.TEMPLATE.read_text(encoding="utf-8")
+    changed = tmp_path / "template.yaml"
+    changed.write_text(re.sub(r"(MemorySize: )!Ref MemorySize", r"\g<1>1024", text))
+    assert defaults.read(changed)["memory_mb"] == 1_024
+    assert defaults.read()["memory_mb"] != 1_024
 
 
 def test_the_cookbook_pays_a_call_for_every_severe_event() -> None:

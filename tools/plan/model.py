@@ -45,7 +45,9 @@ PACK_BYTES = 64 * 1024
 PACK_OVERHEAD_BYTES = 7
 
 LOG_BYTES_PER_INVOCATION = 1_100  # the books, and Lambda's own three lines
+LOG_BYTES_PER_ID = 12  # of an event in the log of each function that it passes, as "A-1234567",
 BOOK_SERIES = 4 * 8  # four functions, eight metrics each
+LATENCY_SERIES = 2  # EventToMetric and EventToAlert
 
 KINESIS_RECORD_BYTES = 1024 * 1024
 
@@ -61,10 +63,12 @@ class Workload:
     pack: bool = False  # KPL records on both streams
     memory_mb: int = 256
     architecture: str = "arm64"
-    batch: int = 1_000  # records in a batch of transform and metrics
-    notify_batch: int = 100
-    window_seconds: float = 0.0  # of transform and notify
+    batch: int = 1_000  # records in a batch of transform
+    metrics_batch: int = 1_000
+    notify_batch: int = 1_000
+    window_seconds: float = 0.0  # of transform
     metrics_window_seconds: float = 1.0
+    notify_window_seconds: float = 2.0
     ingest_rows: int = 500  # rows in a request to ingest
     call_ms: float = 15.0  # an API call, from within the region
     retention_hours: float = 72.0
@@ -75,6 +79,10 @@ class Workload:
     gzip_ratio: float = 8.0
     parquet_ratio: float = 6.0
     athena_tb: float = 0.1  # scanned in a month
+    log_ids: bool = True  # the ids of events in the logs of the functions
+    alarm_metrics: int = 0  # metrics that alarms read
+    composite_alarms: int = 0
+    dashboards: int = 0
 
 
 @dataclass(frozen=True)
@@ -303,30 +311,38 @@ def need(workload: Workload, measured: Mapping[str, Any]) -> Need:
     transform = Function(
         "transform", at_transform, duration(per_batch, cpu["transform"], transform_calls, workload)
     )
-    at_metrics = batches(severe, severe_shards, workload.batch, workload.metrics_window_seconds)
+    at_metrics = batches(
+        severe, severe_shards, workload.metrics_batch, workload.metrics_window_seconds
+    )
     per_metrics = severe.records / at_metrics if at_metrics else 0
     metric_calls = ceil(per_metrics * workload.combinations / METRIC_DATA)
     metrics = Function(
         "metrics", at_metrics, duration(per_metrics, cpu["metrics"], metric_calls, workload)
     )
-    at_notify = batches(severe, severe_shards, workload.notify_batch, workload.window_seconds)
+    at_notify = batches(
+        severe, severe_shards, workload.notify_batch, workload.notify_window_seconds
+    )
     per_notify = severe.records / at_notify if at_notify else 0
     publish_calls = per_notify * told / severe.records / SNS_ENTRIES if severe.records else 0
     publish_calls = min(max(publish_calls, 1), ceil(publish_calls)) if publish_calls else 0
+    # A call for the latency of what an invocation alerted about, where there is any.
+    latency_calls = min(told, at_notify)
+    notify_calls = publish_calls + (latency_calls / at_notify if at_notify else 0)
     notify = Function(
-        "notify", at_notify, duration(per_notify, cpu["notify"], publish_calls, workload)
+        "notify", at_notify, duration(per_notify, cpu["notify"], notify_calls, workload)
     )
+    put_metric_data = at_metrics * metric_calls + latency_calls
     per_second = {
         "kinesis:PutRecords": requests * ingest_calls + at_transform * transform_calls,
         "firehose:PutRecordBatch": at_transform * transform_calls,
-        "cloudwatch:PutMetricData": at_metrics * metric_calls,
+        "cloudwatch:PutMetricData": put_metric_data,
         "sns:PublishBatch": min(told, at_notify * publish_calls),
     }
     return Need(
         raw,
         severe,
         (ingest, transform, metrics, notify),
-        at_metrics * metric_calls,
+        put_metric_data,
         told,
         {
             name: calls / workload.eps * 10_000 if workload.eps else 0
@@ -386,12 +402,18 @@ def bill(workload: Workload, prices: Mapping[str, Any], measured: Mapping[str, A
             workload.athena_tb * prices["athena"]["tb_scanned"],
         ),
     ]
-    lines += cloudwatch_lines(needs.put_metric_data, workload.series + BOOK_SERIES, prices)
+    series = workload.series + BOOK_SERIES + LATENCY_SERIES
+    lines += cloudwatch_lines(needs.put_metric_data, series, prices)
     invocations = sum(function.invocations for function in needs.functions)
     logs = invocations * LOG_BYTES_PER_INVOCATION * month / GB
+    lines.append(logs_line("logs", logs, prices))
+    if workload.log_ids:
+        # ingest and transform log every event, metrics and notify the severe ones.
+        logged = 2 * needs.raw.records + 2 * needs.severe.records
+        lines.append(logs_line("ids in the logs", logged * LOG_BYTES_PER_ID * month / GB, prices))
+    lines += watch_lines(workload, prices)
     millions = needs.publishes * month / 1e6
     lines += [
-        Line("CloudWatch", "logs", f"{logs:,.0f} GB", logs * prices["cloudwatch"]["log_gb_in"]),
         Line(
             "SNS",
             "alerts",
@@ -426,6 +448,24 @@ def cloudwatch_lines(calls: float, series: int, prices: Mapping[str, Any]) -> li
         ),
         Line("CloudWatch", "series", f"{series:,}", tiered(series, price["series_month"])),
     ]
+
+
+def logs_line(what: str, gigabytes: float, prices: Mapping[str, Any]) -> Line:
+    dollars = gigabytes * prices["cloudwatch"]["log_gb_in"]
+    return Line("CloudWatch", what, f"{gigabytes:,.0f} GB", dollars)
+
+
+def watch_lines(workload: Workload, prices: Mapping[str, Any]) -> list[Line]:
+    """Alarms, each by the metrics that it reads, the one over them, and dashboards."""
+    price = prices["cloudwatch"]
+    metrics, composite = workload.alarm_metrics, workload.composite_alarms
+    dollars = metrics * price["alarm_metric_month"] + composite * price["composite_alarm_month"]
+    boards = workload.dashboards
+    lines = [
+        Line("CloudWatch", "alarms", f"{metrics} metrics, {composite} composite", dollars),
+        Line("CloudWatch", "dashboards", f"{boards}", boards * price["dashboard_month"]),
+    ]
+    return [line for line in lines if line.dollars]
 
 
 # The cookbook's Flink job: records a second that one KPU (a core) filters. Measured with Flink
@@ -577,7 +617,7 @@ def limits(workload: Workload, measured: Mapping[str, Any]) -> list[Limit]:
         Limit(
             "Firehose",
             "bytes of one active partition",
-            analytical * (1 - workload.told / max(workload.severe, workload.told)) / MB,
+            analytical * (1 - (workload.told / workload.severe if workload.severe else 0)) / MB,
             PARTITION_BYTES / MB,
             "MB/s",
             "a second partition key",

@@ -2,7 +2,8 @@
 
     python tools/plan/plan.py --eps 10000 --mode provisioned
 
-Beside it stands the cookbook's architecture at the same rate. Prices are those of `prices.toml`;
+Next to it is the cookbook's architecture at the same rate. What is not given is as in
+`template.yaml`. Prices are those of `prices.toml`;
 what a record takes of the processor, and its bytes, are those of `measured.toml`, which
 `make bench README=yes` writes.
 """
@@ -21,6 +22,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.table import Table
 
+import defaults
 import model
 from model import Limit, Line, Workload
 
@@ -46,7 +48,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    default = Workload(eps=0)
+    default = Workload(eps=0, **defaults.read())
     parser = Parser(prog="make plan", description=__doc__.splitlines()[0])
 
     def add(name: str, what: str, kind: Any = float) -> None:
@@ -64,16 +66,25 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--architecture", choices=["arm64", "x86_64"], default=default.architecture)
     add("memory-mb", "memory of a function, MB", positive_integer)
-    add("batch", "records in a batch of transform and metrics", positive_integer)
+    add("batch", "records in a batch of transform", positive_integer)
+    add("metrics-batch", "records in a batch of metrics", positive_integer)
     add("notify-batch", "records in a batch of notify", positive_integer)
-    add("window-seconds", "batching window of transform and notify", rate_or_nought)
+    add("window-seconds", "batching window of transform", rate_or_nought)
     add("metrics-window-seconds", "batching window of metrics", rate_or_nought)
+    add("notify-window-seconds", "batching window of notify", rate_or_nought)
+    add("log-ids", "whether the logs name the events' ids: yes or no", switch)
     add("ingest-rows", "rows in a request to ingest", positive_integer)
     add("call-ms", "milliseconds of an API call", rate_or_nought)
     add("retention-hours", "hours for which the streams keep a record", rate)
     add("buffer-seconds", "Firehose's longest wait", rate)
     add("series", "distinct series of the metric in a month", positive_integer)
     add("athena-tb", "terabytes that queries scan in a month", rate_or_nought)
+    parser.set_defaults(
+        buffer_mib=default.buffer_mib,
+        alarm_metrics=default.alarm_metrics,
+        composite_alarms=default.composite_alarms,
+        dashboards=default.dashboards,
+    )
     parsed = parser.parse_args(argv)
     if parsed.told > parsed.severe:
         parser.error(
@@ -245,6 +256,8 @@ def report(workload: Workload, held: Mapping[str, Any], price: Mapping[str, Any]
     for sentence in requests((*RATES, workload.eps), workload, held):
         console.print(sentence)
     for limit in model.cookbook_limits(workload):
+        if isinf(limit.ends_at_eps):
+            continue
         console.print(
             f"The cookbook's architecture ends at {limit.ends_at_eps:,.0f} events/s by"
             f" {limit.service}: {limit.quota}, {limit.default:,.0f} {limit.unit}; {limit.ask}."

@@ -1,0 +1,89 @@
+"""What a stack has that is deployed with its defaults, as `template.yaml` says it."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from samtranslator.yaml_helper import yaml_parse
+
+TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
+
+
+@cache
+def read(path: Path = TEMPLATE) -> dict[str, Any]:
+    """The fields of a workload that the template decides."""
+    template = yaml_parse(path.read_text(encoding="utf-8"))
+    every = template["Globals"]["Function"]
+    transform = mapping(template, "TransformFunction")
+    metrics = mapping(template, "MetricsFunction")
+    notify = mapping(template, "NotifyFunction")
+    buffer = properties(template, "AnalyticalDelivery")["ExtendedS3DestinationConfiguration"]
+    stream = properties(template, "RawStream")
+    ingest = properties(template, "IngestFunction")["Environment"]["Variables"]
+
+    def value(of: Any) -> Any:
+        """The value itself, or the default of the parameter that it refers to."""
+        if isinstance(of, dict) and set(of) == {"Ref"}:
+            return template["Parameters"][of["Ref"]]["Default"]
+        return of
+
+    mode = value(stream["StreamModeDetails"]["StreamMode"])
+    return {
+        "mode": mode.lower().replace("_", "-"),
+        "retention_hours": float(value(stream["RetentionPeriodHours"])),
+        "pack": int(value(ingest["PACK_RANGES"])) > 0,
+        "memory_mb": int(value(every["MemorySize"])),
+        "architecture": value(every["Architectures"][0]),
+        "log_ids": value(every["Environment"]["Variables"]["LOG_EVENT_IDS"]) == "true",
+        "batch": int(value(transform["BatchSize"])),
+        "window_seconds": float(value(transform["MaximumBatchingWindowInSeconds"])),
+        "metrics_batch": int(value(metrics["BatchSize"])),
+        "metrics_window_seconds": float(value(metrics["MaximumBatchingWindowInSeconds"])),
+        "notify_batch": int(value(notify["BatchSize"])),
+        "notify_window_seconds": float(value(notify["MaximumBatchingWindowInSeconds"])),
+        "buffer_seconds": float(value(buffer["BufferingHints"]["IntervalInSeconds"])),
+        "buffer_mib": float(value(buffer["BufferingHints"]["SizeInMBs"])),
+        **series(value(variables(template, "MetricsFunction").get("MAX_SERIES", 0))),
+        **watched(template),
+    }
+
+
+def properties(template: dict[str, Any], resource: str) -> dict[str, Any]:
+    return template["Resources"][resource]["Properties"]
+
+
+def variables(template: dict[str, Any], function: str) -> dict[str, Any]:
+    return properties(template, function)["Environment"]["Variables"]
+
+
+def mapping(template: dict[str, Any], function: str) -> dict[str, Any]:
+    """The mapping of a function that reads a stream."""
+    events = properties(template, function)["Events"].values()
+    (found,) = [event["Properties"] for event in events if event["Type"] == "Kinesis"]
+    return found
+
+
+def series(bound: Any) -> dict[str, int]:
+    """The bound of the metric's series; without one they are assumed."""
+    return {"series": int(bound)} if int(bound) > 0 else {}
+
+
+def watched(template: dict[str, Any]) -> dict[str, int]:
+    """What CloudWatch bills of alarms and dashboards.
+
+    An alarm is billed for each metric that it reads. Those that only some stacks have are left out.
+    """
+    resources = [each for each in template["Resources"].values() if "Condition" not in each]
+    metrics = [
+        sum("MetricStat" in metric for metric in alarm["Properties"].get("Metrics", [])) or 1
+        for alarm in resources
+        if alarm["Type"] == "AWS::CloudWatch::Alarm"
+    ]
+    kinds = [each["Type"] for each in resources]
+    return {
+        "alarm_metrics": sum(metrics),
+        "composite_alarms": kinds.count("AWS::CloudWatch::CompositeAlarm"),
+        "dashboards": kinds.count("AWS::CloudWatch::Dashboard"),
+    }
