@@ -464,11 +464,50 @@ def test_the_example_of_the_file_is_an_entry_as_it_should_be() -> None:
         ({"address": " "}, "Franklin has no address"),
         ({"protocol": "sqs"}, "Franklin: address = 'dispatch@example.com'; expected arn:aws:sqs"),
         ({"county": "Franklin"}, "Franklin has ['county']; there are ['address', 'environments'"),
+        ({"environments": "prod"}, "Franklin: environments = 'prod'; expected a list such as"),
+        ({"environments": []}, "Franklin: environments = []; expected a list such as"),
+        ({"environments": True}, "Franklin: environments = True; expected a list"),
+        ({"environments": ["prod", 7]}, "Franklin: environments has 7; expected a name such as"),
+        ({"environments": ["Production"]}, "Franklin: environments has 'Production'; expected a"),
+        ({"environments": ["prod", "prod"]}, "environments = ['prod', 'prod']; names differ"),
+        (
+            {"environments": [f"e{number}" for number in range(11)]},
+            "Franklin has 11 environments; at most 10 work",
+        ),
+        ({"filter": "county"}, "Franklin: filter = 'county'; expected a table such as"),
+        ({"filter": ["county"]}, "Franklin: filter = ['county']; expected a table such as"),
+        ({"filter": {}}, "Franklin: filter = {}; expected a table such as"),
+        ({"filter": {"county": "Lucas"}}, "filter names county = 'Lucas'; expected a list"),
+        ({"filter": {"county": []}}, "Franklin: filter names county = []; expected a list"),
+        (
+            {"filter": {"county": [["Lucas"]]}},
+            "filter names county with ['Lucas']; expected a text",
+        ),
+        (
+            {"filter": {f"a{number}": ["x"] for number in range(6)}},
+            "Franklin: filter has 6 attributes; a policy takes 5",
+        ),
     ],
 )
 def test_an_entry_that_is_not_whole_is_refused(change: dict[str, Any], said: str) -> None:
     with pytest.raises(departments.NotADepartment, match=re.escape(said)):
         departments.check({**FRANKLIN, **change})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("department = 'Franklin'", "expected [[department]], in double brackets"),
+        ("[department]\nname = 'Franklin'", "expected [[department]], in double brackets"),
+        ("department = ['Franklin']", "expected [[department]], in double brackets"),
+        ("[[departments]]\nname = 'Franklin'", "has ['departments']; expected [[department]] only"),
+        ("[[department]\n", "departments.toml is not TOML: "),
+    ],
+)
+def test_a_file_that_is_no_list_of_departments_is_refused(text: str, said: str) -> None:
+    with pytest.raises(departments.NotADepartment, match=re.escape(said)):
+        departments.read(text)
+    assert departments.read("") == []
 
 
 def test_alerts_go_to_a_fifo_topic_where_it_is_asked_for() -> None:

@@ -17,6 +17,10 @@ ARN = {
 }
 # Filter policies of a topic. Source: Amazon SNS endpoints and quotas.
 AT_MOST = 200
+# Attributes of a filter policy. Source: Amazon SNS developer guide, "Filter policy constraints".
+FILTER_KEYS = 5
+# Conditions in an Fn::Or. Source: CloudFormation user guide, "Condition functions".
+ENVIRONMENTS = 10
 KEYS = {"name", "protocol", "address", "filter", "environments"}
 
 
@@ -24,9 +28,17 @@ class NotADepartment(ValueError):
     """What is wrong with an entry, and what is expected."""
 
 
-def read() -> list[dict[str, Any]]:
-    document = tomllib.loads(FILE.read_text(encoding="utf-8"))
+def read(text: str | None = None) -> list[dict[str, Any]]:
+    """The departments of the file, or of its text."""
+    try:
+        document = tomllib.loads(FILE.read_text(encoding="utf-8") if text is None else text)
+    except tomllib.TOMLDecodeError as error:
+        raise NotADepartment(f"departments.toml is not TOML: {error}") from None
+    if unknown := sorted(document.keys() - {"department"}):
+        raise NotADepartment(f"departments.toml has {unknown}; expected [[department]] only")
     departments = document.get("department", [])
+    if not isinstance(departments, list) or not all(isinstance(each, dict) for each in departments):
+        raise NotADepartment("departments.toml: expected [[department]], in double brackets")
     for department in departments:
         check(department)
     if len(departments) > AT_MOST:
@@ -57,6 +69,56 @@ def check(department: dict[str, Any]) -> None:
     if protocol in ARN and not ARN[protocol].fullmatch(address):
         example = {"sqs": "arn:aws:sqs:…:queue", "lambda": "arn:aws:lambda:…:function:name"}
         raise NotADepartment(f"{where}: address = {address!r}; expected {example[protocol]}")
+    check_environments(where, department)
+    check_filter(where, department)
+
+
+def check_environments(where: str, department: dict[str, Any]) -> None:
+    if "environments" not in department:
+        return
+    environments = department["environments"]
+    if not isinstance(environments, list) or not environments:
+        expected = 'a list such as ["prod"], or no line for all environments'
+        raise NotADepartment(f"{where}: environments = {environments!r}; expected {expected}")
+    for each in environments:
+        # As the template's parameter Environment has it.
+        if not isinstance(each, str) or not re.fullmatch(r"[a-z][a-z0-9]{1,7}", each):
+            expected = "a name such as dev, test or prod"
+            raise NotADepartment(f"{where}: environments has {each!r}; expected {expected}")
+    if len(set(environments)) < len(environments):
+        raise NotADepartment(f"{where}: environments = {environments!r}; names differ")
+    if len(environments) > ENVIRONMENTS:
+        count = len(environments)
+        raise NotADepartment(f"{where} has {count} environments; at most {ENVIRONMENTS} work")
+
+
+def check_filter(where: str, department: dict[str, Any]) -> None:
+    if "filter" not in department:
+        return
+    policy = department["filter"]
+    example = '{ county = ["Franklin"] }'
+    if not isinstance(policy, dict) or not policy:
+        expected = f"a table such as {example}, or no line for every alert"
+        raise NotADepartment(f"{where}: filter = {policy!r}; expected {expected}")
+    if len(policy) > FILTER_KEYS:
+        count = len(policy)
+        raise NotADepartment(
+            f"{where}: filter has {count} attributes; a policy takes {FILTER_KEYS}"
+        )
+    for attribute, allowed in policy.items():
+        if attribute == "$or" and isinstance(allowed, list):
+            continue
+        if not isinstance(allowed, list) or not allowed:
+            expected = f"a list of values as in {example}"
+            raise NotADepartment(
+                f"{where}: filter names {attribute} = {allowed!r}; expected {expected}"
+            )
+        for value in allowed:
+            if not isinstance(value, (str, bool, int, float, dict)) or value == {}:
+                expected = 'a text, a number or a comparison such as { numeric = [">=", 4] }'
+                raise NotADepartment(
+                    f"{where}: filter names {attribute} with {value!r}; expected {expected}"
+                )
 
 
 def conditions(departments: list[dict[str, Any]]) -> str:
