@@ -56,6 +56,9 @@ fn event(n: usize) -> String {
     format!(r#"{{"ID":"{n}","Severity":4,"City":"{n}","County":"county {n}"}}"#)
 }
 
+/// The batch size of notify's mapping in template.yaml.
+const BATCH_SIZE: usize = 1000;
+
 /// The default that the template has for a parameter.
 fn template_default(parameter: &str) -> usize {
     let template = include_str!("../../template.yaml");
@@ -180,7 +183,7 @@ async fn a_digest_that_fails_comes_again_with_all_that_it_tells_and_nothing_twic
 /// handed over when its window is over, or when it is full.
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_events_of_one_county_in_a_minute_are_at_most_sixty_messages() {
-    let (size, window) = (template_default("NotifyBatchSize"), template_default("NotifyWindowSeconds"));
+    let (size, window) = (BATCH_SIZE, template_default("NotifyWindowSeconds"));
     let arrivals: BTreeMap<&str, fn(usize) -> usize> = BTreeMap::from([
         ("evenly", (|n| n * 60_000 / 10_000) as fn(usize) -> usize),
         ("all at once", |_| 0),

@@ -85,14 +85,17 @@ def rules(resources: dict[str, Any], bucket: str) -> dict[str, dict[str, Any]]:
     return {rule["Id"]: rule for rule in configuration["Rules"]}
 
 
-def test_ages_and_storage_classes_are_parameters() -> None:
-    given = {"LakeColdAfterDays": "45", "LakeColdStorageClass": "GLACIER_IR"}
-    given |= {"LakeExpireAfterDays": "400", "FailuresExpireAfterDays": "50"}
+def test_ages_are_parameters() -> None:
+    given = {
+        "LakeColdAfterDays": "45",
+        "LakeExpireAfterDays": "400",
+        "FailuresExpireAfterDays": "50",
+    }
     resources = rendered(given).resources
     for bucket in ("RawBucket", "AnalyticalBucket"):
         found = rules(resources, bucket)
         (cold,) = found["Cold"]["Transitions"]
-        assert cold == {"StorageClass": "GLACIER_IR", "TransitionInDays": "45"}
+        assert cold == {"StorageClass": "STANDARD_IA", "TransitionInDays": "45"}
         assert found["Expiry"]["ExpirationInDays"] == "400"
     for bucket in ("RejectsBucket", "FailuresBucket"):
         assert rules(resources, bucket)["Expiry"]["ExpirationInDays"] == "50"
@@ -115,9 +118,9 @@ def test_every_saved_query_stands_in_the_workgroup(dataset: Dataset) -> None:
 
 
 def test_the_workgroup_bounds_what_a_query_scans_and_encrypts_its_results() -> None:
-    configuration = rendered({"QueryScanLimitBytes": "10000000"}).properties("QueryWorkGroup")
+    configuration = rendered().properties("QueryWorkGroup")
     configuration = configuration["WorkGroupConfiguration"]
-    assert configuration["BytesScannedCutoffPerQuery"] == "10000000"
+    assert configuration["BytesScannedCutoffPerQuery"] == 2**40
     assert configuration["EnforceWorkGroupConfiguration"] is True
     results = configuration["ResultConfiguration"]
     assert results["EncryptionConfiguration"]["EncryptionOption"] == "SSE_S3"

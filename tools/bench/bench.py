@@ -93,9 +93,11 @@ def binary(name: str) -> Path:
 
 def batch_sizes() -> list[str]:
     """The batch sizes that the stack has by default."""
-    parameters = functions.load(functions.TEMPLATE)["Parameters"]
-    names = ("TransformBatchSize", "MetricsBatchSize", "NotifyBatchSize")
-    return [str(parameters[name]["Default"]) for name in names]
+    template = functions.load(functions.TEMPLATE)
+    names = ("TransformBatchSize", "MetricsBatchSize")
+    sizes = [template["Parameters"][name]["Default"] for name in names]
+    (mapping,) = template["Resources"]["NotifyFunction"]["Properties"]["Events"].values()
+    return [str(size) for size in (*sizes, mapping["Properties"]["BatchSize"])]
 
 
 def bench(*arguments: str | Path) -> None:

@@ -612,7 +612,7 @@ def limits(workload: Workload, measured: Mapping[str, Any]) -> list[Limit]:
             puts,
             DIRECT_PUT_REQUESTS,
             "requests/s",
-            "a longer TransformWindowSeconds, or the same limit as for the bytes",
+            "a longer window of transform in template.yaml, or the same limit as for the bytes",
         ),
         Limit(
             "Firehose",

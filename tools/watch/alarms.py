@@ -31,6 +31,10 @@ ENCRYPTED_DELIVERIES = (
 
 # Metrics of one alarm. Source: CloudWatch user guide, "Create a CloudWatch alarm based on a metric math expression".
 METRICS_AT_MOST = 10
+# Age of an event when its alert has been published that 99 of a hundred should not exceed.
+EVENT_TO_ALERT_MS = "10000"
+# How far a consumer may be behind its stream.
+BEHIND_MS = "60000"
 # Seconds for which a message may wait in ingest's queue. One that failed once waits for the visibility timeout of 30 minutes.
 QUEUE_AGE_SECONDS = "3600"
 RUNBOOK = "docs/RUNBOOK.md"
@@ -77,12 +81,11 @@ def of_events() -> list[Alarm]:
         Alarm(
             "severe-event",
             "severe-event",
-            "${SevereAlarmThreshold} or more events of severity ${TopSeverity} arrived within ${SevereAlarmPeriodSeconds} seconds.",
+            "${SevereAlarmThreshold} or more events of severity ${TopSeverity} arrived within a minute.",
             "Their alerts name place and id; act on those first. It ends by itself five periods after the last.",
             Line(EVENTS, EVENT_COUNT, {SEVERITY: "${TopSeverity}"}, "Sum", ""),
             "!Ref SevereAlarmThreshold",
             at_least=True,
-            period="!Ref SevereAlarmPeriodSeconds",
             periods=5,
             tells=True,
             notes=(
@@ -102,10 +105,10 @@ def of_events() -> list[Alarm]:
         Alarm(
             "event-to-alert",
             "event-to-alert",
-            "One alert in a hundred comes later than ${EventToAlertMilliseconds} ms after its event.",
+            "One alert in a hundred comes later than ten seconds after its event.",
             "See on the dashboard whether transform or notify lags behind its stream, and which of them is throttled or fails.",
             age("EventToAlert", "p99", ""),
-            "!Ref EventToAlertMilliseconds",
+            EVENT_TO_ALERT_MS,
             periods=3,
             of_them=2,
         ),
@@ -117,11 +120,11 @@ def of_functions() -> list[Alarm]:
         Alarm(
             f"{name}-iterator-age",
             "iterator-age",
-            f"{name} is more than ${{IteratorAgeMilliseconds}} ms behind its stream; what it makes of the events comes as late.",
+            f"{name} is more than a minute behind its stream; what it makes of the events comes as late.",
             "See whether it fails, is throttled, or has too few shards for the load, and raise ShardCount or "
             "ParallelizationFactor.",
             of_function("IteratorAge", name, "Maximum"),
-            "!Ref IteratorAgeMilliseconds",
+            BEHIND_MS,
             periods=3,
             of_them=2,
         )
@@ -130,10 +133,10 @@ def of_functions() -> list[Alarm]:
     raw = Alarm(
         "raw-delivery-lag",
         "iterator-age",
-        "The raw delivery stream is more than ${IteratorAgeMilliseconds} ms behind stream 1; the raw layer comes as late.",
+        "The raw delivery stream is more than a minute behind stream 1; the raw layer comes as late.",
         "Nothing is lost while the stream keeps its records. See the delivery stream's log for what it cannot write.",
         of_delivery("KinesisMillisBehindLatest", "raw", "Maximum"),
-        "!Ref IteratorAgeMilliseconds",
+        BEHIND_MS,
         periods=3,
         of_them=2,
     )
@@ -505,8 +508,8 @@ OWN_NAMES = {
     "${AreaDimension}": "!FindInMap [Dataset, Area, Dimension]",
     "${AreaName}": "!FindInMap [Dataset, Area, Name]",
     "${TopSeverity}": "!FindInMap [Dataset, Severity, Highest]",
-    "${MetricNamespace}": "!Ref MetricNamespace",
-    "${MetricName}": "!Ref MetricName",
+    "${MetricNamespace}": "!FindInMap [Dataset, Metric, Namespace]",
+    "${MetricName}": "!FindInMap [Dataset, Metric, Name]",
     "${Dataset}": "!Ref Dataset",
     "${Environment}": "!Ref Environment",
 }

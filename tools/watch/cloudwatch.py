@@ -115,6 +115,8 @@ def render() -> str:
         "        - >-",
         *(f"          {part}" for part in broken(text)),
         '        - Name: !Join ["-", !Split ["_", !Ref Dataset]]',
+        "          MetricNamespace: !FindInMap [Dataset, Metric, Namespace]",
+        "          MetricName: !FindInMap [Dataset, Metric, Name]",
         "          SeverityDimension: !FindInMap [Dataset, Severity, Dimension]",
         "          AreaDimension: !FindInMap [Dataset, Area, Dimension]",
         "          AreaName: !FindInMap [Dataset, Area, Name]",

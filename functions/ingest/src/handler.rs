@@ -90,7 +90,9 @@ pub enum IngestError {
     #[error("the object is not taken in to its end: {}", .0.detail)]
     NotContinued(Failure),
     /// The time of an invocation was up before a row of a large object was done.
-    #[error("reading on from byte {0} came no further within the invocation: raise IngestTimeoutSeconds")]
+    #[error(
+        "reading on from byte {0} came no further within the invocation: raise ingest's Timeout in template.yaml"
+    )]
     NoProgress(u64),
     /// Rows were not taken, and the caller does not wait for an answer that says which.
     #[error("{failed} rows were not taken, so that all are to be sent again: {why}")]

@@ -26,12 +26,8 @@ struct Source<'a> {
 /// A block of the template: its name and its lines.
 type Block = (&'static str, fn(&Source<'_>) -> Vec<String>);
 
-const BLOCKS: [Block; 15] = [
+const BLOCKS: [Block; 11] = [
     ("default data set", |source| default(&source.dataset.name)),
-    ("default source", |source| default(&source.dataset.source)),
-    ("default source region", |source| default(&source.dataset.source_region)),
-    ("default metric namespace", |source| default(&source.dataset.metric.namespace)),
-    ("default metric name", |source| default(&source.dataset.metric.name)),
     ("alarmed", |source| {
         let Dataset { metric, severity, severe_partition_key, .. } = source.dataset;
         let severity = metric.dimension(*severity).unwrap_or_default();
@@ -39,7 +35,10 @@ const BLOCKS: [Block; 15] = [
         let area = metric.dimension(*severe_partition_key).unwrap_or(severity);
         let key = &source.dataset.columns[*severe_partition_key];
         let (_, highest) = source.dataset.severity_range();
+        let folder = format!("{}/{}", source.dataset.source, source.dataset.source_region);
         vec![
+            format!("Source: {{Folder: {}}}", quoted(&folder)),
+            format!("Metric: {{Namespace: {}, Name: {}}}", quoted(&metric.namespace), quoted(&metric.name)),
             format!("Severity: {{Dimension: {}, Highest: \"{highest}\"}}", quoted(severity)),
             format!(
                 "Area: {{Dimension: {}, Name: {}, Example: {}}}",
