@@ -10,7 +10,7 @@ select
     floor(start_lat * 10) / 10 as south,
     floor(start_lng * 10) / 10 as west,
     count(distinct id) as severe,
-    count(distinct case when severity = 4 then id end) as most_severe
+    count(distinct case when severity >= 4 then id end) as most_severe
 from us_accidents_analytical
 where start_lat is not null and start_lng is not null
 group by floor(start_lat * 10) / 10, floor(start_lng * 10) / 10

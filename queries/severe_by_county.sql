@@ -10,8 +10,8 @@ select
     county,
     state,
     count(distinct id) as severe,
-    count(distinct case when severity = 4 then id end) as most_severe,
-    max(severity) as worst
+    count(distinct case when severity >= 4 then id end) as most_severe,
+    max(coalesce(unlisted_severity, severity)) as worst
 from us_accidents_analytical
 group by county, state
 order by severe desc, county, state

@@ -9,7 +9,7 @@
 select
     county,
     count(distinct id) as severe,
-    max(severity) as worst,
+    max(coalesce(unlisted_severity, severity)) as worst,
     max(txn_timestamp) as latest
 from us_accidents_analytical
 where year in (cast(year(localtimestamp) as varchar), cast(year(localtimestamp - interval '1' hour) as varchar))

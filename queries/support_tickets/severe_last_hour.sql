@@ -9,7 +9,7 @@
 select
     department,
     count(distinct ticket_id) as severe,
-    max(severity) as worst,
+    max(coalesce(unlisted_severity, severity)) as worst,
     max(received_at) as latest
 from support_tickets_analytical
 where year in (cast(year(localtimestamp) as varchar), cast(year(localtimestamp - interval '1' hour) as varchar))

@@ -10,8 +10,17 @@ pub const NAMESPACE: &str = "perishable";
 /// Dimensions of the books.
 pub const DIMENSIONS: [&str; 3] = ["Dataset", "Environment", "Function"];
 /// Metrics of the books.
-pub const METRICS: [&str; 8] =
-    ["In", "Delivered", "Filtered", "Rejected", "Failed", "Retried", "Late", "Unaccounted"];
+pub const METRICS: [&str; 9] = [
+    "In",
+    "Delivered",
+    "Filtered",
+    "Rejected",
+    "Failed",
+    "Retried",
+    "Late",
+    "UnknownSeverity",
+    "Unaccounted",
+];
 
 /// What became of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +65,8 @@ pub struct Books {
     pub retried: u64,
     /// Events that came more than the watermark behind.
     pub late: u64,
+    /// Events of a severity that the data set does not list.
+    pub unknown_severity: u64,
 }
 
 impl Books {
@@ -112,6 +123,7 @@ impl Books {
             failed: self.failed,
             retried: self.retried,
             late: self.late,
+            unknown_severity: self.unknown_severity,
             unaccounted: self.unaccounted(),
         };
         serde_json::to_string(&line).unwrap_or_else(|error| unreachable!("{error}"))
@@ -137,6 +149,7 @@ struct Line<'a> {
     failed: u64,
     retried: u64,
     late: u64,
+    unknown_severity: u64,
     unaccounted: u64,
 }
 

@@ -34,6 +34,8 @@ pub struct Ledger<'b> {
     pub retried: u64,
     /// Events that came more than the watermark behind.
     pub late: u64,
+    /// Events of a severity that the data set does not list.
+    pub unknown_severity: u64,
 }
 
 #[derive(Debug)]
@@ -109,6 +111,7 @@ impl<'b> Ledger<'b> {
             refused: Vec::new(),
             retried: 0,
             late: 0,
+            unknown_severity: 0,
         };
         let (mut outputs, mut buffer) = (Vec::new(), Vec::new());
         kinesis::read(event, |held| {
@@ -215,6 +218,7 @@ impl<'b> Ledger<'b> {
             received: self.entries.len() as u64,
             retried: self.retried,
             late: self.late,
+            unknown_severity: self.unknown_severity,
             ..Books::default()
         };
         self.entries.iter().filter_map(|entry| entry.fate.as_ref()).for_each(|fate| books.enter(fate));

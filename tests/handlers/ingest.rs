@@ -179,6 +179,10 @@ async fn http_is_answered_by_status() {
         ("ingest-http-csv", 202, vec!["P-11", "P-12", "P-13"]),
         ("ingest-http-json", 202, vec!["P-21"]),
         ("ingest-http-ndjson-gzip", 202, vec!["P-22", "P-23"]),
+        ("ingest-http1", 202, vec!["P-33", "P-34"]),
+        ("ingest-rest", 202, vec!["P-31", "P-32"]),
+        ("ingest-alb", 202, vec!["P-35", "P-36"]),
+        ("ingest-alb-unusable", 400, vec![]),
         ("ingest-http-unusable", 400, vec![]),
         ("ingest-http-unknown-type", 415, vec![]),
     ];
@@ -190,7 +194,15 @@ async fn http_is_answered_by_status() {
             (Some(status), expected.iter().map(|id| (*id).to_owned()).collect()),
             "{name}"
         );
-        assert_eq!(answer["headers"]["content-type"], "application/json");
+        let lists = &answer["multiValueHeaders"]["content-type"];
+        match name {
+            "ingest-alb-unusable" => {
+                assert_eq!((lists, &answer["headers"]), (&json!(["application/json"]), &Value::Null))
+            }
+            _ => assert_eq!(answer["headers"]["content-type"], "application/json", "{name}"),
+        }
+        assert_eq!(answer["statusDescription"].is_string(), name.starts_with("ingest-alb"), "{name}");
+        assert_eq!(body(&answer)["error"].is_string(), status >= 400, "{name}");
     }
 }
 

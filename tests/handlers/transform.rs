@@ -113,6 +113,23 @@ fn event(id: &str, severity: u8) -> String {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_severity_that_is_not_listed_shares_a_partition_that_is_registered() {
+    let transform = transform();
+    let batch = [5, 99, 4, 0].map(|severity| event(&format!("A-{severity}"), severity));
+    let batch = kinesis(&batch.each_ref().map(String::as_str));
+    assert_eq!(handle(&transform, &batch).await, [""; 0]);
+    assert_eq!(severe_ids(&transform), ["A-5", "A-99", "A-4"]);
+    let analytical: Vec<_> = lines(&transform.analytical.taken.borrow())
+        .iter()
+        .map(|record| (record["severity"].as_i64(), record["unlisted_severity"].as_i64()))
+        .collect();
+    assert_eq!(analytical, [(Some(5), Some(5)), (Some(5), Some(99)), (Some(4), None)]);
+    let registered = transform.catalog.registered.borrow();
+    let severities: Vec<_> = registered.iter().map(|prefix| prefix.split('/').next().unwrap()).collect();
+    assert_eq!(severities, ["severity=4", "severity=5"], "no free integer opens a partition of its own");
+}
+
+#[tokio::test(start_paused = true)]
 async fn severe_events_reach_both_outputs_and_the_others_none() {
     let transform = transform();
     assert_eq!(handle(&transform, &fixture("transform-kinesis")).await, [""; 0]);

@@ -44,7 +44,10 @@ def test_the_analytical_layer_is_parquet_in_folders(dataset: Dataset) -> None:
     conversion = delivery["ExtendedS3DestinationConfiguration"]["DataFormatConversionConfiguration"]
     serializer = conversion["OutputFormatConfiguration"]["Serializer"]
     assert serializer == {"ParquetSerDe": {"Compression": "SNAPPY"}}
-    assert columns(resources["AnalyticalTable"]) == described(dataset)
+    assert columns(resources["AnalyticalTable"]) == {
+        **described(dataset),
+        "unlisted_severity": "bigint",
+    }
 
 
 PARTITIONS_AT_MOST = 2_500  # of a table, that a query without a date lists
@@ -65,13 +68,13 @@ def test_athena_lists_few_partitions_by_default() -> None:
     counts = {
         name: listed_by_athena(table) for name, table in tables.items() if name != "LatestView"
     }
-    days = 3 * 12 * 31
-    assert counts == {"RawTable": days, "AnalyticalTable": 2 * days, "RejectsTable": days}
+    days = 2 * 12 * 31
+    assert counts == {"RawTable": days, "AnalyticalTable": 3 * days, "RejectsTable": days}
     assert max(counts.values()) <= PARTITIONS_AT_MOST
 
 
 @pytest.mark.parametrize(
-    ("above", "severities"), [("0", "1,4"), ("1", "2,4"), ("2", "3,4"), ("3", "4,4")]
+    ("above", "severities"), [("0", "1,5"), ("1", "2,5"), ("2", "3,5"), ("3", "4,5")]
 )
 def test_athena_looks_for_the_severities_that_transform_passes_on(
     above: str, severities: str
@@ -136,6 +139,8 @@ def test_the_view_is_one_as_athena_keeps_it(dataset: Dataset) -> None:
     select = sqlglot.parse_one(definition["originalSql"], read="athena")
     assert select.named_selects == [column["name"] for column in definition["columns"]]
     assert select.find(exp.Table).name == f"{DATASET}_analytical"
+    (severity,) = (each for each in select.selects if each.alias_or_name == "severity")
+    assert severity.sql("athena") == 'COALESCE("unlisted_severity", "severity") AS "severity"'
 
 
 @pytest.mark.parametrize("file", sorted(DATASETS.glob("*.toml")), ids=lambda file: file.stem)

@@ -189,15 +189,16 @@ STORY = (
                 height=5,
             ),
             Panel(
-                "Sent again, and late",
+                "Sent again, late, and of unknown severity",
                 "Entries that a service refused and that were sent again; events that reached transform later than its "
-                "watermark.",
+                "watermark; events of a severity that the data set does not list.",
                 (
                     *(
                         of_books("Retried", function, f"{function}: sent again")
                         for function in FUNCTIONS
                     ),
                     of_books("Late", "transform", "late"),
+                    of_books("UnknownSeverity", "transform", "of unknown severity"),
                 ),
                 kind="bars",
                 height=5,

@@ -76,7 +76,9 @@ pub fn count(
 
 /// A text as CloudWatch takes it in a dimension: ASCII without control characters, not blank, no colon first, short.
 pub(crate) fn fit(text: &str) -> String {
-    let ascii = deunicode_with_tofu(text, "?");
+    // The transliteration drops control characters, and would join the words between which one is.
+    let spaced = text.replace(char::is_control, " ");
+    let ascii = deunicode_with_tofu(&spaced, "?");
     let printable: String = ascii.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
     let value = printable.trim_start_matches([' ', ':']).trim_end();
     match value.get(..VALUE_CHARS).unwrap_or(value).trim_end() {
@@ -178,6 +180,17 @@ mod tests {
                 Owed::Reject { reason, .. } => assert_eq!(reason, expected),
                 other => panic!("{json}: {other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_control_character_never_joins_two_words() {
+        for (text, expected) in [
+            ("Do\u{f1}a\tAna", "Dona Ana"),
+            ("Las\nCruces \u{e9}", "Las Cruces e"),
+            ("Las\nCruces", "Las Cruces"),
+        ] {
+            assert_eq!(fit(text), expected);
         }
     }
 }

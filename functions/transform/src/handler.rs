@@ -125,6 +125,7 @@ where
             owed
         })?;
         ledger.late = late;
+        ledger.unknown_severity = selector.unknown_severity;
         Ok((ledger, Outputs::new(severe, &out.into_bytes().into())))
     }
 
@@ -219,7 +220,7 @@ impl Outputs {
             outputs.indexes.push(index);
             outputs.severe.push(StreamRecord::new(severe.key, written.slice(severe.projection)));
             outputs.analytical.push(written.slice(severe.analytical));
-            outputs.severities.push(severe.severity);
+            outputs.severities.push(severe.partition);
         }
         outputs
     }

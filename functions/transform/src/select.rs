@@ -5,7 +5,7 @@ use std::ops::Range;
 use chrono::{DateTime, Utc};
 use shared::{
     cell,
-    dataset::{Dataset, SEVERITY_KEY, Type},
+    dataset::{Dataset, SEVERITY_KEY, Type, UNLISTED_SEVERITY},
     event::{self, Cell, Places},
     ledger::Owed,
     time::Timestamp,
@@ -25,13 +25,17 @@ pub struct Selector<'d> {
     places: Places,
     /// The beginning of each column's entry under its name in Glue, `,"temperature_f":`.
     glue_entries: Vec<Literal>,
+    /// Whether the data set's own severity has the name of the partitions' key.
+    is_key: bool,
+    /// Events so far whose severity the data set does not list.
+    pub unknown_severity: u64,
 }
 
 /// The outputs of a severe event, and where they stand in what is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Severe {
-    /// Its severity.
-    pub severity: i64,
+    /// The severity that names its partition of the analytical table.
+    pub partition: i64,
     /// Its partition key on stream 2.
     pub key: String,
     /// Its projection, for stream 2.
@@ -49,6 +53,8 @@ impl<'d> Selector<'d> {
             above,
             late_before,
             received: (String::new(), false),
+            is_key: dataset.columns[dataset.severity].column == SEVERITY_KEY,
+            unknown_severity: 0,
             places: Places::default(),
             glue_entries: dataset
                 .columns
@@ -69,7 +75,9 @@ impl<'d> Selector<'d> {
         }
         let Dataset { severity, received_at, .. } = *self.dataset;
         let late = self.places.value(&text, received_at).is_some_and(|at| self.is_late(at));
-        let owed = match self.places.value(&text, severity).and_then(event::integer) {
+        let severity_found = self.places.value(&text, severity).and_then(event::integer);
+        self.unknown_severity += u64::from(severity_found.is_some_and(|found| !self.dataset.lists(found)));
+        let owed = match severity_found {
             None => {
                 let name = &self.dataset.columns[severity].name;
                 reject(
@@ -104,7 +112,7 @@ impl<'d> Selector<'d> {
         let key = text(self.dataset.severe_partition_key);
         let key = if key.is_empty() { id } else { key };
         Owed::Output(Severe {
-            severity,
+            partition: self.dataset.severity_partition(severity),
             key: key.into_owned(),
             projection: self.projection(event, out),
             analytical: self.analytical(event, severity, out),
@@ -124,12 +132,19 @@ impl<'d> Selector<'d> {
         close(begin, out)
     }
 
-    /// Every column that has a value, in the form that Firehose's conversion to Parquet reads, and the severity under the
-    /// name of the partitions' key, if the data set calls its own otherwise.
+    /// Every column that has a value, in the form that Firehose's conversion to Parquet reads. The entry under the name of the
+    /// partitions' key says in which partition the event is; a severity that the data set does not list has a column of its
+    /// own besides.
     fn analytical(&self, event: &str, severity: i64, out: &mut Writer) -> Range<usize> {
         let begin = out.len();
+        let partition = self.dataset.severity_partition(severity);
+        let is_moved = self.is_key && partition != severity;
         for (column, described) in self.dataset.columns.iter().enumerate() {
             let Some(value) = self.places.value(event, column) else { continue };
+            if is_moved && column == self.dataset.severity {
+                integer(SEVERITY_KEY, partition, out);
+                continue;
+            }
             let entry = out.len();
             out.literal(&self.glue_entries[column]);
             let written = match described.kind {
@@ -140,8 +155,11 @@ impl<'d> Selector<'d> {
                 out.truncate(entry);
             }
         }
-        if self.dataset.columns[self.dataset.severity].column != SEVERITY_KEY {
-            out.text(format!(",\"{SEVERITY_KEY}\":{severity}").as_bytes());
+        if !self.is_key {
+            integer(SEVERITY_KEY, partition, out);
+        }
+        if !self.dataset.lists(severity) {
+            integer(UNLISTED_SEVERITY, severity, out);
         }
         close(begin, out)
     }
@@ -154,6 +172,11 @@ impl<'d> Selector<'d> {
         out.byte(b'"');
         true
     }
+}
+
+/// Writes an entry that holds an integer.
+fn integer(name: &str, value: i64, out: &mut Writer) {
+    out.text(format!(",\"{name}\":{value}").as_bytes());
 }
 
 /// Closes an object of which the entries are written from `begin` on, each with its comma: that of the first becomes
@@ -196,7 +219,7 @@ mod tests {
             (Owed::Output(severe), _, out) => {
                 let [projection, analytical] =
                     [severe.projection, severe.analytical].map(|range| out[range].to_owned());
-                (severe.severity, severe.key, projection, analytical)
+                (severe.partition, severe.key, projection, analytical)
             }
             other => panic!("{other:?}"),
         }
@@ -277,5 +300,34 @@ mod tests {
             let (owed, late, _) = select_at(EVENT, now);
             assert!(late == expected && matches!(owed, Owed::Output(_)), "{now}");
         }
+    }
+
+    #[test]
+    fn a_severity_that_is_not_listed_keeps_its_value_in_a_column_of_its_own() {
+        for (severity, partition) in [("5", 5), ("99", 5), ("\"7.0\"", 5)] {
+            let (found, _, projection, analytical) =
+                severe(EVENT.replace("\"Severity\":3", &format!("\"Severity\":{severity}")));
+            let exact = severity.trim_matches('"').trim_end_matches(".0");
+            assert_eq!(found, partition, "{severity}");
+            assert!(projection.contains(&format!("\"Severity\":{exact},")), "{projection}");
+            assert!(analytical.contains(&format!("\"severity\":{partition},")), "{analytical}");
+            assert!(analytical.ends_with(&format!(",\"unlisted_severity\":{exact}}}\n")), "{analytical}");
+        }
+        // Another data set has its own column for the exact value, and the key besides.
+        let dataset = Dataset::named("support_tickets").unwrap();
+        let mut selector = Selector::new(&dataset, -9, at("2022-12-24T04:53:58Z"));
+        for (priority, partition) in [(-1, 0), (99, 5)] {
+            let mut out = Writer::default();
+            let event = format!("{{\"Ticket_ID\":\"T-1\",\"Priority\":{priority}}}");
+            let Owed::Output(found) = selector.select(event.as_bytes(), &mut out).0 else {
+                panic!("{priority}")
+            };
+            let record = String::from_utf8(out.written()[found.analytical].to_vec()).unwrap();
+            let expected = format!(
+                "{{\"ticket_id\":\"T-1\",\"priority\":{priority},\"severity\":{partition},\"unlisted_severity\":{priority}}}\n"
+            );
+            assert_eq!((found.partition, record), (partition, expected));
+        }
+        assert_eq!(selector.unknown_severity, 2);
     }
 }

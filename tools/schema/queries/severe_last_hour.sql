@@ -7,7 +7,7 @@
 select
     {{area}},
     count(distinct {{id}}) as severe,
-    max(severity) as worst,
+    max(coalesce(unlisted_severity, severity)) as worst,
     max({{received_at}}) as latest
 from {{analytical}}
 where year in (cast(year(localtimestamp) as varchar), cast(year(localtimestamp - interval '1' hour) as varchar))

@@ -1,7 +1,7 @@
 //! The page of `docs/datasets/` about a data set: its tables and columns, for those who query them.
 
 use shared::{
-    dataset::{Column, Dataset, SEVERITY_KEY},
+    dataset::{Column, Dataset, SEVERITY_KEY, UNLISTED_SEVERITY},
     reject,
 };
 
@@ -14,6 +14,7 @@ pub fn render(dataset: &Dataset) -> String {
     let folder = queries::folder(dataset);
     let column = |index: usize| code(&dataset.columns[index].name);
     let (lowest, highest) = dataset.severity_range();
+    let (below, above) = dataset.severity_partitions();
     let list = |columns: &mut dyn Iterator<Item = usize>| columns.map(column).collect::<Vec<_>>().join(", ");
     let dimensions: Vec<_> = dataset
         .metric
@@ -39,6 +40,11 @@ pub fn render(dataset: &Dataset) -> String {
          | `{name}_analytical` | the severe events, typed | Parquet, Snappy | `{SEVERITY_KEY}`, `year`, `month`, `day` |\n\
          | `{name}_latest` | of the severe events each id once, the newest | a view on the one above | |\n\
          | `{name}_rejects` | what could not be placed, with the reason | JSON lines, gzip | `year`, `month`, `day` |\n\n\
+         An event of a severity that the data set does not list is taken in, counted and alerted like any other. In \
+         `{name}_analytical` its exact severity is in the column `{UNLISTED_SEVERITY}`, which is null for all others: the \
+         partitions `{SEVERITY_KEY}={below}` and `{SEVERITY_KEY}={above}` hold everything below {lowest} and above {highest}. \
+         `coalesce({UNLISTED_SEVERITY}, {SEVERITY_KEY})` is the exact severity of every event, as `{SEVERITY_KEY}` is in \
+         `{name}_latest`.\n\n\
          ## Columns that play a part\n\n\
          | part | column |\n| --- | --- |\n\
          | identifies an event | {id} |\n\

@@ -60,16 +60,17 @@ pub fn question(query: &str) -> &str {
 
 fn fill(dataset: &Dataset, text: &str) -> String {
     let column = |index: usize| &dataset.columns[index];
+    let name = |index: usize| sql_name(&column(index).column);
     let example = |index: usize| column(index).examples.first().map_or("…", String::as_str).to_owned();
     let table = |kind: &str| format!("{}_{kind}", dataset.name);
     let places = [
         ("events", format!("{}s", dataset.title)),
-        ("id", column(dataset.id).column.clone()),
+        ("id", name(dataset.id)),
         ("id_example", example(dataset.id)),
-        ("severity", column(dataset.severity).column.clone()),
-        ("area", column(dataset.severe_partition_key).column.clone()),
+        ("severity", name(dataset.severity)),
+        ("area", name(dataset.severe_partition_key)),
         ("area_example", example(dataset.severe_partition_key)),
-        ("received_at", column(dataset.received_at).column.clone()),
+        ("received_at", name(dataset.received_at)),
         ("raw", table("raw")),
         ("analytical", table("analytical")),
         ("rejects", table("rejects")),
@@ -79,6 +80,21 @@ fn fill(dataset: &Dataset, text: &str) -> String {
         .iter()
         .fold(text.to_owned(), |text, (place, value)| text.replace(&format!("{{{{{place}}}}}"), value));
     aligned(&filled)
+}
+
+/// Words that Athena takes for something other than a name.
+///
+/// Source: Athena user guide, "Reserved keywords in SQL SELECT statements".
+const SQL_WORDS: &str = " alter and as between by case cast constraint create cross cube current_catalog current_date \
+    current_path current_schema current_time current_timestamp current_user deallocate delete describe distinct drop else \
+    end escape except execute exists extract false first for from full group grouping having in inner insert intersect into \
+    is join json_array json_exists json_object json_query json_table json_value last left like listagg localtime \
+    localtimestamp natural normalize not null on or order outer prepare recursive right rollup select skip table then trim \
+    true uescape unnest using values when where with union ";
+
+/// A column's name as a query has it.
+fn sql_name(column: &str) -> String {
+    if SQL_WORDS.contains(&format!(" {column} ")) { format!("\"{column}\"") } else { column.to_owned() }
 }
 
 /// The query with the cells of its example answer one below the other, and its origin behind its header.
@@ -120,6 +136,15 @@ mod tests {
                 assert!(text.contains(&format!("from {name}_")), "{query} of {name}: {text}");
                 assert!(question(&text).ends_with('?'), "{query} of {name}: {text}");
             }
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_a_word_of_sql_is_quoted() {
+        for (name, expected) in
+            [("order", "\"order\""), ("null", "\"null\""), ("severity", "severity"), ("orders", "orders")]
+        {
+            assert_eq!(sql_name(name), expected);
         }
     }
 

@@ -5,11 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared::{
-    dataset::{Column, Dataset, SEVERITY_KEY, Type},
+    dataset::{Column, Dataset, SEVERITY_KEY, Type, UNLISTED_SEVERITY},
     reject,
 };
 
 use crate::{glue_type, queries::question, raw_type};
+
+/// What the column of unlisted severities means.
+const UNLISTED: &str = "Severity of an event that the data set does not list; null for the others.";
 
 /// What stands in the first line of every block, behind its name.
 const ORIGIN: &str = "generated from the data set by make schema";
@@ -58,12 +61,18 @@ const BLOCKS: [Block; 11] = [
         vec![format!("AllowedValues: [{}]", allowed.join(", "))]
     }),
     ("severities", |source| {
-        let (lowest, highest) = source.dataset.severity_range();
-        let range = |above: &i64| format!("{},{highest}", lowest.max(above + 1).min(highest));
-        let line = |above: &i64| format!("\"{above}\": {{Range: \"{}\"}}", range(above));
-        thresholds(source.dataset).iter().map(line).collect()
+        let dataset = source.dataset;
+        let line = |above: &i64| {
+            let (least, greatest) = projected(dataset, *above);
+            format!("\"{above}\": {{Range: \"{least},{greatest}\"}}")
+        };
+        thresholds(dataset).iter().map(line).collect()
     }),
-    ("columns analytical", |source| without_severity(source.dataset)),
+    ("columns analytical", |source| {
+        let mut columns = without_severity(source.dataset);
+        columns.push(glue_column(UNLISTED_SEVERITY, "bigint", UNLISTED));
+        columns
+    }),
     ("columns rejects", |_| {
         reject::COLUMNS.iter().map(|(name, kind, comment)| glue_column(name, kind, comment)).collect()
     }),
@@ -109,6 +118,11 @@ fn thresholds(dataset: &Dataset) -> BTreeSet<i64> {
     severities.chain([lowest - 1, DEFAULT_THRESHOLD]).collect()
 }
 
+/// The partitions of the events above a threshold, those of severities that the data set does not list included.
+fn projected(dataset: &Dataset, above: i64) -> (i64, i64) {
+    (dataset.severity_partition(above.saturating_add(1)), dataset.severity_partition(i64::MAX))
+}
+
 fn default(value: &str) -> Vec<String> {
     vec![format!("Default: {}", quoted(value))]
 }
@@ -128,12 +142,12 @@ fn without_severity(dataset: &Dataset) -> Vec<String> {
 /// The columns where there are no partitions, the severity last.
 fn with_severity(dataset: &Dataset) -> Vec<String> {
     let mut columns = without_severity(dataset);
-    columns.push(glue_column(SEVERITY_KEY, "int", "Severity of the event."));
+    columns.push(glue_column(SEVERITY_KEY, "bigint", "Severity of the event."));
     columns
 }
 
 fn glue_column(name: &str, kind: &str, comment: &str) -> String {
-    format!("- {{Name: {name}, Type: {kind}, Comment: {}}}", quoted(comment))
+    format!("- {{Name: {}, Type: {kind}, Comment: {}}}", scalar(name), quoted(comment))
 }
 
 /// The definition of the view without repeats, in the form in which Athena keeps one: JSON, which the template encodes.
@@ -145,9 +159,14 @@ fn latest(dataset: &Dataset) -> String {
         .iter()
         .filter(|column| column.column != SEVERITY_KEY)
         .map(|column| (column.column.as_str(), athena_type(column.kind)))
-        .chain([(SEVERITY_KEY, "integer")])
+        .chain([(SEVERITY_KEY, "bigint")])
         .collect();
-    let names: Vec<_> = columns.iter().map(|(name, _)| format!("\\\"{name}\\\"")).collect();
+    let name = |(name, _): &(&str, &str)| match *name {
+        // The partitions' key is the severity of those events alone that are listed.
+        SEVERITY_KEY => format!("coalesce(\\\"{UNLISTED_SEVERITY}\\\", \\\"{name}\\\") AS \\\"{name}\\\""),
+        name => format!("\\\"{name}\\\""),
+    };
+    let names: Vec<_> = columns.iter().map(name).collect();
     let names = names.join(", ");
     let typed: Vec<_> =
         columns.iter().map(|(name, kind)| format!("{{\"name\":\"{name}\",\"type\":\"{kind}\"}}")).collect();
@@ -193,9 +212,28 @@ fn pascal(name: &str) -> String {
         .collect()
 }
 
+/// Words that YAML takes for something other than a text.
+///
+/// Source: YAML 1.1, "Boolean" and "Null" language-independent types.
+const YAML_WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
+
+/// A name of lower case letters, digits and underscores as YAML reads it as a text.
+fn scalar(name: &str) -> String {
+    if YAML_WORDS.contains(&name) { quoted(name) } else { name.to_owned() }
+}
+
 /// A text in YAML's double quotes.
 fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 #[cfg(test)]
@@ -227,5 +265,32 @@ mod tests {
         assert_eq!(lines[1], "ByCountyQuery:");
         assert!(lines.contains(&"    Description: \"Where \\\"is\\\" it?\"".to_owned()));
         assert_eq!(&lines[lines.len() - 3..], ["      -- Where \"is\" it?", "", "      select 1"]);
+    }
+
+    #[test]
+    fn names_and_texts_stay_texts_in_yaml() {
+        for (name, expected) in
+            [("no", "\"no\""), ("null", "\"null\""), ("y", "\"y\""), ("city", "city"), ("_1", "_1")]
+        {
+            assert_eq!(scalar(name), expected);
+        }
+        assert_eq!(quoted("a\"b\\c\n\u{85}é"), "\"a\\\"b\\\\c\\u000a\\u0085é\"");
+    }
+
+    #[test]
+    fn every_partition_that_transform_names_is_projected() {
+        for name in Dataset::names() {
+            let dataset = Dataset::named(name).unwrap();
+            let template = render(&dataset, &BTreeMap::new(), TEMPLATE).unwrap();
+            for above in thresholds(&dataset) {
+                let (_, range) = template.split_once(&format!("\"{above}\": {{Range: \"")).unwrap();
+                let (least, greatest) = range.split('"').next().unwrap().split_once(',').unwrap();
+                let projected = least.parse::<i64>().unwrap()..=greatest.parse().unwrap();
+                for severity in [i64::MIN, -1, 0, 1, 2, 3, 4, 5, 99, i64::MAX] {
+                    let shown = projected.contains(&dataset.severity_partition(severity));
+                    assert!(shown || severity <= above, "{severity} of {name} above {above}");
+                }
+            }
+        }
     }
 }
