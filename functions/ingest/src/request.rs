@@ -142,7 +142,8 @@ impl<'a> Request<'a> {
                 Ok(Self::Objects(parse(text, "the S3 event")?))
             }
             Some([Source { event_source }, ..]) => Err(NotUnderstood(format!(
-                "its records come from `{event_source}`: aws:sqs or aws:s3 is right"
+                "its records come from `{}`: aws:sqs or aws:s3 is right",
+                excerpt(event_source)
             ))),
             Some([]) => Err(NotUnderstood("its `Records` are empty".to_owned())),
         }
@@ -154,7 +155,7 @@ impl<'a> Direct<'a> {
     pub fn read(text: &'a str) -> Result<Self, NotUnderstood> {
         let shape: DirectShape<'a> = parse(text, "the direct form")?;
         let (format, body) = match (shape.format, shape.body, shape.records) {
-            (Some(format), Some(body), None) => (format.parse().map_err(NotUnderstood)?, body),
+            (Some(format), Some(body), None) => (excerpt(&format).parse().map_err(NotUnderstood)?, body),
             (None, None, Some(records)) if records.get().starts_with('[') => {
                 (Format::Json, Cow::Borrowed(records.get()))
             }
@@ -208,6 +209,21 @@ mod tests {
         for (text, expected) in cases {
             let told = tell(text).unwrap();
             assert!(told.starts_with(expected), "{told}\nshould begin: {expected}");
+        }
+    }
+
+    #[test]
+    fn no_error_repeats_a_text_without_bound() {
+        let long = "\\u0001".repeat(200_000);
+        for text in [
+            format!(r#"{{"format":"{long}","body":""}}"#),
+            format!(r#"{{"records":[],"{long}":1}}"#),
+            format!(r#"{{"records":[],"date_order":"{long}"}}"#),
+            format!(r#"{{"Records":[{{"eventSource":"{long}"}}]}}"#),
+            format!(r#"{{"format":["{long}"],"body":""}}"#),
+        ] {
+            let error = tell(&text).unwrap_err();
+            assert!(error.len() < 500 && !error.contains(char::is_control), "{error}");
         }
     }
 
