@@ -202,6 +202,8 @@ OBJECTS = {
     "s3-json": ("rows.json", json.dumps(json_rows("s3-json", 3))),
     "s3-jsonl": ("rows.jsonl", ndjson_rows("s3-jsonl", 3)),
     "s3-ndjson-gz": ("rows.ndjson.gz", ndjson_rows("s3-ndjson-gz", 3)),
+    "s3-upper-case": ("ROWS.CSV", csv_rows("s3-upper-case", 3)),
+    "s3-plain-gz": ("plain.csv.GZ", csv_rows("s3-plain-gz", 3)),
 }
 
 
@@ -220,22 +222,32 @@ def test_a_large_object_is_taken_in_once_however_often_it_is_told_of(
     rows = "".join(f's3-large-{number},2,"{"x" * 400_000}"\n' for number in range(45))
     bucket, key = local.outputs["InboxBucketName"], "large.csv"
     body = f"ID,Severity,Description\n{rows}".encode()
-    etag = local.client("s3").put_object(Bucket=bucket, Key=key, Body=body)["ETag"].strip('"')
+    put = local.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
     arrive("s3-large", 45)
 
-    def finished() -> bool | None:
-        name = f"checkpoints/{key}.{etag}.checkpoint"
-        held = local.client("s3").list_objects_v2(Bucket=bucket, Prefix=name).get("Contents")
-        return True if held else None
+    def checkpoint() -> str | None:
+        prefix = f"checkpoints/{key}."
+        held = local.client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents")
+        return held[0]["Key"] if held else None
 
-    wait_for(finished, ARRIVAL_SECONDS, 0.2, lambda: "the object has no checkpoint")
+    name = wait_for(checkpoint, ARRIVAL_SECONDS, 0.2, lambda: "the object has no checkpoint")
     event = json.loads((REPOSITORY / "events" / "ingest-s3.json").read_text(encoding="utf-8"))
     event["Records"][0]["s3"]["bucket"]["name"] = bucket
-    event["Records"][0]["s3"]["object"] = {"key": key, "size": len(body), "eTag": etag}
+    etag = put["ETag"].strip('"')
+    version = put["VersionId"]
+    event["Records"][0]["s3"]["object"] = {
+        "key": key,
+        "size": len(body),
+        "eTag": etag,
+        "versionId": version,
+    }
     assert invoke(local, event)["accepted"] == 0
-    # What an invocation leaves is an object in the inbox, of which ingest is told.
-    rest = {"from": len(body) // 2, "object": event["Records"][0]}
-    name = f"checkpoints/{key}.{etag}.rest"
+    # What an invocation leaves is an object in the inbox, of which ingest is notified.
+    noted = json.loads(local.client("s3").get_object(Bucket=bucket, Key=name)["Body"].read())
+    noted["position"]["offset"] = len(body) // 2
+    named = {"bucket": bucket, "key": key, "version_id": version, "etag": etag, "sequencer": None}
+    rest = {"object": named, "from": {**noted, "finished": False}}
+    name = name.replace(".checkpoint", ".continuation")
     local.client("s3").put_object(Bucket=bucket, Key=name, Body=json.dumps(rest))
     event["Records"][0]["s3"]["object"] = {"key": name, "size": 300, "eTag": "0"}
     assert invoke(local, event)["accepted"] == 0

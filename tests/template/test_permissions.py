@@ -150,8 +150,9 @@ def needed_by_function(stack: Rendered, function: str) -> Needs:
         )
         if any(each["Function"] == f"<{name}.Arn>" for each in told):
             inbox = f"arn:aws:s3:::{bucket['Properties']['BucketName']}"
-            needs.add(["s3:GetObject"], f"{inbox}/*")
-            # How far it has come with a large object; only who may list is told of one missing.
+            # Objects by version, checkpoints without.
+            needs.add(["s3:GetObject", "s3:GetObjectVersion"], f"{inbox}/*")
+            # How far it has read an object; without listing, a missing checkpoint is a 403.
             needs.add(["s3:PutObject"], f"{inbox}/checkpoints/*")
             needs.add(["s3:ListBucket"], inbox)
 
@@ -242,7 +243,8 @@ def test_a_function_may_do_exactly_what_its_code_calls(function: str) -> None:
     by_variable = {
         action for name, actions in BY_VARIABLE.items() if name in variables for action in actions
     }
-    objects = {"s3:GetObject", "s3:PutObject"} if function == "ingest" else set()
+    reading = {"s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"}
+    objects = reading if function == "ingest" else set()
     assert by_variable | objects == called(function)
 
 
