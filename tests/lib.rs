@@ -1,6 +1,7 @@
 //! What the tests that cross functions share: services that answer by script, the fixtures of `events/`, and the
 //! simulation of the whole chain.
 
+pub mod inbox;
 pub mod simulation;
 
 use std::{
@@ -8,6 +9,7 @@ use std::{
     collections::VecDeque,
     fs,
     path::Path,
+    time::Duration,
 };
 
 use shared::delivery::{Answer, Failure, Fault, Limits, Refusal, Service};
@@ -23,6 +25,8 @@ pub struct Scripted<E> {
     pub taken: RefCell<Vec<E>>,
     /// Requests made.
     pub requests: Cell<usize>,
+    /// How long each request takes.
+    pub takes: Cell<Duration>,
 }
 
 /// The answer to one request.
@@ -45,6 +49,7 @@ impl<E: Clone> Scripted<E> {
             size,
             taken: RefCell::default(),
             requests: Cell::default(),
+            takes: Cell::default(),
         }
     }
 
@@ -76,6 +81,9 @@ impl<E: Clone> Service for Scripted<E> {
 
     async fn send(&self, entries: &[&E]) -> Answer {
         self.requests.set(self.requests.get() + 1);
+        if !self.takes.get().is_zero() {
+            tokio::time::sleep(self.takes.get()).await;
+        }
         if let Some(fault) = self.always.get() {
             return Err(failure(fault));
         }

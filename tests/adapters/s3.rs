@@ -2,7 +2,7 @@
 
 use ingest::{
     checkpoint::Checkpoints as _,
-    s3::{Buckets, Object as _, Objects as _},
+    s3::{Buckets, Object as _, ObjectVersion, Objects as _},
 };
 use shared::delivery::Fault;
 
@@ -20,26 +20,49 @@ async fn buckets(server: &Server) -> Buckets {
     Buckets::new(&server.config().await)
 }
 
+/// An object of the inbox in that version, or with that entity tag.
+fn inbox(key: &str, version_id: Option<&str>, etag: &str) -> ObjectVersion {
+    ObjectVersion {
+        bucket: "inbox".to_owned(),
+        key: key.to_owned(),
+        version_id: version_id.map(str::to_owned),
+        etag: Some(etag.to_owned()),
+        sequencer: None,
+    }
+}
+
 #[tokio::test]
-async fn an_object_is_read_from_its_beginning_or_from_a_byte_if_it_is_the_same_still() {
-    let server = Server::new([object("ID\nA-1\n"), object("A-1\n")]);
-    let buckets = buckets(&server).await;
-    for from in [0, 3] {
-        let mut download = buckets.open("inbox", "a b.csv", from, "tag").await.unwrap();
-        let mut body = Vec::new();
-        while let Some(chunk) = download.chunk().await.unwrap() {
-            body.extend_from_slice(&chunk);
+async fn an_object_is_read_by_version_or_while_it_has_its_tag() {
+    for (version, query, tag) in [(Some("v1"), "versionId=v1", None), (None, "", Some("\"tag\""))] {
+        let server = Server::new([object("ID\nA-1\n"), object("A-1\n")]);
+        let buckets = buckets(&server).await;
+        for from in [0, 3] {
+            let mut download = buckets.open(&inbox("a b.csv", version, "tag"), from).await.unwrap();
+            let mut body = Vec::new();
+            while let Some(chunk) = download.chunk().await.unwrap() {
+                body.extend_from_slice(&chunk);
+            }
+            assert_eq!(body, "ID\nA-1\n".as_bytes()[usize::try_from(from).unwrap()..]);
+            assert_eq!(download.metadata("date_order"), Some("dmy"));
         }
-        assert_eq!(body, "ID\nA-1\n".as_bytes()[usize::try_from(from).unwrap()..]);
-        assert_eq!(download.metadata("date_order"), Some("dmy"));
+        let requests = server.requests();
+        for request in &requests {
+            assert!(request.line.starts_with("GET /inbox/a%20b.csv"), "{}", request.line);
+            assert!(request.line.contains(query), "{}", request.line);
+            assert_eq!(request.header("if-match"), tag);
+        }
+        assert_eq!((requests[0].header("range"), requests[1].header("range")), (None, Some("bytes=3-")));
     }
-    let requests = server.requests();
-    for request in &requests {
-        assert!(request.line.starts_with("GET /inbox/a%20b.csv"), "{}", request.line);
-    }
-    assert_eq!((requests[0].header("range"), requests[0].header("if-match")), (None, None));
-    assert_eq!(requests[1].header("range"), Some("bytes=3-"));
-    assert_eq!(requests[1].header("if-match"), Some("\"tag\""));
+}
+
+#[tokio::test]
+async fn an_object_has_no_chunk_at_its_end_and_no_such_range_at_its_beginning() {
+    let server = Server::new([error(416, "InvalidRange"), object("ID\n"), error(416, "InvalidRange")]);
+    let buckets = buckets(&server).await;
+    let mut download = buckets.open(&inbox("a.csv", None, "tag"), 3).await.unwrap();
+    assert_eq!((download.size(), download.chunk().await.unwrap()), (None, None));
+    assert_eq!(buckets.open(&inbox("a.csv", None, "tag"), 0).await.unwrap().size(), Some(3));
+    assert!(buckets.open(&inbox("a.csv", None, "tag"), 0).await.is_err());
 }
 
 #[tokio::test]
@@ -52,13 +75,13 @@ async fn an_object_that_is_not_there_is_no_passing_fault_and_slow_down_is() {
         (vec![error(503, "SlowDown"); 3], Fault::Throttled),
     ] {
         let server = Server::new(answers.clone());
-        let failure = buckets(&server).await.open("inbox", "a.csv", 0, "").await.err().unwrap();
+        let failure = buckets(&server).await.open(&inbox("a.csv", None, "tag"), 0).await.err().unwrap();
         assert_eq!(failure.fault, fault, "{failure:?}");
         // Nothing else tries an object again, so that the SDK does.
         assert_eq!(server.requests().len(), answers.len());
     }
     let server = Server::new([error(503, "SlowDown"), object("ID\n")]);
-    assert!(buckets(&server).await.open("inbox", "a.csv", 0, "").await.is_ok());
+    assert!(buckets(&server).await.open(&inbox("a.csv", None, "tag"), 0).await.is_ok());
 }
 
 #[tokio::test]

@@ -1,115 +1,33 @@
 //! The handler of ingest.
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::HashMap,
-    io::Write as _,
-    time::Duration,
-};
-
 use bytes::Bytes;
-use flate2::{Compression, write::GzEncoder};
 use ingest::{
-    checkpoint::{Checkpoints, is_rest},
-    handler::{Config, Handler, IngestError},
-    s3::{Object, Objects},
+    error::IngestError,
+    handler::{Config, Handler},
 };
 use serde_json::{Value, json};
 use shared::{
     aws::StreamRecord,
-    delivery::{Failure, Fault, Limits},
+    delivery::{Fault, Limits},
     kpl,
     pack::Packing,
 };
-use tests::{Reply, Scripted, fixture};
+use tests::{Reply, Scripted, fixture, inbox::Inbox};
 
 use super::{LIMITS, common, common_of, firehose, invocation, lines, reasons};
 
-/// Objects by bucket and key: their metadata and their chunks; and checkpoints and rests by name.
-#[derive(Default)]
-struct Shelf {
-    objects: RefCell<HashMap<String, (Metadata, Chunks)>>,
-    checkpoints: RefCell<HashMap<String, Bytes>>,
-    /// What S3 has told ingest of the rests, as the inbox's notifications have it.
-    told: RefCell<Vec<String>>,
-    /// How long each chunk takes to come.
-    chunk_takes: Cell<Duration>,
-}
+pub(super) type Ingest = Handler<Scripted<StreamRecord>, Scripted<Bytes>, Inbox>;
 
-type Metadata = Vec<(&'static str, &'static str)>;
-type Chunks = Vec<Result<Bytes, Failure>>;
-
-struct Held {
-    metadata: Metadata,
-    chunks: std::vec::IntoIter<Result<Bytes, Failure>>,
-    chunk_takes: Duration,
-}
-
-impl Objects for Shelf {
-    type Object = Held;
-
-    async fn open(&self, bucket: &str, key: &str, from: u64, _etag: &str) -> Result<Held, Failure> {
-        let name = format!("{bucket}/{key}");
-        let (metadata, mut chunks) = self
-            .objects
-            .borrow()
-            .get(&name)
-            .cloned()
-            .ok_or(Failure { fault: Fault::Permanent, detail: format!("there is no object {name}") })?;
-        let mut over = usize::try_from(from).unwrap();
-        for chunk in chunks.iter_mut().flatten() {
-            let bytes = over.min(chunk.len());
-            *chunk = chunk.slice(bytes..);
-            over -= bytes;
-        }
-        chunks.retain(|chunk| chunk.as_ref().map_or(true, |chunk| !chunk.is_empty()));
-        Ok(Held { metadata, chunks: chunks.into_iter(), chunk_takes: self.chunk_takes.get() })
-    }
-}
-
-impl Checkpoints for Shelf {
-    async fn load(&self, _bucket: &str, name: &str) -> Result<Option<Bytes>, Failure> {
-        Ok(self.checkpoints.borrow().get(name).cloned())
-    }
-
-    async fn save(&self, _bucket: &str, name: &str, checkpoint: Bytes) -> Result<(), Failure> {
-        self.checkpoints.borrow_mut().insert(name.to_owned(), checkpoint);
-        self.told.borrow_mut().extend(is_rest(name).then(|| object_event(name, 300)));
-        Ok(())
-    }
-}
-
-/// What S3 tells of an object.
-fn object_event(key: &str, size: u64) -> String {
-    let mut event: Value = serde_json::from_str(&fixture("ingest-s3")).unwrap();
-    event["Records"][0]["s3"]["object"]["key"] = json!(key);
-    event["Records"][0]["s3"]["object"]["size"] = json!(size);
-    event.to_string()
-}
-
-impl Object for Held {
-    fn metadata(&self, name: &str) -> Option<&str> {
-        self.metadata.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
-    }
-
-    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        tokio::time::sleep(self.chunk_takes).await;
-        self.chunks.next().transpose()
-    }
-}
-
-type Ingest = Handler<Scripted<StreamRecord>, Scripted<Bytes>, Shelf>;
-
-fn ingest() -> Ingest {
+pub(super) fn ingest() -> Ingest {
     Handler {
         config: Config { common: common(), raw_stream: "s1".to_owned(), packing: Packing::default() },
         stream: Scripted::new(LIMITS, |record| record.data.len()),
         rejects: firehose(),
-        objects: Shelf::default(),
+        objects: Inbox::default(),
     }
 }
 
-async fn handle(ingest: &Ingest, event: &str) -> Result<Value, IngestError> {
+pub(super) async fn handle(ingest: &Ingest, event: &str) -> Result<Value, IngestError> {
     ingest.handle(event, &invocation()).await.map(|answer| serde_json::to_value(answer).unwrap())
 }
 
@@ -117,7 +35,7 @@ fn event(event: &Value) -> String {
     event.to_string()
 }
 
-fn ids(ingest: &Ingest) -> Vec<String> {
+pub(super) fn ids(ingest: &Ingest) -> Vec<String> {
     let taken: Vec<Bytes> = ingest.stream.taken.borrow().iter().map(|record| record.data.clone()).collect();
     lines(&taken).iter().map(|event| event["ID"].as_str().unwrap().to_owned()).collect()
 }
@@ -261,41 +179,6 @@ async fn a_message_that_cannot_be_read_goes_to_rejects_and_does_not_come_again()
     );
 }
 
-const OBJECT: &str = "perishable-inbox-eu-west-1-000000000000-dev/morning rows/a+b ñ.csv";
-
-fn shelve(ingest: &Ingest, metadata: &[(&'static str, &'static str)], chunks: &[&'static str]) {
-    let chunks = chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect();
-    ingest.objects.objects.borrow_mut().insert(OBJECT.to_owned(), (metadata.to_vec(), chunks));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_object_is_read_in_chunks_with_its_own_date_order() {
-    let ingest = ingest();
-    shelve(
-        &ingest,
-        &[("date_order", "dmy")],
-        &["ID,Severity,Sta", "rt_Time\nP-1,3,13/1/2023 1:02\nP-", "2,x,\n"],
-    );
-    let answer = handle(&ingest, &fixture("ingest-s3")).await.unwrap();
-    assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(1), &json!(1)));
-    let taken = ingest.stream.take();
-    let event: Value = serde_json::from_slice(&taken[0].data).unwrap();
-    assert_eq!(event["Start_Time"], "2023-01-13T01:02:00");
-    assert_eq!(lines(&ingest.rejects.take())[0]["source"], format!("{OBJECT}:3"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_object_that_cannot_be_read_or_delivered_fails_the_invocation() {
-    let ingest = ingest();
-    let error = handle(&ingest, &fixture("ingest-s3")).await.unwrap_err().to_string();
-    assert!(error.contains("there is no object"), "{error}");
-
-    shelve(&ingest, &[], &["ID,Severity\nP-1,3\n"]);
-    ingest.stream.always.set(Some(Fault::Permanent));
-    let error = handle(&ingest, &fixture("ingest-s3")).await.unwrap_err().to_string();
-    assert!(error.starts_with("1 rows were not taken"), "{error}");
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_does_not_wait_gets_an_error_and_one_that_waits_the_indexes() {
     let ingest = ingest();
@@ -361,91 +244,4 @@ async fn packed_events_come_apart_as_they_are_and_a_refused_pack_names_its_rows(
     ingest.stream.always.set(Some(Fault::Permanent));
     let answer = handle(&ingest, &request).await.unwrap();
     assert_eq!(answer["failed_indexes"].as_array().unwrap().len(), 100);
-}
-
-/// An object of so many chunks, ten rows in each, every chunk taking a second to come: an event that tells of it as
-/// large, and the ids in it.
-fn large(ingest: &Ingest, chunks: usize, gzip: bool) -> (String, Vec<String>) {
-    let ids: Vec<String> = (0..chunks * 10).map(|id| format!("A-{id}")).collect();
-    let rows = ids.iter().map(|id| format!("{id},2,\"a, b\"\n")).collect::<Vec<_>>().concat();
-    let mut text = format!("ID,Severity,City\n{rows}").into_bytes();
-    let mut key = "large.csv".to_owned();
-    if gzip {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
-        encoder.write_all(&text).unwrap();
-        text = encoder.finish().unwrap();
-        key += ".gz";
-    }
-    let held = text.chunks(text.len().div_ceil(chunks)).map(|chunk| Ok(Bytes::copy_from_slice(chunk)));
-    let name = format!("perishable-inbox-eu-west-1-000000000000-dev/{key}");
-    ingest.objects.objects.borrow_mut().insert(name, (Vec::new(), held.collect()));
-    ingest.objects.chunk_takes.set(Duration::from_secs(1));
-    (object_event(&key, 2_000_000_000), ids)
-}
-
-/// Hands the event, and what S3 then tells, to the function; gives how many invocations there were, and the last
-/// answer.
-async fn to_the_end(ingest: &Ingest, event: &str) -> (usize, Value) {
-    let mut invocations = 1;
-    let mut answer = handle(ingest, event).await.unwrap();
-    // What was taken in of a gzip object is passed over, which is quicker than taking it in.
-    ingest.objects.chunk_takes.set(Duration::from_millis(500));
-    while let Some(event) = { ingest.objects.told.borrow_mut().pop() } {
-        invocations += 1;
-        answer = handle(ingest, &event).await.unwrap();
-    }
-    (invocations, answer)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_large_object_is_taken_in_by_as_many_invocations_as_it_needs_and_every_row_once() {
-    for gzip in [false, true] {
-        let ingest = ingest();
-        let chunks = if gzip { 60 } else { 200 };
-        let (event, expected) = large(&ingest, chunks, gzip);
-        let (invocations, answer) = to_the_end(&ingest, &event).await;
-        assert!(invocations >= 2, "{invocations} invocations of 60 seconds read {chunks} chunks");
-        assert_eq!(ids(&ingest), expected);
-        assert_eq!(answer["accepted"], json!(expected.len()), "the last answer counts all rows");
-        // S3 may tell of an object twice, and Lambda may try an event again: nothing is sent again.
-        let answer = handle(&ingest, &event).await.unwrap();
-        assert_eq!(answer["accepted"], json!(0));
-        assert_eq!(ids(&ingest).len(), expected.len());
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_retry_of_a_large_object_goes_on_from_its_checkpoint() {
-    let ingest = ingest();
-    let (event, expected) = large(&ingest, 200, false);
-    handle(&ingest, &event).await.unwrap();
-    let done = ids(&ingest).len();
-    assert!(done > 0 && done < expected.len());
-    let further = ingest.objects.told.borrow_mut().pop().unwrap();
-    // The stream is down while the further invocation runs, which so fails, and comes again.
-    ingest.stream.always.set(Some(Fault::Permanent));
-    assert!(matches!(handle(&ingest, &further).await, Err(IngestError::Undelivered { .. })));
-    ingest.stream.always.set(None);
-    to_the_end(&ingest, &further).await;
-    assert_eq!(ids(&ingest), expected);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_invocation_that_goes_on_without_progress_ends_the_chain() {
-    let ingest = ingest();
-    let (event, _) = large(&ingest, 200, false);
-    handle(&ingest, &event).await.unwrap();
-    let further = ingest.objects.told.borrow_mut().pop().unwrap();
-    ingest.objects.checkpoints.borrow_mut().retain(|name, _| is_rest(name));
-    let error = handle(&ingest, &further).await.unwrap_err();
-    assert!(matches!(error, IngestError::NoProgress(0)), "{error}");
-    assert!(ingest.objects.told.borrow().is_empty());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_small_object_leaves_no_checkpoint() {
-    let ingest = ingest();
-    shelve(&ingest, &[], &["ID,Severity\nP-1,3\n"]);
-    handle(&ingest, &fixture("ingest-s3")).await.unwrap();
-    assert!(ingest.objects.checkpoints.borrow().is_empty());
 }

@@ -5,6 +5,7 @@
 mod ingest;
 mod metrics;
 mod notify;
+mod objects;
 mod transform;
 
 use bytes::Bytes;

@@ -18,9 +18,8 @@ const LONGEST: Duration = Duration::from_mins(1);
 async fn object(key: &str, bytes: &[u8]) -> (u64, u64, Vec<String>) {
     let begin = Instant::now();
     let ingest = ingest();
-    let chunks = bytes.chunks(64 * 1024).map(Bytes::copy_from_slice).collect();
-    ingest.objects.0.borrow_mut().insert(format!("b/{key}"), chunks);
-    let answer = handle(&ingest, &created("b", key)).await.unwrap();
+    let put = ingest.objects.put(key, bytes.to_vec());
+    let answer = handle(&ingest, &put).await.unwrap();
     let mut reasons = reasons(&ingest.rejects);
     reasons.dedup();
     assert!(begin.elapsed() < LONGEST, "{key} took {:?}", begin.elapsed());

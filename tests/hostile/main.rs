@@ -6,25 +6,24 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "a fuzz target says what it tried, and what fails")]
 
-use std::{cell::RefCell, collections::HashMap, fmt::Debug, fs, path::Path, sync::Mutex};
+use std::{fmt::Debug, fs, path::Path, sync::Mutex};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use ingest::{
-    checkpoint::Checkpoints,
-    handler::{Config, Handler, IngestError},
-    s3::{Object, Objects},
+    error::IngestError,
+    handler::{Config, Handler},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use shared::{
     aws::StreamRecord,
     dataset::Dataset,
-    delivery::{Failure, Fault, Limits},
+    delivery::{Failure, Limits},
     invocation::Invocation,
     kpl,
 };
-use tests::{Scripted, fixture};
+use tests::{Scripted, inbox::Inbox};
 use transform::{
     glue::Catalog,
     partitions::{Partition, Registered},
@@ -57,52 +56,14 @@ fn firehose() -> Scripted<Bytes> {
     Scripted::new(LIMITS, Bytes::len)
 }
 
-/// Objects by bucket and key, in chunks.
-#[derive(Default)]
-struct Shelf(RefCell<HashMap<String, Vec<Bytes>>>);
-
-struct Held(std::vec::IntoIter<Bytes>);
-
-impl Objects for Shelf {
-    type Object = Held;
-
-    async fn open(&self, bucket: &str, key: &str, _from: u64, _etag: &str) -> Result<Held, Failure> {
-        let name = format!("{bucket}/{key}");
-        let chunks = self.0.borrow().get(&name).cloned();
-        let detail = format!("there is no object {name}");
-        chunks.map(|chunks| Held(chunks.into_iter())).ok_or(Failure { fault: Fault::Permanent, detail })
-    }
-}
-
-/// No object here is large enough for a checkpoint.
-impl Checkpoints for Shelf {
-    async fn load(&self, _bucket: &str, _name: &str) -> Result<Option<Bytes>, Failure> {
-        Ok(None)
-    }
-
-    async fn save(&self, _bucket: &str, _name: &str, _checkpoint: Bytes) -> Result<(), Failure> {
-        Ok(())
-    }
-}
-
-impl Object for Held {
-    fn metadata(&self, _: &str) -> Option<&str> {
-        None
-    }
-
-    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        Ok(self.0.next())
-    }
-}
-
-type Ingest = Handler<Scripted<StreamRecord>, Scripted<Bytes>, Shelf>;
+type Ingest = Handler<Scripted<StreamRecord>, Scripted<Bytes>, Inbox>;
 
 fn ingest() -> Ingest {
     Handler {
         config: Config::read(&variable).unwrap(),
         stream: Scripted::new(LIMITS, |record| record.data.len()),
         rejects: firehose(),
-        objects: Shelf::default(),
+        objects: Inbox::default(),
     }
 }
 
@@ -203,15 +164,6 @@ impl Drop for Differences {
     }
 }
 
-/// The event by which S3 tells of an object.
-fn created(bucket: &str, key: &str) -> String {
-    let mut event: Value = serde_json::from_str(&fixture("ingest-s3")).unwrap();
-    let object = &mut event["Records"][0]["s3"];
-    object["bucket"]["name"] = json!(bucket);
-    object["object"]["key"] = json!(key);
-    event.to_string()
-}
-
 /// A text, or bytes as base64.
 #[derive(Deserialize)]
 struct Content {
@@ -247,9 +199,9 @@ async fn every_text_of_rows_gets_its_answer() {
         let RowsCase { name, format, content, .. } = case;
         let ingest = ingest();
         // As an object in small chunks, the way that takes any bytes.
-        let chunks = content.bytes().chunks(7).map(Bytes::copy_from_slice).collect();
-        ingest.objects.0.borrow_mut().insert(format!("b/a.{format}"), chunks);
-        let answer = handle(&ingest, &created("b", &format!("a.{format}"))).await.unwrap();
+        ingest.objects.chunk_bytes.set(7);
+        let put = ingest.objects.put(&format!("a.{format}"), content.bytes());
+        let answer = handle(&ingest, &put).await.unwrap();
         differences.check(&name, &events(&ingest), &case.events);
         let listed = answer["rejects"].as_array().unwrap().iter();
         let listed: Vec<(u64, String)> = listed

@@ -12,7 +12,7 @@ use ingest::{
     checkpoint::Checkpoints,
     handler::{Config, Handler},
     inflate::BODY_BYTES,
-    s3::{Object, Objects},
+    s3::{Object, ObjectVersion, Objects},
 };
 use peak_alloc::PeakAlloc;
 use serde_json::{Value, json};
@@ -78,13 +78,17 @@ impl Checkpoints for &Endless {
 impl<'a> Objects for &'a Endless {
     type Object = Reading<'a>;
 
-    async fn open(&self, _: &str, _: &str, _: u64, _: &str) -> Result<Reading<'a>, Failure> {
+    async fn open(&self, _: &ObjectVersion, _: u64) -> Result<Reading<'a>, Failure> {
         Ok(Reading(self))
     }
 }
 
 impl Object for Reading<'_> {
     fn metadata(&self, _: &str) -> Option<&str> {
+        None
+    }
+
+    fn size(&self) -> Option<u64> {
         None
     }
 

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use ingest::{
     checkpoint::Checkpoints,
-    s3::{Object, Objects},
+    s3::{Object, ObjectVersion, Objects},
 };
 use serde_json::{Value, json};
 use shared::delivery::{Failure, Fault};
@@ -43,7 +43,8 @@ pub struct Held(Option<Bytes>);
 impl Objects for Shelf {
     type Object = Held;
 
-    async fn open(&self, _bucket: &str, key: &str, _from: u64, _etag: &str) -> Result<Held, Failure> {
+    async fn open(&self, object: &ObjectVersion, _from: u64) -> Result<Held, Failure> {
+        let key = &object.key;
         let object = self.0.borrow().get(key).cloned();
         let missing = || Failure { fault: Fault::Permanent, detail: format!("there is no object {key}") };
         object.map(|object| Held(Some(object))).ok_or_else(missing)
@@ -63,6 +64,10 @@ impl Checkpoints for Shelf {
 
 impl Object for Held {
     fn metadata(&self, _name: &str) -> Option<&str> {
+        None
+    }
+
+    fn size(&self) -> Option<u64> {
         None
     }
 

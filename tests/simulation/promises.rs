@@ -184,7 +184,8 @@ impl<'c, 's> Audit<'c, 's> {
                 _ => {
                     // Of several events with one id people are alerted once. SNS may say that a message is itself at
                     // fault: of what it refused there is a reject.
-                    let alerted = self.of_one_id(id).any(|id| services.topic.taken.borrow().contains_key(&id));
+                    let alerted =
+                        self.of_one_id(id).any(|id| services.topic.taken.borrow().contains_key(&id));
                     let refused_for_good = services.topic.refused_for_good.borrow();
                     let refused = self.of_one_id(id).any(|id| refused_for_good.contains(&id));
                     let is_other_refused = refused && !refused_for_good.contains(&id);

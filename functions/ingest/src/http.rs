@@ -1,5 +1,7 @@
 //! HTTP: a request as rows, a summary as an answer.
 
+use std::borrow::Cow;
+
 use aws_lambda_events::http::{Method, header};
 use serde::Serialize;
 use shared::{excerpt::excerpt, time::DateOrder};
@@ -17,9 +19,6 @@ const RETRY_AFTER: &str = "5";
 ///
 /// Source: IAM user guide, "Create a signed AWS API request", query parameters.
 const SIGNATURE: &str = "x-amz-";
-
-/// The first bytes of gzip.
-const GZIP: &[u8] = b"\x1f\x8b";
 
 /// Rows in an HTTP request.
 #[derive(Debug)]
@@ -108,12 +107,17 @@ fn bytes(content: HttpContent) -> Result<Vec<u8>, Answer> {
 
 /// The text of a body. Its first bytes say whether it is gzip, whatever is declared.
 fn text(body: Vec<u8>) -> Result<Vec<u8>, Answer> {
-    if !body.starts_with(GZIP) {
-        return Ok(body);
-    }
-    inflate::body(&body).map_err(|error| match error {
-        InflateError::Damaged => Answer::error(400, &error.to_string()),
-        InflateError::TooLarge(_) => Answer::error(413, &error.to_string()),
+    let text = inflate::body(&body).map_err(|error| {
+        let status = match error {
+            InflateError::Damaged | InflateError::Trailing(_) => 400,
+            InflateError::TooLarge(_) => 413,
+            InflateError::Foreign(_) => 415,
+        };
+        Answer::error(status, &error.to_string())
+    })?;
+    Ok(match text {
+        Cow::Borrowed(_) => body,
+        Cow::Owned(text) => text,
     })
 }
 
@@ -324,6 +328,7 @@ mod tests {
             (json!({"headers": headers("text/csv; delimiter=;", "")}), 415, "parameter `delimiter` of the"),
             (json!({"headers": headers("text/csv", "br")}), 415, "content encoding `br` is unknown"),
             (json!({"isBase64Encoded": true, "body": "H4sI"}), 400, "the gzip data is damaged or cut short"),
+            (json!({"isBase64Encoded": true, "body": "UEsDBBQ="}), 415, "the data is a zip archive"),
             (json!({"body": "***", "isBase64Encoded": true}), 400, "is declared as base64, but is not"),
             (json!({"body": " \n"}), 400, "the body is empty"),
             (json!({"headers": [1]}), 400, "the HTTP request cannot be read: expected a map at line 1"),

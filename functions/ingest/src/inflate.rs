@@ -1,101 +1,435 @@
-//! Text in chunks, inflated where it is gzip, never past a limit.
+//! Text in chunks, inflated where its first bytes are those of gzip, never past a limit.
+//!
+//! Neither a name nor a header says what is gzip: its first bytes do. Whatever fails, all text before it is passed on.
 
-use std::io::{self, Write as _};
+use std::borrow::Cow;
 
-use flate2::write::MultiGzDecoder;
+use flate2::{Crc, Decompress, FlushDecompress, Status};
+
+use crate::signature;
 
 /// The most that the gzip body of a request or message may inflate to, in bytes: ten times the 6 MB that Lambda
 /// takes, and little enough for the function's memory.
 pub const BODY_BYTES: u64 = 64 * 1024 * 1024;
 /// The most that a gzip object may inflate to, in bytes. It is read in passing, so that only time bounds it.
 pub const OBJECT_BYTES: u64 = 64 * 1024 * 1024 * 1024;
+/// What gzip begins with.
+const MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// What each member begins with: the magic bytes, and deflate as the method, which is the only one there is.
+const MEMBER: [u8; 3] = [0x1f, 0x8b, 8];
 /// Compressed bytes inflated at a time: deflate makes a byte 1,032 at most, so that 4 KiB stay below 5 MiB.
-const STEP_BYTES: usize = 4 * 1024;
+const GZIP_STEP: usize = 4 * 1024;
+/// Plain bytes passed on at a time.
+const PLAIN_STEP: usize = 1024 * 1024;
+/// Inflated bytes passed on at a time.
+const OUTPUT: usize = 32 * 1024;
+/// The checksum and the length that follow the data of a member.
+const TRAILER: usize = 8;
+
+/// Flags of a member's header.
+///
+/// Source: RFC 1952, section 2.3.1.
+mod flag {
+    pub(super) const CHECKSUM: u8 = 2;
+    pub(super) const EXTRA: u8 = 4;
+    pub(super) const NAME: u8 = 8;
+    pub(super) const COMMENT: u8 = 16;
+    pub(super) const RESERVED: u8 = 0xe0;
+}
+
+/// Why data cannot be read to its end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InflateError {
+    /// The gzip data is damaged, or ends within a member.
+    #[error("the gzip data is damaged or cut short: send it whole")]
+    Damaged,
+    /// Something else follows the last member; its first bytes.
+    #[error("something other than gzip follows the gzip data: remove it")]
+    Trailing(Vec<u8>),
+    /// The text goes past the limit.
+    #[error("the gzip data inflates to more than {0} bytes: send it in smaller pieces")]
+    TooLarge(u64),
+    /// The data is in a format that holds no rows.
+    #[error("the data is {0}: send CSV, NDJSON or JSON in UTF-8, plain or gzip")]
+    Foreign(&'static str),
+}
+
+impl InflateError {
+    /// The code of the reject that the data becomes.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Foreign(_) => "unknown_format",
+            Self::Damaged | Self::Trailing(_) | Self::TooLarge(_) => "bad_gzip",
+        }
+    }
+
+    /// Whether the text before may end in the middle of a row.
+    #[must_use]
+    pub fn cuts_rows(&self) -> bool {
+        matches!(self, Self::Damaged | Self::TooLarge(_))
+    }
+}
 
 /// Text in chunks, plain or gzip.
 #[derive(Debug)]
 pub struct Inflate {
-    decoder: Option<MultiGzDecoder<Vec<u8>>>,
+    encoding: Encoding,
+    limit: u64,
+    begin: Begin,
+}
+
+#[derive(Debug)]
+enum Encoding {
+    /// Too few bytes came to know.
+    Unknown(Vec<u8>),
+    Plain,
+    Gzip(Box<Gzip>),
+}
+
+/// The beginning of the text, kept until its format is known.
+#[derive(Debug)]
+struct Begin(Option<Vec<u8>>);
+
+impl Inflate {
+    /// Data that is gzip or plain by its first bytes. Gzip may inflate to `limit` bytes.
+    #[must_use]
+    pub fn new(limit: u64) -> Self {
+        Self { encoding: Encoding::Unknown(Vec::new()), limit, begin: Begin(Some(Vec::new())) }
+    }
+
+    /// The rest of a plain text, from anywhere on.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self { encoding: Encoding::Plain, limit: 0, begin: Begin(None) }
+    }
+
+    /// Whether the data is gzip, as far as is known.
+    #[must_use]
+    pub fn is_gzip(&self) -> bool {
+        matches!(self.encoding, Encoding::Gzip(_))
+    }
+
+    /// The bytes to push before the rows in them are taken, so that memory stays small whatever they inflate to.
+    #[must_use]
+    pub fn step_bytes(&self) -> usize {
+        if matches!(self.encoding, Encoding::Plain) { PLAIN_STEP } else { GZIP_STEP }
+    }
+
+    /// Passes on the text of a chunk, in pieces. All text before an error was passed on.
+    pub fn push(&mut self, chunk: &[u8], mut text: impl FnMut(&[u8])) -> Result<(), InflateError> {
+        let known;
+        let mut chunk = chunk;
+        if let Encoding::Unknown(first) = &mut self.encoding {
+            first.extend_from_slice(chunk);
+            if first.len() < MAGIC.len() && MAGIC.starts_with(first) {
+                return Ok(());
+            }
+            known = std::mem::take(first);
+            chunk = &known;
+            let gzip = chunk.starts_with(&MAGIC);
+            self.encoding =
+                if gzip { Encoding::Gzip(Box::new(Gzip::new(self.limit))) } else { Encoding::Plain };
+        }
+        let begin = &mut self.begin;
+        match &mut self.encoding {
+            Encoding::Gzip(gzip) => {
+                let pushed = gzip.push(chunk, &mut |piece: &[u8]| begin.pass(piece, &mut text));
+                if pushed.is_err() {
+                    begin.finish(&mut text)?;
+                }
+                pushed
+            }
+            _ => begin.pass(chunk, &mut text),
+        }
+    }
+
+    /// Says that no chunk follows, and passes on what is left of the text.
+    pub fn finish(&mut self, mut text: impl FnMut(&[u8])) -> Result<(), InflateError> {
+        let mut finished = Ok(());
+        match &mut self.encoding {
+            Encoding::Unknown(first) => {
+                let first = std::mem::take(first);
+                self.begin.pass(&first, &mut text)?;
+            }
+            Encoding::Plain => {}
+            Encoding::Gzip(gzip) => finished = gzip.finish(),
+        }
+        self.begin.finish(&mut text)?;
+        finished
+    }
+}
+
+impl Begin {
+    /// Passes a piece of the text on, unless it belongs to a beginning that is not known yet.
+    #[inline]
+    fn pass(&mut self, piece: &[u8], text: &mut impl FnMut(&[u8])) -> Result<(), InflateError> {
+        if let Some(begin) = &mut self.0 {
+            begin.extend_from_slice(piece);
+            if begin.len() < signature::BYTES { Ok(()) } else { self.finish(text) }
+        } else {
+            text(piece);
+            Ok(())
+        }
+    }
+
+    /// Passes the beginning on, if it is text.
+    fn finish(&mut self, text: &mut impl FnMut(&[u8])) -> Result<(), InflateError> {
+        let Some(begin) = self.0.take() else { return Ok(()) };
+        if let Some(format) = signature::of(&begin) {
+            return Err(InflateError::Foreign(format));
+        }
+        if !begin.is_empty() {
+            text(&begin);
+        }
+        Ok(())
+    }
+}
+
+/// Gzip: members one after the other.
+struct Gzip {
+    stage: Stage,
+    deflate: Decompress,
+    crc: Crc,
+    output: Vec<u8>,
     limit: u64,
     inflated: u64,
 }
 
-/// Why gzip cannot be read on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InflateError {
-    /// It is not gzip, or cut short.
-    #[error("the gzip data is damaged or cut short: send it whole")]
-    Damaged,
-    /// It goes past the limit.
-    #[error("the gzip data inflates to more than {0} bytes: send it in smaller pieces")]
-    TooLarge(u64),
+#[derive(Debug)]
+enum Stage {
+    /// Before a member, or after the last one: padding, and what may be the first bytes of a header.
+    Between(Vec<u8>),
+    Header(Header),
+    Data,
+    Trailer(Vec<u8>),
+    /// Nothing more can be read.
+    Failed,
 }
 
-impl Inflate {
-    /// Text that stands as it is.
-    #[must_use]
-    pub fn plain() -> Self {
-        Self { decoder: None, limit: 0, inflated: 0 }
-    }
+/// A member's header, read byte by byte.
+#[derive(Debug)]
+struct Header {
+    part: Part,
+    /// Bytes of the part that were read.
+    at: usize,
+    flags: u8,
+    extra: usize,
+}
 
-    /// Gzip that may inflate to `limit` bytes.
-    #[must_use]
-    pub fn gzip(limit: u64) -> Self {
-        Self { decoder: Some(MultiGzDecoder::new(Vec::new())), limit, inflated: 0 }
-    }
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Fixed,
+    ExtraLength,
+    Extra,
+    Name,
+    Comment,
+    Checksum,
+}
 
-    /// The bytes to push before what they became is looked at, so that it stays little, whatever they inflate to.
-    #[must_use]
-    pub fn step_bytes(&self) -> usize {
-        if self.decoder.is_some() { STEP_BYTES } else { usize::MAX }
+impl std::fmt::Debug for Gzip {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Gzip").field("stage", &self.stage).finish_non_exhaustive()
     }
+}
 
-    /// Hands the text of a chunk on, in pieces.
-    pub fn push(&mut self, chunk: &[u8], mut text: impl FnMut(&[u8])) -> Result<(), InflateError> {
-        if self.decoder.is_none() {
-            text(chunk);
+impl Gzip {
+    fn new(limit: u64) -> Self {
+        Self {
+            stage: Stage::Between(Vec::new()),
+            deflate: Decompress::new(false),
+            crc: Crc::new(),
+            output: vec![0; OUTPUT],
+            limit,
+            inflated: 0,
         }
-        for step in chunk.chunks(STEP_BYTES) {
-            self.step(|decoder| decoder.write_all(step), &mut text)?;
+    }
+
+    /// Inflates a chunk, a small step at a time.
+    fn push<F>(&mut self, mut chunk: &[u8], text: &mut F) -> Result<(), InflateError>
+    where
+        F: FnMut(&[u8]) -> Result<(), InflateError>,
+    {
+        while let [first, others @ ..] = chunk {
+            match &mut self.stage {
+                Stage::Between(mark) => {
+                    // Zeros after a member are padding, as they are for gzip.
+                    if *first != 0 || !mark.is_empty() {
+                        mark.push(*first);
+                    }
+                    chunk = others;
+                    if mark.len() == MEMBER.len() {
+                        let mark = std::mem::take(mark);
+                        self.begin_member(mark, chunk)?;
+                    }
+                }
+                Stage::Header(header) => {
+                    chunk = others;
+                    match header.read(*first) {
+                        Some(true) => self.stage = Stage::Data,
+                        Some(false) => {}
+                        None => return self.fail(InflateError::Damaged),
+                    }
+                }
+                Stage::Data => chunk = self.inflate(chunk, text)?,
+                Stage::Trailer(trailer) => {
+                    trailer.push(*first);
+                    chunk = others;
+                    if trailer.len() == TRAILER {
+                        self.check_member()?;
+                    }
+                }
+                Stage::Failed => return Err(InflateError::Damaged),
+            }
         }
         Ok(())
     }
 
-    /// Says that no chunk follows, and hands the rest of the text on.
-    pub fn finish(&mut self, mut text: impl FnMut(&[u8])) -> Result<(), InflateError> {
-        self.step(MultiGzDecoder::try_finish, &mut text)
+    fn begin_member(&mut self, mut mark: Vec<u8>, following: &[u8]) -> Result<(), InflateError> {
+        if mark == MEMBER {
+            self.deflate.reset(false);
+            self.crc = Crc::new();
+            self.stage = Stage::Header(Header { part: Part::Fixed, at: mark.len(), flags: 0, extra: 0 });
+            return Ok(());
+        }
+        // A header with one wrong byte begins a member that is damaged: the row before may go on in it.
+        let alike = mark.iter().zip(MEMBER).filter(|(byte, expected)| **byte == *expected).count();
+        if alike >= 2 {
+            return self.fail(InflateError::Damaged);
+        }
+        mark.extend_from_slice(&following[..following.len().min(GZIP_STEP)]);
+        self.fail(InflateError::Trailing(mark))
     }
 
-    fn step(
-        &mut self,
-        advance: impl FnOnce(&mut MultiGzDecoder<Vec<u8>>) -> io::Result<()>,
-        text: &mut impl FnMut(&[u8]),
-    ) -> Result<(), InflateError> {
-        let Some(decoder) = &mut self.decoder else { return Ok(()) };
-        advance(decoder).map_err(|_| InflateError::Damaged)?;
-        let inflated = decoder.get_mut();
-        self.inflated += inflated.len() as u64;
-        if self.inflated > self.limit {
-            return Err(InflateError::TooLarge(self.limit));
+    /// Inflates data of a member; gives what follows it in the chunk.
+    fn inflate<'c, F>(&mut self, mut chunk: &'c [u8], text: &mut F) -> Result<&'c [u8], InflateError>
+    where
+        F: FnMut(&[u8]) -> Result<(), InflateError>,
+    {
+        loop {
+            let (taken, made) = (self.deflate.total_in(), self.deflate.total_out());
+            let status = self.deflate.decompress(chunk, &mut self.output, FlushDecompress::None);
+            let count = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+            let (taken, made) =
+                (count(self.deflate.total_in() - taken), count(self.deflate.total_out() - made));
+            chunk = &chunk[taken.min(chunk.len())..];
+            // What was inflated before an error is text, too.
+            let room = count(self.limit - self.inflated);
+            let piece = &self.output[..made.min(room)];
+            self.crc.update(piece);
+            self.inflated += piece.len() as u64;
+            if !piece.is_empty() {
+                text(piece)?;
+            }
+            if made > room {
+                return self.fail(InflateError::TooLarge(self.limit)).map(|()| chunk);
+            }
+            match status {
+                Ok(Status::StreamEnd) => {
+                    self.stage = Stage::Trailer(Vec::with_capacity(TRAILER));
+                    return Ok(chunk);
+                }
+                // A full output may not be all of it.
+                Ok(_) if made == self.output.len() => {}
+                Ok(_) if chunk.is_empty() => return Ok(chunk),
+                Ok(_) if taken + made > 0 => {}
+                Ok(_) | Err(_) => return self.fail(InflateError::Damaged).map(|()| chunk),
+            }
         }
-        text(inflated);
-        inflated.clear();
-        Ok(())
+    }
+
+    fn check_member(&mut self) -> Result<(), InflateError> {
+        let Stage::Trailer(trailer) = std::mem::replace(&mut self.stage, Stage::Between(Vec::new())) else {
+            return Ok(());
+        };
+        let expected = [self.crc.sum().to_le_bytes(), self.crc.amount().to_le_bytes()].concat();
+        if trailer == expected { Ok(()) } else { self.fail(InflateError::Damaged) }
+    }
+
+    fn fail(&mut self, error: InflateError) -> Result<(), InflateError> {
+        self.stage = Stage::Failed;
+        Err(error)
+    }
+
+    fn finish(&mut self) -> Result<(), InflateError> {
+        match &mut self.stage {
+            Stage::Between(mark) if mark.is_empty() => Ok(()),
+            Stage::Between(mark) if !MEMBER.starts_with(mark) => {
+                let mark = std::mem::take(mark);
+                self.fail(InflateError::Trailing(mark))
+            }
+            _ => self.fail(InflateError::Damaged),
+        }
     }
 }
 
-/// The whole text of a gzip body of a request.
-pub fn body(gzip: &[u8]) -> Result<Vec<u8>, InflateError> {
+impl Header {
+    /// Reads a byte; says whether it was the last one of the header, and nothing where it cannot be in one.
+    fn read(&mut self, byte: u8) -> Option<bool> {
+        let at = self.at;
+        self.at += 1;
+        let part_ends = match self.part {
+            Part::Fixed => {
+                if at == 3 {
+                    self.flags = byte;
+                }
+                at == 9
+            }
+            Part::ExtraLength => {
+                self.extra |= usize::from(byte) << (8 * at);
+                at == 1
+            }
+            Part::Extra => at + 1 == self.extra,
+            Part::Name | Part::Comment => byte == 0,
+            Part::Checksum => at == 1,
+        };
+        if self.flags & flag::RESERVED != 0 {
+            return None;
+        }
+        Some(part_ends && self.is_last_part())
+    }
+
+    /// Goes on to the next part that the flags announce; true where there is none.
+    fn is_last_part(&mut self) -> bool {
+        self.at = 0;
+        loop {
+            let (part, announced) = match self.part {
+                Part::Fixed => (Part::ExtraLength, self.flags & flag::EXTRA != 0),
+                Part::ExtraLength => (Part::Extra, self.extra > 0),
+                Part::Extra => (Part::Name, self.flags & flag::NAME != 0),
+                Part::Name => (Part::Comment, self.flags & flag::COMMENT != 0),
+                Part::Comment => (Part::Checksum, self.flags & flag::CHECKSUM != 0),
+                Part::Checksum => return true,
+            };
+            self.part = part;
+            if announced {
+                return false;
+            }
+        }
+    }
+}
+
+/// The whole text of a request's body, which is gzip or plain by its first bytes.
+pub fn body(body: &[u8]) -> Result<Cow<'_, [u8]>, InflateError> {
+    if !body.starts_with(&MAGIC) {
+        return match signature::of(&body[..body.len().min(signature::BYTES)]) {
+            Some(format) => Err(InflateError::Foreign(format)),
+            None => Ok(Cow::Borrowed(body)),
+        };
+    }
     let mut text = Vec::new();
-    let mut inflate = Inflate::gzip(BODY_BYTES);
-    inflate.push(gzip, |piece| text.extend_from_slice(piece))?;
+    let mut inflate = Inflate::new(BODY_BYTES);
+    inflate.push(body, |piece| text.extend_from_slice(piece))?;
     inflate.finish(|piece| text.extend_from_slice(piece))?;
-    Ok(text)
+    Ok(Cow::Owned(text))
 }
 
 #[cfg(test)]
 mod tests {
-    use flate2::{Compression, write::GzEncoder};
+    use std::io::{Read as _, Write as _};
+
+    use flate2::{Compression, GzBuilder, read::MultiGzDecoder, write::GzEncoder};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -105,27 +439,153 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    /// A member whose header has all that a header can have.
+    fn gzip_with_names(text: &[u8]) -> Vec<u8> {
+        let builder = GzBuilder::new().extra(vec![7; 300]).filename("a.csv").comment("rows");
+        let mut encoder = builder.write(Vec::new(), Compression::default());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// What was passed on of data in such chunks, and how it ended.
+    fn read(data: &[u8], chunk: usize) -> (Vec<u8>, Result<(), InflateError>) {
+        let (mut text, mut inflate) = (Vec::new(), Inflate::new(OBJECT_BYTES));
+        for chunk in data.chunks(chunk.max(1)) {
+            let pushed = inflate.push(chunk, |piece| text.extend_from_slice(piece));
+            if pushed.is_err() {
+                return (text, pushed);
+            }
+        }
+        let finished = inflate.finish(|piece| text.extend_from_slice(piece));
+        (text, finished)
+    }
+
     #[test]
     fn gzip_of_several_members_is_read_to_its_end() {
         let text = b"ID,Severity\n".repeat(10_000);
         assert_eq!(body(&gzip(&text)).unwrap(), text);
-        assert_eq!(body(&[gzip(b"one "), gzip(b"two")].concat()).unwrap(), b"one two");
+        assert_eq!(
+            body(&[gzip(b"one "), gzip(b""), gzip_with_names(b"two")].concat()).unwrap(),
+            "one two".as_bytes()
+        );
     }
 
     #[test]
-    fn damaged_gzip_is_told() {
+    fn plain_text_is_passed_on_whatever_it_is_called() {
+        for text in [&b""[..], b"I", b"\x1f", b"ID,Severity\nA,3\n", &b"x".repeat(2_000)] {
+            for chunk in [1, 2, 600, usize::MAX] {
+                assert_eq!(read(text, chunk), (text.to_vec(), Ok(())));
+            }
+            assert_eq!(body(text).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn zeros_after_a_member_are_padding() {
+        let rows = b"A,3\n".repeat(3_000);
+        let padded = [gzip(&rows), vec![0; 512]].concat();
+        assert_eq!(read(&padded, 100), (rows.clone(), Ok(())));
+        let followed = [padded, gzip(b"B,3\n")].concat();
+        assert_eq!(read(&followed, 100), ([&rows[..], b"B,3\n"].concat(), Ok(())));
+    }
+
+    #[test]
+    fn anything_else_after_a_member_loses_nothing_before_it() {
+        let rows = b"A,3\n".repeat(3_000);
+        for trailing in [&b"\r\n"[..], b"x", b"\0\0Rows,3\n"] {
+            let (text, ended) = read(&[&gzip(&rows), trailing].concat(), usize::MAX);
+            assert_eq!(text, rows);
+            let error = ended.unwrap_err();
+            assert!(
+                matches!(&error, InflateError::Trailing(begin) if trailing.ends_with(begin)),
+                "{error:?}"
+            );
+            assert!(!error.cuts_rows());
+        }
+        // What may be the header of a member with a wrong byte in it may go on with a row.
+        for trailing in [&b"\x1f"[..], b"\x1f\x8b", b"\x1f\x8b\x09", b"\x1e\x8b\x08\x00"] {
+            let (text, ended) = read(&[&gzip(&rows), trailing].concat(), usize::MAX);
+            assert_eq!((text, ended), (rows.clone(), Err(InflateError::Damaged)));
+        }
+    }
+
+    #[test]
+    fn data_in_another_format_is_named() {
+        for (data, format) in [
+            (b"PK\x03\x04....".to_vec(), "a zip archive or a spreadsheet"),
+            (gzip(b"PK\x03\x04...."), "a zip archive or a spreadsheet"),
+            (gzip(&gzip(b"ID,Severity\n")), "gzip within gzip"),
+        ] {
+            for chunk in [1, usize::MAX] {
+                assert_eq!(read(&data, chunk), (Vec::new(), Err(InflateError::Foreign(format))));
+            }
+            assert_eq!(body(&data), Err(InflateError::Foreign(format)));
+        }
+    }
+
+    #[test]
+    fn damaged_gzip_is_an_error() {
         let whole = gzip(&b"ID,Severity\n".repeat(1_000));
         assert_eq!(body(&whole[..whole.len() / 2]), Err(InflateError::Damaged));
-        assert_eq!(body(b"ID,Severity\n"), Err(InflateError::Damaged));
+        assert_eq!(body(b"\x1f\x8bID,Severity\n"), Err(InflateError::Damaged));
+        let mut wrong = whole;
+        *wrong.last_mut().unwrap() ^= 1;
+        assert_eq!(body(&wrong), Err(InflateError::Damaged));
     }
 
     #[test]
     fn a_bomb_stops_at_the_limit() {
         let bomb = gzip(&vec![0; usize::try_from(BODY_BYTES).unwrap() + 1]);
         assert_eq!(body(&bomb), Err(InflateError::TooLarge(BODY_BYTES)));
-        let mut handed = 0;
-        let mut inflate = Inflate::gzip(1_000_000);
-        let result = inflate.push(&bomb, |piece| handed += piece.len());
-        assert!(result.is_err() && handed <= 1_000_000);
+        let mut passed_on = 0;
+        let mut inflate = Inflate::new(1_000_000);
+        let result = inflate.push(&bomb, |piece| passed_on += piece.len());
+        assert_eq!((result, passed_on), (Err(InflateError::TooLarge(1_000_000)), 1_000_000));
+    }
+
+    proptest! {
+        #[test]
+        fn all_text_before_the_end_of_the_data_is_passed_on(
+            members in proptest::collection::vec("[a-z0-9,\n]{0,400}", 1..4),
+            repeat in 1_usize..200,
+            chunk in 1_usize..5_000,
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let members: Vec<String> = members.iter().map(|member| member.repeat(repeat)).collect();
+            let data: Vec<u8> = members.iter().flat_map(|member| gzip(member.as_bytes())).collect();
+            prop_assert_eq!(read(&data, chunk), (members.concat().into_bytes(), Ok(())));
+
+            let cut = &data[..cut.index(data.len())];
+            let mut expected = Vec::new();
+            let whole = MultiGzDecoder::new(cut).read_to_end(&mut expected).is_ok() || cut.is_empty();
+            let (text, ended) = read(cut, chunk);
+            // A single byte is no gzip yet.
+            if cut.len() > 1 {
+                prop_assert_eq!(ended.is_ok(), whole);
+                prop_assert!(text.len() >= expected.len() && members.concat().as_bytes().starts_with(&text));
+            }
+        }
+
+        #[test]
+        fn damage_anywhere_passes_on_what_came_before(
+            rows in proptest::collection::vec("[a-z0-9]{1,30}\n", 1..300),
+            chunk in 1_usize..5_000,
+            at in any::<prop::sample::Index>(),
+            mask in 1_u8..,
+        ) {
+            let rows = rows.concat();
+            let mut data = gzip(rows.as_bytes());
+            let at = at.index(data.len());
+            data[at] ^= mask;
+            let mut expected = Vec::new();
+            let whole = MultiGzDecoder::new(&data[..]).read_to_end(&mut expected).is_ok();
+            let (text, ended) = read(&data, chunk);
+            // The first two bytes make it gzip; some bytes of a header say nothing of the data.
+            if at >= 2 && ended.is_err() {
+                prop_assert!(!whole && text.starts_with(&expected));
+            } else if at >= 2 {
+                prop_assert_eq!(text, rows.as_bytes());
+            }
+        }
     }
 }

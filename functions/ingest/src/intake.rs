@@ -167,7 +167,14 @@ where
         );
     }
 
-    fn take(&mut self, row: &Row<'_>, format: &'static str, normaliser: &Normaliser<'_>, origin: &Origin) {
+    /// Takes a row, or the reject that it becomes.
+    pub(crate) fn take(
+        &mut self,
+        row: &Row<'_>,
+        format: &'static str,
+        normaliser: &Normaliser<'_>,
+        origin: &Origin,
+    ) {
         self.books.received += 1;
         let place = Place { group: origin.group, index: row.index, line: row.line };
         let begin = self.gathered.text.len();
@@ -213,7 +220,8 @@ where
         self.gathered.reject_places.push(place);
     }
 
-    fn is_full(&self) -> bool {
+    /// Whether enough is gathered to be delivered.
+    pub(crate) fn is_full(&self) -> bool {
         let Gathered { text, events, rejects, reject_bytes, .. } = &self.gathered;
         events.len() >= GATHERED || rejects.len() >= GATHERED || text.len() + reject_bytes >= GATHERED_BYTES
     }

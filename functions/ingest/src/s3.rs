@@ -1,11 +1,18 @@
-//! S3: objects, streamed, and the checkpoints of the large ones.
+//! S3: objects as their events name them, streamed, and the checkpoints of those that take several invocations.
 
-use std::future::Future;
+use std::{borrow::Cow, collections::HashMap, future::Future};
 
+use aws_lambda_events::s3::S3EventRecord;
 use aws_sdk_s3::{
-    Client, config::retry::RetryConfig, operation::get_object::GetObjectError, primitives::ByteStream,
+    Client,
+    config::retry::RetryConfig,
+    error::ProvideErrorMetadata,
+    operation::get_object::{GetObjectError, GetObjectOutput},
+    primitives::ByteStream,
 };
 use bytes::Bytes;
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
 use shared::{
     aws::Request,
     delivery::{Failure, Fault},
@@ -13,26 +20,75 @@ use shared::{
 
 use crate::checkpoint::Checkpoints;
 
+/// One put of an object, as its event names it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectVersion {
+    /// The bucket.
+    pub bucket: String,
+    /// The key, decoded.
+    pub key: String,
+    /// The version that the put made, in a bucket that has versions.
+    pub version_id: Option<String>,
+    /// The entity tag, without quotes.
+    pub etag: Option<String>,
+    /// What orders the puts of a key.
+    pub sequencer: Option<String>,
+}
+
+impl ObjectVersion {
+    /// The object that a record of an event is about.
+    #[must_use]
+    pub fn of(record: &S3EventRecord) -> Self {
+        let object = &record.s3.object;
+        let stated = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
+        Self {
+            bucket: record.s3.bucket.name.clone().unwrap_or_default(),
+            key: decoded(object.key.as_deref().unwrap_or_default()),
+            // The null version of a bucket that has versions no more can be overwritten like an object without any.
+            version_id: stated(&object.version_id).filter(|version| version != "null"),
+            etag: stated(&object.e_tag),
+            sequencer: stated(&object.sequencer),
+        }
+    }
+
+    /// Bucket and key.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.bucket, self.key)
+    }
+
+    /// What distinguishes this put of the key from others: an event that arrives twice has the same.
+    #[must_use]
+    pub fn put_id(&self) -> &str {
+        [&self.version_id, &self.sequencer, &self.etag]
+            .into_iter()
+            .find_map(Option::as_deref)
+            .unwrap_or_default()
+    }
+}
+
+/// A key as it is: S3 writes a blank as a plus in its events, and percent-encodes what is not plain.
+fn decoded(key: &str) -> String {
+    let key: Cow<'_, str> = if key.contains('+') { key.replace('+', " ").into() } else { key.into() };
+    percent_decode_str(&key).decode_utf8_lossy().into_owned()
+}
+
 /// Where objects are read from.
 pub trait Objects {
     /// An object being read.
     type Object: Object;
 
-    /// Opens an object from that byte on. Where it is not read from its beginning, it must still be what it was then,
-    /// by its entity tag.
-    fn open(
-        &self,
-        bucket: &str,
-        key: &str,
-        from: u64,
-        etag: &str,
-    ) -> impl Future<Output = Result<Self::Object, Failure>>;
+    /// Opens that put of an object, and no other, from that byte on. At its end it has no chunk.
+    fn open(&self, object: &ObjectVersion, from: u64) -> impl Future<Output = Result<Self::Object, Failure>>;
 }
 
 /// An object being read.
 pub trait Object {
     /// The user-defined metadata of that name.
     fn metadata(&self, name: &str) -> Option<&str>;
+
+    /// Bytes of the whole object, where it was not opened at its end.
+    fn size(&self) -> Option<u64>;
 
     /// The next chunk; `None` at the end.
     fn chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, Failure>>;
@@ -45,13 +101,14 @@ pub struct Buckets(Client);
 /// An object of S3 being read.
 #[derive(Debug)]
 pub struct Download {
-    metadata: std::collections::HashMap<String, String>,
+    metadata: HashMap<String, String>,
+    size: Option<u64>,
     body: ByteStream,
     name: String,
 }
 
 impl Buckets {
-    /// The buckets that the client reaches. Opening an object is retried as the SDK has it: nothing else retries it.
+    /// The buckets that the client reaches. Opening an object is retried as the SDK does: nothing else retries it.
     #[must_use]
     pub fn new(config: &aws_config::SdkConfig) -> Self {
         let config = aws_sdk_s3::config::Builder::from(config)
@@ -66,16 +123,58 @@ impl Buckets {
 impl Objects for Buckets {
     type Object = Download;
 
-    async fn open(&self, bucket: &str, key: &str, from: u64, etag: &str) -> Result<Download, Failure> {
-        let name = format!("object {bucket}/{key}");
-        let request = Request { action: "s3:GetObject", resource: &name };
-        let mut call = self.0.get_object().bucket(bucket).key(key);
-        if from > 0 {
-            call = call.range(format!("bytes={from}-")).if_match(format!("\"{etag}\""));
+    async fn open(&self, object: &ObjectVersion, from: u64) -> Result<Download, Failure> {
+        let name = format!("object {}", object.name());
+        let mut call = self.0.get_object().bucket(&object.bucket).key(&object.key);
+        let mut request = Request { action: "s3:GetObject", resource: &name };
+        if let Some(version) = &object.version_id {
+            call = call.version_id(version);
+            request = Request { action: "s3:GetObjectVersion", ..request };
+        } else if let Some(etag) = &object.etag {
+            // Without a version the newest object is read: it must still be the one that the event is about.
+            call = call.if_match(format!("\"{etag}\""));
         }
-        let answer = call.send().await.map_err(|error| request.failure(&error))?;
-        let metadata = answer.metadata.unwrap_or_default();
-        Ok(Download { metadata, body: answer.body, name })
+        if from > 0 {
+            call = call.range(format!("bytes={from}-"));
+        }
+        match call.send().await {
+            Ok(answer) => Ok(Download::of(answer, name.clone())),
+            // Nothing is left of an object that was read up to here.
+            Err(error) if from > 0 && error.code() == Some("InvalidRange") => Ok(Download {
+                metadata: HashMap::new(),
+                size: None,
+                body: ByteStream::default(),
+                name: name.clone(),
+            }),
+            Err(error) => Err(request.failure(&error)),
+        }
+    }
+}
+
+impl Download {
+    fn of(answer: GetObjectOutput, name: String) -> Self {
+        // Of a part of the object, the length is that of the part: `bytes 100-199/200`.
+        let whole = answer.content_range.as_deref().and_then(|range| range.rsplit_once('/')?.1.parse().ok());
+        let length = answer.content_length.and_then(|length| u64::try_from(length).ok());
+        let size = if answer.content_range.is_some() { whole } else { length };
+        Self { metadata: answer.metadata.unwrap_or_default(), size, body: answer.body, name }
+    }
+}
+
+impl Object for Download {
+    fn metadata(&self, name: &str) -> Option<&str> {
+        self.metadata.get(name).map(String::as_str)
+    }
+
+    fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        self.body.try_next().await.map_err(|_| Failure {
+            fault: Fault::Transient,
+            detail: format!("reading {} broke off", self.name),
+        })
     }
 }
 
@@ -105,15 +204,38 @@ impl Checkpoints for Buckets {
     }
 }
 
-impl Object for Download {
-    fn metadata(&self, name: &str) -> Option<&str> {
-        self.metadata.get(name).map(String::as_str)
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn version(object: &Value) -> ObjectVersion {
+        let mut event: Value = serde_json::from_str(include_str!("../../../events/ingest-s3.json")).unwrap();
+        event["Records"][0]["s3"]["object"] = object.clone();
+        ObjectVersion::of(&serde_json::from_value(event["Records"][0].clone()).unwrap())
     }
 
-    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        self.body.try_next().await.map_err(|_| Failure {
-            fault: Fault::Transient,
-            detail: format!("reading {} broke off", self.name),
-        })
+    #[test]
+    fn keys_are_decoded() {
+        for (key, decoded) in [
+            ("morning+rows/a%2Bb+%C3%B1.csv", "morning rows/a+b ñ.csv"),
+            ("100%25.csv", "100%.csv"),
+            ("A.CSV", "A.CSV"),
+        ] {
+            assert_eq!(version(&json!({"key": key})).key, decoded);
+        }
+    }
+
+    #[test]
+    fn a_put_is_named_by_its_version_else_sequencer_else_etag() {
+        for (object, id) in [
+            (json!({"versionId": "v", "sequencer": "s", "eTag": "e"}), "v"),
+            (json!({"versionId": "null", "sequencer": "s", "eTag": "e"}), "s"),
+            (json!({"versionId": "", "sequencer": null, "eTag": "e"}), "e"),
+            (json!({}), ""),
+        ] {
+            assert_eq!(version(&object).put_id(), id, "{object}");
+        }
     }
 }

@@ -9,8 +9,8 @@ use std::{
 use aws_sdk_cloudwatch::config::BehaviorVersion;
 use bytes::Bytes;
 use ingest::{
-    checkpoint::{Checkpoints, is_rest},
-    s3::{Object, Objects},
+    checkpoint::{Checkpoints, Own},
+    s3::{Object, ObjectVersion, Objects},
 };
 use shared::delivery::{Answer, Failure, Limits, Service};
 use transform::{glue::Catalog, partitions::Partition};
@@ -135,7 +135,7 @@ pub(crate) struct Held {
 impl Objects for Inbox {
     type Object = Held;
 
-    async fn open(&self, _bucket: &str, _key: &str, from: u64, _etag: &str) -> Result<Held, Failure> {
+    async fn open(&self, _object: &ObjectVersion, from: u64) -> Result<Held, Failure> {
         let (header, block) = (self.header.len() as u64, self.block.len() as u64);
         let within = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
         if from < header {
@@ -156,6 +156,10 @@ impl Object for Held {
         None
     }
 
+    fn size(&self) -> Option<u64> {
+        None
+    }
+
     async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         if self.rest.is_empty() && self.blocks > 0 {
             self.blocks -= 1;
@@ -173,7 +177,7 @@ impl Checkpoints for Inbox {
 
     async fn save(&self, _bucket: &str, name: &str, checkpoint: Bytes) -> Result<(), Failure> {
         self.checkpoints.borrow_mut().insert(name.to_owned(), checkpoint);
-        if is_rest(name) {
+        if Own::by_name(name) == Some(Own::Continuation) {
             self.rest.replace(Some(name.to_owned()));
         }
         Ok(())

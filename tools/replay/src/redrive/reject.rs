@@ -15,7 +15,6 @@ const LINE_BYTES: usize = 1_000 * 1024;
 const PARTS: usize = 64;
 /// Who refuses.
 const FUNCTIONS: [&str; 4] = ["ingest", "transform", "metrics", "notify"];
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// A reject, as it stands in the rejects table; a large payload is spread over several lines.
 #[derive(Debug, Deserialize)]
@@ -162,8 +161,7 @@ impl Reader {
 ///
 /// When the gzip is damaged.
 pub fn lines(object: &[u8], mut take: impl FnMut(&[u8])) -> Result<(), InflateError> {
-    let gzip = object.starts_with(&GZIP_MAGIC);
-    let mut inflate = if gzip { Inflate::gzip(OBJECT_BYTES) } else { Inflate::plain() };
+    let mut inflate = Inflate::new(OBJECT_BYTES);
     let mut line = Vec::new();
     let mut split = |text: &[u8]| {
         for piece in text.split_inclusive(|byte| *byte == b'\n') {

@@ -1,0 +1,409 @@
+//! Objects of the inbox: read as their events name them, from where an earlier invocation stopped.
+
+use aws_lambda_events::s3::S3EventRecord;
+use bytes::Bytes;
+use shared::{
+    aws::StreamRecord,
+    dataset::Dataset,
+    delivery::{Failure, Fault, Service},
+    time::DateOrder,
+};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    checkpoint::{Checkpoint, Checkpoints, INTERVAL_BYTES, Own, Progress},
+    error::IngestError,
+    inflate::{Inflate, InflateError, OBJECT_BYTES},
+    intake::{Intake, Origin},
+    normalise::{Normaliser, Refused},
+    rows::{Format, Rows},
+    s3::{Object, ObjectVersion, Objects},
+};
+
+/// Takes the rows of one object in.
+#[derive(Debug)]
+pub(crate) struct ObjectIntake<'t, 'i, S, R, O> {
+    pub(crate) dataset: &'t Dataset,
+    pub(crate) store: &'t O,
+    pub(crate) intake: &'t mut Intake<'i, S, R>,
+    /// When the invocation stops reading.
+    pub(crate) stop_at: Instant,
+    /// Whether all of the invocation's time was for this object.
+    pub(crate) is_first: bool,
+}
+
+/// How the reading of an object ended.
+enum End {
+    /// At its last byte.
+    Whole,
+    /// At a row, because the time was up.
+    TimeUp,
+}
+
+/// An object while it is read.
+struct Reading<'d, D> {
+    source: Source<D>,
+    rows: Rows<'d>,
+    normaliser: Normaliser<'d>,
+    origin: Origin,
+    /// Rows accepted and rejected in the invocation before this object.
+    before: (u64, u64),
+    /// Where this invocation began.
+    from: u64,
+    /// The last row before which everything was delivered.
+    delivered: Checkpoint,
+}
+
+impl<S, R, O> ObjectIntake<'_, '_, S, R, O>
+where
+    S: Service<Entry = StreamRecord>,
+    R: Service<Entry = Bytes>,
+    O: Objects + Checkpoints,
+{
+    /// Takes in the object that a record is about, or what is left of it.
+    pub(crate) async fn take(mut self, record: &S3EventRecord) -> Result<(), IngestError> {
+        let object = ObjectVersion::of(record);
+        let own = Own::by_name(&object.key);
+        if own == Some(Own::Checkpoint) || is_folder(&object.key, record.s3.object.size) {
+            return Ok(());
+        }
+        let progress = if own == Some(Own::Continuation) {
+            Progress::go_on(self.store, &object.bucket, &object.key).await?
+        } else if format_of(&object.key).is_some() {
+            Progress::load(self.store, object).await?
+        } else {
+            let detail = "the key has no known ending: expected .csv, .json, .ndjson or .jsonl, or one of these and .gz";
+            self.refuse("unknown_format", detail.to_owned(), Bytes::new(), object.name());
+            return Ok(());
+        };
+        if progress.noted.finished {
+            return Ok(());
+        }
+        self.take_from(progress).await
+    }
+
+    /// Takes in what comes after the checkpoint, and notes how far that is.
+    async fn take_from(&mut self, mut progress: Progress) -> Result<(), IngestError> {
+        let Some(format) = format_of(&progress.object.key) else { return Ok(()) };
+        let source = Source::open(self.store, &progress.object, &progress.noted).await?;
+        let name = progress.object.name();
+        let order = match source.date_order() {
+            Ok(order) => order.unwrap_or(self.dataset.date_order),
+            Err(detail) => {
+                self.refuse("bad_date_order", detail, Bytes::new(), name);
+                return Ok(());
+            }
+        };
+        let summary = &mut self.intake.summary;
+        let mut reading = Reading {
+            source,
+            rows: Rows::resume(self.dataset, format, &progress.noted.position),
+            normaliser: Normaliser::new(self.dataset, order),
+            origin: Origin { name, group: 0 },
+            before: (summary.accepted, summary.rejected),
+            from: progress.noted.position.offset,
+            delivered: progress.noted.clone(),
+        };
+        summary.accepted += progress.noted.accepted;
+        summary.rejected += progress.noted.rejected;
+        let ended = match self.read(&mut reading, &mut progress).await {
+            Ok(end) => self.deliver(&mut reading).await.map(|()| end),
+            Err(error) => {
+                // What came before the error is taken in, so that a retry need not send it again.
+                self.deliver(&mut reading).await.ok();
+                Err(error)
+            }
+        };
+        self.note(ended, reading, progress).await
+    }
+
+    /// Notes how an object was left.
+    async fn note<D: Object>(
+        &mut self,
+        ended: Result<End, IngestError>,
+        reading: Reading<'_, D>,
+        mut progress: Progress,
+    ) -> Result<(), IngestError> {
+        let Reading { delivered, from, .. } = reading;
+        let moved = delivered.position.offset > from;
+        match ended {
+            Ok(End::Whole) => {
+                let end = Checkpoint { finished: true, ..delivered };
+                if progress.notes_end(&end) { progress.save(self.store, end).await } else { Ok(()) }
+            }
+            Ok(End::TimeUp) if moved || !self.is_first => {
+                progress.save(self.store, delivered).await?;
+                progress.leave(self.store).await
+            }
+            Ok(End::TimeUp) => Err(IngestError::NoProgress(from)),
+            Err(error) => {
+                if moved && delivered.is_further(&progress.noted) {
+                    // Without the note the retry sends more again; the first error says what is wrong.
+                    progress.save(self.store, delivered).await.ok();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads an object to its end, or until the time is up.
+    async fn read<D: Object>(
+        &mut self,
+        reading: &mut Reading<'_, D>,
+        progress: &mut Progress,
+    ) -> Result<End, IngestError> {
+        loop {
+            let chunk = match timeout_at(self.stop_at, reading.source.chunk()).await {
+                Ok(chunk) => chunk.map_err(IngestError::Unreadable)?,
+                Err(_) if reading.source.is_at_end() => None,
+                Err(_) => return Ok(End::TimeUp),
+            };
+            let Some(mut chunk) = chunk else { return self.read_end(reading).await };
+            while !chunk.is_empty() {
+                let step = chunk.split_to(reading.source.inflate.step_bytes().min(chunk.len()));
+                if let Err(error) = reading.source.inflate(&step, &mut reading.rows) {
+                    return self.read_damaged(reading, error).await;
+                }
+                if let Some(end) = self.take_rows(reading).await? {
+                    return Ok(end);
+                }
+                // A row that is at the end of the object costs less than another invocation.
+                if self.is_time_up() && !(chunk.is_empty() && reading.source.is_at_end()) {
+                    return Ok(End::TimeUp);
+                }
+                self.note_interval(reading, progress).await?;
+            }
+        }
+    }
+
+    /// Takes the rows after which nothing follows.
+    async fn read_end<D: Object>(&mut self, reading: &mut Reading<'_, D>) -> Result<End, IngestError> {
+        if let Err(error) = reading.source.finish(&mut reading.rows) {
+            return self.read_damaged(reading, error).await;
+        }
+        reading.rows.finish();
+        Ok(self.take_rows(reading).await?.unwrap_or(End::Whole))
+    }
+
+    /// Takes the rows before data that cannot be read; the data itself is a reject.
+    async fn read_damaged<D: Object>(
+        &mut self,
+        reading: &mut Reading<'_, D>,
+        error: InflateError,
+    ) -> Result<End, IngestError> {
+        if error.cuts_rows() {
+            reading.rows.finish_cut_short();
+        } else {
+            reading.rows.finish();
+        }
+        if let Some(end) = self.take_rows(reading).await? {
+            return Ok(end);
+        }
+        let (reason, detail) = (error.reason(), error.to_string());
+        let payload = if let InflateError::Trailing(begin) = error { begin.into() } else { Bytes::new() };
+        self.refuse(reason, detail, payload, reading.origin.name.clone());
+        Ok(End::Whole)
+    }
+
+    /// Takes every row that is whole, until the time is up.
+    async fn take_rows<D: Object>(
+        &mut self,
+        reading: &mut Reading<'_, D>,
+    ) -> Result<Option<End>, IngestError> {
+        let format = reading.rows.format().name();
+        while let Some(row) = reading.rows.next() {
+            self.intake.take(&row, format, &reading.normaliser, &reading.origin);
+            if self.intake.is_full() {
+                self.deliver(reading).await?;
+                if self.is_time_up() {
+                    return Ok(Some(End::TimeUp));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Delivers the rows so far. What follows rows that were not delivered would only have to be sent again.
+    async fn deliver<D: Object>(&mut self, reading: &mut Reading<'_, D>) -> Result<(), IngestError> {
+        self.intake.deliver().await;
+        fail_if_undelivered(self.intake)?;
+        if let Some(position) = reading.rows.position() {
+            let summary = &self.intake.summary;
+            reading.delivered = Checkpoint {
+                position,
+                accepted: summary.accepted - reading.before.0,
+                rejected: summary.rejected - reading.before.1,
+                finished: false,
+                gzip: reading.source.is_gzip(),
+                size: reading.source.size,
+            };
+        }
+        Ok(())
+    }
+
+    /// Keeps a checkpoint now and then, for a retry after a crash.
+    async fn note_interval<D: Object>(
+        &mut self,
+        reading: &mut Reading<'_, D>,
+        progress: &mut Progress,
+    ) -> Result<(), IngestError> {
+        let noted = progress.noted.position.offset;
+        if reading.source.text < noted + INTERVAL_BYTES {
+            return Ok(());
+        }
+        self.deliver(reading).await?;
+        if reading.delivered.position.offset > noted {
+            progress.save(self.store, reading.delivered.clone()).await?;
+        }
+        Ok(())
+    }
+
+    fn is_time_up(&self) -> bool {
+        Instant::now() >= self.stop_at
+    }
+
+    fn refuse(&mut self, reason: &'static str, detail: String, payload: Bytes, name: String) {
+        self.intake.refuse(Refused { reason, detail }, payload, &Origin { name, group: 0 });
+    }
+}
+
+/// The bytes of an object on their way to text.
+struct Source<D> {
+    /// Nothing where the object was read to its end before.
+    download: Option<D>,
+    inflate: Inflate,
+    name: String,
+    /// Bytes of the object, where they are known.
+    size: Option<u64>,
+    /// Bytes of the object that were received, or need not be.
+    received: u64,
+    /// Bytes of text before the rows that are to be taken, still to be passed over.
+    passing: u64,
+    /// Bytes of text so far, those before the checkpoint included.
+    text: u64,
+}
+
+impl<D: Object> Source<D> {
+    /// Opens an object to read it on from a checkpoint.
+    async fn open(
+        store: &impl Objects<Object = D>,
+        object: &ObjectVersion,
+        from: &Checkpoint,
+    ) -> Result<Self, IngestError> {
+        let offset = from.position.offset;
+        // Gzip can only be read from its beginning: the text before the checkpoint is passed over.
+        let (received, passing) = if from.gzip { (0, offset) } else { (offset, 0) };
+        let download = if from.is_at_end() {
+            None
+        } else {
+            Some(store.open(object, received).await.map_err(IngestError::Unreadable)?)
+        };
+        let size = download.as_ref().map_or(from.size, Object::size);
+        let inflate = if received > 0 { Inflate::plain() } else { Inflate::new(OBJECT_BYTES) };
+        Ok(Self { download, inflate, name: object.name(), size, received, passing, text: offset })
+    }
+
+    /// The order of the dates that the object declares.
+    fn date_order(&self) -> Result<Option<DateOrder>, String> {
+        let Some(download) = &self.download else { return Ok(None) };
+        // S3 keeps the names in lower case.
+        let mut names = DateOrder::OPTIONS.into_iter().chain(["dateorder"]);
+        names.find_map(|name| download.metadata(name)).map(str::parse).transpose()
+    }
+
+    fn is_gzip(&self) -> bool {
+        self.inflate.is_gzip()
+    }
+
+    /// Whether every byte of the object was received.
+    fn is_at_end(&self) -> bool {
+        self.size.is_some_and(|size| self.received >= size)
+    }
+
+    /// The next chunk; `None` at the end, which is an error where it is not that of the object.
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        let Some(download) = &mut self.download else { return Ok(None) };
+        let chunk = download.chunk().await?;
+        match (&chunk, self.size) {
+            (Some(chunk), _) => self.received += chunk.len() as u64,
+            (None, Some(size)) if self.received < size => {
+                let detail = format!("object {} broke off at byte {} of {size}", self.name, self.received);
+                return Err(Failure { fault: Fault::Transient, detail });
+            }
+            (None, _) => {}
+        }
+        Ok(chunk)
+    }
+
+    /// Adds the text of some bytes to the rows.
+    fn inflate(&mut self, bytes: &[u8], rows: &mut Rows<'_>) -> Result<(), InflateError> {
+        let (passing, text) = (&mut self.passing, &mut self.text);
+        self.inflate.push(bytes, |piece| pass(piece, passing, text, rows))
+    }
+
+    /// Adds what is left of the text to the rows.
+    fn finish(&mut self, rows: &mut Rows<'_>) -> Result<(), InflateError> {
+        let (passing, text) = (&mut self.passing, &mut self.text);
+        self.inflate.finish(|piece| pass(piece, passing, text, rows))
+    }
+}
+
+/// Adds a piece of text to the rows, without what is to be passed over.
+fn pass(piece: &[u8], passing: &mut u64, text: &mut u64, rows: &mut Rows<'_>) {
+    let over = usize::try_from(*passing).unwrap_or(usize::MAX).min(piece.len());
+    *passing -= over as u64;
+    let piece = &piece[over..];
+    *text += piece.len() as u64;
+    rows.push(piece);
+}
+
+/// Fails an invocation whose sender does not wait for an answer that names the rows.
+pub(crate) fn fail_if_undelivered<S, R>(intake: &Intake<'_, S, R>) -> Result<(), IngestError> {
+    match &intake.failure {
+        None => Ok(()),
+        Some(why) => Err(IngestError::Undelivered { failed: intake.summary.failed, why: why.clone() }),
+    }
+}
+
+/// Whether the object only stands for a folder, as the S3 console makes them.
+fn is_folder(key: &str, size: Option<i64>) -> bool {
+    key.ends_with('/') && size == Some(0)
+}
+
+/// The format that the ending of a key names, in any case; `.gz` may follow it, and says nothing.
+fn format_of(key: &str) -> Option<Format> {
+    let key = key.to_ascii_lowercase();
+    let (_, extension) = key.strip_suffix(".gz").unwrap_or(&key).rsplit_once('.')?;
+    extension.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ending_of_a_key_names_its_format_in_any_case() {
+        for (key, format) in [
+            ("a.csv", Some(Format::Csv)),
+            ("A.CSV", Some(Format::Csv)),
+            ("a.csv.GZ", Some(Format::Csv)),
+            ("deep.json/a.Json", Some(Format::Json)),
+            ("a.ndjson.gz", Some(Format::Ndjson)),
+            ("a.JSONL", Some(Format::Ndjson)),
+            ("a.gz", None),
+            ("a.txt", None),
+            ("csv", None),
+            ("", None),
+        ] {
+            assert_eq!(format_of(key), format, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_folder_of_the_console_is_not_a_file() {
+        assert!(is_folder("morning/", Some(0)));
+        assert!(
+            !is_folder("morning/", Some(1)) && !is_folder("morning/", None) && !is_folder("a.csv", Some(0))
+        );
+    }
+}

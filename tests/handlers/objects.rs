@@ -1,0 +1,569 @@
+//! The handler of ingest, over the objects of an inbox that behaves as S3 does.
+
+use std::{collections::BTreeMap, io::Write as _, time::Duration};
+
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use ingest::{checkpoint::Own, error::IngestError};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use shared::delivery::Fault;
+use tests::{fixture, inbox::BUCKET};
+
+use super::{
+    ingest::{Ingest, handle, ids, ingest},
+    lines, reasons,
+};
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A CSV of so many rows under ids that begin with that name.
+fn csv(name: &str, rows: usize) -> String {
+    let rows: Vec<String> = (0..rows).map(|row| format!("{name}-{row:05},3,City {}\n", row * 7919)).collect();
+    let rows = rows.concat();
+    format!("ID,Severity,City\n{rows}")
+}
+
+fn names(name: &str, rows: usize) -> Vec<String> {
+    (0..rows).map(|row| format!("{name}-{row:05}")).collect()
+}
+
+/// Puts an object, and hands its event to the function.
+async fn take(ingest: &Ingest, key: &str, content: impl Into<Bytes>) -> Value {
+    let event = ingest.objects.put(key, content);
+    handle(ingest, &event).await.unwrap()
+}
+
+/// Hands the event, and those of what ingest puts into the inbox, to the function; gives how many invocations read
+/// something, and the last answer that is not of a checkpoint.
+async fn to_the_end(ingest: &Ingest, event: &str) -> (usize, Value) {
+    let mut invocations = 1;
+    let mut answer = handle(ingest, event).await.unwrap();
+    // What was taken in of gzip is only inflated again, which is quicker.
+    ingest.objects.chunk_takes.set(ingest.objects.chunk_takes.get() / 10);
+    while let Some(event) = { ingest.objects.notified.borrow_mut().pop_front() } {
+        let opened = ingest.objects.opened.borrow().len();
+        let next = handle(ingest, &event).await.unwrap();
+        if ingest.objects.opened.borrow().len() > opened {
+            (invocations, answer) = (invocations + 1, next);
+        }
+    }
+    (invocations, answer)
+}
+
+/// The continuation that was left last.
+fn continuation(ingest: &Ingest) -> String {
+    let notified = std::mem::take(&mut *ingest.objects.notified.borrow_mut());
+    notified.into_iter().rfind(|event| event.contains(".continuation")).unwrap()
+}
+
+/// The rejects that were written: reason and payload.
+fn rejects(ingest: &Ingest) -> Vec<(String, String)> {
+    let text = |line: &Value, key: &str| line[key].as_str().unwrap_or_default().to_owned();
+    lines(&ingest.rejects.take()).iter().map(|line| (text(line, "reason"), text(line, "payload"))).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_is_read_in_chunks_with_its_own_date_order() {
+    for name in ["date_order", "date-order", "dateorder"] {
+        let ingest = ingest();
+        ingest.objects.chunk_bytes.set(7);
+        let text = "ID,Severity,Start_Time\nP-1,3,13/1/2023 1:02\nP-2,x,\n";
+        let key = "morning rows/a+b ñ.csv";
+        let event = ingest.objects.put_with(key, text, &[(name, "dmy")]);
+        let answer = handle(&ingest, &event).await.unwrap();
+        assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(1), &json!(1)));
+        let taken = ingest.stream.take();
+        let event: Value = serde_json::from_slice(&taken[0].data).unwrap();
+        assert_eq!(event["Start_Time"], "2023-01-13T01:02:00");
+        assert_eq!(lines(&ingest.rejects.take())[0]["source"], format!("{BUCKET}/{key}:3"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_cannot_be_read_or_delivered_fails_the_invocation() {
+    let ingest = ingest();
+    let error = handle(&ingest, &fixture("ingest-s3")).await.unwrap_err().to_string();
+    assert!(error.starts_with("could not read the object: there is no object"), "{error}");
+
+    let event = ingest.objects.put("a.csv", "ID,Severity\nP-1,3\n");
+    ingest.stream.always.set(Some(Fault::Permanent));
+    let error = handle(&ingest, &event).await.unwrap_err().to_string();
+    assert!(error.starts_with("1 rows were not delivered"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_put_twice_is_read_once_each() {
+    for (first, second) in [
+        (csv("first", 3).into_bytes(), csv("second", 3).into_bytes()),
+        (gzip(csv("first", 3).as_bytes()), gzip(csv("second", 3).as_bytes())),
+    ] {
+        let ingest = ingest();
+        // Both were put before the first event was handled.
+        let events = [ingest.objects.put("hourly.csv", first), ingest.objects.put("hourly.csv", second)];
+        for event in &events {
+            assert_eq!(handle(&ingest, event).await.unwrap()["accepted"], json!(3));
+        }
+        assert_eq!(ids(&ingest), [names("first", 3), names("second", 3)].concat());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_versions_a_replaced_object_is_the_same_error_plain_and_gzip() {
+    let mut errors = Vec::new();
+    for pack in [|text: &[u8]| text.to_vec(), gzip] {
+        let ingest = ingest();
+        ingest.objects.versioned.set(false);
+        let first = ingest.objects.put("hourly.csv", pack(csv("first", 3).as_bytes()));
+        let second = ingest.objects.put("hourly.csv", pack(csv("second", 3).as_bytes()));
+        errors.push(handle(&ingest, &first).await.unwrap_err().to_string());
+        assert_eq!(handle(&ingest, &second).await.unwrap()["accepted"], json!(3));
+        assert_eq!(ids(&ingest), names("second", 3));
+    }
+    assert!(errors[0].contains("412") && errors[0] == errors[1], "{errors:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_object_replaced_on_the_way_keeps_its_rows() {
+    for pack in [|text: &[u8]| text.to_vec(), gzip] {
+        let ingest = ingest();
+        let first = ingest.objects.put("a.csv", pack(csv("first", 2_000).as_bytes()));
+        slow(&ingest, 100);
+        handle(&ingest, &first).await.unwrap();
+        let done = ids(&ingest).len();
+        assert!(0 < done && done < 2_000, "{done}");
+        let second = ingest.objects.put("a.csv", pack(csv("second", 2_000).as_bytes()));
+        let next = continuation(&ingest);
+        ingest.objects.chunk_takes.set(Duration::from_millis(100));
+        to_the_end(&ingest, &next).await;
+        to_the_end(&ingest, &second).await;
+        assert_eq!(ids(&ingest), [names("first", 2_000), names("second", 2_000)].concat());
+    }
+}
+
+/// Makes every object of the inbox take so many seconds to come, in as many chunks.
+fn slow(ingest: &Ingest, seconds: usize) {
+    let size = ingest.objects.newest().div_ceil(seconds);
+    ingest.objects.chunk_bytes.set(size);
+    ingest.objects.chunk_takes.set(Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_bytes_put_again_are_read_again() {
+    for versioned in [true, false] {
+        let ingest = ingest();
+        ingest.objects.versioned.set(versioned);
+        let rows = "A-1,3,2/8/2016 0:37\n".repeat(2_000);
+        let text = format!("ID,Severity,Start_Time\n{rows}");
+        for (order, day) in [(&[][..], "2016-02-08"), (&[("date_order", "dmy")][..], "2016-08-02")] {
+            let event = ingest.objects.put_with("a.csv", text.clone(), order);
+            slow(&ingest, 100);
+            let (invocations, answer) = to_the_end(&ingest, &event).await;
+            assert!(invocations > 1);
+            assert_eq!(answer["accepted"], json!(2_000));
+            let taken = ingest.stream.take();
+            assert_eq!(taken.len(), 2_000);
+            for record in taken {
+                let event: Value = serde_json::from_slice(&record.data).unwrap();
+                assert_eq!(event["Start_Time"], format!("{day}T00:37:00"));
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_of_any_size_takes_as_many_invocations_as_it_needs_and_every_row_once() {
+    for (pack, tells_size) in [(false, true), (false, false), (true, true)] {
+        let ingest = ingest();
+        ingest.objects.tells_size.set(tells_size);
+        let text = csv("A", 2_000).into_bytes();
+        let event = ingest.objects.put("a.csv", if pack { gzip(&text) } else { text });
+        slow(&ingest, 100);
+        let (invocations, answer) = to_the_end(&ingest, &event).await;
+        assert!(invocations >= 2, "{invocations} invocations of 60 seconds read 100 chunks");
+        assert_eq!(ids(&ingest), names("A", 2_000));
+        assert_eq!(answer["accepted"], json!(2_000), "the last answer counts all rows");
+        // S3 may notify of an object twice, and Lambda may retry: nothing is sent again.
+        let answer = handle(&ingest, &event).await.unwrap();
+        assert_eq!(answer["accepted"], json!(0));
+        assert_eq!(ids(&ingest).len(), 2_000);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_gzip_that_holds_much_text_is_continued() {
+    let ingest = ingest();
+    // 12 MiB of rows in some kilobytes, which come at once; the stream takes each request only after a second.
+    let text = format!("ID,Severity\n{}", "A,2\n".repeat(3 * 1024 * 1024 / 4));
+    let packed = gzip(text.as_bytes());
+    assert!(packed.len() < 64 * 1024);
+    let event = ingest.objects.put("a.csv.gz", packed);
+    ingest.stream.takes.set(Duration::from_secs(1));
+    let (invocations, answer) = to_the_end(&ingest, &event).await;
+    assert!(invocations > 2, "{invocations}");
+    assert_eq!(answer["accepted"], json!(3 * 1024 * 1024 / 4));
+    assert_eq!(ingest.stream.take().len(), 3 * 1024 * 1024 / 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_that_is_up_at_the_end_of_an_object_is_its_end() {
+    for chunks in 30..60 {
+        let ingest = ingest();
+        let event = ingest.objects.put("a.csv", csv("A", 600));
+        slow(&ingest, chunks);
+        to_the_end(&ingest, &event).await;
+        assert_eq!(ids(&ingest), names("A", 600), "{chunks} chunks");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_at_the_end_needs_no_request() {
+    let ingest = ingest();
+    let text = csv("A", 600);
+    let event = ingest.objects.put("a.csv", text.clone());
+    slow(&ingest, 100);
+    handle(&ingest, &event).await.unwrap();
+    let done = ids(&ingest).len();
+    // An invocation that ended after its checkpoint, which was at the end.
+    let name = ingest.objects.own(Own::Checkpoint).remove(0);
+    let mut checkpoint: Value = serde_json::from_slice(&ingest.objects.content(&name)).unwrap();
+    checkpoint["position"]["offset"] = json!(text.len());
+    ingest.objects.put(&name, checkpoint.to_string());
+    to_the_end(&ingest, &event).await;
+    assert_eq!(ids(&ingest).len(), done);
+    assert_eq!(ingest.objects.opened.borrow().len(), 1);
+    let finished: Value = serde_json::from_slice(&ingest.objects.content(&name)).unwrap();
+    assert_eq!(finished["finished"], json!(true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_goes_on_from_the_last_row_that_was_delivered() {
+    for fails in ["stream", "download"] {
+        let ingest = ingest();
+        let event = ingest.objects.put("a.csv", csv("A", 20_000));
+        ingest.objects.chunk_bytes.set(64 * 1024);
+        if fails == "download" {
+            ingest.objects.breaks_at.set(Some(300_000));
+        } else {
+            ingest.stream.reply((0..12).map(|_| tests::Reply::Taken));
+            ingest.stream.reply([tests::Reply::Failed(Fault::Permanent)]);
+        }
+        let error = handle(&ingest, &event).await.unwrap_err();
+        let done = ids(&ingest).len();
+        assert!(done > 4_000, "{fails}: {done} rows before {error}");
+        to_the_end(&ingest, &event).await;
+        let mut taken = ids(&ingest);
+        // A delivery of several requests that fails in part is sent again.
+        assert!(taken.len() <= 22_000, "{fails}: {}", taken.len());
+        taken.sort();
+        taken.dedup();
+        assert_eq!(taken, names("A", 20_000), "{fails}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_download_that_breaks_off_is_an_error_and_never_half_a_row() {
+    for pack in [|text: &[u8]| text.to_vec(), gzip] {
+        let ingest = ingest();
+        let content = pack(csv("A", 300).as_bytes());
+        let breaks_at = content.len() * 2 / 3 + 3;
+        let event = ingest.objects.put("a.csv", content);
+        ingest.objects.breaks_at.set(Some(breaks_at));
+        assert!(matches!(handle(&ingest, &event).await, Err(IngestError::Unreadable(_))));
+        assert!(rejects(&ingest).is_empty());
+        to_the_end(&ingest, &event).await;
+        assert_eq!(ids(&ingest), names("A", 300));
+        assert!(rejects(&ingest).is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn invocations_side_by_side_lose_nothing_and_fail_nothing() {
+    for pause in [0, 1, 7, 20] {
+        let ingest = ingest();
+        let event = ingest.objects.put("a.csv", csv("A", 2_000));
+        slow(&ingest, 150);
+        let late = async {
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+            to_the_end(&ingest, &event).await
+        };
+        tokio::join!(to_the_end(&ingest, &event), late);
+        let mut taken = ids(&ingest);
+        taken.sort();
+        taken.dedup();
+        assert_eq!(taken, names("A", 2_000));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_that_is_behind_its_continuation_holds_nothing_up() {
+    let ingest = ingest();
+    let event = ingest.objects.put("a.csv", csv("A", 2_000));
+    slow(&ingest, 100);
+    handle(&ingest, &event).await.unwrap();
+    // A slower invocation over the same object noted less.
+    for name in ingest.objects.own(Own::Checkpoint) {
+        ingest.objects.delete(&name);
+    }
+    let next = continuation(&ingest);
+    to_the_end(&ingest, &next).await;
+    assert_eq!(ids(&ingest), names("A", 2_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invocation_that_delivers_no_row_fails() {
+    let ingest = ingest();
+    let event = ingest.objects.put("a.csv", format!("ID,Severity,City\nA,3,{}\n", "x".repeat(1_000)));
+    ingest.objects.chunk_bytes.set(10);
+    ingest.objects.chunk_takes.set(Duration::from_secs(1));
+    let error = handle(&ingest, &event).await.unwrap_err();
+    assert!(matches!(error, IngestError::NoProgress(0)), "{error}");
+    assert!(ingest.objects.notified.borrow().is_empty(), "there is no chain");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_object_leaves_no_checkpoint() {
+    let ingest = ingest();
+    take(&ingest, "a.csv", "ID,Severity\nP-1,3\n").await;
+    assert!(ingest.objects.notified.borrow().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_keys_work() {
+    for key in [format!("{}.csv", "x".repeat(1_020)), format!("{}.csv", "ñ".repeat(510))] {
+        let ingest = ingest();
+        let event = ingest.objects.put(&key, csv("A", 2_000));
+        slow(&ingest, 100);
+        let (invocations, _) = to_the_end(&ingest, &event).await;
+        assert!(invocations > 1);
+        assert_eq!(ids(&ingest), names("A", 2_000));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn notifications_of_ingests_own_checkpoints_are_ignored_unread() {
+    let ingest = ingest();
+    let event = ingest.objects.put("a.csv", csv("A", 2_000));
+    slow(&ingest, 100);
+    handle(&ingest, &event).await.unwrap();
+    let notified = std::mem::take(&mut *ingest.objects.notified.borrow_mut());
+    let own: Vec<_> = notified.iter().filter(|event| event.contains(".checkpoint")).collect();
+    assert!(!own.is_empty());
+    let (taken, opened) = (ids(&ingest).len(), ingest.objects.opened.borrow().len());
+    for event in own {
+        let answer = handle(&ingest, event).await.unwrap();
+        assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(0), &json!(0)));
+    }
+    assert_eq!((ids(&ingest).len(), ingest.objects.opened.borrow().len()), (taken, opened));
+    // What others put there is read like any other object.
+    assert_eq!(take(&ingest, "checkpoints/mine.csv", csv("B", 3)).await["accepted"], json!(3));
+    assert_eq!(take(&ingest, "checkpoints/mine.checkpoint", "x").await["rejected"], json!(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_of_any_ending_are_read_or_rejected() {
+    for (key, text) in [
+        ("A.CSV", "ID,Severity\nA,3\n"),
+        ("a.Json", "[{\"ID\":\"A\",\"Severity\":3}]"),
+        ("a.NDJSON", "{\"ID\":\"A\",\"Severity\":3}\n"),
+        ("a.jsonl.Gz", "{\"ID\":\"A\",\"Severity\":3}\n"),
+    ] {
+        for content in [text.as_bytes().to_vec(), gzip(text.as_bytes())] {
+            let ingest = ingest();
+            assert_eq!(take(&ingest, key, content).await["accepted"], json!(1), "{key}");
+        }
+    }
+    for key in ["a.txt", "a", "a.csv.bak", "a.gz", ".csv/a"] {
+        let ingest = ingest();
+        assert_eq!(take(&ingest, key, "ID,Severity\nA,3\n").await["rejected"], json!(1), "{key}");
+        assert_eq!(reasons(&ingest.rejects), ["unknown_format"]);
+    }
+    let ingest = ingest();
+    assert_eq!(take(&ingest, "folder/", "").await["rejected"], json!(0), "it stands for a folder");
+}
+
+#[tokio::test(start_paused = true)]
+async fn gzip_is_recognised_by_its_first_bytes() {
+    let text = csv("A", 3_000);
+    for key in ["a.csv", "a.csv.gz"] {
+        for content in [text.as_bytes().to_vec(), gzip(text.as_bytes())] {
+            for chunk in [1, 100, 64 * 1024] {
+                let ingest = ingest();
+                ingest.objects.chunk_bytes.set(chunk);
+                take(&ingest, key, content.clone()).await;
+                assert_eq!(ids(&ingest), names("A", 3_000), "{key}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_archive_is_one_reject_that_names_it() {
+    let zip = [&b"PK\x03\x04\x14\0\0\0"[..], &b"binary\nlines\n".repeat(100)].concat();
+    for content in [zip.clone(), gzip(&zip)] {
+        let ingest = ingest();
+        let answer = take(&ingest, "a.csv", content).await;
+        assert_eq!(answer["rejected"], json!(1));
+        let reject = &lines(&ingest.rejects.take())[0];
+        assert_eq!(reject["reason"], "unknown_format");
+        assert!(reject["detail"].as_str().unwrap().contains("a zip archive"), "{reject}");
+    }
+    // A body is nowhere else, so that the reject has it.
+    let ingest = ingest();
+    let body = "PK\u{3}\u{4}\u{14}\nlines\n";
+    let answer = handle(&ingest, &json!({"format": "csv", "body": body}).to_string()).await.unwrap();
+    assert_eq!(answer["rejected"], json!(1));
+    assert_eq!(rejects(&ingest), [("unknown_format".to_owned(), body.to_owned())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn padding_after_gzip_is_none_of_the_rows() {
+    let packed = gzip(csv("A", 3_000).as_bytes());
+    let ingest = ingest();
+    take(&ingest, "a.csv.gz", [packed.clone(), vec![0; 512]].concat()).await;
+    assert_eq!(ids(&ingest), names("A", 3_000));
+    assert!(rejects(&ingest).is_empty());
+
+    for trailing in ["\r\n", "A-1,3\n"] {
+        let ingest = super::ingest::ingest();
+        take(&ingest, "a.csv.gz", [&packed, trailing.as_bytes()].concat()).await;
+        assert_eq!(ids(&ingest), names("A", 3_000));
+        assert_eq!(rejects(&ingest), [("bad_gzip".to_owned(), trailing.to_owned())]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn gzip_cut_anywhere_is_read_to_its_last_whole_row() {
+    let text = csv("A", 200);
+    let rows: Vec<&str> = text.lines().skip(1).collect();
+    let packed = gzip(text.as_bytes());
+    for cut in 2..packed.len() {
+        let ingest = ingest();
+        take(&ingest, "a.csv", packed[..cut].to_vec()).await;
+        let taken = ids(&ingest).len();
+        assert_eq!(ids(&ingest), names("A", taken), "cut at {cut}");
+        let cities: Vec<String> = ingest
+            .stream
+            .take()
+            .iter()
+            .map(|record| {
+                serde_json::from_slice::<Value>(&record.data).unwrap()["City"].as_str().unwrap().to_owned()
+            })
+            .collect();
+        let expected: Vec<_> = rows[..taken].iter().map(|row| row.rsplit(',').next().unwrap()).collect();
+        assert_eq!(cities, expected, "no event has half a cell, cut at {cut}");
+        let mut rejects = rejects(&ingest);
+        assert_eq!(rejects.pop().unwrap().0, "bad_gzip");
+        if let Some((reason, row)) = rejects.pop() {
+            assert!(matches!(reason.as_str(), "cut_short" | "bad_header"), "{reason}: {row}");
+            let next = rows.get(taken).copied().unwrap_or_default();
+            assert!(next.starts_with(&row) || taken == 0, "cut at {cut}: {row}");
+        }
+        assert!(rejects.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_of_checkpoints_and_continuations_are_counted() {
+    let ingest = ingest();
+    let event = ingest.objects.put("a.csv", csv("A", 2_000));
+    slow(&ingest, 100);
+    ingest.objects.refuses_puts.set(true);
+    let (result, counts) = counted(&ingest, &event).await;
+    assert!(matches!(result, Err(IngestError::NotContinued(_))));
+    assert_eq!((counts["Failed"].as_u64(), counts["Unaccounted"].as_u64()), (Some(1), Some(0)), "{counts}");
+
+    ingest.objects.refuses_puts.set(false);
+    handle(&ingest, &event).await.unwrap();
+    let next = continuation(&ingest);
+    for name in ingest.objects.own(Own::Continuation) {
+        ingest.objects.delete(&name);
+    }
+    let (result, counts) = counted(&ingest, &next).await;
+    assert!(matches!(result, Err(IngestError::NotContinued(_))));
+    assert_eq!((counts["In"].as_u64(), counts["Failed"].as_u64()), (Some(1), Some(1)), "{counts}");
+}
+
+/// Hands an event to the function; gives its counts too.
+async fn counted(ingest: &Ingest, event: &str) -> (Result<Value, IngestError>, Value) {
+    thread_local!(static LINES: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) });
+    let mut invocation = super::invocation();
+    invocation.log = |line| LINES.with_borrow_mut(|lines| lines.push(line.to_owned()));
+    let result = ingest.handle(event, &invocation).await;
+    let line =
+        LINES.with_borrow_mut(|lines| lines.drain(..).rfind(|line| line.contains("Unaccounted"))).unwrap();
+    (result.map(|answer| serde_json::to_value(answer).unwrap()), serde_json::from_str(&line).unwrap())
+}
+
+/// What a text became: the events in order, and the rejects by reason and payload.
+type Outcome = (Vec<Bytes>, BTreeMap<(String, String), usize>);
+
+fn outcome(ingest: &Ingest) -> Outcome {
+    let events = ingest.stream.take().into_iter().map(|record| record.data).collect();
+    let mut counted = BTreeMap::new();
+    for reject in rejects(ingest) {
+        *counted.entry(reject).or_default() += 1;
+    }
+    (events, counted)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whatever an object holds, however it is packed, cut into chunks and stopped: the outcome is that of reading it
+    /// at once.
+    #[test]
+    fn an_object_read_in_any_pieces_becomes_what_it_becomes_at_once(
+        rows in proptest::collection::vec("(A-[0-9]{1,3},[1-4x],[a-z ]{0,12}|[\"{}\\[\\],:a\r]{0,10}|\"a\nb\",3,c)\r?\n", 0..60),
+        last in "[A,3\"]{0,8}",
+        extension in prop::sample::select(vec!["csv", "ndjson", "json"]),
+        members in 0_usize..4,
+        cut in proptest::option::of(any::<prop::sample::Index>()),
+        chunk in 1_usize..400,
+        seconds in 1_u64..120,
+        break_at in proptest::option::of(any::<prop::sample::Index>()),
+        tells_size in any::<bool>(),
+    ) {
+        let text = format!("ID,Severity,City\n{}{last}", rows.concat());
+        let mut content = match members {
+            0 => text.into_bytes(),
+            members => text.as_bytes().chunks(text.len().div_ceil(members)).flat_map(gzip).collect(),
+        };
+        if let Some(cut) = cut {
+            content.truncate(cut.index(content.len()));
+        }
+        let content = Bytes::from(content);
+        let key = format!("a.{extension}");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let whole = ingest();
+            take(&whole, &key, content.clone()).await;
+
+            let pieces = ingest();
+            pieces.objects.tells_size.set(tells_size);
+            pieces.objects.chunk_bytes.set(chunk);
+            // At least a chunk a second, so that there is progress: the rows here fit into a chunk or some.
+            let chunks = content.len().div_ceil(chunk).max(1);
+            pieces.objects.chunk_takes.set(Duration::from_secs(seconds) / u32::try_from(chunks).unwrap());
+            if !content.is_empty() {
+                pieces.objects.breaks_at.set(break_at.map(|at| at.index(content.len())));
+            }
+            let event = pieces.objects.put(&key, content.clone());
+            if handle(&pieces, &event).await.is_err() {
+                pieces.objects.breaks_at.set(None);
+                pieces.objects.chunk_takes.set(Duration::from_millis(1));
+                to_the_end(&pieces, &event).await;
+            }
+            while let Some(event) = { pieces.objects.notified.borrow_mut().pop_front() } {
+                // Gzip is inflated again from its beginning, which is quicker.
+                pieces.objects.chunk_takes.set(pieces.objects.chunk_takes.get() / 2);
+                handle(&pieces, &event).await.unwrap();
+            }
+            assert_eq!(outcome(&pieces), outcome(&whole));
+        });
+    }
+}
