@@ -4,7 +4,10 @@ use ingest::rows::{Content, Row, Rows};
 use serde::Serialize;
 use shared::{dataset::Dataset, time::DateOrder};
 
-use crate::{error::Error, input::Input};
+use crate::{
+    error::Error,
+    input::{Input, Text},
+};
 
 /// Rows in a batch at most: what one invocation takes in within a second or so.
 pub const ROWS: usize = 1_000;
@@ -101,6 +104,8 @@ pub struct Batches<'d> {
     rows: Rows<'d>,
     date_order: Option<DateOrder>,
     finished: bool,
+    /// Why the file was not read to its end; told after the rows before.
+    broken: Option<Error>,
     /// A row that found no room in the batch before.
     held: Option<FileRow>,
 }
@@ -110,16 +115,17 @@ impl<'d> Batches<'d> {
     #[must_use]
     pub fn new(dataset: &'d Dataset, input: Input, date_order: Option<DateOrder>) -> Self {
         let rows = Rows::new(dataset, input.format);
-        Self { input, rows, date_order, finished: false, held: None }
+        Self { input, rows, date_order, finished: false, broken: None, held: None }
     }
 
     /// The next batch, of at most so many rows; `None` at the end of the file.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read any further, or its header names no id or severity.
+    /// When the file cannot be read any further, after the batches of its whole rows; or when its header names no id or
+    /// severity.
     pub fn next(&mut self, most: usize) -> Result<Option<Batch>, Error> {
-        let Some(first) = self.next_row()? else { return Ok(None) };
+        let Some(first) = self.next_row()? else { return self.broken.take().map_or(Ok(None), Err) };
         let mut batch = Batch {
             format: self.rows.format().name(),
             date_order: self.date_order,
@@ -147,6 +153,10 @@ impl<'d> Batches<'d> {
         }
         loop {
             if let Some(row) = self.rows.next() {
+                // Sent as it is, a row that was cut would look whole.
+                if matches!(row.content, Content::Broken { reason: "cut_short", .. }) {
+                    continue;
+                }
                 let row = FileRow::new(&row);
                 return match self.rows.header().and_then(|header| header.problem.clone()) {
                     Some(problem) => Err(Error::BadHeader { name: self.input.name.clone(), problem }),
@@ -156,14 +166,27 @@ impl<'d> Batches<'d> {
             if self.finished {
                 return Ok(None);
             }
-            match self.input.read()? {
-                [] => {
-                    self.rows.finish();
-                    self.finished = true;
-                }
-                chunk => self.rows.push(chunk),
-            }
+            self.read();
         }
+    }
+
+    /// Reads more of the file, or why there is no more.
+    fn read(&mut self) {
+        let (cut_short, broken) = match self.input.read() {
+            Ok(Text::Piece(piece)) => return self.rows.push(piece),
+            Ok(Text::End) => (false, None),
+            Ok(Text::Broken(source)) => {
+                (source.cuts_rows(), Some(Error::Broken { name: self.input.name.clone(), source }))
+            }
+            Err(error) => (true, Some(error)),
+        };
+        if cut_short {
+            self.rows.finish_cut_short();
+        } else {
+            self.rows.finish();
+        }
+        self.finished = true;
+        self.broken = broken;
     }
 }
 
@@ -275,6 +298,36 @@ pub(crate) mod tests {
         let request: Value = serde_json::from_slice(&part.request()).unwrap();
         assert_eq!(request["body"], "ID,Severity\na,1\nc,3\n");
         assert_eq!(request.get("date_order"), None);
+    }
+
+    #[test]
+    fn the_whole_rows_of_a_broken_file_are_sent_before_the_error() {
+        let text = "ID,Severity,City\na,2,x\nb,3,y\nc,4,Dayton";
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        std::io::Write::write_all(&mut gzip, text.as_bytes()).unwrap();
+        let packed = gzip.finish().unwrap();
+        for (data, rows, error) in [
+            (
+                &packed[..packed.len() - 10],
+                vec![2, 3],
+                "could not read a test to its end: the gzip data is damaged",
+            ),
+            (&[&packed[..], b"\r\n"].concat(), vec![2, 3, 4], "something other than gzip follows"),
+            (b"PK\x03\x04\x14\nrows\n", vec![], "the data is a zip archive"),
+        ] {
+            let mut batches = Batches::new(&DATASET, input(Format::Csv, data), None);
+            let mut sent = Vec::new();
+            let ended = loop {
+                match batches.next(9) {
+                    Ok(Some(batch)) => sent.extend(batch.rows.iter().map(|row| row.line)),
+                    Ok(None) => panic!("the file is broken"),
+                    Err(error) => break error.to_string(),
+                }
+            };
+            assert_eq!(sent, rows);
+            assert!(ended.contains(error), "{ended}");
+            assert!(batches.next(9).unwrap().is_none());
+        }
     }
 
     #[test]

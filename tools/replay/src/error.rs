@@ -2,6 +2,8 @@
 
 use std::io;
 
+use ingest::inflate::InflateError;
+
 /// Why a command ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -12,6 +14,14 @@ pub enum Error {
         name: String,
         /// What the system says.
         source: io::Error,
+    },
+    /// What the file holds cannot be read, or no further.
+    #[error("could not read {name} to its end: {source}")]
+    Broken {
+        /// The file as it was named.
+        name: String,
+        /// What is wrong with its data.
+        source: InflateError,
     },
     /// Standard output takes no more.
     #[error("cannot write the output: {0}")]

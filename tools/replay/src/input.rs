@@ -1,19 +1,20 @@
-//! The file that is read: plain or gzip, by name or from standard input.
+//! The file that is read: plain or gzip by its first bytes, as ingest reads it, by name or from standard input.
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, Read},
     path::Path,
 };
 
-use flate2::bufread::MultiGzDecoder;
-use ingest::rows::Format;
+use ingest::{
+    inflate::{Inflate, InflateError, OBJECT_BYTES},
+    rows::Format,
+};
 
 use crate::{error::Error, progress::Progress};
 
 /// Bytes read at a time, so few that the progress shows what was sent rather than what lies ready.
 const CHUNK: usize = 16 * 1024;
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// A file opened for reading.
 pub struct Input {
@@ -22,7 +23,22 @@ pub struct Input {
     /// How it holds its rows.
     pub format: Format,
     reader: Box<dyn Read>,
+    inflate: Inflate,
     chunk: Vec<u8>,
+    text: Vec<u8>,
+    ended: bool,
+    failed: Option<InflateError>,
+}
+
+/// What comes next of the text.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Text<'a> {
+    /// Some of it.
+    Piece(&'a [u8]),
+    /// Its end.
+    End,
+    /// Nothing: the data cannot be read to its end.
+    Broken(InflateError),
 }
 
 impl Input {
@@ -38,7 +54,7 @@ impl Input {
             let name = "standard input".to_owned();
             let progress = progress(None);
             let reader = progress.reading(io::stdin());
-            return Ok((Self::new(name, declared.unwrap_or(Format::Csv), reader)?, progress));
+            return Ok((Self::new(name, declared.unwrap_or(Format::Csv), reader), progress));
         }
         let name = path.display().to_string();
         let read = |source| Error::Read { name: name.clone(), source };
@@ -49,33 +65,53 @@ impl Input {
         };
         let progress = progress(metadata.is_file().then_some(metadata.len()));
         let reader = progress.reading(file);
-        Ok((Self::new(name, format, reader)?, progress))
+        Ok((Self::new(name, format, reader), progress))
     }
 
-    fn new(name: String, format: Format, reader: impl Read + 'static) -> Result<Self, Error> {
-        let mut reader = BufReader::with_capacity(CHUNK, reader);
-        let gzip = match reader.fill_buf() {
-            Ok(begin) => begin.starts_with(&GZIP_MAGIC),
-            Err(source) => return Err(Error::Read { name, source }),
-        };
-        let reader: Box<dyn Read> =
-            if gzip { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
-        Ok(Self { name, format, reader, chunk: vec![0; CHUNK] })
+    fn new(name: String, format: Format, reader: impl Read + 'static) -> Self {
+        Self {
+            name,
+            format,
+            reader: Box::new(reader),
+            inflate: Inflate::new(OBJECT_BYTES),
+            chunk: vec![0; CHUNK],
+            text: Vec::new(),
+            ended: false,
+            failed: None,
+        }
     }
 
-    /// The next bytes of the text; none at its end.
+    /// The next bytes of the text, or why there are no more.
     ///
     /// # Errors
     ///
     /// When the file cannot be read any further.
-    pub fn read(&mut self) -> Result<&[u8], Error> {
-        loop {
-            match self.reader.read(&mut self.chunk) {
-                Ok(length) => return Ok(&self.chunk[..length]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+    pub fn read(&mut self) -> Result<Text<'_>, Error> {
+        self.text.clear();
+        while self.text.is_empty() {
+            if let Some(error) = self.failed.take() {
+                return Ok(Text::Broken(error));
+            }
+            if self.ended {
+                return Ok(Text::End);
+            }
+            let most = CHUNK.min(self.inflate.step_bytes());
+            let text = &mut self.text;
+            let inflated = match self.reader.read(&mut self.chunk[..most]) {
+                Ok(0) => {
+                    self.ended = true;
+                    self.inflate.finish(|piece| text.extend_from_slice(piece))
+                }
+                Ok(length) => self.inflate.push(&self.chunk[..length], |piece| text.extend_from_slice(piece)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
                 Err(source) => return Err(Error::Read { name: self.name.clone(), source }),
+            };
+            if let Err(error) = inflated {
+                self.ended = true;
+                self.failed = Some(error);
             }
         }
+        Ok(Text::Piece(&self.text))
     }
 }
 
@@ -94,15 +130,16 @@ pub(crate) mod tests {
 
     /// An input of that text.
     pub(crate) fn input(format: Format, text: &[u8]) -> Input {
-        Input::new("a test".to_owned(), format, io::Cursor::new(text.to_vec())).unwrap()
+        Input::new("a test".to_owned(), format, io::Cursor::new(text.to_vec()))
     }
 
-    fn whole(mut input: Input) -> Result<Vec<u8>, Error> {
+    fn whole(mut input: Input) -> (Vec<u8>, Option<InflateError>) {
         let mut text = Vec::new();
         loop {
-            match input.read()? {
-                [] => return Ok(text),
-                chunk => text.extend_from_slice(chunk),
+            match input.read().unwrap() {
+                Text::Piece(piece) => text.extend_from_slice(piece),
+                Text::End => return (text, None),
+                Text::Broken(error) => return (text, Some(error)),
             }
         }
     }
@@ -134,17 +171,20 @@ pub(crate) mod tests {
     fn gzip_is_read_as_what_it_holds_however_many_members_it_has() {
         let text = "ID,Severity\na,2\n".repeat(10_000);
         let packed = [gzip(text.as_bytes()), gzip(b"b,3\n")].concat();
-        let read = whole(input(Format::Csv, &packed)).unwrap();
-        assert_eq!(read, format!("{text}b,3\n").as_bytes());
-        assert_eq!(whole(input(Format::Csv, text.as_bytes())).unwrap(), text.as_bytes());
-        assert_eq!(whole(input(Format::Csv, b"")).unwrap(), b"");
+        let expected = format!("{text}b,3\n").into_bytes();
+        assert_eq!(whole(input(Format::Csv, &packed)), (expected, None));
+        for plain in [text.as_bytes(), b""] {
+            assert_eq!(whole(input(Format::Csv, plain)), (plain.to_vec(), None));
+        }
     }
 
     #[test]
-    fn a_gzip_cut_short_is_said_to_be() {
-        let packed = gzip("ID,Severity\na,2\n".repeat(1_000).as_bytes());
-        let error = whole(input(Format::Csv, &packed[..packed.len() / 2])).unwrap_err().to_string();
-        assert!(error.starts_with("cannot read a test: "), "{error}");
+    fn a_gzip_cut_short_is_read_as_far_as_it_goes() {
+        let text = "ID,Severity\na,2\n".repeat(1_000);
+        let packed = gzip(text.as_bytes());
+        let (read, error) = whole(input(Format::Csv, &packed[..packed.len() / 2]));
+        assert!(!read.is_empty() && text.as_bytes().starts_with(&read));
+        assert_eq!(error, Some(InflateError::Damaged));
     }
 
     #[test]

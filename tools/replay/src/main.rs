@@ -158,7 +158,8 @@ fn normalise(dataset: &str, file: &FileOptions) -> Result<ExitCode, Error> {
     let dataset = self::dataset(dataset)?;
     let (mut input, progress) = Input::open(&file.file, file.format, !io::stdout().is_terminal())?;
     let reject = |line: u64, reason: &str, detail: &str| {
-        progress.note(&format!("line {line}: rejected ({reason}): {detail}"))
+        let place = if line == 0 { "the file".to_owned() } else { format!("line {line}") };
+        progress.note(&format!("{place}: rejected ({reason}): {detail}"))
     };
     let output = BufWriter::new(io::stdout().lock());
     let counts = normalise::normalise(&dataset, &mut input, file.date_order, output, reject, &progress)?;

@@ -9,7 +9,11 @@ use shared::{
     writer::Writer,
 };
 
-use crate::{error::Error, input::Input, progress::Progress};
+use crate::{
+    error::Error,
+    input::{Input, Text},
+    progress::Progress,
+};
 
 /// What became of the rows.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +24,8 @@ pub struct Counts {
     pub rejected: u64,
 }
 
-/// Writes the events to `output` as JSON lines and tells the rejects to `reject`, by their line of the file.
+/// Writes the events to `output` as JSON lines and tells the rejects to `reject`, by their line of the file; a reject of
+/// the file itself has line 0.
 ///
 /// # Errors
 ///
@@ -38,12 +43,21 @@ pub fn normalise(
     let mut counts = Counts::default();
     let mut events = Writer::default();
     loop {
-        let chunk = input.read()?;
-        let at_end = chunk.is_empty();
-        if at_end {
-            rows.finish();
-        } else {
-            rows.push(chunk);
+        let (mut at_end, mut broken) = (true, None);
+        match input.read()? {
+            Text::Piece(piece) => {
+                rows.push(piece);
+                at_end = false;
+            }
+            Text::End => rows.finish(),
+            Text::Broken(error) => {
+                if error.cuts_rows() {
+                    rows.finish_cut_short();
+                } else {
+                    rows.finish();
+                }
+                broken = Some(error);
+            }
         }
         let received = stamp(chrono::Utc::now());
         while let Some(row) = rows.next() {
@@ -54,6 +68,10 @@ pub fn normalise(
                     reject(row.line, refused.reason, &refused.detail);
                 }
             }
+        }
+        if let Some(error) = broken {
+            counts.rejected += 1;
+            reject(0, error.reason(), &error.to_string());
         }
         output.write_all(events.written()).map_err(Error::Write)?;
         events.truncate(0);
@@ -97,6 +115,19 @@ mod tests {
         assert_eq!(rejects, ["3 bad_severity", "4 cell_count"]);
         assert_eq!(counts, Counts { normalised: 3, rejected: 2 });
         assert!(events[0]["Txn_Timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+
+    #[test]
+    fn a_broken_file_has_the_rejects_that_it_has_as_an_object() {
+        let text = "ID,Severity,City\na,3,x\nb,3,Dayton";
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        gzip.write_all(text.as_bytes()).unwrap();
+        let packed = gzip.finish().unwrap();
+        let (events, rejects, _) = run(Format::Csv, &packed[..packed.len() - 10]);
+        assert_eq!((events.len(), rejects), (1, vec!["3 cut_short".to_owned(), "0 bad_gzip".to_owned()]));
+        let (events, rejects, counts) = run(Format::Csv, b"PK\x03\x04\x14\nrows\n");
+        assert_eq!((events.len(), rejects), (0, vec!["0 unknown_format".to_owned()]));
+        assert_eq!(counts, Counts { normalised: 0, rejected: 1 });
     }
 
     #[test]
