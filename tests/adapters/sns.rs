@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use aws_sdk_sns::Client;
 use notify::{
+    incident::worth,
     sns::Topic,
-    word::{Alert, word, worth},
+    word::{Alert, word},
 };
 use percent_encoding::percent_decode_str;
 use shared::{

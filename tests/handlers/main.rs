@@ -6,6 +6,7 @@ mod ingest;
 mod metrics;
 mod notify;
 mod objects;
+mod storm;
 mod transform;
 
 use bytes::Bytes;

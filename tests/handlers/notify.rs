@@ -6,6 +6,7 @@ use bytes::Bytes;
 use chrono::TimeDelta;
 use notify::{
     handler::{Config, Handler},
+    pace::{NextTurn, Pace},
     plan::Digests,
     word::Alert,
 };
@@ -16,30 +17,49 @@ use shared::{
     invocation::Invocation,
     time::stamp,
 };
-use tests::{Reply, Scripted, fixture};
+use tests::{
+    Reply, Scripted, fixture,
+    simulation::unit::{Damage, aggregate},
+};
 
 use super::{common, common_of, firehose, invocation, kinesis, now, reasons};
 
 type Notify = Handler<Scripted<Alert>, Scripted<ActedUpon>, Scripted<Bytes>>;
 
-fn notify() -> Notify {
-    let limits = Limits { entries: 10, request_bytes: 256 * 1024, entry_bytes: 256 * 1024 };
-    Handler {
-        config: Config {
-            common: common(),
-            topic_arn: "arn:aws:sns:eu-west-1:000000000000:t".to_owned(),
-            namespace: "n".to_owned(),
-            severity_above: 3,
-            digests: Digests {
-                above: template_default("DigestAbove"),
-                window: TimeDelta::seconds(i64::try_from(template_default("DigestWindowSeconds")).unwrap()),
-            },
+pub(super) const SNS: Limits = Limits { entries: 10, request_bytes: 256 * 1024, entry_bytes: 256 * 1024 };
+
+/// The configuration by the template's defaults.
+pub(super) fn config() -> Config {
+    let alerts = u32::try_from(template_default("AlertsPerSecond")).unwrap();
+    Config {
+        common: common(),
+        topic_arn: "arn:aws:sns:eu-west-1:000000000000:t".to_owned(),
+        namespace: "n".to_owned(),
+        severity_above: 3,
+        digests: Digests {
+            above: template_default("DigestAbove"),
+            window: TimeDelta::seconds(i64::try_from(template_default("DigestWindowSeconds")).unwrap()),
         },
-        topic: Scripted::new(limits, |alert| alert.message.len()),
-        ages: Scripted::new(Limits { entries: 1, ..limits }, |ages| ages.received.len()),
+        pace: Pace::new(alerts, 4),
+    }
+}
+
+/// By the template's defaults.
+fn paced() -> Notify {
+    Handler {
+        config: config(),
+        topic: Scripted::new(SNS, |alert| alert.message.len()),
+        ages: Scripted::new(Limits { entries: 1, ..SNS }, |ages| ages.received.len()),
         rejects: firehose(),
         memory: Mutex::default(),
+        turn: NextTurn::default(),
     }
+}
+
+/// Without a bound on the messages in a second.
+fn notify() -> Notify {
+    let notify = paced();
+    Notify { config: Config { pace: None, ..notify.config }, ..notify }
 }
 
 async fn handle(notify: &Notify, event: &str) -> Vec<String> {
@@ -60,21 +80,22 @@ fn event(n: usize) -> String {
 const BATCH_SIZE: usize = 1000;
 
 /// The default that the template has for a parameter.
-fn template_default(parameter: &str) -> usize {
+pub(super) fn template_default(parameter: &str) -> usize {
     let template = include_str!("../../template.yaml");
     let (_, rest) = template.split_once(&format!("\n  {parameter}:\n")).unwrap();
     let (_, rest) = rest.split_once("Default: ").unwrap();
     rest.lines().next().unwrap().trim().parse().unwrap()
 }
 
-/// How many events all messages tell of, by their machine-readable part.
+/// The machine-readable part of a message.
+pub(super) fn machine(alert: &Alert) -> Value {
+    let message: Value = serde_json::from_str(&alert.message).unwrap();
+    serde_json::from_str(message["default"].as_str().unwrap()).unwrap()
+}
+
+/// How many events all messages report, by their machine-readable part.
 fn told(notify: &Notify) -> u64 {
-    let count = |alert: &Alert| {
-        let message: Value = serde_json::from_str(&alert.message).unwrap();
-        let machine: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
-        machine["count"].as_u64().unwrap()
-    };
-    notify.topic.taken.borrow().iter().map(count).sum()
+    notify.topic.taken.borrow().iter().map(|alert| machine(alert)["count"].as_u64().unwrap()).sum()
 }
 
 #[tokio::test(start_paused = true)]
@@ -221,4 +242,130 @@ async fn tickets_are_told_in_their_own_words() {
     let alerts = notify.topic.taken.borrow();
     let subjects: Vec<_> = alerts.iter().map(|alert| alert.subject.as_str()).collect();
     assert_eq!(subjects, ["Priority 4 ticket for Network: T-1"]);
+}
+
+fn data(events: &[String]) -> Vec<&str> {
+    events.iter().map(String::as_str).collect()
+}
+
+/// The records of a KPL record.
+fn aggregated(events: &[&str]) -> Bytes {
+    let records: Vec<Bytes> = events.iter().map(|event| Bytes::copy_from_slice(event.as_bytes())).collect();
+    aggregate(&records, Damage::None)
+}
+
+/// A Kinesis event with one record for each of the data, which need not be text.
+fn kinesis_of(data: &[Bytes]) -> String {
+    let mut event: Value = serde_json::from_str(&kinesis(&vec![""; data.len()])).unwrap();
+    for (index, data) in data.iter().enumerate() {
+        event["Records"][index]["kinesis"]["data"] = base64_simd::STANDARD.encode_to_string(data).into();
+    }
+    event.to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn repeat_of_a_refused_event_is_alerted_by_itself() {
+    for pace in [None, config().pace] {
+        let mut notify = notify();
+        notify.config.pace = pace;
+        let event = |city: &str| format!(r#"{{"ID":"A-1","Severity":4,"City":"{city}","County":"c"}}"#);
+        let events = [event("bad"), event("worse"), event("good"), event("late")];
+        notify
+            .topic
+            .reply([Reply::Refused(vec![0], Fault::Permanent), Reply::Refused(vec![0], Fault::Permanent)]);
+        assert_eq!(handle(&notify, &kinesis(&data(&events))).await, [""; 0]);
+        assert_eq!(subjects(&notify), ["Severity 4 accident: good, c"]);
+        assert_eq!(reasons(&notify.rejects), ["unacceptable", "unacceptable"]);
+        assert_eq!(notify.topic.requests.get(), 3, "the last is a repeat of one that was alerted");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn repeat_of_a_failed_event_is_retried_with_it() {
+    let notify = notify();
+    let event =
+        |id: &str, city: &str| format!(r#"{{"ID":"{id}","Severity":4,"City":"{city}","County":"c"}}"#);
+    let events = [event("1", "a"), event("2", "b"), event("1", "c"), event("2", "d")];
+    notify.topic.reply([Reply::Failed(Fault::Permanent)]);
+    assert_eq!(handle(&notify, &kinesis(&data(&events))).await, ["1"]);
+    assert_eq!(subjects(&notify).len(), 0);
+    assert_eq!(handle(&notify, &kinesis(&data(&events))).await, [""; 0]);
+    assert_eq!(subjects(&notify), ["Severity 4 accident: a, c", "Severity 4 accident: b, c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn repeat_behind_a_failure_is_not_sent_ahead_of_it() {
+    let mut notify = notify();
+    // One message in a request, so that the first is refused and the second fails.
+    notify.config.pace = config().pace;
+    let event =
+        |id: &str, city: &str| format!(r#"{{"ID":"{id}","Severity":4,"City":"{city}","County":"{city}"}}"#);
+    let events = [event("1", "a"), event("2", "b"), event("1", "c")];
+    notify.topic.reply([Reply::Refused(vec![0], Fault::Permanent), Reply::Failed(Fault::Permanent)]);
+    assert_eq!(handle(&notify, &kinesis(&data(&events))).await, ["2"]);
+    assert_eq!((subjects(&notify).len(), notify.topic.requests.get()), (0, 2));
+    assert_eq!(handle(&notify, &kinesis(&data(&events[1..]))).await, [""; 0]);
+    assert_eq!(subjects(&notify), ["Severity 4 accident: b, b", "Severity 4 accident: c, c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_in_the_record_of_a_failed_reject_is_not_alerted() {
+    let notify = notify();
+    notify.rejects.always.set(Some(Fault::Throttled));
+    let batch = [Bytes::from(event(1)), aggregated(&[&event(2), "poison", &event(3)]), Bytes::from(event(4))];
+    assert_eq!(handle(&notify, &kinesis_of(&batch)).await, ["2"]);
+    assert_eq!(subjects(&notify), ["Severity 4 accident: 1, county 1"]);
+    notify.rejects.always.set(None);
+    assert_eq!(handle(&notify, &kinesis_of(&batch[1..])).await, [""; 0]);
+    assert_eq!((told(&notify), subjects(&notify).len()), (4, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_in_the_record_of_a_failed_event_fails_with_it() {
+    let mut notify = notify();
+    notify.config.pace = config().pace;
+    let twice = |n: usize| [event(n), event(n).replace("City", "Nowhere")];
+    let [one, again] = twice(1);
+    // The first is refused for good and its reject fails, so that the repeat behind it must not be sent.
+    notify.topic.reply([Reply::Refused(vec![0], Fault::Permanent)]);
+    notify.rejects.always.set(Some(Fault::Throttled));
+    let batch = [Bytes::from(event(2)), aggregated(&[&one, &again])];
+    notify.topic.reply([Reply::Taken]);
+    let answer = handle(&notify, &kinesis_of(&batch[1..])).await;
+    assert_eq!((answer, told(&notify)), (vec!["1".to_owned()], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn batch_with_more_keys_than_turns_ends_with_a_digest_over_the_rest() {
+    let notify = paced();
+    let events: Vec<_> =
+        (0..500).map(|n| event(n % 250).replace(r#""ID":""#, &format!(r#""ID":"{n}-"#))).collect();
+    assert_eq!(handle(&notify, &kinesis(&data(&events))).await, [""; 0]);
+    let alerts = notify.topic.take();
+    assert_eq!(alerts.iter().map(|alert| alert.count).collect::<Vec<_>>(), [1, 1, 1, 497]);
+    let storm = &alerts[3];
+    assert_eq!(storm.subject, "497 accidents of severity 4 in many counties");
+    let machine = machine(storm);
+    let counts: Vec<_> =
+        machine["counts"].as_array().unwrap().iter().map(|each| each["count"].as_u64().unwrap()).collect();
+    assert_eq!((machine["count"].as_u64(), counts.len(), counts.iter().sum::<u64>()), (Some(497), 250, 497));
+    assert_eq!(storm.attributes.iter().find(|each| each.name == "county").unwrap().values.len(), 250);
+}
+
+#[tokio::test(start_paused = true)]
+async fn message_whose_turn_comes_too_late_is_retried() {
+    let mut notify = paced();
+    notify.config.pace = Pace::new(1, 1_000);
+    let began = tokio::time::Instant::now();
+    let events: Vec<_> = (0..40).map(|n| event(n)).collect();
+    // A pause takes a quarter of the time that is left; the first message is alone, the digest has the rest.
+    notify.config.pace = Pace::new(1, 10);
+    let first: Vec<_> = events[..1].to_vec();
+    assert_eq!(handle(&notify, &kinesis(&data(&first))).await, [""; 0]);
+    assert!(
+        began.elapsed().as_secs() >= 20,
+        "the first waits for its turn, and the next invocation need not"
+    );
+    assert_eq!(handle(&notify, &kinesis(&data(&events))).await, [""; 0]);
+    assert_eq!(told(&notify), 40);
 }

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::{join_all, join4};
-use notify::word::Alert;
+use notify::{pace::NextTurn, word::Alert};
 use shared::{
     aws::{ActedUpon, StreamRecord},
     config::{Common, ConfigError},
@@ -207,6 +207,7 @@ impl<'s> Chain<'s> {
                 ages: ages.port(process),
                 rejects: bin.port(process),
                 memory: Mutex::default(),
+                turn: NextTurn::default(),
             })
         };
         let mapping = |index: usize| {

@@ -11,15 +11,18 @@ use shared::{
     aws::ActedUpon,
     books::Fate,
     config::{Common, ConfigError, Variables},
-    delivery::{self, Order, Outcome, Report, Service},
+    delivery::{self, Order, Outcome, Report, Service, Terms},
     invocation::Invocation,
     kinesis::{BatchResponse, NotABatch},
     ledger::{Ledger, UserRecord},
 };
+use tokio::time::Instant;
 
 use crate::{
-    plan::{Digests, Memory},
-    word::{Alert, Incident, word, worth},
+    incident::{Incident, worth},
+    pace::{NextTurn, Pace, Paced},
+    plan::{Digests, Memory, Plan},
+    word::{Alert, word},
 };
 
 /// The longest that telling CloudWatch the alerts' ages may take: it must not hold up the next batch.
@@ -34,54 +37,72 @@ pub struct Config {
     pub topic_arn: String,
     /// `METRIC_NAMESPACE`, to which the alerts' ages go; the data set's where it is not given.
     pub namespace: String,
-    /// `SEVERITY_ABOVE`: events above it are told.
+    /// `SEVERITY_ABOVE`: events above it are alerted.
     pub severity_above: i64,
     /// `DIGEST_ABOVE` and `DIGEST_WINDOW_SECONDS`: when many alerts become one.
     pub digests: Digests,
+    /// `ALERTS_PER_SECOND`, `SHARDS` and `PARALLELIZATION_FACTOR`: the share of one invocation; `None` without a bound.
+    pub pace: Option<Pace>,
 }
 
 impl Config {
     /// Reads the configuration from variables.
     pub fn read(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let (common, (topic_arn, namespace, severity_above, digests)) =
+        let (common, (topic_arn, namespace, severity_above, digests, pace)) =
             Variables::new(look_up).read(|variables| {
                 let digests = Digests {
                     above: variables.value("DIGEST_ABOVE", 10),
                     window: TimeDelta::seconds(variables.value("DIGEST_WINDOW_SECONDS", 60_u32).into()),
                 };
+                let (shards, factor) =
+                    (variables.value("SHARDS", 4_u32), variables.value("PARALLELIZATION_FACTOR", 1_u32));
+                let pace =
+                    Pace::new(variables.value("ALERTS_PER_SECOND", 8), u64::from(shards) * u64::from(factor));
                 (
                     variables.required("TOPIC_ARN"),
                     variables.optional("METRIC_NAMESPACE"),
                     variables.value("SEVERITY_ABOVE", 3),
                     digests,
+                    pace,
                 )
             })?;
         let namespace = namespace.unwrap_or_else(|| common.dataset.metric.namespace.clone());
-        Ok(Self { common, topic_arn, namespace, severity_above, digests })
+        Ok(Self { common, topic_arn, namespace, severity_above, digests, pace })
     }
 }
 
-/// Tells people of the most severe events of stream 2.
+/// Alerts people about the most severe events of stream 2.
 #[derive(Debug)]
 pub struct Handler<T, A, R> {
     /// The configuration.
     pub config: Config,
     /// The topic.
     pub topic: T,
-    /// The metric of the events' ages when they have been told.
+    /// The metric of the events' ages when they have been alerted.
     pub ages: A,
     /// The rejects delivery stream.
     pub rejects: R,
-    /// What this container has told.
+    /// What this container has sent.
     pub memory: Mutex<Memory>,
+    /// When this container may send its next message.
+    pub turn: NextTurn,
 }
 
-/// The incidents of a batch, with the positions of their user records and of the records of the stream.
-#[derive(Default)]
+/// An incident of a batch.
 struct Pending {
-    incidents: Vec<Incident>,
-    indexes: Vec<usize>,
-    records: Vec<usize>,
+    incident: Incident,
+    /// Position of its user record.
+    index: usize,
+    /// Position of the record of the stream that holds it.
+    record: usize,
+}
+
+/// How an invocation may send.
+struct Sending<'i> {
+    invocation: &'i Invocation,
+    pace: Option<Pace>,
+    /// Messages that it may still send before it reports all other incidents in one.
+    burst: usize,
 }
 
 impl<T, A, R> Handler<T, A, R>
@@ -90,22 +111,28 @@ where
     A: Service<Entry = ActedUpon>,
     R: Service<Entry = Bytes>,
 {
-    /// Handles one batch and answers from where it is to come again.
+    /// Handles one batch and answers from where it is to be retried.
     pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
         let (mut ledger, mut pending) = self.decide(event, invocation)?;
-        // What stands before the first reject is told while the rejects are written; what stands behind it only then,
-        // since what comes again because of a reject must not have been told.
-        let behind = pending.split_off(ledger.first_refused().unwrap_or(usize::MAX));
-        let (told, ()) =
-            tokio::join!(self.publish(pending, invocation), ledger.write_rejects(&self.rejects, invocation));
-        let mut received = self.enter(told, &mut ledger, invocation);
-        let behind = behind.up_to_first_failure(&mut ledger);
-        let told = self.publish(behind, invocation).await;
-        received.extend(self.enter(told, &mut ledger, invocation));
-        ledger.write_rejects(&self.rejects, invocation).await;
+        let mut sending = Sending::new(self.config.pace, invocation);
+        let mut received = Vec::new();
+        // What is before the first reject is sent while the rejects are written. What is behind it is sent only then: if
+        // a reject cannot be written, the batch is retried from there, and must not have been alerted already.
+        while !pending.is_empty() || ledger.first_refused().is_some() {
+            let behind = split_off(&mut pending, ledger.first_refused().unwrap_or(usize::MAX));
+            let (sent, ()) = tokio::join!(
+                self.publish(pending, &mut sending),
+                ledger.write_rejects(&self.rejects, invocation)
+            );
+            let refused = self.enter(sent, &mut ledger, &mut received, invocation);
+            pending = up_to_first_failure(merge(refused, behind), &mut ledger);
+        }
         self.tell_ages(received, invocation).await;
 
-        Ok(ledger.close(invocation))
+        let response = ledger.close(invocation);
+        // The next batch of this shard may be another container's, which does not know when this one has sent.
+        self.turn.wait().await;
+        Ok(response)
     }
 
     /// What the records are worth.
@@ -113,66 +140,90 @@ where
         &'e self,
         event: &'e str,
         invocation: &Invocation,
-    ) -> Result<(Ledger<'e>, Pending), NotABatch> {
+    ) -> Result<(Ledger<'e>, Vec<Pending>), NotABatch> {
         let Config { common, severity_above, .. } = &self.config;
         let look = |UserRecord { record, data, .. }: UserRecord<'_>| {
             worth(&common.dataset, *severity_above, data).map(|incident| (record, incident))
         };
         let (ledger, incidents) = Ledger::read("notify", event, common, invocation, look)?;
-        let mut pending = Pending::default();
-        for (index, (record, incident)) in incidents {
-            pending.incidents.push(incident);
-            pending.indexes.push(index);
-            pending.records.push(record);
-        }
-        Ok((ledger, pending))
+        let pending = |(index, (record, incident))| Pending { incident, index, record };
+        Ok((ledger, incidents.into_iter().map(pending).collect()))
     }
 
-    /// Publishes what the incidents are told by.
-    async fn publish(&self, pending: Pending, invocation: &Invocation) -> Told {
-        let Pending { incidents, .. } = &pending;
-        let plan = self.config.digests.plan(incidents, &mut self.memory(), invocation.now);
+    /// Publishes the alerts about the incidents.
+    async fn publish(&self, pending: Vec<Pending>, sending: &mut Sending<'_>) -> Sent {
+        let invocation = sending.invocation;
+        let incidents: Vec<&Incident> = pending.iter().map(|pending| &pending.incident).collect();
+        let plan = self.config.digests.plan(&incidents, &mut self.memory(), invocation.now, sending.burst);
         let dataset = &self.config.common.dataset;
         let (messages, alerts): (Vec<Vec<usize>>, Vec<Alert>) = plan
             .messages
             .iter()
             .flat_map(|message| {
-                let together: Vec<_> = message.iter().map(|place| &incidents[*place]).collect();
-                let own = |told: Vec<usize>| told.into_iter().map(|place| message[place]).collect::<Vec<_>>();
-                word(dataset, &together).into_iter().map(move |(told, alert)| (own(told), alert))
+                let together: Vec<_> = message.iter().map(|place| incidents[*place]).collect();
+                word(dataset, &together).into_iter().map(|(part, alert)| (message[part].to_vec(), alert))
             })
             .unzip();
-        let report = delivery::deliver(&self.topic, &alerts, Order::Kept, invocation.terms).await;
-        Told { pending, messages, repeats: plan.repeats, report }
+        sending.burst = sending.burst.saturating_sub(messages.len());
+        let report = match sending.pace {
+            None => delivery::deliver(&self.topic, &alerts, Order::Kept, invocation.terms).await,
+            Some(pace) => {
+                let terms = sending.terms(pace);
+                let (topic, turn) = (&self.topic, &self.turn);
+                let paced = Paced { topic, pace, turn, began: invocation.began, deadline: terms.deadline };
+                delivery::deliver(&paced, &alerts, Order::Kept, terms).await
+            }
+        };
+        Sent { pending, messages, plan, report }
     }
 
-    /// Enters and remembers what was told, and answers when those events were taken in.
-    fn enter(&self, told: Told, ledger: &mut Ledger<'_>, invocation: &Invocation) -> Vec<DateTime<Utc>> {
-        let Told { pending: Pending { incidents, indexes, .. }, messages, repeats, report } = told;
+    /// Enters and remembers what was sent, notes when those events were received, and gives the incidents that still need
+    /// an alert: repeats of one that SNS refused for good.
+    fn enter(
+        &self,
+        sent: Sent,
+        ledger: &mut Ledger<'_>,
+        received: &mut Vec<DateTime<Utc>>,
+        invocation: &Invocation,
+    ) -> Vec<Pending> {
+        let Sent { mut pending, messages, plan: Plan { known, repeats, .. }, report } = sent;
         ledger.retried += report.resent;
-        for repeat in repeats {
-            ledger.enter(indexes[repeat], Fate::Filtered);
+        for place in known {
+            ledger.enter(pending[place].index, Fate::Filtered);
         }
-        let mut received = Vec::new();
-        for (message, outcome) in messages.iter().zip(report.outcomes) {
-            if outcome == Outcome::Delivered {
-                let told: Vec<&Incident> = message.iter().map(|place| &incidents[*place]).collect();
-                received.extend(told.iter().filter_map(|incident| incident.received));
-                self.memory().note(&told, invocation.now);
+        let mut outcomes: Vec<Option<&Outcome>> = vec![None; pending.len()];
+        for (message, outcome) in messages.iter().zip(&report.outcomes) {
+            if *outcome == Outcome::Delivered {
+                let sent: Vec<&Incident> = message.iter().map(|place| &pending[*place].incident).collect();
+                received.extend(sent.iter().filter_map(|incident| incident.received));
+                self.memory().note(&sent, invocation.now);
             }
-            for index in message.iter().map(|place| indexes[*place]) {
-                match &outcome {
+            for place in message {
+                outcomes[*place] = Some(outcome);
+                let index = pending[*place].index;
+                match outcome {
                     Outcome::Delivered => ledger.enter(index, Fate::Delivered),
                     Outcome::Failed(why) => ledger.enter(index, Fate::Failed(why.clone())),
                     Outcome::Unacceptable(why) => ledger.refuse(index, "unacceptable", why.clone()),
                 }
             }
         }
-        received
+        let mut refused = vec![false; pending.len()];
+        for (repeat, first) in repeats {
+            match outcomes[first] {
+                Some(Outcome::Delivered) => ledger.enter(pending[repeat].index, Fate::Filtered),
+                Some(Outcome::Failed(why)) => ledger.enter(pending[repeat].index, Fate::Failed(why.clone())),
+                // SNS refused the content of the first, and may accept that of the repeat.
+                Some(Outcome::Unacceptable(_)) | None => refused[repeat] = true,
+            }
+        }
+        let mut refused = refused.into_iter();
+        pending.retain(|_| refused.next().unwrap_or_default());
+        pending
     }
 
-    /// Tells CloudWatch how old the events were when they had been told. Without it no alert is lost, so that a failure is
-    /// logged and no more.
+    /// Tells CloudWatch how old the events were when they had been alerted. Without it no alert is lost, so that a failure
+    /// is logged and no more.
     async fn tell_ages(&self, received: Vec<DateTime<Utc>>, invocation: &Invocation) {
         if received.is_empty() {
             return;
@@ -191,34 +242,47 @@ where
     }
 }
 
-impl Pending {
-    /// Parts from those of that record of the stream, and of the records behind it.
-    fn split_off(&mut self, record: usize) -> Self {
-        let at = self.records.partition_point(|each| *each < record);
-        Self {
-            incidents: self.incidents.split_off(at),
-            indexes: self.indexes.split_off(at),
-            records: self.records.split_off(at),
-        }
+impl<'i> Sending<'i> {
+    fn new(pace: Option<Pace>, invocation: &'i Invocation) -> Self {
+        let left = invocation.terms.deadline.saturating_duration_since(Instant::now());
+        let pace = pace.map(|pace| pace.within(left));
+        Self { invocation, pace, burst: pace.map_or(usize::MAX, Pace::burst) }
     }
 
-    /// Those before the first record that comes again; those behind it fail with it.
-    fn up_to_first_failure(mut self, ledger: &mut Ledger<'_>) -> Self {
-        let behind = self.split_off(ledger.comes_again_from().unwrap_or(usize::MAX));
-        for index in behind.indexes {
-            ledger.enter(index, Fate::Failed("an earlier record comes again".to_owned()));
-        }
-        self
+    /// The terms under which the pause after the last message ends before the invocation does.
+    fn terms(&self, pace: Pace) -> Terms {
+        let Terms { deadline, seed } = self.invocation.terms;
+        Terms { deadline: deadline.checked_sub(pace.pause()).unwrap_or(deadline), seed }
     }
 }
 
+/// Takes out the incidents of that record of the stream, and of the records behind it.
+fn split_off(pending: &mut Vec<Pending>, record: usize) -> Vec<Pending> {
+    let at = pending.partition_point(|each| each.record < record);
+    pending.split_off(at)
+}
+
+/// Two lists of incidents as one, in the order of their records.
+fn merge(mut one: Vec<Pending>, other: Vec<Pending>) -> Vec<Pending> {
+    one.extend(other);
+    one.sort_by_key(|pending| pending.index);
+    one
+}
+
+/// The incidents before the first record that is retried. Those behind it fail with it.
+fn up_to_first_failure(mut pending: Vec<Pending>, ledger: &mut Ledger<'_>) -> Vec<Pending> {
+    for behind in split_off(&mut pending, ledger.comes_again_from().unwrap_or(usize::MAX)) {
+        ledger.enter(behind.index, Fate::Failed("an earlier record is retried".to_owned()));
+    }
+    pending
+}
+
 /// What became of incidents.
-struct Told {
-    pending: Pending,
-    /// The incidents that each message tells of.
+struct Sent {
+    pending: Vec<Pending>,
+    /// The incidents that each message reports.
     messages: Vec<Vec<usize>>,
-    /// The incidents that were told before.
-    repeats: Vec<usize>,
+    plan: Plan,
     /// Of the messages.
     report: Report,
 }

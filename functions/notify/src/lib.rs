@@ -1,9 +1,12 @@
-//! The notify function: the most severe events of stream 2, told through SNS.
+//! The notify function: alerts about the most severe events of stream 2, through SNS.
 //!
-//! [`word`] says what an event is worth and words the messages, [`plan`] decides what is told together, [`sns`] sends, and
-//! [`handler`] puts them together.
+//! [`incident`] decides what an event is worth, [`plan`] which events share a message, [`word`] and [`text`] word the
+//! messages, [`pace`] and [`sns`] send them, and [`handler`] puts all of it together.
 
 pub mod handler;
+pub mod incident;
+pub mod pace;
 pub mod plan;
 pub mod sns;
+pub mod text;
 pub mod word;

@@ -8,6 +8,7 @@ use aws_sdk_sns::Client as Sns;
 use lambda_runtime::{Error, tracing};
 use notify::{
     handler::{Config, Handler},
+    pace::NextTurn,
     sns::Topic,
 };
 use shared::{
@@ -29,6 +30,7 @@ async fn main() -> Result<(), Error> {
         },
         rejects: DeliveryStream::new(Firehose::new(&sdk), &config.common.rejects_delivery_stream),
         memory: Mutex::default(),
+        turn: NextTurn::default(),
         config,
     };
     serve(async |event, invocation| Box::pin(handler.handle(event, invocation)).await).await

@@ -1,4 +1,4 @@
-//! Which incidents of a batch are told alone, which together, and which were told before.
+//! Which incidents of a batch get a message of their own, which share one, and which are repeats.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -7,61 +7,86 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::word::{Incident, Key};
+use crate::incident::{Identity, Incident, Key};
 
-/// Ids that are remembered as told.
+/// Ids of alerts that a container remembers, 16 bytes each.
 const REMEMBERED_IDS: usize = 50_000;
+
+/// Counts of recent alerts that a container remembers: one for each message and key. If there are more, the oldest is
+/// forgotten early, and its key may get single alerts again before the window is over.
+const REMEMBERED_COUNTS: usize = 50_000;
 
 /// When many alerts of one key become one.
 #[derive(Debug, Clone, Copy)]
 pub struct Digests {
-    /// Alerts of one key within the window that are still told one by one; 0 for any number.
+    /// Alerts of one key within the window that still get a message each; 0 for any number.
     pub above: usize,
     /// How far back alerts count.
     pub window: TimeDelta,
 }
 
-/// What a container remembers of what it has told.
+/// What a container remembers of the alerts that it has sent.
 #[derive(Debug, Default)]
 pub struct Memory {
-    ids: HashSet<String>,
-    order: VecDeque<String>,
-    recent: HashMap<Key, VecDeque<(DateTime<Utc>, usize)>>,
+    ids: HashSet<Identity>,
+    /// The ids, the oldest first.
+    order: VecDeque<Identity>,
+    /// How many alerts of a key each message held, the oldest first.
+    recent: VecDeque<(DateTime<Utc>, Key, usize)>,
+    /// The sums of `recent`, without zeros.
+    sums: HashMap<Key, usize>,
 }
 
 impl Memory {
-    /// Whether an incident of that id was told.
+    /// Whether an alert about that incident was sent.
     #[must_use]
-    pub fn knows(&self, id: &str) -> bool {
-        self.ids.contains(id)
+    pub fn knows(&self, incident: &Incident) -> bool {
+        incident.identity().is_some_and(|identity| self.ids.contains(&identity))
     }
 
-    /// Notes that these incidents of one key were told at `now`.
+    /// Notes that a message about these incidents was sent at `now`.
     pub fn note(&mut self, incidents: &[&Incident], now: DateTime<Utc>) {
-        let Some(first) = incidents.first() else { return };
-        self.recent.entry(first.key.clone()).or_default().push_back((now, incidents.len()));
-        for id in incidents.iter().filter_map(|incident| incident.id.as_ref()) {
-            if self.ids.insert(id.clone()) {
-                self.order.push_back(id.clone());
+        let mut counts: HashMap<Key, usize> = HashMap::new();
+        for incident in incidents {
+            *counts.entry(incident.key).or_default() += 1;
+            if let Some(identity) = incident.identity()
+                && self.ids.insert(identity)
+            {
+                self.order.push_back(identity);
             }
-            if self.order.len() > REMEMBERED_IDS {
-                self.order.pop_front().map(|oldest| self.ids.remove(&oldest));
+        }
+        for (key, count) in counts {
+            self.recent.push_back((now, key, count));
+            *self.sums.entry(key).or_default() += count;
+        }
+        while self.order.len() > REMEMBERED_IDS {
+            self.order.pop_front().map(|oldest| self.ids.remove(&oldest));
+        }
+        while self.recent.len() > REMEMBERED_COUNTS {
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets the counts from before the window.
+    fn forget(&mut self, window: TimeDelta, now: DateTime<Utc>) {
+        while self.recent.front().is_some_and(|(at, ..)| *at < now - window) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((_, key, count)) = self.recent.pop_front() else { return };
+        if let Some(sum) = self.sums.get_mut(&key) {
+            *sum -= count;
+            if *sum == 0 {
+                self.sums.remove(&key);
             }
         }
     }
 
-    /// Forgets what was told before the window.
-    fn forget(&mut self, window: TimeDelta, now: DateTime<Utc>) {
-        self.recent.retain(|_, told| {
-            while told.front().is_some_and(|(at, _)| *at < now - window) {
-                told.pop_front();
-            }
-            !told.is_empty()
-        });
-    }
-
-    fn told_recently(&self, key: &Key) -> usize {
-        self.recent.get(key).map_or(0, |told| told.iter().map(|(_, count)| count).sum())
+    /// How many alerts of a key were sent within the window.
+    fn recent(&self, key: Key) -> usize {
+        self.sums.get(&key).copied().unwrap_or_default()
     }
 }
 
@@ -70,63 +95,99 @@ impl Memory {
 pub struct Plan {
     /// The incidents of each message, in the order of the first of each.
     pub messages: Vec<Vec<usize>>,
-    /// Those that were told before, by this container or earlier in the batch.
-    pub repeats: Vec<usize>,
+    /// Those that this container has sent an alert about before.
+    pub known: Vec<usize>,
+    /// Those whose id an earlier one of the batch has, each with the position of that. A repeat shares its outcome.
+    pub repeats: Vec<(usize, usize)>,
 }
 
 impl Digests {
-    /// Plans the messages for a batch: of a key with more incidents than may be told one by one, here and within the window
-    /// before, all go into one.
+    /// Plans at most `most` messages for a batch, but at least one. If a key has more incidents than may get a message
+    /// each, in this batch and within the window before, all of them share one. If there are too many messages all the
+    /// same, the last is a digest over all keys, which holds whatever does not fit into the others.
     #[must_use]
-    pub fn plan(&self, incidents: &[Incident], memory: &mut Memory, now: DateTime<Utc>) -> Plan {
+    pub fn plan(
+        &self,
+        incidents: &[&Incident],
+        memory: &mut Memory,
+        now: DateTime<Utc>,
+        most: usize,
+    ) -> Plan {
         memory.forget(self.window, now);
         let mut plan = Plan::default();
-        let mut by_key: HashMap<&Key, Vec<usize>> = HashMap::new();
-        let mut ids = HashSet::new();
+        let mut by_key: HashMap<Key, Vec<usize>> = HashMap::new();
+        let mut firsts: HashMap<Identity, usize> = HashMap::new();
         let mut fresh = Vec::new();
         for (index, incident) in incidents.iter().enumerate() {
-            let is_repeat = incident.id.as_deref().is_some_and(|id| memory.knows(id) || !ids.insert(id));
-            if is_repeat {
-                plan.repeats.push(index);
-            } else {
+            if memory.knows(incident) {
+                plan.known.push(index);
+                continue;
+            }
+            let first =
+                incident.identity().map_or(index, |identity| *firsts.entry(identity).or_insert(index));
+            if first == index {
                 fresh.push(index);
-                by_key.entry(&incident.key).or_default().push(index);
+                by_key.entry(incident.key).or_default().push(index);
+            } else {
+                plan.repeats.push((index, first));
             }
         }
         for index in fresh {
-            let key = &incidents[index].key;
-            let Some(of_key) = by_key.get_mut(key) else { continue };
-            if self.above > 0 && memory.told_recently(key) + of_key.len() > self.above {
+            let key = incidents[index].key;
+            let Some(of_key) = by_key.get_mut(&key) else { continue };
+            if self.above > 0 && memory.recent(key) + of_key.len() > self.above {
                 // At the place of the first; the others find nothing left.
                 plan.messages.push(mem::take(of_key));
-                by_key.remove(key);
+                by_key.remove(&key);
             } else {
                 plan.messages.push(vec![index]);
             }
         }
+        plan.keep_to(most.max(1));
         plan
+    }
+}
+
+impl Plan {
+    /// Puts the last messages together, so that at most `most` are left.
+    fn keep_to(&mut self, most: usize) {
+        if self.messages.len() > most {
+            let mut rest = self.messages.split_off(most - 1).concat();
+            rest.sort_unstable();
+            self.messages.push(rest);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use shared::{dataset::Dataset, ledger::Owed};
+    use proptest::prelude::*;
 
     use super::*;
-    use crate::word::worth;
+    use crate::incident::tests::incident as of_json;
 
     const DIGESTS: Digests = Digests { above: 3, window: TimeDelta::seconds(60) };
 
     fn incident(id: &str, county: &str) -> Incident {
-        let json = format!(r#"{{"ID":"{id}","Severity":4,"County":"{county}"}}"#);
-        match worth(&Dataset::named("us_accidents").unwrap(), 3, json.as_bytes()) {
-            Owed::Output(incident) => incident,
-            other => panic!("{other:?}"),
-        }
+        of_json(&format!(r#"{{"ID":"{id}","Severity":4,"County":"{county}"}}"#))
     }
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_700_000_000 + seconds, 0).unwrap()
+    }
+
+    fn plan_most(
+        digests: Digests,
+        incidents: &[Incident],
+        memory: &mut Memory,
+        seconds: i64,
+        most: usize,
+    ) -> Plan {
+        digests.plan(&incidents.iter().collect::<Vec<_>>(), memory, at(seconds), most)
+    }
+
+    fn plan(incidents: &[Incident], memory: &mut Memory, seconds: i64) -> Plan {
+        plan_most(DIGESTS, incidents, memory, seconds, usize::MAX)
     }
 
     #[test]
@@ -134,47 +195,115 @@ mod tests {
         let counties = ["a", "b", "a", "b", "a", "c", "a", "b"];
         let incidents: Vec<_> =
             counties.iter().enumerate().map(|(n, county)| incident(&n.to_string(), county)).collect();
-        let plan = DIGESTS.plan(&incidents, &mut Memory::default(), at(0));
-        assert_eq!(plan.messages, [vec![0, 2, 4, 6], vec![1], vec![3], vec![5], vec![7]]);
+        let messages = plan(&incidents, &mut Memory::default(), 0).messages;
+        assert_eq!(messages, [vec![0, 2, 4, 6], vec![1], vec![3], vec![5], vec![7]]);
         let never = Digests { above: 0, ..DIGESTS };
-        assert_eq!(never.plan(&incidents, &mut Memory::default(), at(0)).messages.len(), 8);
+        let plan = plan_most(never, &incidents, &mut Memory::default(), 0, usize::MAX);
+        assert_eq!(plan.messages.len(), 8);
     }
 
     #[test]
-    fn what_was_told_within_the_window_before_counts_too() {
+    fn messages_beyond_the_most_become_one_over_all_keys() {
+        let counties = ["a", "b", "a", "c", "a", "d", "a", "e"];
+        let incidents: Vec<_> =
+            counties.iter().enumerate().map(|(n, county)| incident(&n.to_string(), county)).collect();
+        let most = |most| plan_most(DIGESTS, &incidents, &mut Memory::default(), 0, most).messages;
+        assert_eq!(most(5), [vec![0, 2, 4, 6], vec![1], vec![3], vec![5], vec![7]]);
+        assert_eq!(most(4), [vec![0, 2, 4, 6], vec![1], vec![3], vec![5, 7]]);
+        assert_eq!(most(2), [vec![0, 2, 4, 6], vec![1, 3, 5, 7]]);
+        assert_eq!(most(1), [vec![0, 1, 2, 3, 4, 5, 6, 7]]);
+        assert_eq!(most(0), most(1));
+    }
+
+    #[test]
+    fn alerts_within_the_window_before_count_too() {
         let mut memory = Memory::default();
-        let (one, two) = (incident("1", "a"), incident("2", "a"));
-        memory.note(&[&one, &two], at(0));
+        memory.note(&[&incident("1", "a"), &incident("2", "a"), &incident("9", "b")], at(0));
         let next = [incident("3", "a"), incident("4", "a"), incident("5", "b")];
-        assert_eq!(DIGESTS.plan(&next, &mut memory, at(60)).messages, [vec![0, 1], vec![2]]);
-        assert_eq!(DIGESTS.plan(&next, &mut memory, at(61)).messages, [vec![0], vec![1], vec![2]]);
-        assert!(memory.recent.is_empty(), "what is past is forgotten");
+        assert_eq!(plan(&next, &mut memory, 60).messages, [vec![0, 1], vec![2]]);
+        assert_eq!(plan(&next, &mut memory, 61).messages, [vec![0], vec![1], vec![2]]);
+        assert!(memory.recent.is_empty() && memory.sums.is_empty(), "what is past is forgotten");
     }
 
     #[test]
-    fn a_repeat_of_an_id_is_not_told_again() {
+    fn repeat_is_known_or_shares_the_outcome_of_the_first() {
         let mut memory = Memory::default();
         memory.note(&[&incident("1", "a")], at(0));
-        let incidents = [
-            incident("1", "a"),
-            incident("2", "a"),
-            incident("2", "a"),
-            incident("", "a"),
-            incident("", "a"),
-        ];
-        let plan = DIGESTS.plan(&incidents, &mut memory, at(120));
-        assert_eq!(plan, Plan { messages: vec![vec![1], vec![3], vec![4]], repeats: vec![0, 2] });
+        let incidents = ["1", "2", "2", "", "", "2"].map(|id| incident(id, "a"));
+        let digests = Digests { above: 0, ..DIGESTS };
+        assert_eq!(
+            plan_most(digests, &incidents, &mut memory, 120, usize::MAX),
+            Plan { messages: vec![vec![1], vec![3], vec![4]], known: vec![0], repeats: vec![(2, 1), (5, 1)] }
+        );
     }
 
     #[test]
-    fn the_oldest_ids_are_forgotten_first() {
+    fn oldest_ids_are_forgotten_first() {
         let mut memory = Memory::default();
         let mut incident = incident("x", "a");
+        let with_id = |incident: &mut Incident, n: usize| incident.id = Some(n.to_string());
         for n in 0..=REMEMBERED_IDS {
-            incident.id = Some(n.to_string());
+            with_id(&mut incident, n);
             memory.note(&[&incident], at(0));
         }
-        assert!(!memory.knows("0") && memory.knows("1") && memory.knows(&REMEMBERED_IDS.to_string()));
+        let mut knows = |n| {
+            with_id(&mut incident, n);
+            memory.knows(&incident)
+        };
+        assert!(!knows(0) && knows(1) && knows(REMEMBERED_IDS));
         assert_eq!((memory.ids.len(), memory.order.len()), (REMEMBERED_IDS, REMEMBERED_IDS));
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_the_ids_and_areas() {
+        let mut memory = Memory::default();
+        let mut storm: Vec<_> = (0..REMEMBERED_COUNTS)
+            .map(|n| incident(&format!("{n}{}", "x".repeat(20)), &n.to_string()))
+            .collect();
+        for round in 0..2 {
+            for (n, incident) in storm.iter_mut().enumerate() {
+                incident.id = Some(format!("{round} {n}"));
+            }
+            memory.note(&storm.iter().collect::<Vec<_>>(), at(round));
+        }
+        assert_eq!(memory.recent.len(), REMEMBERED_COUNTS);
+        assert_eq!(memory.sums.len(), REMEMBERED_COUNTS);
+        // Each entry is of a fixed size: no text is kept.
+        assert!(size_of::<(DateTime<Utc>, Key, usize)>() <= 64 && size_of::<Identity>() == 16);
+    }
+
+    proptest! {
+        #[test]
+        fn every_incident_is_in_one_message_or_a_repeat(
+            events in proptest::collection::vec((0_u8..12, 0_u8..4), 0..40),
+            told in 0_u8..12,
+            above in 0_usize..5,
+            most in 1_usize..8,
+        ) {
+            // An id keeps its county, as an event does.
+            let incidents: Vec<_> =
+                events.iter().map(|(id, county)| incident(&id.to_string(), &county.to_string())).collect();
+            let mut memory = Memory::default();
+            memory.note(&[&incident(&told.to_string(), "0")], at(0));
+            let digests = Digests { above, ..DIGESTS };
+            let plan = plan_most(digests, &incidents, &mut memory, 0, most);
+            let mut places = plan.messages.concat();
+            places.extend(plan.known.iter().copied());
+            places.extend(plan.repeats.iter().map(|(repeat, _)| *repeat));
+            places.sort_unstable();
+            prop_assert_eq!(places, (0..incidents.len()).collect::<Vec<_>>());
+            prop_assert!(plan.messages.len() <= most);
+            prop_assert!(plan.messages.iter().all(|message| message.is_sorted()));
+            let sent = plan.messages.concat();
+            for (repeat, first) in plan.repeats {
+                prop_assert!(first < repeat && incidents[first].id == incidents[repeat].id && sent.contains(&first));
+            }
+            // Within a key, the first appearances are in order.
+            for county in 0..4_u8 {
+                let key = incident("k", &county.to_string()).key;
+                let of_key: Vec<_> = sent.iter().filter(|place| incidents[**place].key == key).collect();
+                prop_assert!(of_key.is_sorted(), "{:?}", plan.messages);
+            }
+        }
     }
 }

@@ -11,12 +11,15 @@ use shared::{
     delivery::{Answer, Failure, Fault, Limits, Service},
 };
 
-use crate::word::{Alert, Attribute, hash};
+use crate::{
+    incident::{hash, hex},
+    word::{ALERT_BYTES, Alert, Attribute},
+};
 
 /// Limits of `PublishBatch`: messages, their subjects and attributes count together.
 ///
 /// Source: SNS API reference, `PublishBatch`.
-const PUBLISH_BATCH: Limits = Limits { entries: 10, request_bytes: 256 * 1024, entry_bytes: 256 * 1024 };
+const PUBLISH_BATCH: Limits = Limits { entries: 10, request_bytes: ALERT_BYTES, entry_bytes: ALERT_BYTES };
 
 /// Characters of a message's group and deduplication id on a FIFO topic.
 ///
@@ -66,7 +69,7 @@ fn fifo_id(text: &str) -> String {
     if (1..=FIFO_ID_CHARS).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic()) {
         return text.to_owned();
     }
-    hash([text])
+    hex(hash([text]))
 }
 
 fn attribute(attribute: &Attribute) -> Result<(String, MessageAttributeValue), Failure> {
@@ -88,15 +91,7 @@ impl Service for Topic {
     }
 
     fn size(&self, alert: &Alert) -> usize {
-        let attributes: usize = alert
-            .attributes
-            .iter()
-            .map(|attribute| {
-                let (kind, value) = attribute.typed();
-                attribute.name.len() + kind.len() + value.len()
-            })
-            .sum();
-        alert.subject.len() + alert.message.len() + attributes
+        alert.bytes()
     }
 
     async fn send(&self, alerts: &[&Alert]) -> Answer {
@@ -153,6 +148,67 @@ mod tests {
         ];
         assert_eq!(results(5, &successful, &failed).collect::<Vec<_>>(), expected);
         assert_eq!(results(0, &successful, &failed).count(), 0);
+    }
+
+    fn topic(name: &str) -> Topic {
+        let config =
+            aws_sdk_sns::Config::builder().behavior_version(aws_sdk_sns::config::BehaviorVersion::latest());
+        Topic::new(Client::from_conf(config.build()), &format!("arn:aws:sns:eu-west-1:000000000000:{name}"))
+    }
+
+    fn alert() -> Alert {
+        let attribute = |name: &str, values: &[&str], numeric| Attribute {
+            name: name.to_owned(),
+            values: values.iter().map(|value| (*value).to_owned()).collect(),
+            numeric,
+        };
+        Alert {
+            subject: "subject".to_owned(),
+            message: r#"{"default":"é"}"#.to_owned(),
+            attributes: vec![
+                attribute("severity", &["4"], true),
+                attribute("levels", &["4", "5"], true),
+                attribute("county", &["Franklin"], false),
+                attribute("city", &["a \"b\"", "c"], false),
+            ],
+            count: 1,
+            group: "4/Franklin".to_owned(),
+            id: "A-1".to_owned(),
+        }
+    }
+
+    #[test]
+    fn size_counts_the_subject_and_the_attributes() {
+        let attributes = "severityNumber4levelsString.Array[4,5]countyStringFranklincityString.Array";
+        let expected =
+            "subject".len() + r#"{"default":"é"}"#.len() + attributes.len() + r#"["a \"b\"","c"]"#.len();
+        assert_eq!(topic("alerts").size(&alert()), expected);
+        let Limits { entries, request_bytes, entry_bytes } = topic("alerts").limits();
+        assert_eq!((entries, request_bytes, entry_bytes), (10, 262_144, 262_144));
+    }
+
+    #[test]
+    fn entry_holds_the_texts_and_the_attributes() {
+        let entry = topic("alerts").entry(3, &alert()).unwrap();
+        assert_eq!(entry.id(), "3");
+        assert_eq!((entry.subject(), entry.message()), (Some("subject"), r#"{"default":"é"}"#));
+        assert_eq!(entry.message_structure(), Some("json"));
+        let attributes = entry.message_attributes().unwrap();
+        let attribute = |name: &str| (attributes[name].data_type(), attributes[name].string_value().unwrap());
+        assert_eq!(attribute("severity"), ("Number", "4"));
+        assert_eq!(attribute("levels"), ("String.Array", "[4,5]"));
+        assert_eq!(attribute("county"), ("String", "Franklin"));
+        assert_eq!(attribute("city"), ("String.Array", r#"["a \"b\"","c"]"#));
+        assert_eq!(attributes.len(), 4);
+        assert_eq!((entry.message_group_id(), entry.message_deduplication_id()), (None, None));
+    }
+
+    #[test]
+    fn fifo_topic_keeps_the_order_of_a_group_and_knows_a_message_by_its_id() {
+        let entry = topic("alerts.fifo").entry(0, &alert()).unwrap();
+        assert_eq!(entry.message_group_id(), Some("4/Franklin"));
+        assert_eq!(entry.message_deduplication_id(), Some("A-1"));
+        assert_eq!(topic("alerts.fifo.test").entry(0, &alert()).unwrap().message_group_id(), None);
     }
 
     #[test]

@@ -1,37 +1,37 @@
 //! An alert in words: for e-mail, for phones and for machines; about one event, or a digest of many.
 
-use std::{borrow::Cow, collections::BTreeSet};
-
-use chrono::{DateTime, Utc};
-use md5::{Digest as _, Md5};
-use serde::Serialize;
-use serde_json::{Map, Value, json};
-use shared::{
-    dataset::{Dataset, Place, Template, Wording},
-    event::{self, Event},
-    ledger::Owed,
+use std::{
+    borrow::Cow,
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap},
+    hash::Hash,
+    ops::Range,
 };
 
-/// Characters of a subject.
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use shared::dataset::{Dataset, Place, Template, Wording};
+
+use crate::{
+    incident::{Incident, hash, hex},
+    text::{self, sms, subject},
+};
+
+/// Bytes of a message with its subject and attributes, as SNS counts them. Base-64 and XML are not counted.
 ///
-/// Source: SNS API reference, `Publish`: less than 100 characters, without line breaks or control characters.
-const SUBJECT_CHARS: usize = 99;
-/// Characters of a text for phones: one SMS in the GSM alphabet.
-///
-/// Source: SNS developer guide, "Mobile text messaging".
-const SMS_CHARS: usize = 160;
-/// Characters of a value in an alert: more cannot be read at a glance, and a message has 256 KiB in all.
-const VALUE_CHARS: usize = 300;
-/// What stands for a value that an event lacks.
-const UNKNOWN: &str = "unknown";
-/// What a digest names of its events' ids and of a column's different values: for machines, and for people.
+/// Source: SNS API reference, `Publish`.
+pub const ALERT_BYTES: usize = 256 * 1024;
+/// Characters of a text for people. With the longest values and as many attributes as SNS delivers (10), an alert about
+/// one event fits into [`ALERT_BYTES`] whatever JSON makes of its characters.
+const TEXT_CHARS: usize = 12_000;
+/// How many ids, values and areas a digest names: to machines, and to people.
 const LISTED_IDS: usize = 50;
 const LISTED_VALUES: usize = 30;
 const NAMED_IDS: usize = 5;
 const NAMED_VALUES: usize = 3;
-/// Bytes that the values of a digest's attributes may take, twice over for the worst that JSON makes of them: with what is
-/// named above, a message stays below its 256 KiB. Filter policies look for each of them, so that none may be left out.
-const ATTRIBUTE_BYTES: usize = 48 * 1024;
+const NAMED_AREAS: usize = 10;
+/// The FIFO group of the digests over several severities or areas.
+const GROUP_OF_ALL: &str = "all";
 
 /// An alert: one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,11 +42,11 @@ pub struct Alert {
     pub message: String,
     /// Message attributes for filter policies.
     pub attributes: Vec<Attribute>,
-    /// How many events it tells of.
+    /// How many events it reports.
     pub count: usize,
-    /// What the events have in common, in whose order a FIFO topic keeps the messages.
+    /// What the events have in common: a FIFO topic keeps the order of the messages of one group.
     pub group: String,
-    /// The same for the same events: the id of the one event, or one that the ids of all make up.
+    /// The same for the same events: the id of the only event, or a hash of all ids.
     pub id: String,
 }
 
@@ -57,48 +57,27 @@ pub struct Attribute {
     pub name: String,
     /// Its values, never blank: one, or the different ones of a digest.
     pub values: Vec<String>,
-    /// Whether filter policies may compare it as a number.
+    /// Whether its values are integers, which filter policies may compare as numbers.
     pub numeric: bool,
 }
 
 impl Attribute {
-    /// The type and the value as SNS takes them. Filter policies match any of an array's values.
+    /// The type and the value as SNS takes them. Filter policies match any of an array's values, and compare its numbers
+    /// as numbers.
     ///
-    /// Source: SNS developer guide, "Amazon SNS message attributes".
+    /// Source: SNS developer guide, "Amazon SNS message attributes" and "Numeric value matching".
     #[must_use]
     pub fn typed(&self) -> (&'static str, Cow<'_, str>) {
         match self.values.as_slice() {
             [value] if self.numeric => ("Number", value.into()),
             [value] => ("String", value.into()),
+            values if self.numeric => ("String.Array", format!("[{}]", values.join(",")).into()),
             values => ("String.Array", json!(values).to_string().into()),
         }
     }
 }
 
-/// An event that is worth an alert.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Incident {
-    /// Its id, whole; nothing where it has none.
-    pub id: Option<String>,
-    /// What it has in common with others that may be told together with it: its severity, and the value by which stream 2
-    /// keeps the order.
-    pub key: Key,
-    /// When ingest took it in.
-    pub received: Option<DateTime<Utc>>,
-    /// The legible value of each column, where there is one.
-    values: Vec<Option<String>>,
-    /// Of the record, for an event without an id.
-    hash: String,
-}
-
-/// What events have in common that may be told together.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Key {
-    severity: i64,
-    area: String,
-}
-
-/// The texts of a message for the protocols of SNS: all but those for people get the default.
+/// The texts of a message for the protocols of SNS: all others get the default.
 #[derive(Serialize)]
 struct Message<'a> {
     default: &'a str,
@@ -106,211 +85,200 @@ struct Message<'a> {
     sms: &'a str,
 }
 
-/// What the event in `data` is worth, if its severity is above `above`.
+/// The messages that report incidents together: an alert if there is one, else a digest, or as many as it takes to stay
+/// within SNS's size. Each comes with the positions of the incidents that it reports.
 #[must_use]
-pub fn worth(dataset: &Dataset, above: i64, data: &[u8]) -> Owed<Incident> {
-    let reject = |reason, detail| Owed::Reject { reason, detail };
-    let text = event::text(data);
-    let event = match Event::parse(dataset, &text) {
-        Ok(event) => event,
-        Err(error) => return reject("not_json", format!("the record is not an event: {error}")),
-    };
-    let Some(severity) = event.integer(dataset.severity) else {
-        let name = &dataset.columns[dataset.severity].name;
-        return reject(
-            "bad_severity",
-            format!("`{name}` is missing or no integer: 3 or \"3\" would be right"),
-        );
-    };
-    if severity <= above {
-        return Owed::Nothing;
-    }
-    let whole =
-        |column: usize| Some(event.cell(column).into_text().into_owned()).filter(|text| !text.is_empty());
-    let value = |column: usize| {
-        if column == dataset.severity {
-            Some(severity.to_string())
-        } else {
-            legible(&event.cell(column).into_text())
-        }
-    };
-    Owed::Output(Incident {
-        id: whole(dataset.id),
-        key: Key { severity, area: whole(dataset.severe_partition_key).unwrap_or_default() },
-        received: event.instant(dataset.received_at),
-        values: (0..dataset.columns.len()).map(value).collect(),
-        hash: hash([text.as_ref()]),
-    })
-}
-
-impl Incident {
-    fn value(&self, column: usize) -> &str {
-        self.values[column].as_deref().unwrap_or(UNKNOWN)
-    }
-
-    /// The id, or what stands for it.
-    fn id(&self) -> &str {
-        self.id.as_deref().unwrap_or(&self.hash)
-    }
-}
-
-/// The messages that tell of incidents of one key together: an alert where there is one, else a digest, or as many as it
-/// takes to name all values of their attributes. Each comes with the incidents that it tells of, by position.
-#[must_use]
-pub fn word(dataset: &Dataset, incidents: &[&Incident]) -> Vec<(Vec<usize>, Alert)> {
-    let attributes = &dataset.alert.attributes;
+pub fn word(dataset: &Dataset, incidents: &[&Incident]) -> Vec<(Range<usize>, Alert)> {
     let mut messages = Vec::new();
-    let (mut start, mut bytes, mut seen) = (0, 0, BTreeSet::new());
-    for (index, incident) in incidents.iter().enumerate() {
-        let new = attributes
-            .iter()
-            .filter(|(_, column)| *column != dataset.id)
-            .map(|(_, column)| (*column, incident.value(*column)));
-        let new: Vec<_> = new.filter(|value| !seen.contains(value)).collect();
-        let size: usize = new.iter().map(|(_, value)| value.len()).sum();
-        if bytes + size > ATTRIBUTE_BYTES {
-            messages.push(start..index);
-            (start, bytes, seen) = (index, 0, BTreeSet::new());
+    // The next part is the last.
+    let mut parts = vec![0..incidents.len()];
+    while let Some(part) = parts.pop() {
+        if part.is_empty() {
+            continue;
         }
-        bytes += size;
-        seen.extend(new);
+        let alert = Alert::about(dataset, &incidents[part.clone()]);
+        // Every value is in the attributes, since filter policies look for each. So a digest that is too large is split,
+        // and nothing is left out of it.
+        if part.len() > 1 && alert.bytes() > ALERT_BYTES {
+            let middle = part.start + part.len() / 2;
+            parts.extend([middle..part.end, part.start..middle]);
+        } else {
+            messages.push((part, alert));
+        }
     }
-    messages.push(start..incidents.len());
-    let told = |run: std::ops::Range<usize>| (run.clone().collect(), Alert::about(dataset, &incidents[run]));
-    messages.into_iter().filter(|run| !run.is_empty()).map(told).collect()
+    messages
 }
 
 impl Alert {
+    /// Its bytes, as SNS counts them: the subject and the attributes with their names and types count too.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let attribute = |attribute: &Attribute| {
+            let (kind, value) = attribute.typed();
+            attribute.name.len() + kind.len() + value.len()
+        };
+        self.subject.len() + self.message.len() + self.attributes.iter().map(attribute).sum::<usize>()
+    }
+
     fn about(dataset: &Dataset, incidents: &[&Incident]) -> Self {
         let first = incidents[0];
-        let (wording, id) = match incidents {
-            [one] => (&dataset.alert.one, one.id().to_owned()),
-            many => {
-                (&dataset.alert.digest, format!("digest-{}", hash(many.iter().map(|incident| incident.id()))))
-            }
+        let one_key = incidents.iter().all(|incident| incident.key == first.key);
+        let id = match incidents {
+            [one] => one.name(),
+            many => format!("digest-{}", hex(hash(many.iter().map(|incident| incident.name())))),
         };
-        let Wording { subject, text, sms } = wording;
-        let fill = |template: &Template| template.fill(|place| place_of(dataset, incidents, place));
-        let text = fill(text);
-        let attributes: Vec<Attribute> = dataset
-            .alert
-            .attributes
-            .iter()
-            .map(|(name, column)| Attribute {
-                name: name.clone(),
-                values: if *column == dataset.id && incidents.len() > 1 {
-                    vec![id.clone()]
-                } else {
-                    different(incidents, *column).into_iter().map(str::to_owned).collect()
-                },
-                numeric: *column == dataset.severity,
-            })
-            .collect();
+        let Wording { subject: title, text, sms: short } = match incidents {
+            [_] => &dataset.alert.one,
+            _ if one_key => &dataset.alert.digest,
+            _ => &dataset.alert.storm,
+        };
+        let fill = |template: &Template| template.fill(|place| fill(dataset, incidents, place));
+        let text = text::body(&fill(text), TEXT_CHARS);
+        let attributes = attributes(dataset, incidents, &id);
         let machine = machine(dataset, incidents, &attributes, &text).to_string();
-        let message = Message { default: &machine, email: &text, sms: &cut(&fill(sms), SMS_CHARS) };
+        let message = Message { default: &machine, email: &text, sms: &sms(&fill(short)) };
         Self {
-            subject: cut(&fill(subject), SUBJECT_CHARS),
+            subject: subject(&fill(title)),
             message: serde_json::to_string(&message).unwrap_or_else(|error| unreachable!("{error}")),
             attributes,
             count: incidents.len(),
-            group: format!("{}/{}", first.key.severity, first.value(dataset.severe_partition_key)),
+            group: if one_key {
+                format!("{}/{}", first.key.severity, first.value(dataset.severe_partition_key))
+            } else {
+                GROUP_OF_ALL.to_owned()
+            },
             id,
         }
     }
 }
 
-/// What stands in a place of a text about these incidents.
-fn place_of<'i>(dataset: &Dataset, incidents: &[&'i Incident], place: Place) -> Cow<'i, str> {
+/// The message attributes of an alert about these incidents, with each of their values.
+fn attributes(dataset: &Dataset, incidents: &[&Incident], id: &str) -> Vec<Attribute> {
+    let attribute = |(name, column): &(String, usize)| Attribute {
+        name: name.clone(),
+        values: if *column == dataset.id && incidents.len() > 1 {
+            vec![text::legible(id).unwrap_or_default()]
+        } else {
+            different(dataset, incidents, *column).into_iter().map(Cow::into_owned).collect()
+        },
+        numeric: *column == dataset.severity,
+    };
+    dataset.alert.attributes.iter().map(attribute).collect()
+}
+
+/// The text for a place in the wording about these incidents.
+fn fill<'i>(dataset: &Dataset, incidents: &[&'i Incident], place: Place) -> Cow<'i, str> {
     match place {
         Place::Count => incidents.len().to_string().into(),
-        Place::Ids => {
-            let ids: Vec<_> = incidents.iter().map(|incident| incident.value(dataset.id)).collect();
-            first(&ids, NAMED_IDS)
+        Place::Ids => first(incidents.iter().map(|incident| incident.value(dataset.id).into()), NAMED_IDS),
+        Place::Column(column) => first(different(dataset, incidents, column).into_iter(), NAMED_VALUES),
+        Place::BySeverity => {
+            let mut counts = counts(incidents, |incident| incident.key.severity);
+            counts.sort_unstable_by_key(|(severity, _)| Reverse(*severity));
+            let counts = counts.iter().map(|(severity, count)| format!("{severity}: {count}"));
+            first(counts.map(Cow::Owned), NAMED_AREAS)
         }
-        Place::Column(column) => first(&different(incidents, column), NAMED_VALUES),
+        Place::ByArea => {
+            let counts = counts(incidents, |incident| incident.value(dataset.severe_partition_key));
+            let named: Vec<_> =
+                counts.iter().take(NAMED_AREAS).map(|(area, count)| format!("{area}: {count}")).collect();
+            let others = &counts[named.len()..];
+            match others.iter().map(|(_, count)| count).sum::<usize>() {
+                0 => named.join(", ").into(),
+                rest => format!("{}, and {rest} in {} others", named.join(", "), others.len()).into(),
+            }
+        }
     }
+}
+
+/// How many of the incidents have each value: the most frequent first, then in the order of the first of each.
+fn counts<'i, K: Eq + Hash + Copy>(
+    incidents: &[&'i Incident],
+    value: impl Fn(&'i Incident) -> K,
+) -> Vec<(K, usize)> {
+    let mut places: HashMap<K, usize> = HashMap::new();
+    let mut counts: Vec<(K, usize)> = Vec::new();
+    for incident in incidents {
+        let value = value(incident);
+        let place = *places.entry(value).or_insert_with(|| {
+            counts.push((value, 0));
+            counts.len() - 1
+        });
+        counts[place].1 += 1;
+    }
+    counts.sort_by_key(|(_, count)| Reverse(*count));
+    counts
 }
 
 /// The first of some values, and how many more there are.
-fn first<'v>(values: &[&'v str], most: usize) -> Cow<'v, str> {
-    match values {
-        [one] => Cow::Borrowed(one),
-        many if many.len() <= most => many.join(", ").into(),
-        many => format!("{} and {} more", many[..most].join(", "), many.len() - most).into(),
+fn first<'v>(values: impl Iterator<Item = Cow<'v, str>>, most: usize) -> Cow<'v, str> {
+    let (mut named, mut more) = (Vec::new(), 0);
+    for value in values {
+        if named.len() < most {
+            named.push(value);
+        } else {
+            more += 1;
+        }
+    }
+    match (named.len(), more) {
+        (1, 0) => named.remove(0),
+        (_, 0) => named.join(", ").into(),
+        _ => format!("{} and {more} more", named.join(", ")).into(),
     }
 }
 
-/// The different values of a column, in the order in which they come first.
-fn different<'i>(incidents: &[&'i Incident], column: usize) -> Vec<&'i str> {
+/// The different values of a column, in the order of the first of each.
+fn different<'i>(dataset: &Dataset, incidents: &[&'i Incident], column: usize) -> Vec<Cow<'i, str>> {
+    if column == dataset.severity {
+        let severities: BTreeSet<i64> = incidents.iter().map(|incident| incident.key.severity).collect();
+        return severities.into_iter().map(|severity| severity.to_string().into()).collect();
+    }
     let mut seen = BTreeSet::new();
-    incidents.iter().map(|incident| incident.value(column)).filter(|value| seen.insert(*value)).collect()
+    let values = incidents.iter().map(|incident| incident.value(column));
+    values.filter(|value| seen.insert(*value)).map(Cow::Borrowed).collect()
 }
 
-/// The alert for machines: how many events it tells of, the ids of the first of them, the values of the attributes, and
-/// the text for people. What differs among the events of a digest is a list.
-fn machine(dataset: &Dataset, incidents: &[&Incident], attributes: &[Attribute], words: &str) -> Value {
+/// The alert for machines: how many events it reports, the ids of the first of them, the values of the attributes, and the
+/// text for people. What differs among the events of a digest is a list. A digest over several severities or areas says how
+/// many events each has.
+fn machine(dataset: &Dataset, incidents: &[&Incident], attributes: &[Attribute], text: &str) -> Value {
     let mut message = Map::new();
-    let ids: Vec<_> =
-        incidents.iter().take(LISTED_IDS).map(|incident| &incident.values[dataset.id]).collect();
+    let ids: Vec<_> = incidents.iter().take(LISTED_IDS).map(|incident| incident.known(dataset.id)).collect();
     message.insert("dataset".to_owned(), json!(dataset.name));
     message.insert("count".to_owned(), json!(incidents.len()));
     message.insert("ids".to_owned(), json!(ids));
     for ((name, column), attribute) in dataset.alert.attributes.iter().zip(attributes) {
         let value = match attribute.values.as_slice() {
-            _ if *column == dataset.severity => json!(incidents[0].key.severity),
-            [_] if incidents.iter().all(|incident| incident.values[*column].is_none()) => Value::Null,
+            [_] if *column == dataset.severity => json!(incidents[0].key.severity),
+            _ if *column == dataset.severity => {
+                json!(incidents.iter().map(|incident| incident.key.severity).collect::<BTreeSet<_>>())
+            }
+            [_] if incidents.iter().all(|incident| incident.known(*column).is_none()) => Value::Null,
             [value] => json!(value),
             values => json!(values[..values.len().min(LISTED_VALUES)]),
         };
         message.insert(name.clone(), value);
     }
-    message.insert("at".to_owned(), json!(incidents[0].values[dataset.received_at]));
-    message.insert("text".to_owned(), json!(words));
+    let by_key =
+        counts(incidents, |incident| (incident.key.severity, incident.known(dataset.severe_partition_key)));
+    if by_key.len() > 1 {
+        let each = |((severity, area), count)| json!({"severity": severity, "area": area, "count": count});
+        message.insert("counts".to_owned(), by_key.into_iter().map(each).collect());
+    }
+    message.insert("at".to_owned(), json!(incidents[0].known(dataset.received_at)));
+    message.insert("text".to_owned(), json!(text));
     Value::Object(message)
-}
-
-/// A value on one line, short enough to be read; nothing where it is blank.
-fn legible(text: &str) -> Option<String> {
-    let line: String = text
-        .chars()
-        .map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c })
-        .collect();
-    Some(line.trim()).filter(|line| !line.is_empty()).map(|line| cut(line, VALUE_CHARS))
-}
-
-fn cut(text: &str, chars: usize) -> String {
-    if text.chars().count() <= chars {
-        return text.to_owned();
-    }
-    let mut cut: String = text.chars().take(chars - 1).collect();
-    cut.push('…');
-    cut
-}
-
-/// Tells texts apart in 32 characters.
-pub(crate) fn hash<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
-    let mut hash = Md5::new();
-    for text in texts {
-        hash.update(text.len().to_le_bytes());
-        hash.update(text);
-    }
-    format!("{:032x}", u128::from_be_bytes(hash.finalize().into()))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::incident::tests::{incident, us_accidents};
 
-    fn incident(json: &str) -> Incident {
-        let dataset = Dataset::named("us_accidents").unwrap();
-        match worth(&dataset, 3, json.as_bytes()) {
-            Owed::Output(incident) => incident,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn words(incidents: &[Incident]) -> Vec<(Vec<usize>, Alert)> {
-        word(&Dataset::named("us_accidents").unwrap(), &incidents.iter().collect::<Vec<_>>())
+    fn words(incidents: &[Incident]) -> Vec<(Range<usize>, Alert)> {
+        word(us_accidents(), &incidents.iter().collect::<Vec<_>>())
     }
 
     fn alert(json: &str) -> Alert {
@@ -400,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_names_every_value_that_a_filter_may_look_for() {
+    fn digest_names_every_value_that_a_filter_may_look_for() {
         let incidents: Vec<_> = (0..2_000)
             .map(|n| {
                 incident(
@@ -412,15 +380,114 @@ mod tests {
             .collect();
         let messages = words(&incidents);
         assert!((2..20).contains(&messages.len()), "{}", messages.len());
-        assert_eq!(
-            messages.iter().flat_map(|(told, _)| told.clone()).collect::<Vec<_>>(),
-            (0..2_000).collect::<Vec<_>>()
-        );
-        for (told, alert) in &messages {
-            assert_eq!((alert.attributes[1].values.len(), alert.count), (told.len(), told.len()));
-            let size = alert.message.len() + alert.attributes[1].typed().1.len();
-            assert!(size < 256 * 1024, "{size}");
+        for (part, alert) in &messages {
+            assert_eq!((alert.attributes[1].values.len(), alert.count), (part.len(), part.len()));
             assert_eq!(alert.attributes[1].typed().0, "String.Array");
+        }
+        assert_each_in_one_message(&messages, 2_000);
+    }
+
+    /// Each incident is in one message, in order, and the messages are within SNS's size.
+    fn assert_each_in_one_message(messages: &[(Range<usize>, Alert)], incidents: usize) {
+        let mut next = 0;
+        for (part, alert) in messages {
+            assert_eq!((part.start, part.len()), (next, alert.count));
+            assert!(bytes(alert) <= 256 * 1024, "{}", bytes(alert));
+            next = part.end;
+        }
+        assert_eq!(next, incidents);
+    }
+
+    /// The bytes of a message as SNS counts them, from what is sent.
+    fn bytes(alert: &Alert) -> usize {
+        let texts = alert.attributes.iter().flat_map(|attribute| {
+            let (kind, value) = attribute.typed();
+            [attribute.name.clone(), kind.to_owned(), value.into_owned()]
+        });
+        texts.chain([alert.subject.clone(), alert.message.clone()]).map(|text| text.len()).sum()
+    }
+
+    #[test]
+    fn storm_counts_by_severity_and_area() {
+        let incidents: Vec<_> = (0..400)
+            .map(|n| {
+                let area = if n < 100 { 0 } else { n % 40 };
+                incident(&format!(
+                    r#"{{"ID":"A-{n}","Severity":{},"City":"City {n}","County":"County {area}"}}"#,
+                    if n % 4 == 0 { 5 } else { 4 },
+                ))
+            })
+            .collect();
+        let messages = words(&incidents);
+        assert_each_in_one_message(&messages, 400);
+        assert_eq!(messages.len(), 1);
+        let alert = &messages[0].1;
+        assert_eq!(alert.subject, "400 accidents of severity 4, 5 in many counties");
+        assert_eq!(alert.group, "all");
+        let message: Value = serde_json::from_str(&alert.message).unwrap();
+        let text = message["email"].as_str().unwrap();
+        assert!(text.contains("By severity:  5: 100, 4: 300\n"), "{text}");
+        assert!(text.contains("By county:    County 0: 107, County 20: 8, "), "{text}");
+        assert!(text.contains(", and 221 in 30 others\n"), "{text}");
+        let machine: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
+        assert_eq!((&machine["count"], &machine["severity"]), (&json!(400), &json!([4, 5])));
+        assert_eq!(machine["counts"][0], json!({"severity": 4, "area": "County 0", "count": 75}));
+        let counts = machine["counts"].as_array().unwrap();
+        assert_eq!(counts.iter().map(|each| each["count"].as_u64().unwrap()).sum::<u64>(), 400);
+        // A filter policy may look for either severity as a number, and for any county.
+        assert_eq!(alert.attributes[0].typed(), ("String.Array", "[4,5]".into()));
+        assert_eq!(alert.attributes[2].values.len(), 40);
+    }
+
+    #[test]
+    fn message_as_large_as_sns_takes_is_not_split() {
+        let incidents: Vec<_> = (0..1_200)
+            .map(|n| {
+                let city = format!("{n:04}{}", "x".repeat(285));
+                incident(&EVENT.replace("A-1", &format!("A-{n:04}")).replace("Las Cruces", &city))
+            })
+            .collect();
+        // The most cities that fit, and one more.
+        let most =
+            (1..1_200).collect::<Vec<_>>().partition_point(|cities| words(&incidents[..*cities]).len() == 1);
+        let largest = bytes(&words(&incidents[..most])[0].1);
+        assert!(most < 1_199 && largest <= ALERT_BYTES && ALERT_BYTES - largest < 1_000, "{most}: {largest}");
+        assert_eq!(words(&incidents[..=most]).len(), 2);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn messages_fit_whatever_the_values_hold(
+            patterns in proptest::collection::vec("[\"\\\\]{1,4}|\\PC{1,6}|[🚒\u{1}\u{7f}é]{1,5}|[a-z]{1,9}", 1..5),
+            repeat in 1_usize..90,
+            count in 1_usize..400,
+        ) {
+            let incidents: Vec<_> = (0..count)
+                .map(|n| {
+                    let text = |salt: usize| format!("{}{n}", patterns[(n + salt) % patterns.len()].repeat(repeat));
+                    let event = json!({"ID": text(0), "Severity": 4 + n % 3, "City": text(1), "County": text(2), "Txn_Timestamp": text(3)});
+                    incident(&event.to_string())
+                })
+                .collect();
+            assert_each_in_one_message(&words(&incidents), count);
+        }
+
+        #[test]
+        fn one_alert_fits_whatever_the_data_set_puts_into_it(text in "[\"\\\\🚒]{300}", columns in 1_usize..11) {
+            // As many attributes as SNS delivers, and every column of the data set in the text.
+            let mut dataset = us_accidents().clone();
+            let city = dataset.column("City").unwrap();
+            dataset.alert.attributes = (0..columns).map(|n| (format!("{n}{}", "n".repeat(200)), city)).collect();
+            let event = json!({"ID": text, "Severity": 4, "City": text, "County": text, "Txn_Timestamp": text});
+            let incident = incident(&event.to_string());
+            for count in [1, 2] {
+                let together = vec![&incident; count];
+                let messages = word(&dataset, &together);
+                prop_assert!(messages.iter().all(|(_, alert)| bytes(alert) <= ALERT_BYTES));
+                prop_assert_eq!(messages.len(), 1);
+            }
         }
     }
 
@@ -434,7 +501,7 @@ mod tests {
         ] {
             let alert = alert(&json);
             assert!(
-                alert.subject.chars().count() < 100 && !alert.subject.contains(char::is_control),
+                alert.subject.encode_utf16().count() < 100 && !alert.subject.contains(char::is_control),
                 "{alert:?}"
             );
             assert!(
@@ -450,15 +517,5 @@ mod tests {
             alert(&EVENT.replace("\"Las Cruces\"", "null")).subject,
             "Severity 4 accident: unknown, Doña Ana"
         );
-    }
-
-    #[test]
-    fn only_events_above_the_threshold_are_worth_an_alert() {
-        let dataset = Dataset::named("us_accidents").unwrap();
-        let worth = |json: &str| worth(&dataset, 3, json.as_bytes());
-        assert_eq!(worth(&EVENT.replace(":4", ":3")), Owed::Nothing);
-        assert!(matches!(worth(&EVENT.replace(":4", ":\"4\"")), Owed::Output(_)));
-        assert!(matches!(worth("nope"), Owed::Reject { reason: "not_json", .. }));
-        assert!(matches!(worth("{}"), Owed::Reject { reason: "bad_severity", .. }));
     }
 }

@@ -180,9 +180,9 @@ fn projection(dataset: &Dataset) -> Check {
     if let Some(twice) = dataset.projection.iter().find(|column| !listed.insert(**column)) {
         return Err(format!("`projection`: expected each column once, found `{}` twice", name(*twice)));
     }
-    let Alert { one, digest, attributes } = &dataset.alert;
+    let Alert { one, digest, storm, attributes } = &dataset.alert;
     let templates =
-        [one, digest].into_iter().flat_map(|wording| [&wording.subject, &wording.text, &wording.sms]);
+        [one, digest, storm].into_iter().flat_map(|wording| [&wording.subject, &wording.text, &wording.sms]);
     let needed = [dataset.id, dataset.severity, dataset.received_at, dataset.severe_partition_key]
         .into_iter()
         .chain(dataset.metric.dimensions.iter().map(|(_, column)| *column))
@@ -239,8 +239,9 @@ fn metric(metric: &Metric) -> Check {
 }
 
 fn alert(alert: &Alert) -> Check {
-    let Alert { one, digest, attributes } = alert;
-    for (role, Wording { subject, text, sms }) in [("alert", one), ("alert.digest", digest)] {
+    let Alert { one, digest, storm, attributes } = alert;
+    let wordings = [("alert", one), ("alert.digest", digest), ("alert.storm", storm)];
+    for (role, Wording { subject, text, sms }) in wordings {
         if subject.is_blank() || subject.has_control() {
             return Err(format!(
                 "`{role}.subject`: expected a text of one line, found a blank or a line break"

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Alert, Column, Dataset, Location, Metric, Template, Type, Wording, check, fold,
-    template::{DIGEST, Place},
+    template::{DIGEST, Place, STORM},
 };
 use crate::{cell, time::DateOrder, writer::Literal};
 
@@ -67,6 +67,7 @@ struct AlertFile {
     sms: String,
     attributes: serde_json::Map<String, Value>,
     digest: Option<WordingFile>,
+    storm: Option<WordingFile>,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +96,21 @@ impl WordingFile {
             ),
         }
     }
+
+    /// A digest over several severities or areas, in words that fit any trade.
+    fn storm(file: &File) -> Self {
+        let File { name, severity, severe_partition_key: area, .. } = file;
+        let text = format!(
+            "{{count}} events ({{title}}) came in at once, too many for a message each. This one message reports all of \
+             them.\n\nBy severity:  {{by_severity}}\nBy area:      {{by_area}}\nFirst ids:    {{ids}}\n\nAn area is the \
+             value of {area}. All of the events are in the table {name}_analytical.\n"
+        );
+        Self {
+            subject: format!("{{count}} alerts of severity {{{severity}}} at once"),
+            text,
+            sms: format!("{{count}} alerts ({{title}}) of severity {{{severity}}} at once: {{by_area}}."),
+        }
+    }
 }
 
 impl AlertFile {
@@ -108,6 +124,7 @@ impl AlertFile {
             text: format!("One {{title}} of severity {{{severity}}} was reported.\n\n{}", lines.concat()),
             sms: format!("{{title}} of severity {{{severity}}}: {{{area}}}. Id {{{id}}}."),
             digest: None,
+            storm: None,
             attributes: [attribute("severity", severity), attribute("area", area), attribute("id", id)]
                 .into_iter()
                 .collect(),
@@ -215,6 +232,7 @@ impl File {
     fn alert(&mut self, column: &impl Fn(&str, &str) -> Result<usize, String>) -> Result<Alert, String> {
         let mut alert = self.alert.take().unwrap_or_else(|| AlertFile::general(self));
         let digest = alert.digest.take().unwrap_or_else(|| WordingFile::digest(self));
+        let storm = alert.storm.take().unwrap_or_else(|| WordingFile::storm(self));
         let template = |role: &str, text: &str, own: &[(&str, Place)]| {
             Template::parse(role, text, &self.title, column, own)
         };
@@ -228,6 +246,11 @@ impl File {
                 subject: template("alert.digest.subject", &digest.subject, &DIGEST)?,
                 text: template("alert.digest.text", &digest.text, &DIGEST)?,
                 sms: template("alert.digest.sms", &digest.sms, &DIGEST)?,
+            },
+            storm: Wording {
+                subject: template("alert.storm.subject", &storm.subject, &STORM)?,
+                text: template("alert.storm.text", &storm.text, &STORM)?,
+                sms: template("alert.storm.sms", &storm.sms, &STORM)?,
             },
             attributes: references("alert.attributes", &alert.attributes, column)?,
         })

@@ -155,6 +155,8 @@ pub struct Alert {
     pub one: Wording,
     /// The texts about many events of one key in one message.
     pub digest: Wording,
+    /// The texts about many events of several severities or areas in one message.
+    pub storm: Wording,
     /// Message attributes for filter policies, and the columns that give their values.
     pub attributes: Vec<(String, usize)>,
 }

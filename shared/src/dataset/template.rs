@@ -21,6 +21,10 @@ pub enum Place {
     Count,
     /// `{ids}` in a digest: the ids of the first of them.
     Ids,
+    /// `{by_severity}` in a storm: how many events there are of each severity.
+    BySeverity,
+    /// `{by_area}` in a storm: how many events there are in the areas with the most of them.
+    ByArea,
 }
 
 impl Template {
@@ -84,3 +88,11 @@ impl Template {
 
 /// The places of a digest in addition to its columns.
 pub(super) const DIGEST: [(&str, Place); 2] = [("count", Place::Count), ("ids", Place::Ids)];
+
+/// The places of a digest over several severities or areas, in addition to its columns.
+pub(super) const STORM: [(&str, Place); 4] = [
+    ("count", Place::Count),
+    ("ids", Place::Ids),
+    ("by_severity", Place::BySeverity),
+    ("by_area", Place::ByArea),
+];

@@ -48,6 +48,8 @@ fn a_digest_has_words_of_its_own_or_those_that_fit_any_trade() {
         template.fill(|place| match place {
             Place::Count => "12".into(),
             Place::Ids => "A-1, A-2".into(),
+            Place::BySeverity => "5: 2, 4: 10".into(),
+            Place::ByArea => "Franklin: 12".into(),
             Place::Column(column) => dataset.columns[column].name.clone().into(),
         })
     };
@@ -60,6 +62,13 @@ fn a_digest_has_words_of_its_own_or_those_that_fit_any_trade() {
     assert!(fill(&wording.text).ends_with(
         "stand in the table us_accidents_analytical, under severity Severity and county County.\n"
     ));
+    // What is left of the file has no [alert.storm] either.
+    let wording = &dataset.alert.storm;
+    assert_eq!(fill(&wording.subject), "12 alerts of severity Severity at once");
+    assert_eq!(fill(&wording.sms), "12 alerts (US accident) of severity Severity at once: Franklin: 12.");
+    let text = fill(&wording.text);
+    assert!(text.contains("By severity:  5: 2, 4: 10\nBy area:      Franklin: 12\n"), "{text}");
+    assert!(text.ends_with("All of the events are in the table us_accidents_analytical.\n"), "{text}");
 }
 
 #[test]
@@ -119,6 +128,8 @@ fn what_does_not_fit_together_is_said_in_one_sentence() {
         ("severities = [1, 2", "severities = [1, 1, 2", "`severities`: expected each severity once"),
         ("severities = [1, 2", "severities = [-9000000000, 2", "found -9000000000"),
         ("text = \"\"\"\nA sev", "text = \"\"\"\n{count} sev", "`alert.text` names `count`"),
+        ("moments of each", "{by_area} of each", "`alert.digest.text` names `by_area`"),
+        ("Most: {by_area}", "Most: {by_county}", "`alert.storm.sms` names `by_county`"),
         (
             "\"Start_Lat\", long",
             "\"City\", long",
@@ -255,6 +266,8 @@ fn subjects_of_two_lines_and_blank_texts_are_refused() {
     }
     let digest = "subject = \"{count} accidents of severity {Severity} in {County} county\"";
     assert!(with(digest, "subject = \"{count}\\n\"").is_err());
+    let storm = "subject = \"{count} accidents of severity {Severity} in many counties\"";
+    assert!(with(storm, "subject = \"{count}\\n\"").is_err());
     assert!(with("sms = \"Severity", "sms = \" \" # \"").is_err());
 }
 

@@ -1,0 +1,177 @@
+//! What an event is worth: nothing, a reject, or an incident that people are alerted about.
+
+use chrono::{DateTime, Utc};
+use md5::{Digest as _, Md5};
+use shared::{
+    dataset::Dataset,
+    event::{self, Event},
+    ledger::Owed,
+};
+
+use crate::text::legible;
+
+/// What an alert says instead of a value that an event lacks.
+pub const UNKNOWN: &str = "unknown";
+
+/// An event that is worth an alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incident {
+    /// Its id, whole; `None` if it has none.
+    pub id: Option<String>,
+    /// What it has in common with others that may share a message with it.
+    pub key: Key,
+    /// When ingest received it.
+    pub received: Option<DateTime<Utc>>,
+    /// The legible values of the columns on stream 2, by column; a blank one is left out. The severity is in the key.
+    values: Vec<(usize, Box<str>)>,
+    /// The hash of the record, which identifies an event without an id.
+    record: u128,
+}
+
+/// What events have in common that may share a digest: the severity, and the value that stream 2 is partitioned by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The severity.
+    pub severity: i64,
+    /// A hash of the area: an area can be as long as a record.
+    area: u128,
+}
+
+/// A hash by which a container remembers an incident: an id can be as long as a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity(u128);
+
+/// What the event in `data` is worth, if its severity is above `above`.
+#[must_use]
+pub fn worth(dataset: &Dataset, above: i64, data: &[u8]) -> Owed<Incident> {
+    let reject = |reason, detail| Owed::Reject { reason, detail };
+    let text = event::text(data);
+    let event = match Event::parse(dataset, &text) {
+        Ok(event) => event,
+        Err(error) => return reject("not_json", format!("the record is not an event: {error}")),
+    };
+    let Some(severity) = event.integer(dataset.severity) else {
+        let name = &dataset.columns[dataset.severity].name;
+        return reject(
+            "bad_severity",
+            format!("`{name}` is missing or no integer: 3 or \"3\" would be right"),
+        );
+    };
+    if severity <= above {
+        return Owed::Nothing;
+    }
+    let columns = dataset.projection.iter().filter(|column| **column != dataset.severity);
+    let values =
+        columns.filter_map(|column| Some((*column, legible(&event.cell(*column).into_text())?.into())));
+    Owed::Output(Incident {
+        id: Some(event.cell(dataset.id).into_text().into_owned()).filter(|id| !id.is_empty()),
+        key: Key { severity, area: hash([event.cell(dataset.severe_partition_key).into_text().as_ref()]) },
+        received: event.instant(dataset.received_at),
+        values: values.collect(),
+        record: hash([text.as_ref()]),
+    })
+}
+
+impl Incident {
+    /// The legible value of a column on stream 2, other than the severity.
+    #[must_use]
+    pub fn known(&self, column: usize) -> Option<&str> {
+        self.values.iter().find(|(each, _)| *each == column).map(|(_, value)| value.as_ref())
+    }
+
+    /// The same, or [`UNKNOWN`].
+    #[must_use]
+    pub fn value(&self, column: usize) -> &str {
+        self.known(column).unwrap_or(UNKNOWN)
+    }
+
+    /// What tells it from other incidents: its id, or else its record.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.id.clone().unwrap_or_else(|| hex(self.record))
+    }
+
+    /// By what a container remembers it: an event that arrives again under the same id is not alerted again. An event
+    /// without an id is never a repeat.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        self.id.as_deref().map(|id| Identity(hash([id])))
+    }
+}
+
+/// A hash of texts in order, in which no two lists of texts run into each other.
+pub(crate) fn hash<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> u128 {
+    let mut hash = Md5::new();
+    for text in texts {
+        let text = text.as_ref();
+        hash.update(text.len().to_le_bytes());
+        hash.update(text);
+    }
+    u128::from_be_bytes(hash.finalize().into())
+}
+
+/// A hash in 32 characters.
+pub(crate) fn hex(hash: u128) -> String {
+    format!("{hash:032x}")
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::LazyLock;
+
+    use super::*;
+
+    static US_ACCIDENTS: LazyLock<Dataset> = LazyLock::new(|| Dataset::named("us_accidents").unwrap());
+
+    pub(crate) fn us_accidents() -> &'static Dataset {
+        &US_ACCIDENTS
+    }
+
+    /// The incident of an event in JSON.
+    pub(crate) fn incident(json: &str) -> Incident {
+        match worth(us_accidents(), 3, json.as_bytes()) {
+            Owed::Output(incident) => incident,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_events_above_the_threshold_are_worth_an_alert() {
+        let dataset = us_accidents();
+        let worth = |json: &str| worth(dataset, 3, json.as_bytes());
+        assert_eq!(worth(r#"{"ID":"A-1","Severity":3}"#), Owed::Nothing);
+        assert!(matches!(worth(r#"{"ID":"A-1","Severity":"4"}"#), Owed::Output(_)));
+        assert!(matches!(worth("nope"), Owed::Reject { reason: "not_json", .. }));
+        assert!(matches!(worth("{}"), Owed::Reject { reason: "bad_severity", .. }));
+    }
+
+    #[test]
+    fn key_is_the_severity_and_the_whole_area() {
+        let key = |severity: i64, county: &str| {
+            incident(&format!(r#"{{"Severity":{severity},"County":"{county}"}}"#)).key
+        };
+        let long = "x".repeat(1_000);
+        assert_eq!(key(4, &long), key(4, &long));
+        assert_ne!(key(4, &long), key(5, &long));
+        assert_ne!(key(4, &format!("{long}a")), key(4, &format!("{long}b")));
+    }
+
+    #[test]
+    fn identity_is_the_whole_id() {
+        let identity = |id: &str| incident(&format!(r#"{{"ID":"{id}","Severity":4}}"#)).identity();
+        let long = "x".repeat(1_000);
+        assert_eq!(identity(&long), identity(&long));
+        assert_ne!(identity(&format!("{long}a")), identity(&format!("{long}b")));
+        assert_eq!(identity(""), None, "an event without an id is never a repeat");
+        assert_eq!(size_of::<Identity>(), 16);
+    }
+
+    #[test]
+    fn incident_without_id_is_named_by_its_record() {
+        let [one, same, other] =
+            [r#"{"Severity":4}"#, r#"{"Severity":4}"#, r#"{"Severity":5}"#].map(incident);
+        assert_eq!(one.name(), same.name());
+        assert_ne!(one.name(), other.name());
+        assert_eq!(incident(r#"{"ID":"A-1","Severity":4}"#).name(), "A-1");
+    }
+}

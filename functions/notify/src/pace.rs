@@ -1,0 +1,199 @@
+//! The pace of the messages: how many reach the topic in a second, however many containers there are.
+//!
+//! Containers share nothing, but Lambda hands over the batches of a shard one after the other. So each invocation keeps
+//! a pause after each message, also after its last, and a container that does not know what was sent before it begins
+//! with one. Then no shard exceeds its share, whichever containers serve it.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use shared::delivery::{Answer, Failure, Fault, Limits, Service};
+use tokio::time::{Instant, sleep_until};
+
+use crate::word::Alert;
+
+/// Requests a second of one invocation. More messages than that go together in one request.
+const REQUESTS_PER_SECOND: u64 = 10;
+/// Messages in a request.
+///
+/// Source: SNS API reference, `PublishBatch`.
+const REQUEST_ENTRIES: u64 = 10;
+/// How long an invocation sends messages of its own before it reports all other incidents in one. With the pauses, batches
+/// of the template's 1,000 records are done faster than a shard takes as many.
+const BURST: Duration = Duration::from_secs(2);
+/// The part of an invocation's time that a pause may take at most, so that several messages fit into each invocation.
+const PAUSES_IN_AN_INVOCATION: u32 = 4;
+
+/// How fast one invocation sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Messages in a request.
+    entries: usize,
+    /// The pause after each request.
+    pause: Duration,
+}
+
+/// When this container may send the next message; unknown if it has sent none.
+#[derive(Debug, Default)]
+pub struct NextTurn(Mutex<Option<Instant>>);
+
+impl Pace {
+    /// The share of one invocation if `invocations` run at once and all of them send `per_second` messages at most; `None`
+    /// if there is no bound. With more invocations than messages, each still sends in turn, less than one a second.
+    #[must_use]
+    pub fn new(per_second: u32, invocations: u64) -> Option<Self> {
+        let (per_second, invocations) = (u64::from(per_second), invocations.max(1));
+        if per_second == 0 {
+            return None;
+        }
+        let entries = (per_second / invocations / REQUESTS_PER_SECOND).clamp(1, REQUEST_ENTRIES);
+        // Whole requests only: two and a half a second would be three in one of two seconds.
+        let requests = per_second / invocations / entries;
+        let pause = match requests {
+            0 => Duration::from_nanos(1_000_000_000_u64.saturating_mul(invocations) / per_second),
+            requests => Duration::from_nanos(1_000_000_000_u64.div_ceil(requests)),
+        };
+        Some(Self { entries: usize::try_from(entries).unwrap_or(1), pause })
+    }
+
+    /// The pace for an invocation with so much time left.
+    #[must_use]
+    pub fn within(self, left: Duration) -> Self {
+        Self { pause: self.pause.min(left / PAUSES_IN_AN_INVOCATION), ..self }
+    }
+
+    /// Messages that an invocation sends before it reports all other incidents in one.
+    #[must_use]
+    pub fn burst(self) -> usize {
+        let requests = BURST.as_nanos() / self.pause.as_nanos().max(1);
+        usize::try_from(requests).unwrap_or(usize::MAX).saturating_mul(self.entries).max(1)
+    }
+
+    /// The pause after each request.
+    #[must_use]
+    pub fn pause(self) -> Duration {
+        self.pause
+    }
+}
+
+impl NextTurn {
+    /// When the next message may be sent. A container that has sent none does not know what another has just sent.
+    fn at(&self, began: Instant, pause: Duration) -> Instant {
+        *self.lock().get_or_insert(began + pause)
+    }
+
+    /// Keeps the pause after a message that SNS has, or may have.
+    fn sent(&self, pause: Duration) {
+        *self.lock() = Some(Instant::now() + pause);
+    }
+
+    /// Waits until the pause after this container's last message is over.
+    pub async fn wait(&self) {
+        let turn = *self.lock();
+        if let Some(turn) = turn {
+            sleep_until(turn).await;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A topic, to which an invocation sends at a pace.
+pub struct Paced<'t, T> {
+    /// The topic.
+    pub topic: &'t T,
+    /// The pace.
+    pub pace: Pace,
+    /// The turn of the container.
+    pub turn: &'t NextTurn,
+    /// When the invocation began.
+    pub began: Instant,
+    /// Nothing is sent after it.
+    pub deadline: Instant,
+}
+
+impl<T: Service<Entry = Alert>> Service for Paced<'_, T> {
+    type Entry = Alert;
+
+    fn limits(&self) -> Limits {
+        let limits = self.topic.limits();
+        Limits { entries: limits.entries.min(self.pace.entries), ..limits }
+    }
+
+    fn size(&self, alert: &Alert) -> usize {
+        self.topic.size(alert)
+    }
+
+    async fn send(&self, alerts: &[&Alert]) -> Answer {
+        let turn = self.turn.at(self.began, self.pace.pause);
+        if turn >= self.deadline {
+            let detail = "the invocation's time was up before this message's turn; AlertsPerSecond bounds the messages";
+            return Err(Failure { fault: Fault::Permanent, detail: detail.to_owned() });
+        }
+        sleep_until(turn).await;
+        let mut sending = Sending { turn: self.turn, pause: self.pace.pause, may_be_taken: true };
+        let answer = self.topic.send(alerts).await;
+        sending.may_be_taken = answer.as_ref().map_or(true, |refused| refused.len() < alerts.len());
+        answer
+    }
+}
+
+/// A request on its way. It counts until the answer says that SNS took nothing of it: also if nobody waits any longer.
+struct Sending<'t> {
+    turn: &'t NextTurn,
+    pause: Duration,
+    may_be_taken: bool,
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if self.may_be_taken {
+            self.turn.sent(self.pause);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn eight_messages_a_second_over_four_shards_are_one_each_half_second() {
+        let pace = Pace::new(8, 4).unwrap();
+        assert_eq!(pace, Pace { entries: 1, pause: Duration::from_millis(500) });
+        assert_eq!(pace.burst(), 4);
+        assert_eq!(Pace::new(0, 4), None);
+    }
+
+    #[test]
+    fn slow_pace_leaves_room_for_several_messages_in_an_invocation() {
+        let pace = Pace::new(1, 1_000).unwrap();
+        assert_eq!(pace.pause(), Duration::from_secs(1_000));
+        assert_eq!(pace.burst(), 1);
+        assert_eq!(pace.within(Duration::from_secs(8)).pause(), Duration::from_secs(2));
+        let fast = Pace::new(8, 4).unwrap();
+        assert_eq!(fast.within(Duration::from_secs(8)), fast);
+    }
+
+    proptest! {
+        /// All invocations send as fast as they may, and begin when it is worst.
+        #[test]
+        fn no_second_has_more_messages_than_the_bound(per_second in 1_u32..2_000, invocations in 1_u64..200) {
+            let pace = Pace::new(per_second, invocations).unwrap();
+            let requests = Duration::from_secs(1).as_nanos().div_ceil(pace.pause.as_nanos());
+            let in_a_second = requests * pace.entries as u128 * u128::from(invocations);
+            // With fewer messages than invocations, the bound holds over the time in which each has its turn.
+            prop_assert!(in_a_second <= u128::from(u64::from(per_second).max(invocations)));
+            prop_assert!(pace.pause.as_nanos() * u128::from(per_second) + u128::from(per_second)
+                >= 1_000_000_000 * pace.entries as u128 * u128::from(invocations));
+            prop_assert!((1..=10).contains(&pace.entries));
+            prop_assert!(pace.burst() >= 1);
+        }
+    }
+}
