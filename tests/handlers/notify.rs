@@ -355,17 +355,16 @@ async fn batch_with_more_keys_than_turns_ends_with_a_digest_over_the_rest() {
 #[tokio::test(start_paused = true)]
 async fn message_whose_turn_comes_too_late_is_retried() {
     let mut notify = paced();
-    notify.config.pace = Pace::new(1, 1_000);
-    let began = tokio::time::Instant::now();
-    let events: Vec<_> = (0..40).map(|n| event(n)).collect();
-    // A pause takes a quarter of the time that is left; the first message is alone, the digest has the rest.
+    // A message each ten seconds; but a pause takes at most a quarter of the four seconds that are left, so that two fit.
     notify.config.pace = Pace::new(1, 10);
-    let first: Vec<_> = events[..1].to_vec();
-    assert_eq!(handle(&notify, &kinesis(&data(&first))).await, [""; 0]);
-    assert!(
-        began.elapsed().as_secs() >= 20,
-        "the first waits for its turn, and the next invocation need not"
-    );
-    assert_eq!(handle(&notify, &kinesis(&data(&events))).await, [""; 0]);
-    assert_eq!(told(&notify), 40);
+    let events = [event(1), event(2), "poison".to_owned(), event(3), event(4)];
+    let deadline = u64::try_from(now().timestamp_millis()).unwrap() + 6_000;
+    let began = tokio::time::Instant::now();
+    let batch = kinesis(&data(&events));
+    let response = notify.handle(&batch, &Invocation::begin("r", deadline, now(), 7)).await.unwrap();
+    assert_eq!(response.batch_item_failures[0].item_identifier, "4");
+    assert_eq!((told(&notify), notify.topic.requests.get()), (2, 2));
+    assert!(began.elapsed().as_millis() < 4_000, "{:?}", began.elapsed());
+    assert_eq!(handle(&notify, &kinesis(&data(&events[3..]))).await, [""; 0]);
+    assert_eq!(told(&notify), 4);
 }

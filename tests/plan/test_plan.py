@@ -196,8 +196,10 @@ def test_the_whole_bill_has_the_lines_worked_by_hand() -> None:
     assert isclose(dollars(lines, "Firehose", "analytical: to Parquet"), 3_686.4 * 0.02)
     # 200/s of 1,000 bytes are 720 GB; two folders a minute are 120,000 objects.
     assert isclose(dollars(lines, "Firehose", "analytical: by severity"), 720 * 0.02 + 120 * 0.005)
-    # 20/s told: 72 million messages.
-    assert isclose(dollars(lines, "SNS", "alerts"), 72 * 0.5)
+    # 20/s alerted, 8/s of them in messages: 28.8 million. Without a bound 72 million.
+    assert isclose(dollars(lines, "SNS", "alerts"), 28.8 * 0.5)
+    unbounded = model.bill(replace(WORKLOAD, alerts_per_second=0), PRICES, MEASURED)
+    assert isclose(dollars(unbounded, "SNS", "alerts"), 72 * 0.5)
     # metrics: four shards and a window of a second are four batches a second of 50 events, one
     # call each. notify: a window of two seconds, two a second, each of which alerts.
     assert isclose(dollars(lines, "CloudWatch", "PutMetricData"), (14_400 + 7_200) * 0.01)
@@ -305,7 +307,12 @@ def test_a_quota_ends_where_the_need_reaches_it() -> None:
     assert isclose(
         ends["direct put, bytes"].ends_at_eps, 5 * 1024 * 1024 / 1_000 / 0.2, rel_tol=1e-3
     )
-    # 9,000 messages a second, a fiftieth of the events.
+    # Never more than 8 messages a second, of the 10 that a mail address takes.
+    assert ends["messages to one mail address"].ends_at_eps == inf
+    unbounded = replace(WORKLOAD, alerts_per_second=0)
+    ends = {limit.quota: limit for limit in model.with_ends(unbounded, MEASURED)}
+    # 10 and 9,000 messages a second, a fiftieth of the events.
+    assert isclose(ends["messages to one mail address"].ends_at_eps, 500, rel_tol=1e-2)
     assert isclose(ends["messages published"].ends_at_eps, 450_000, rel_tol=1e-3)
     assert not any(limit.exceeded for limit in model.limits(replace(WORKLOAD, eps=100), MEASURED))
     exceeded = [
@@ -314,7 +321,7 @@ def test_a_quota_ends_where_the_need_reaches_it() -> None:
         if limit.exceeded
     ]
     assert "direct put, bytes" in exceeded
-    assert "messages published" in exceeded
+    assert "messages to one mail address" not in exceeded
 
 
 def test_the_cookbook_ends_at_its_hottest_shard() -> None:

@@ -37,6 +37,8 @@ POLLS_PER_SECOND = 1  # of a mapping, for each shard
 # Entries of a request, of PutRecords and PutRecordBatch alike.
 REQUEST_ENTRIES = 500
 SNS_ENTRIES = 10
+# How long an invocation of notify sends before one digest reports the rest of its batch.
+BURST_SECONDS = 2
 METRIC_DATA = 1_000
 
 # A KPL record holds 64 KiB at most as this project packs it; each record in it costs its lengths
@@ -66,6 +68,7 @@ class Workload:
     batch: int = 1_000  # records in a batch of transform
     metrics_batch: int = 1_000
     notify_batch: int = 1_000
+    alerts_per_second: float = 8  # at the topic, whatever comes; 0 for no bound
     window_seconds: float = 0.0  # of transform
     metrics_window_seconds: float = 1.0
     notify_window_seconds: float = 2.0
@@ -323,27 +326,39 @@ def need(workload: Workload, measured: Mapping[str, Any]) -> Need:
         severe, severe_shards, workload.notify_batch, workload.notify_window_seconds
     )
     per_notify = severe.records / at_notify if at_notify else 0
-    publish_calls = per_notify * told / severe.records / SNS_ENTRIES if severe.records else 0
+    alerts = per_notify * told / severe.records if severe.records else 0
+    publish_calls = alerts / SNS_ENTRIES
     publish_calls = min(max(publish_calls, 1), ceil(publish_calls)) if publish_calls else 0
+    pauses = 0.0
+    if workload.alerts_per_second:
+        # One message in a request and a pause after each; what does not fit is in the last.
+        pause = severe_shards / workload.alerts_per_second
+        alerts = publish_calls = min(alerts, max(BURST_SECONDS / pause, 1))
+        pauses = alerts * pause
+    # A shard's batches are handed over one after the other, and grow while one waits.
+    at_notify = min(at_notify, severe_shards / pauses) if pauses else at_notify
+    publishes = min(told, workload.alerts_per_second or inf)
     # A call for the latency of what an invocation alerted about, where there is any.
     latency_calls = min(told, at_notify)
     notify_calls = publish_calls + (latency_calls / at_notify if at_notify else 0)
     notify = Function(
-        "notify", at_notify, duration(per_notify, cpu["notify"], notify_calls, workload)
+        "notify",
+        at_notify,
+        duration(per_notify, cpu["notify"], notify_calls, workload) + pauses,
     )
     put_metric_data = at_metrics * metric_calls + latency_calls
     per_second = {
         "kinesis:PutRecords": requests * ingest_calls + at_transform * transform_calls,
         "firehose:PutRecordBatch": at_transform * transform_calls,
         "cloudwatch:PutMetricData": put_metric_data,
-        "sns:PublishBatch": min(told, at_notify * publish_calls),
+        "sns:PublishBatch": min(publishes, at_notify * publish_calls),
     }
     return Need(
         raw,
         severe,
         (ingest, transform, metrics, notify),
         put_metric_data,
-        told,
+        publishes,
         {
             name: calls / workload.eps * 10_000 if workload.eps else 0
             for name, calls in per_second.items()
@@ -547,6 +562,7 @@ DIRECT_PUT_BYTES = 5 * MIB
 DIRECT_PUT_RECORDS = 500_000
 DIRECT_PUT_REQUESTS = 2_000
 PUT_METRIC_DATA = 500
+MAILS = 10  # to one address; hard, and SNS suspends the subscription
 PUBLISHES = 9_000  # eu-west-1 and us-west-2; 30,000 in us-east-1
 PARTITION_BYTES = 1_000 * MB
 
@@ -633,12 +649,19 @@ def limits(workload: Workload, measured: Mapping[str, Any]) -> list[Limit]:
         ),
         Limit(
             "SNS",
+            "messages to one mail address",
+            needs.publishes,
+            MAILS,
+            "messages/s",
+            "a lower AlertsPerSecond, since SNS suspends the subscription and raises no quota",
+        ),
+        Limit(
+            "SNS",
             "messages published",
             needs.publishes,
             PUBLISHES,
             "messages/s",
-            f"`Messages Published per Second` of {ceil(needs.publishes * 1.5):,}; digests come"
-            " before that",
+            f"`Messages Published per Second` of {ceil(needs.publishes * 1.5):,}, or AlertsPerSecond",
         ),
     ]
 

@@ -69,6 +69,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("batch", "records in a batch of transform", positive_integer)
     add("metrics-batch", "records in a batch of metrics", positive_integer)
     add("notify-batch", "records in a batch of notify", positive_integer)
+    add("alerts-per-second", "most alerts at the topic, 0 for no bound", rate_or_nought)
     add("window-seconds", "batching window of transform", rate_or_nought)
     add("metrics-window-seconds", "batching window of metrics", rate_or_nought)
     add("notify-window-seconds", "batching window of notify", rate_or_nought)

@@ -5,6 +5,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeSet, HashMap},
     hash::Hash,
+    iter,
     ops::Range,
 };
 
@@ -91,7 +92,7 @@ struct Message<'a> {
 pub fn word(dataset: &Dataset, incidents: &[&Incident]) -> Vec<(Range<usize>, Alert)> {
     let mut messages = Vec::new();
     // The next part is the last.
-    let mut parts = vec![0..incidents.len()];
+    let mut parts: Vec<_> = iter::once(0..incidents.len()).collect();
     while let Some(part) = parts.pop() {
         if part.is_empty() {
             continue;
