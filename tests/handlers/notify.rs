@@ -77,7 +77,7 @@ fn event(n: usize) -> String {
 }
 
 /// The batch size of notify's mapping in template.yaml.
-const BATCH_SIZE: usize = 1000;
+pub(super) const BATCH_SIZE: usize = 1000;
 
 /// The default that the template has for a parameter.
 pub(super) fn template_default(parameter: &str) -> usize {

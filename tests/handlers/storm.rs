@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{
     firehose, kinesis,
-    notify::{SNS, config, machine, template_default},
+    notify::{BATCH_SIZE, SNS, config, machine, template_default},
     now,
 };
 
@@ -132,7 +132,7 @@ impl Function {
 
     /// Works off a shard as the mapping does, by the template's defaults. Each event comes with the time of its arrival.
     async fn map(&self, shard: &[(Duration, String)]) {
-        let size = template_default("NotifyBatchSize");
+        let size = BATCH_SIZE;
         let window = Duration::from_secs(template_default("NotifyWindowSeconds") as u64);
         let mut next = 0;
         while next < shard.len() {
