@@ -88,7 +88,7 @@ where
         let source = Source::open(self.store, &progress.object, &progress.noted).await?;
         let name = progress.object.name();
         let order = match source.date_order() {
-            Ok(order) => order.unwrap_or(self.dataset.date_order),
+            Ok(order) => order,
             Err(detail) => {
                 self.refuse("bad_date_order", detail, Bytes::new(), name);
                 return Ok(());
