@@ -19,6 +19,10 @@ PY := $(VENV)/bin/python
 CHECK_VENV := .venv-check
 CHECK_TOOLS := $(CHECK_VENV)/.complete
 
+# Mutation testing has a tool of its own, installed into the checkout.
+MUTANTS_VERSION := 27.0.0
+MUTANTS := target/tools/mutants-$(MUTANTS_VERSION)/bin/cargo-mutants
+
 export PATH := $(CURDIR)/$(VENV)/bin:$(CURDIR)/$(CHECK_VENV)/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
@@ -63,6 +67,20 @@ fuzz: ## Try each format with bad input by chance [SECONDS=60 for each] [SEED=1]
 simulate: ## Simulate the chain under faults, step by step [SEED=n], or many at once [CASES=n]
 	@cargo build --quiet --workspace --bin simulate  # with the features, and so the build, of the tests
 	@target/debug/simulate --seed $(or $(SEED),0) $(if $(CASES),--cases $(CASES))
+
+# The tree is a copy, since the changes are made in place: the checkout stays as it is. What is built, the SDK in
+# particular, is shared with the checkout. With few scenarios the simulation is one of the fast tests.
+.PHONY: mutants
+mutants: $(MUTANTS) ## Make small wrong changes, and list those that no fast test notices [FILES=shared/src/kpl.rs] [CHANGE=main] [SHARD=0/8]
+	@rm -rf target/mutants/tree && mkdir -p target/mutants/tree
+	@git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=- | tar --extract --touch --directory target/mutants/tree
+	@$(if $(CHANGE),git diff --merge-base "$(CHANGE)" >target/mutants/change.diff)
+	cd target/mutants/tree && SCENARIOS=300 CARGO_TARGET_DIR="$(CURDIR)/target" "$(CURDIR)/$(MUTANTS)" mutants \
+	  --workspace --in-place --output "$(CURDIR)/target/mutants" $(foreach file,$(or $(FILES),$(MUTATED)),--file "$(file)") \
+	  $(if $(CHANGE),--in-diff "$(CURDIR)/target/mutants/change.diff") $(if $(SHARD),--shard "$(SHARD)")
+
+# What runs in the functions.
+MUTATED := functions/*/src/**/*.rs shared/src/**/*.rs
 
 .PHONY: check
 check: $(TOOLS) $(CHECK_TOOLS) ## Check format, lints, documentation and the template
@@ -166,6 +184,12 @@ watch: $(TOOLS) ## Rewrite the alarms, the dashboards and the departments' subsc
 clean: ## Stop every local cloud and remove all that was made
 	@if [ -e $(TOOLS) ]; then $(PY) tools/local/cloud.py down --all; fi
 	rm -rf target .aws-sam $(VENV) $(CHECK_VENV) .pytest_cache .ruff_cache
+
+$(MUTANTS):
+	@echo "tools: installing cargo-mutants $(MUTANTS_VERSION) into target/tools, which takes some minutes"
+	@cargo install --quiet --locked --debug --root target/tools/mutants-$(MUTANTS_VERSION) --version $(MUTANTS_VERSION) cargo-mutants || { \
+	  echo "error: cargo-mutants $(MUTANTS_VERSION) was not installed: it comes from crates.io" >&2; exit 1; }
+	@touch $@
 
 # The mark comes last, so that what was broken off half-way is made anew, not believed.
 $(TOOLS): requirements.txt

@@ -196,6 +196,21 @@ async fn a_reject_that_cannot_be_written_is_reported_like_any_failure() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reject_of_which_one_part_cannot_be_written_is_reported() {
+    let transform = transform();
+    let large = "no event ".repeat(60_000);
+    transform.rejects.reply([Reply::Refused(vec![1], Fault::Throttled)]);
+    transform.rejects.reply((0..1_000).map(|_| Reply::Failed(Fault::Throttled)));
+    assert_eq!(
+        handle(&transform, &kinesis(&[&event("1", 3), &large, "poison", &event("2", 3)])).await,
+        ["2"]
+    );
+    let parts: Vec<u64> =
+        lines(&transform.rejects.take()).iter().filter_map(|line| line["part"].as_u64()).collect();
+    assert!(parts.contains(&1) && !parts.contains(&2), "{parts:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_record_larger_than_an_output_takes_is_a_reject_and_no_endless_failure() {
     let mut transform = transform();
     transform.analytical = Scripted::new(Limits { entry_bytes: 200, ..LIMITS }, Bytes::len);
