@@ -8,11 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ingest::{
-    normalise::Normaliser,
-    request::Request,
-    rows::{Content as RowContent, Format, Rows},
-};
+use ingest::{normalise::Normaliser, request::Request};
 use md5::{Digest, Md5};
 use replay::redrive::{
     Place,
@@ -158,7 +154,7 @@ fn read(dataset: &Dataset, format: Format, text: &[u8], chunk: usize) -> Vec<(u6
         while let Some(row) = rows.next() {
             assert_eq!(row.index, read.len() as u64);
             if let (RowContent::Cells(cells), Some(header)) = (&row.content, row.header) {
-                assert_eq!(cells.len(), header.len);
+                assert!(cells.len() >= header.len);
             }
             let mut out = Writer::default();
             let outcome = match normaliser.normalise(&row, "2023-11-14T22:13:20.000000Z", &mut out) {
@@ -192,6 +188,9 @@ fn rows_of_any_text_are_read_alike_in_any_chunks_and_become_events_that_are_read
         for format in [Format::Csv, Format::Ndjson, Format::Json] {
             let whole = read(&dataset, format, input, usize::MAX);
             let chunk = random.usize(1..20);
+            // The oracle takes time with the square of a text.
+            let begin = &input[..input.len().min(600)];
+            oracle::check(&dataset, format, begin, random.usize(4..200), chunk);
             assert_eq!(read(&dataset, format, input, chunk), whole, "{format:?} in chunks of {chunk}");
             for (_, _, event) in whole.iter().filter(|(.., outcome)| outcome.starts_with('{')) {
                 // What ingest writes is one line of JSON, and the same event when it is sent in again.

@@ -96,13 +96,49 @@ async fn deep_nesting_costs_its_own_row() {
 
 #[tokio::test(start_paused = true)]
 async fn brackets_that_are_never_closed_take_no_longer_than_their_bytes() {
-    let text = "{\n".repeat(ROW_BYTES);
-    // Some lines one by one, then the rest of what was looked at; what is left at the end is one element.
-    let (accepted, rejected, reasons) = object("open.json", text.as_bytes()).await;
-    assert_eq!((accepted, rejected, reasons), (0, 9, owned(&["unclosed", "not_json"])));
+    // Each shows that the one before it is not closed.
+    let text = "{\n".repeat(100_000);
+    assert_eq!(object("open.json", text.as_bytes()).await, (0, 100_000, owned(&["not_json"])));
+    let text = "[".repeat(2 * ROW_BYTES);
+    assert_eq!(object("arrays.json", text.as_bytes()).await, (0, 1, owned(&["too_large"])));
     // A quote closes the one before it, so that each second line begins a row.
     let text = format!("ID,Severity\n{}", "\"\n".repeat(100_000));
     assert_eq!(object("quotes.csv", text.as_bytes()).await, (0, 50_000, owned(&["cell_count"])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_element_costs_only_itself_whatever_its_size() {
+    let row = |id: &str, more: &str| format!("{{\"ID\":\"{id}\",\"Severity\":3{more}}}");
+    let good = |count: usize| vec![row("A", &format!(",\"City\":\"{}\"", "x".repeat(200))); count];
+    for size in [1_000_000, 9_000_000] {
+        let large = row("L", &format!(",\"City\":\"{}\",\"more\":[{{}}]", "x".repeat(size)));
+        let text = format!("[{},{large},{}]", row("A", ""), good(3).join(","));
+        let too_large = if size < ROW_BYTES { Vec::new() } else { owned(&["too_large"]) };
+        let rejected = too_large.len() as u64;
+        assert_eq!(object("large.json", text.as_bytes()).await, (5 - rejected, rejected, too_large));
+        let count = size / 240;
+        for between in [",", ",\n"] {
+            for broken in
+                [row("B", "").trim_end_matches('}'), &row("B", ",\"x\":[3"), &row("B", ",\"x\":\"y")]
+            {
+                let text =
+                    format!("[{}{between}{broken}{between}{}]", row("A", ""), good(count).join(between));
+                let expected = (count as u64 + 1, 1, owned(&["not_json"]));
+                assert_eq!(object("open.json", text.as_bytes()).await, expected, "{broken} of {size}");
+            }
+            let text = format!("{{\"count\":2,\"data\":[{}]}}", good(count).join(between));
+            let (accepted, rejected, _) = object("wrapped.json", text.as_bytes()).await;
+            assert_eq!((accepted, rejected), (0, 1), "{size} bytes");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_overlong_line_ends_with_a_carriage_return_too() {
+    let text = format!("ID,Severity,City\rA,3,x\rB,3,{}\rC,3,y\rD,4,z\r", "x".repeat(5_000_000));
+    assert_eq!(object("return.csv", text.as_bytes()).await, (3, 1, owned(&["too_large"])));
+    let text = text.replacen("B,3,x", "B,3,\"x", 1);
+    assert_eq!(object("return.csv", text.as_bytes()).await, (3, 1, owned(&["too_large"])));
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +151,7 @@ async fn a_number_of_a_million_digits_is_no_number() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hundred_thousand_bad_rows_are_as_many_rejects() {
-    let csv = format!("ID,Severity\n{}", ",\n".repeat(100_000));
+    let csv = format!("ID,Severity\n{}", ",3\n".repeat(100_000));
     assert_eq!(object("blank.csv", csv.as_bytes()).await, (0, 100_000, owned(&["missing_id"])));
 }
 

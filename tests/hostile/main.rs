@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use ingest::{
     error::IngestError,
     handler::{Config, Handler},
+    rows::{Content as RowContent, Format, Position, Rows},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -31,6 +32,7 @@ use transform::{
 
 mod fuzz;
 mod large;
+mod oracle;
 
 /// Those of the services that the functions write to.
 const LIMITS: Limits = Limits { entries: 500, request_bytes: 4 * 1024 * 1024, entry_bytes: 1024 * 1024 };

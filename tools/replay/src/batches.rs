@@ -1,6 +1,6 @@
 //! Mini-batches: the rows of a file, cut where rows end and small enough for one invocation.
 
-use ingest::rows::{Content, Row, Rows};
+use ingest::rows::{Content, Format, NoRows, Row, Rows};
 use serde::Serialize;
 use shared::{dataset::Dataset, time::DateOrder};
 
@@ -24,14 +24,30 @@ pub struct FileRow {
     /// The line of the file on which it begins, from 1.
     pub line: u64,
     text: String,
-    /// What stands behind it in the same request would be read as part of it.
-    open: bool,
+    cut: Cut,
+}
+
+/// How ingest cuts the row from what is sent with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    /// Where it ends.
+    Closed,
+    /// Only at the end of a request: what followed it there would be read as part of it.
+    Open,
+    /// Only by itself and within an array: it is an array, whose elements would be read as rows.
+    Nested,
+    /// Nowhere: the beginning of a row that is too large is not a row.
+    Nowhere,
 }
 
 impl FileRow {
-    fn new(row: &Row<'_>) -> Self {
-        let open = matches!(row.content, Content::Broken { reason, .. } if reason != "cell_count");
-        Self { line: row.line, text: String::from_utf8_lossy(row.text).into_owned(), open }
+    fn new(row: &Row<'_>, format: Format) -> Self {
+        let cut = match row.content {
+            _ if format == Format::Json && row.text.starts_with(b"[") => Cut::Nested,
+            Content::Broken { reason, .. } if reason != "cell_count" => Cut::Open,
+            _ => Cut::Closed,
+        };
+        Self { line: row.line, text: String::from_utf8_lossy(row.text).into_owned(), cut }
     }
 }
 
@@ -71,20 +87,28 @@ impl Batch {
     /// Whether it is too large to be sent, as only a single row can be.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
-        self.bytes > BYTES
+        self.bytes > BYTES || self.rows.iter().any(|row| row.cut == Cut::Nowhere)
     }
 
     /// The request to ingest, as JSON.
     #[must_use]
     pub fn request(&self) -> Vec<u8> {
+        let body = self.body();
+        let request = Request { format: self.format, body, date_order: self.date_order };
+        serde_json::to_vec(&request)
+            .unwrap_or_else(|error| unreachable!("text can be written as JSON: {error}"))
+    }
+
+    fn body(&self) -> String {
         let mut body = String::with_capacity(self.bytes);
+        if self.rows.iter().any(|row| row.cut == Cut::Nested) {
+            body.push('[');
+        }
         for line in self.header.iter().chain(self.rows.iter().map(|row| &row.text)) {
             body.push_str(line);
             body.push('\n');
         }
-        let request = Request { format: self.format, body, date_order: self.date_order };
-        serde_json::to_vec(&request)
-            .unwrap_or_else(|error| unreachable!("text can be written as JSON: {error}"))
+        body
     }
 }
 
@@ -100,6 +124,7 @@ fn size(line: &str) -> usize {
 
 /// Cuts a file into batches.
 pub struct Batches<'d> {
+    dataset: &'d Dataset,
     input: Input,
     rows: Rows<'d>,
     date_order: Option<DateOrder>,
@@ -115,7 +140,19 @@ impl<'d> Batches<'d> {
     #[must_use]
     pub fn new(dataset: &'d Dataset, input: Input, date_order: Option<DateOrder>) -> Self {
         let rows = Rows::new(dataset, input.format);
-        Self { input, rows, date_order, finished: false, broken: None, held: None }
+        Self { dataset, input, rows, date_order, finished: false, broken: None, held: None }
+    }
+
+    /// The name of the file.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.input.name
+    }
+
+    /// Why there was no row so far, if there was none.
+    #[must_use]
+    pub fn no_rows(&self) -> Option<NoRows> {
+        self.rows.no_rows()
     }
 
     /// The next batch, of at most so many rows; `None` at the end of the file.
@@ -134,10 +171,13 @@ impl<'d> Batches<'d> {
             bytes: 0,
         };
         batch = batch.of(vec![first]);
-        while batch.rows.len() < most && !batch.rows.last().is_some_and(|row| row.open) {
+        if batch.rows[0].cut != Cut::Closed && !self.is_one_row(&batch) {
+            batch.rows[0].cut = Cut::Nowhere;
+        }
+        while batch.rows.len() < most && batch.rows.last().is_some_and(|row| row.cut == Cut::Closed) {
             let Some(row) = self.next_row()? else { break };
             let bytes = size(&row.text);
-            if batch.bytes + bytes > BYTES {
+            if batch.bytes + bytes > BYTES || row.cut != Cut::Closed {
                 self.held = Some(row);
                 break;
             }
@@ -147,17 +187,26 @@ impl<'d> Batches<'d> {
         Ok(Some(batch))
     }
 
+    /// Whether ingest reads a batch of a single row as one.
+    fn is_one_row(&self, batch: &Batch) -> bool {
+        let mut rows = Rows::new(self.dataset, self.rows.format());
+        rows.push(batch.body().as_bytes());
+        rows.finish();
+        rows.next().is_some() && rows.next().is_none()
+    }
+
     fn next_row(&mut self) -> Result<Option<FileRow>, Error> {
         if let Some(row) = self.held.take() {
             return Ok(Some(row));
         }
+        let format = self.rows.format();
         loop {
             if let Some(row) = self.rows.next() {
                 // Sent as it is, a row that was cut would look whole.
                 if matches!(row.content, Content::Broken { reason: "cut_short", .. }) {
                     continue;
                 }
-                let row = FileRow::new(&row);
+                let row = FileRow::new(&row, format);
                 return match self.rows.header().and_then(|header| header.problem.clone()) {
                     Some(problem) => Err(Error::BadHeader { name: self.input.name.clone(), problem }),
                     None => Ok(Some(row)),
@@ -194,7 +243,7 @@ impl<'d> Batches<'d> {
 pub(crate) mod tests {
     use std::sync::LazyLock;
 
-    use ingest::rows::Format;
+    use ingest::rows::ROW_BYTES;
     use serde_json::Value;
 
     use super::*;
@@ -244,11 +293,58 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_row_that_is_never_closed_swallows_none_behind_it() {
+    fn a_row_that_is_never_closed_swallows_none_after_it() {
         let text = "ID,Severity\na,\"2\nb,3\nc,4\n";
         let bodies = bodies(Format::Csv, text, 100);
         assert_eq!(bodies[0], ("ID,Severity\na,\"2\n".to_owned(), vec![2]));
         assert_eq!(bodies[1].1, [3, 4]);
+    }
+
+    /// Every row of a file is one row of its request, for ingest reads both alike.
+    #[test]
+    fn a_request_has_the_rows_that_the_file_has() {
+        let long = "x".repeat(ROW_BYTES + 10);
+        let texts = [
+            (Format::Csv, "ID,Severity\na,\"1\rb,2\r\nc,\"3\"x\nd,\"4\n\",\"5\"y,\ne,\"6".to_owned()),
+            (
+                Format::Csv,
+                format!("ID,Severity,City\na,2,{long}\n{}\nb,\"3,{long}\nc,4,", ",".repeat(ROW_BYTES + 9)),
+            ),
+            (Format::Ndjson, format!("{{\"ID\"\rnope\n[1]\n{{\"ID\":\"{long}\"}}\n7")),
+            (
+                Format::Json,
+                "[[],{\"ID\":\"a\"},[{\"ID\":\"b\"},{}],{\"ID\":\"c\",{\"ID\":\"d\"},nope]]}{\"ID\":["
+                    .to_owned(),
+            ),
+            (
+                Format::Json,
+                format!("[{{\"ID\":\"{long}\"}},[\"{long}\"],{{\"ID\":\"}},{{\"ID\":\"b\"}},\n{{\"c\n]"),
+            ),
+        ];
+        for (format, text) in texts {
+            let mut rows = Rows::new(&DATASET, format);
+            rows.push(text.as_bytes());
+            rows.finish();
+            let mut expected = Vec::new();
+            while let Some(row) = rows.next() {
+                expected.push((row.line, String::from_utf8(row.text.to_vec()).unwrap()));
+            }
+            let (mut batches, mut found) = (batches(format, &text), Vec::new());
+            while let Some(batch) = batches.next(ROWS).unwrap() {
+                let body = batch.body();
+                let mut rows = Rows::new(&DATASET, format);
+                rows.push(body.as_bytes());
+                rows.finish();
+                let mut sent = 0;
+                while let Some(row) = rows.next() {
+                    assert_eq!(row.text, batch.rows[sent].text.as_bytes());
+                    sent += 1;
+                }
+                assert!(batch.is_too_large() || sent == batch.rows.len());
+                found.extend(batch.rows.into_iter().map(|row| (row.line, row.text)));
+            }
+            assert!(found == expected, "{format:?}: {} rows, {} expected", found.len(), expected.len());
+        }
     }
 
     #[test]

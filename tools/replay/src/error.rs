@@ -37,6 +37,14 @@ pub enum Error {
         /// What is wrong with its header.
         problem: String,
     },
+    /// Nothing in the file became an event.
+    #[error("{name} has no row that can be used: {why}")]
+    NothingUsed {
+        /// The file as it was named.
+        name: String,
+        /// Why not.
+        why: String,
+    },
     /// The deployed stack cannot be used, or not any more.
     #[error("{0}")]
     Cloud(String),

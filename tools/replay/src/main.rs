@@ -52,7 +52,8 @@ enum Command {
     Generate(generate::Options),
     /// Prints what ingest would put on the stream, as JSON lines, without any AWS
     ///
-    /// Rejected rows are told on standard error with their line and reason, and are no failure.
+    /// Rejected rows are reported on standard error with their line and reason. The exit code is 1 only when no row
+    /// could be used.
     Normalise(FileOptions),
     /// Sends again what was refused or given up, to the function that owes it and to it alone
     ///
@@ -165,7 +166,10 @@ fn normalise(dataset: &str, file: &FileOptions) -> Result<ExitCode, Error> {
     let counts = normalise::normalise(&dataset, &mut input, file.date_order, output, reject, &progress)?;
     progress.finish();
     to_stderr(&format!("{} rows normalised, {} rejected", counts.normalised, counts.rejected));
-    Ok(ExitCode::SUCCESS)
+    match counts.nothing_used() {
+        None => Ok(ExitCode::SUCCESS),
+        Some(why) => Err(Error::NothingUsed { name: input.name, why }),
+    }
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -186,7 +190,12 @@ async fn send(dataset: &str, file: &FileOptions, options: SendOptions) -> Result
         print(&summary.text())?;
     }
     sent?;
-    Ok(if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let why = match batches.no_rows() {
+        Some(why) => why.to_string(),
+        None if summary.rejected == summary.rows => format!("all {} rows are rejected", summary.rows),
+        None => return Ok(if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+    };
+    Err(Error::NothingUsed { name: batches.name().to_owned(), why })
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -2,7 +2,10 @@
 
 use std::io::Write;
 
-use ingest::{normalise::Normaliser, rows::Rows};
+use ingest::{
+    normalise::Normaliser,
+    rows::{NoRows, Rows},
+};
 use shared::{
     dataset::Dataset,
     time::{DateOrder, stamp},
@@ -22,6 +25,20 @@ pub struct Counts {
     pub normalised: u64,
     /// Rows that cannot be placed.
     pub rejected: u64,
+    /// Why there were neither, if there were none.
+    pub no_rows: Option<NoRows>,
+}
+
+impl Counts {
+    /// Why nothing could be used, if nothing was.
+    #[must_use]
+    pub fn nothing_used(&self) -> Option<String> {
+        match (self.normalised, self.rejected, self.no_rows) {
+            (1.., _, _) => None,
+            (0, 0, Some(why)) => Some(why.to_string()),
+            (0, rejected, _) => Some(format!("all {rejected} rows are rejected")),
+        }
+    }
 }
 
 /// Writes the events to `output` as JSON lines and tells the rejects to `reject`, by their line of the file; a reject of
@@ -78,6 +95,7 @@ pub fn normalise(
         progress.say(|| format!("{} rows normalised, {} rejected", counts.normalised, counts.rejected));
         if at_end {
             output.flush().map_err(Error::Write)?;
+            counts.no_rows = rows.no_rows();
             return Ok(counts);
         }
     }
@@ -113,7 +131,8 @@ mod tests {
         let ids: Vec<_> = events.iter().map(|event| event["ID"].as_str().unwrap()).collect();
         assert_eq!(ids, ["a", "d", "e"]);
         assert_eq!(rejects, ["3 bad_severity", "4 cell_count"]);
-        assert_eq!(counts, Counts { normalised: 3, rejected: 2 });
+        assert_eq!(counts, Counts { normalised: 3, rejected: 2, no_rows: None });
+        assert_eq!(counts.nothing_used(), None);
         assert!(events[0]["Txn_Timestamp"].as_str().unwrap().ends_with('Z'));
     }
 
@@ -127,7 +146,25 @@ mod tests {
         assert_eq!((events.len(), rejects), (1, vec!["3 cut_short".to_owned(), "0 bad_gzip".to_owned()]));
         let (events, rejects, counts) = run(Format::Csv, b"PK\x03\x04\x14\nrows\n");
         assert_eq!((events.len(), rejects), (0, vec!["0 unknown_format".to_owned()]));
-        assert_eq!(counts, Counts { normalised: 0, rejected: 1 });
+        assert_eq!((counts.normalised, counts.rejected), (0, 1));
+        assert_eq!(counts.nothing_used().as_deref(), Some("all 1 rows are rejected"));
+    }
+
+    #[test]
+    fn a_file_of_which_nothing_is_used_says_why() {
+        let cases = [
+            (Format::Csv, "", "there is nothing but blank space: expected rows"),
+            (Format::Csv, "\u{feff}\n,,\n", "there is nothing but blank space: expected rows"),
+            (Format::Csv, "ID,Severity\n", "there is a header but no row below it"),
+            (Format::Csv, "<html><body>403 Forbidden</body></html>", "all 1 rows are rejected"),
+            (Format::Csv, "A-1,4\nA-2,3\n", "all 2 rows are rejected"),
+            (Format::Json, "[]", "the array has no elements: expected at least one object"),
+            (Format::Ndjson, "nope", "all 1 rows are rejected"),
+        ];
+        for (format, text, why) in cases {
+            let (_, _, counts) = run(format, text.as_bytes());
+            assert_eq!(counts.nothing_used().as_deref(), Some(why), "{text:?}");
+        }
     }
 
     #[test]

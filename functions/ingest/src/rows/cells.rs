@@ -1,0 +1,94 @@
+//! The cells of a CSV row.
+
+use shared::scan;
+
+use super::DOS_END;
+
+/// The cells of a row, one after the other in one text.
+#[derive(Debug, Default)]
+pub struct Cells {
+    text: String,
+    ends: Vec<usize>,
+    /// Bytes between two cells: the comma of a row that stands as it came, nothing where quotes were resolved.
+    gap: usize,
+}
+
+impl Cells {
+    /// The text of the cell at that position, which is blank where the row has fewer cells.
+    #[must_use]
+    pub fn get(&self, position: usize) -> &str {
+        let Some(end) = self.ends.get(position) else { return "" };
+        let start = if position == 0 { 0 } else { self.ends[position - 1] + self.gap };
+        &self.text[start..*end]
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Whether no cell from that position on has any text but white space, or a DOS program's mark of the end.
+    #[must_use]
+    pub fn are_blank_from(&self, position: usize) -> bool {
+        let is_blank = |character: char| character.is_whitespace() || character == char::from(DOS_END);
+        (position..self.len()).all(|position| self.get(position).chars().all(is_blank))
+    }
+
+    /// Splits the text of a row into its cells; `quoted` says whether a cell of it begins with a quote.
+    pub(super) fn read(&mut self, row: &str, quoted: bool) {
+        self.text.clear();
+        self.ends.clear();
+        self.gap = usize::from(!quoted);
+        if quoted {
+            let mut rest = row;
+            while let Some(next) = self.read_cell(rest) {
+                rest = next;
+            }
+            return;
+        }
+        // Copied once and whole, not cell by cell.
+        self.text.push_str(row);
+        scan::commas(row.as_bytes(), &mut self.ends);
+        self.ends.push(row.len());
+    }
+
+    /// Takes the first cell off `rest` and returns what follows its comma, if there is one.
+    fn read_cell<'r>(&mut self, rest: &'r str) -> Option<&'r str> {
+        let mut tail = rest;
+        if let Some(mut quoted) = rest.strip_prefix('"') {
+            // Inside the quotes a doubled quote is a quote; the first single one closes them.
+            loop {
+                let Some((text, after)) = quoted.split_once('"') else {
+                    self.text.push_str(quoted);
+                    tail = "";
+                    break;
+                };
+                self.text.push_str(text);
+                match after.strip_prefix('"') {
+                    Some(after) => {
+                        self.text.push('"');
+                        quoted = after;
+                    }
+                    None => {
+                        tail = after;
+                        break;
+                    }
+                }
+            }
+        }
+        let (text, next) = match tail.split_once(',') {
+            Some((text, next)) => (text, Some(next)),
+            None => (tail, None),
+        };
+        self.text.push_str(text);
+        self.ends.push(self.text.len());
+        next
+    }
+}

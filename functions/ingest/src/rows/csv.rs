@@ -1,0 +1,157 @@
+//! Where a CSV row ends: with its line, unless a quote that begins a cell is open.
+//!
+//! A quote that begins a cell is wrong when it is not closed within the bound, or when anything but a comma or the end
+//! of the line follows the one that closes it. Then the row ends with the line on which that cell begins, and what
+//! follows is read as rows again. No byte is looked at more than a few times: what was searched for the end of a wrong
+//! quote has no quote that could open another cell of that kind.
+
+use memchr::{memchr, memchr2, memchr3};
+
+use super::{
+    Skip,
+    span::{End, Kind, Scan, Span, line_end},
+};
+
+/// How far a row was scanned, so that the scan goes on from there once more is pushed.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Scanned {
+    /// Bytes of the row that are done.
+    at: usize,
+    /// Whether a cell of it is quoted.
+    quoted: bool,
+    /// Where the cell begins whose quote is open.
+    open: Option<usize>,
+}
+
+/// Finds the end of the row with which `text` begins.
+pub(super) fn scan(text: &[u8], scanned: &mut Scanned, bound: usize, end: End) -> Scan {
+    // A row of `bound` bytes ends with the byte that follows them.
+    let view = &text[..text.len().min(bound + 1)];
+    let end_of_view = if text.len() > bound { End::Open } else { end };
+    let mut state = *scanned;
+    loop {
+        let step = match state.open {
+            Some(open) => match close(view, &mut state, open, bound) {
+                Closing::Closed => continue,
+                Closing::Wrong => wrong_quote(view, open, "bad_quote", end_of_view),
+                Closing::Open => None,
+            },
+            None => match memchr3(b'"', b'\n', b'\r', view.get(state.at..).unwrap_or_default()) {
+                Some(found) if view[state.at + found] == b'"' => {
+                    let at = state.at + found;
+                    state.at = at + 1;
+                    if (at == 0 || view[at - 1] == b',') && at < bound {
+                        (state.open, state.quoted) = (Some(at), true);
+                    }
+                    continue;
+                }
+                Some(found) => {
+                    let kind = if state.quoted { Kind::Quoted } else { Kind::Plain };
+                    Some(Span::line(text, state.at + found, kind))
+                }
+                None => {
+                    state.at = view.len();
+                    None
+                }
+            },
+        };
+        return match step {
+            Some(span) => Scan::Row(span),
+            None => {
+                *scanned = state;
+                unfinished(text, state, bound, end)
+            }
+        };
+    }
+}
+
+enum Closing {
+    /// The cell ends properly.
+    Closed,
+    /// Text follows the closing quote.
+    Wrong,
+    /// The closing quote, or what follows it, is not there.
+    Open,
+}
+
+/// Looks for the quote that closes the cell at `open`.
+fn close(view: &[u8], state: &mut Scanned, open: usize, bound: usize) -> Closing {
+    state.at = state.at.max(open + 1);
+    while let Some(found) = memchr(b'"', view.get(state.at..).unwrap_or_default()) {
+        let quote = state.at + found;
+        if quote == bound {
+            break;
+        }
+        match view.get(quote + 1) {
+            Some(b'"') => state.at = quote + 2,
+            Some(b',' | b'\n' | b'\r') => {
+                (state.at, state.open) = (quote + 1, None);
+                return Closing::Closed;
+            }
+            Some(_) => {
+                state.at = quote;
+                return Closing::Wrong;
+            }
+            None => {
+                state.at = quote;
+                return Closing::Open;
+            }
+        }
+    }
+    state.at = state.at.max(view.len());
+    Closing::Open
+}
+
+/// The row that ends with the line on which a cell with a wrong quote begins; nothing if that end is not there.
+fn wrong_quote(view: &[u8], open: usize, reason: &'static str, end: End) -> Option<Span> {
+    let detail = match reason {
+        "bad_quote" => {
+            "text follows the quote that closes a cell: expected a comma or the end of the line; double a quote that is part of a quoted cell"
+        }
+        _ => "a quote is opened that is never closed: a cell that begins with a quote must end with one",
+    };
+    let kind = Kind::Broken(reason, detail.to_owned());
+    match memchr2(b'\n', b'\r', &view[open..]) {
+        Some(found) => Some(Span::line(view, open + found, kind)),
+        None if end == End::Whole => Some(Span { end: view.len(), next: view.len(), kind }),
+        None => None,
+    }
+}
+
+/// What a row is whose end was not found in the bytes that are there.
+fn unfinished(text: &[u8], state: Scanned, bound: usize, end: End) -> Scan {
+    if text.len() > bound {
+        let view = &text[..=bound];
+        let wrong = state.open.and_then(|open| wrong_quote(view, open, "unclosed_quote", End::Open));
+        return wrong.map_or(Scan::TooLong(Skip::Line), Scan::Row);
+    }
+    let whole = |kind| Scan::Row(Span { end: text.len(), next: text.len(), kind });
+    match (end, state.open) {
+        (End::Open, _) => Scan::More,
+        (End::CutShort, _) => whole(Kind::cut_short()),
+        (End::Whole, None) => whole(if state.quoted { Kind::Quoted } else { Kind::Plain }),
+        // A quote at the very end closes the cell.
+        (End::Whole, Some(open)) if state.at + 1 == text.len() && state.at > open => whole(Kind::Quoted),
+        (End::Whole, Some(open)) => match wrong_quote(text, open, "unclosed_quote", End::Whole) {
+            Some(span) => Scan::Row(span),
+            None => whole(Kind::Quoted),
+        },
+    }
+}
+
+/// Where a line of NDJSON ends. A line feed or a carriage return ends it: neither can be part of a JSON string.
+pub(super) fn scan_line(text: &[u8], bound: usize, end: End) -> Scan {
+    let view = &text[..text.len().min(bound + 1)];
+    if let Some(at) = line_end(view) {
+        return Scan::Row(Span::line(text, at, Kind::Plain).trimmed(text));
+    }
+    if text.len() > bound {
+        return Scan::TooLong(Skip::Line);
+    }
+    let kind = match end {
+        End::Open => return Scan::More,
+        End::Whole => Kind::Plain,
+        End::CutShort => Kind::cut_short(),
+    };
+    Scan::Row(Span { end: text.len(), next: text.len(), kind }.trimmed(text))
+}

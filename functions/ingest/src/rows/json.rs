@@ -1,0 +1,227 @@
+//! Where an element of a JSON text ends.
+//!
+//! Of a valid text every element is cut exactly, however it is laid out. An element that is not closed shows it at the
+//! first byte that valid JSON could not have there, and ends before it, so that it costs no other:
+//!
+//! - a line end within a string: the string is not closed;
+//! - `{` in an object but not after a colon: the object is not closed, and the next element begins;
+//! - `]` that closes no array of the element: it is that of the outer array;
+//! - a string that ends in `},{` with a word right after it: the string is not closed, and the next element's first
+//!   key was taken for what follows it.
+//!
+//! All of that is known from the few words of an [`Element`], however long the element is.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Skip,
+    span::{End, Kind, Scan, Span},
+};
+
+/// Brackets whose kinds are known; deeper ones are only counted.
+const KINDS: u64 = 64;
+
+/// How far an element was read.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Element {
+    /// Open brackets; none in a text that is not bracketed.
+    depth: u64,
+    /// A bit for each of the outermost brackets that opens an object, the lowest for the first.
+    objects: u64,
+    /// The last byte outside strings that is not white space, if there was one; a quote for a string.
+    last: Option<u8>,
+    /// Where in a string the element is, if it is in one.
+    string: Option<Within>,
+}
+
+/// What precedes the next byte of a string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Within {
+    /// Nothing that matters.
+    Text,
+    /// A backslash.
+    Escape,
+    /// `}` and white space.
+    Brace,
+    /// `}`, a comma and white space.
+    Comma,
+}
+
+/// What a byte is to the element that it is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A part of it.
+    Part,
+    /// Its last byte.
+    Last,
+    /// No part of it: it ended before.
+    Next,
+    /// What follows the byte decides that.
+    Unknown,
+}
+
+impl Element {
+    /// Reads a byte, which `following` follows. `array` says whether the element is in an outer array.
+    fn step(&mut self, byte: u8, following: &[u8], end: End, array: bool) -> Step {
+        match self.string {
+            Some(within) => self.step_in_string(within, byte, following, end),
+            None => self.step_outside(byte, array),
+        }
+    }
+
+    fn step_in_string(&mut self, within: Within, byte: u8, following: &[u8], end: End) -> Step {
+        let next = match (byte, within) {
+            (b'\n' | b'\r', _) => {
+                (self.string, self.last) = (None, Some(b'"'));
+                return if self.depth == 0 { Step::Next } else { Step::Part };
+            }
+            (_, Within::Escape) => Within::Text,
+            (b'\\', _) => Within::Escape,
+            (b'"', _) => {
+                (self.string, self.last) = (None, Some(b'"'));
+                return Step::Part;
+            }
+            (b'{', Within::Brace | Within::Comma) => match begins_element(following, end) {
+                None => return Step::Unknown,
+                Some(true) => return Step::Next,
+                Some(false) => Within::Text,
+            },
+            (b'}', _) | (b' ' | b'\t', Within::Brace) => Within::Brace,
+            (b',', Within::Brace) | (b' ' | b'\t', Within::Comma) => Within::Comma,
+            _ => Within::Text,
+        };
+        self.string = Some(next);
+        Step::Part
+    }
+
+    fn step_outside(&mut self, byte: u8, array: bool) -> Step {
+        let bare = self.depth == 0 && self.last.is_some();
+        match byte {
+            b'\n' | b'\r' | b'{' | b'[' | b',' | b']' if bare => return Step::Next,
+            b' ' | b'\t' | b'\n' | b'\r' => return Step::Part,
+            b'{' if self.is_in_object() && self.last != Some(b':') => return Step::Next,
+            b'{' | b'[' => self.open(byte == b'{'),
+            b'}' | b']' if self.depth > 0 => {
+                if !self.close(byte == b'}') {
+                    if byte == b']' && array {
+                        return Step::Next;
+                    }
+                } else if self.depth == 0 {
+                    return Step::Last;
+                }
+            }
+            b'"' => self.string = Some(Within::Text),
+            _ => {}
+        }
+        self.last = Some(byte);
+        Step::Part
+    }
+
+    fn is_in_object(&self) -> bool {
+        (1..=KINDS).contains(&self.depth) && self.objects >> (self.depth - 1) & 1 == 1
+    }
+
+    fn open(&mut self, object: bool) {
+        if self.depth < KINDS {
+            self.objects = self.objects & !(1 << self.depth) | u64::from(object) << self.depth;
+        }
+        self.depth += 1;
+    }
+
+    /// Closes the innermost bracket of that kind with all in it; false if none is open.
+    fn close(&mut self, object: bool) -> bool {
+        if self.depth > KINDS {
+            self.depth -= 1;
+            return true;
+        }
+        let open = u64::MAX >> (KINDS - self.depth);
+        let same = if object { self.objects & open } else { !self.objects & open };
+        match same.checked_ilog2() {
+            Some(innermost) => self.depth = u64::from(innermost),
+            None => return false,
+        }
+        true
+    }
+}
+
+/// Whether a key and no end of a string follows a bracket: a quote with a word right after it.
+fn begins_element(following: &[u8], end: End) -> Option<bool> {
+    match following {
+        [b'"', word, ..] => Some(!matches!(word, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' | b'}' | b']')),
+        [b'"'] | [] if end == End::Open => None,
+        _ => Some(false),
+    }
+}
+
+/// Bytes at the beginning of a text that are only text within a string.
+fn plain(text: &[u8]) -> usize {
+    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | b'}' | b'\n' | b'\r');
+    text.iter().position(special).unwrap_or(text.len())
+}
+
+/// How far an element was scanned, so that the scan goes on from there once more is pushed.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Scanned {
+    at: usize,
+    element: Element,
+}
+
+/// Finds the end of the element with which `text` begins.
+pub(super) fn scan(text: &[u8], scanned: &mut Scanned, bound: usize, end: End, array: bool) -> Scan {
+    let Scanned { mut at, mut element } = *scanned;
+    while at < text.len() {
+        if element.string == Some(Within::Text) {
+            at += plain(&text[at..text.len().min(bound).max(at)]);
+            if at == text.len() {
+                break;
+            }
+        }
+        let before = element;
+        match element.step(text[at], &text[at + 1..], end, array) {
+            Step::Next => return Scan::Row(Span { end: at, next: at, kind: cut(before) }.trimmed(text)),
+            Step::Unknown => break,
+            Step::Part | Step::Last if at == bound => return Scan::TooLong(Skip::Element(before)),
+            Step::Last => return Scan::Row(Span { end: at + 1, next: at + 1, kind: Kind::Plain }),
+            Step::Part => at += 1,
+        }
+    }
+    let kind = match end {
+        End::Open => {
+            *scanned = Scanned { at, element };
+            return Scan::More;
+        }
+        End::Whole => cut(element),
+        End::CutShort => Kind::cut_short(),
+    };
+    Scan::Row(Span { end: text.len(), next: text.len(), kind }.trimmed(text))
+}
+
+/// What an element is that ends here without a bracket that closes it.
+fn cut(element: Element) -> Kind {
+    if element.depth == 0 {
+        return Kind::Plain;
+    }
+    let detail = "the element is not closed: close each bracket and quote of an element before the next one";
+    Kind::Broken("not_json", detail.to_owned())
+}
+
+/// Steps over what is left of an overlong element; tells how many bytes that are, and whether it ends there.
+pub(super) fn skip(text: &[u8], element: &mut Element, end: End, array: bool) -> (usize, bool) {
+    let mut at = 0;
+    while at < text.len() {
+        if element.string == Some(Within::Text) {
+            at += plain(&text[at..]);
+            if at == text.len() {
+                break;
+            }
+        }
+        match element.step(text[at], &text[at + 1..], end, array) {
+            Step::Next => return (at, true),
+            Step::Last => return (at + 1, true),
+            Step::Unknown => return (at, false),
+            Step::Part => at += 1,
+        }
+    }
+    (at, false)
+}

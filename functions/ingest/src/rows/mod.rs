@@ -1,0 +1,468 @@
+//! Rows in: text cut into rows as it arrives, chunk by chunk, in memory that does not grow with the text.
+//!
+//! Every byte of a text is part of a header, of blank space or of exactly one row. Where the text was cut into chunks,
+//! and what else is in it, changes no row. Blank space is what separates rows: line ends, in JSON also white space and
+//! the commas and brackets of the outer array, and CSV rows of which every cell is blank.
+
+use std::{borrow::Cow, mem, ops::Range};
+
+use shared::{dataset::Dataset, event};
+
+mod cells;
+mod csv;
+mod header;
+mod json;
+mod position;
+mod span;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    cells::Cells,
+    header::Header,
+    json::Element,
+    position::{Position, Skip},
+};
+use self::{
+    header::{BAD_HEADER, HEADER_BEGIN},
+    position::Lines,
+    span::{CUT_SHORT, End, Kind, Scan, Span, is_blank, line_end},
+};
+
+/// The longest row that is read whole, in bytes. Kinesis takes records of 1 MiB, so that nothing longer could be
+/// delivered; the bound keeps memory bounded. Of a longer row its first bytes are a reject and the others are dropped,
+/// up to the end of its line or element.
+pub const ROW_BYTES: usize = 4 * 1024 * 1024;
+/// The byte order mark that some programs put before UTF-8.
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+/// By which DOS programs mark the end of a text.
+const DOS_END: u8 = 0x1a;
+
+/// How the text holds its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Comma-separated, with a header line, quoted as RFC 4180 has it.
+    Csv,
+    /// A JSON object on each line.
+    Ndjson,
+    /// A JSON array of objects, or objects one after the other.
+    Json,
+}
+
+impl Format {
+    /// The name by which a request declares it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Ndjson => "ndjson",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl std::str::FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "csv" => Ok(Self::Csv),
+            "ndjson" | "jsonl" => Ok(Self::Ndjson),
+            "json" => Ok(Self::Json),
+            other => Err(format!("format `{other}` is unknown: csv, ndjson or json is right")),
+        }
+    }
+}
+
+/// A row, as it is in the text.
+#[derive(Debug)]
+pub struct Row<'a> {
+    /// Position among the rows of the text, from 0. A header is not counted, unless it cannot be used and so is a
+    /// rejected row. In a JSON array it is the position of the element.
+    pub index: u64,
+    /// The line on which it begins, from 1.
+    pub line: u64,
+    /// Its text, without the end of its line.
+    pub text: &'a [u8],
+    /// The header above it, in a CSV.
+    pub header: Option<&'a Header>,
+    /// What it holds.
+    pub content: Content<'a>,
+}
+
+/// What a row holds.
+#[derive(Debug)]
+pub enum Content<'a> {
+    /// The cells of a CSV row, at least as many as its header needs.
+    Cells(&'a Cells),
+    /// A JSON text.
+    Json,
+    /// Nothing that can be used.
+    Broken {
+        /// A short stable code.
+        reason: &'static str,
+        /// What is wrong, and what was expected.
+        detail: String,
+    },
+}
+
+/// Why a text has no row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoRows {
+    /// There is nothing but blank space.
+    #[error("there is nothing but blank space: expected rows")]
+    Blank,
+    /// There is a header and nothing else.
+    #[error("there is a header but no row below it")]
+    OnlyHeader,
+    /// There is an array without elements.
+    #[error("the array has no elements: expected at least one object")]
+    EmptyArray,
+}
+
+/// Cuts text into rows. Push chunks, take rows until there is none, push more; finish at the end.
+#[derive(Debug)]
+pub struct Rows<'d> {
+    dataset: &'d Dataset,
+    format: Format,
+    /// The longest row.
+    bound: usize,
+    buffer: Vec<u8>,
+    /// Where the next row begins in the buffer.
+    start: usize,
+    /// Bytes of the text before the buffer.
+    passed: u64,
+    end: End,
+    begun: bool,
+    /// How far the next row was scanned.
+    csv: csv::Scanned,
+    json: json::Scanned,
+    /// The rest of an overlong row, which is being dropped.
+    skipping: Option<Skip>,
+    /// The outer array of a JSON text, once there was one.
+    array: Option<Array>,
+    lines: Lines,
+    index: u64,
+    header: Option<Header>,
+    cells: Cells,
+    lossy: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Array {
+    Open,
+    Closed,
+}
+
+/// A row in the buffer.
+struct Found {
+    text: Range<usize>,
+    line: u64,
+    kind: Kind,
+    /// Whether it is a first line that cannot be used as a header.
+    is_first_line: bool,
+}
+
+impl<'d> Rows<'d> {
+    /// Rows of a text in that format.
+    #[must_use]
+    pub fn new(dataset: &'d Dataset, format: Format) -> Self {
+        Self {
+            dataset,
+            format,
+            bound: ROW_BYTES,
+            buffer: Vec::new(),
+            start: 0,
+            passed: 0,
+            end: End::Open,
+            begun: false,
+            csv: csv::Scanned::default(),
+            json: json::Scanned::default(),
+            skipping: None,
+            array: None,
+            lines: Lines { number: 1, after_return: false },
+            index: 0,
+            header: None,
+            cells: Cells::default(),
+            lossy: String::new(),
+        }
+    }
+
+    /// The same rows with another bound than [`ROW_BYTES`], so that a test reaches it with a few bytes.
+    #[must_use]
+    pub fn with_row_bytes(mut self, bound: usize) -> Self {
+        self.bound = bound;
+        self
+    }
+
+    /// Rows of a text that was read before, up to `position`, from where it is pushed.
+    #[must_use]
+    pub fn resume(dataset: &'d Dataset, format: Format, position: &Position) -> Self {
+        let mut rows = Self::new(dataset, format);
+        if position.offset > 0 {
+            rows.begun = true;
+            rows.passed = position.offset;
+            rows.lines = Lines { number: position.line, after_return: position.after_return };
+            rows.index = position.index;
+            rows.array = position.array.then_some(Array::Open);
+            rows.skipping = position.skipping;
+        }
+        if let (Some(line), Some(problem)) = (&position.header, &position.unreadable) {
+            rows.header = Some(Header::unreadable(dataset, line, problem.clone()));
+        } else if let Some(line) = &position.header {
+            rows.cells.read(line, line.starts_with('"') || line.contains(",\""));
+            rows.header = Some(Header::read(dataset, line, &rows.cells));
+        }
+        rows
+    }
+
+    /// Where the text can be read on once the rows so far are done; nothing before its first row or line.
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        self.begun.then(|| Position {
+            offset: self.passed + self.start as u64,
+            line: self.lines.number,
+            index: self.index,
+            header: self.header.as_ref().map(|header| header.line.to_string()),
+            // One that was read has a named cell at least.
+            unreadable: self
+                .header
+                .as_ref()
+                .filter(|header| header.len == 0)
+                .and_then(|header| header.problem.clone()),
+            after_return: self.lines.after_return,
+            array: self.array == Some(Array::Open),
+            skipping: self.skipping,
+        })
+    }
+
+    /// Adds a chunk of text.
+    pub fn push(&mut self, chunk: &[u8]) {
+        self.passed += self.start as u64;
+        self.buffer.drain(..mem::take(&mut self.start));
+        self.buffer.extend_from_slice(chunk);
+    }
+
+    /// Says that no chunk follows.
+    pub fn finish(&mut self) {
+        self.end = End::Whole;
+    }
+
+    /// Says that the text was cut here, as a stream that breaks off does. A last row that nothing ends is then a reject
+    /// (`cut_short`) and never an event.
+    pub fn finish_cut_short(&mut self) {
+        self.end = End::CutShort;
+    }
+
+    /// The header line of a CSV, once it has been read.
+    #[must_use]
+    pub fn header(&self) -> Option<&Header> {
+        self.header.as_ref()
+    }
+
+    /// The format of the text.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Why there was no row so far; nothing once there was one, accepted or not.
+    #[must_use]
+    pub fn no_rows(&self) -> Option<NoRows> {
+        match (self.index, &self.header, self.array) {
+            (1.., _, _) => None,
+            (0, Some(_), _) => Some(NoRows::OnlyHeader),
+            (0, None, Some(_)) => Some(NoRows::EmptyArray),
+            (0, None, None) => Some(NoRows::Blank),
+        }
+    }
+
+    /// The next row that is whole. `None` asks for another chunk, or says that the text is at its end.
+    #[expect(clippy::should_implement_trait, reason = "the rows are lent, which an iterator cannot do")]
+    pub fn next(&mut self) -> Option<Row<'_>> {
+        let Found { text, line, kind, is_first_line } = self.find()?;
+        let text = &self.buffer[text];
+        let index = self.index;
+        self.index += 1;
+        let content = match (kind, &self.header) {
+            (Kind::Broken(reason, detail), _) => Content::Broken { reason, detail },
+            (kind, Some(header)) => {
+                let text = lossy(text, &mut self.lossy);
+                self.cells.read(text, matches!(kind, Kind::Quoted));
+                header.check(&self.cells)
+            }
+            (_, None) => Content::Json,
+        };
+        // The first line is not below itself: sent again with itself as the header it would be two rows.
+        let header = self.header.as_ref().filter(|_| !is_first_line);
+        Some(Row { index, line, text, header, content })
+    }
+
+    /// Finds the next row and passes over it.
+    fn find(&mut self) -> Option<Found> {
+        loop {
+            if !self.begin() || !self.skip_rest() {
+                return None;
+            }
+            self.skip_blank();
+            let span = self.scan()?;
+            let (begin, line) = (self.start, self.lines.number);
+            self.pass(&span);
+            let mut found =
+                Found { text: begin..begin + span.end, line, kind: span.kind, is_first_line: false };
+            if self.format == Format::Csv {
+                let text = &self.buffer[found.text.clone()];
+                if has_no_text(text, &found.kind, &mut self.cells) {
+                    continue;
+                }
+                if self.header.is_none() {
+                    match self.read_header(&found) {
+                        None => continue,
+                        Some(kind) => (found.kind, found.is_first_line) = (kind, true),
+                    }
+                }
+            }
+            return Some(found);
+        }
+    }
+
+    /// Reads the first line as the header; what kind of row it is if it cannot be used.
+    fn read_header(&mut self, found: &Found) -> Option<Kind> {
+        let text = &self.buffer[found.text.clone()];
+        let (header, reason) = match &found.kind {
+            Kind::Broken(reason, detail) => {
+                let problem =
+                    format!("the first line, which must name the columns, cannot be read: {detail}");
+                let begin = lossy(&text[..text.len().min(HEADER_BEGIN)], &mut self.lossy);
+                let reason = if *reason == CUT_SHORT { CUT_SHORT } else { BAD_HEADER };
+                (Header::unreadable(self.dataset, begin, problem), reason)
+            }
+            kind => {
+                let text = lossy(text, &mut self.lossy);
+                self.cells.read(text, matches!(kind, Kind::Quoted));
+                (Header::read(self.dataset, text, &self.cells), BAD_HEADER)
+            }
+        };
+        let problem = header.problem.clone();
+        self.header = Some(header);
+        problem.map(|detail| Kind::Broken(reason, detail))
+    }
+
+    /// Steps over byte order marks; false where too little of the text is there to know.
+    fn begin(&mut self) -> bool {
+        while !self.begun {
+            let text = &self.buffer[self.start..];
+            if text.starts_with(BOM) {
+                self.start += BOM.len();
+            } else if self.end == End::Open && BOM.starts_with(text) {
+                return false;
+            } else {
+                self.begun = true;
+            }
+        }
+        true
+    }
+
+    /// Drops the rest of an overlong row; false where its end is not there yet.
+    fn skip_rest(&mut self) -> bool {
+        let array = self.array == Some(Array::Open);
+        let Some(skip) = &mut self.skipping else { return true };
+        let text = &self.buffer[self.start..];
+        let (dropped, ends) = match skip {
+            Skip::Line => line_end(text).map_or((text.len(), false), |at| (at + 1, true)),
+            Skip::Element(element) => json::skip(text, element, self.end, array),
+        };
+        self.lines.pass(&text[..dropped]);
+        self.start += dropped;
+        if ends || self.end != End::Open {
+            self.skipping = None;
+        }
+        self.skipping.is_none()
+    }
+
+    /// Steps over blank space; in JSON also over the commas and brackets of the outer array.
+    fn skip_blank(&mut self) {
+        let json = self.format == Format::Json;
+        let begin = self.start;
+        while let Some(byte) = self.buffer.get(self.start) {
+            match byte {
+                b'\n' | b'\r' => {}
+                byte if self.format != Format::Csv && is_blank(*byte) => {}
+                b',' if json => {}
+                b'[' if json && self.array != Some(Array::Open) => self.array = Some(Array::Open),
+                b']' if json && self.array == Some(Array::Open) => self.array = Some(Array::Closed),
+                _ => break,
+            }
+            self.start += 1;
+        }
+        self.lines.pass(&self.buffer[begin..self.start]);
+    }
+
+    /// Finds the end of the row that begins at `start`; `None` where its end, or a row, is not there.
+    fn scan(&mut self) -> Option<Span> {
+        let text = &self.buffer[self.start..];
+        if text.is_empty() {
+            return None;
+        }
+        let scan = match self.format {
+            Format::Csv => csv::scan(text, &mut self.csv, self.bound, self.end),
+            Format::Ndjson => csv::scan_line(text, self.bound, self.end),
+            Format::Json => {
+                let array = self.array == Some(Array::Open);
+                json::scan(text, &mut self.json, self.bound, self.end, array)
+            }
+        };
+        let span = match scan {
+            Scan::More => return None,
+            Scan::Row(span) => span,
+            Scan::TooLong(skip) => {
+                self.skipping = Some(skip);
+                Span::too_large(text, self.bound)
+            }
+        };
+        (self.csv, self.json) = Default::default();
+        Some(span)
+    }
+
+    /// Passes over a row that was found.
+    fn pass(&mut self, span: &Span) {
+        let text = &self.buffer[self.start..self.start + span.next];
+        match (self.format, &span.kind) {
+            // No line ends within it.
+            (Format::Csv | Format::Ndjson, Kind::Plain) => {
+                let last = text.last().copied();
+                self.lines.number += u64::from(matches!(last, Some(b'\n' | b'\r')));
+                self.lines.after_return = last == Some(b'\r');
+            }
+            _ => self.lines.pass(text),
+        }
+        self.start += span.next;
+    }
+}
+
+/// Whether a CSV row has no cell with any text, as spreadsheets write them below a table.
+fn has_no_text(row: &[u8], kind: &Kind, cells: &mut Cells) -> bool {
+    let is_blank = |byte: &u8| matches!(byte, b',' | b' ' | b'\t' | b'"' | &DOS_END);
+    if !row.first().is_some_and(is_blank) || !row.iter().all(is_blank) {
+        return false;
+    }
+    match kind {
+        Kind::Plain => !row.contains(&b'"'),
+        Kind::Quoted => {
+            cells.read(&String::from_utf8_lossy(row), true);
+            cells.are_blank_from(0)
+        }
+        Kind::Broken(..) => false,
+    }
+}
+
+/// The text, with U+FFFD for what is not UTF-8.
+fn lossy<'a>(text: &'a [u8], scratch: &'a mut String) -> &'a str {
+    match event::text(text) {
+        Cow::Borrowed(text) => text,
+        Cow::Owned(text) => {
+            *scratch = text;
+            scratch
+        }
+    }
+}

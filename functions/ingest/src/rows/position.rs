@@ -1,0 +1,69 @@
+//! Where a text can be read on.
+
+use serde::{Deserialize, Serialize};
+
+use super::json::Element;
+
+/// Where the text can be read on: at the beginning of a row, or within one that is dropped.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Bytes of the text before it.
+    pub offset: u64,
+    /// The line that begins there, from 1.
+    pub line: u64,
+    /// Rows before it.
+    pub index: u64,
+    /// The header line above it, in a CSV.
+    pub header: Option<String>,
+    /// Why that line cannot be read, if it cannot.
+    #[serde(default)]
+    pub unreadable: Option<String>,
+    /// Whether the byte before it is a carriage return, so that a line feed there ends no further line.
+    #[serde(default)]
+    pub after_return: bool,
+    /// Whether it is in the outer array of a JSON text. An earlier version did not say so; its positions are read as if
+    /// they were, which makes no difference to objects.
+    #[serde(default = "yes")]
+    pub array: bool,
+    /// The overlong row of which the rest follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipping: Option<Skip>,
+}
+
+/// What is left of an overlong row and dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Skip {
+    /// Everything up to the end of the line.
+    Line,
+    /// Everything up to the end of the element.
+    Element(Element),
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The line that is being read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lines {
+    /// Its number, from 1.
+    pub(super) number: u64,
+    /// Whether the last byte was a carriage return.
+    pub(super) after_return: bool,
+}
+
+impl Lines {
+    /// Passes over text: a line feed, a carriage return, or both of them one after the other end a line.
+    pub(super) fn pass(&mut self, text: &[u8]) {
+        for at in memchr::memchr2_iter(b'\n', b'\r', text) {
+            let after_return = if at == 0 { self.after_return } else { text[at - 1] == b'\r' };
+            if text[at] == b'\r' || !after_return {
+                self.number += 1;
+            }
+        }
+        if let Some(last) = text.last() {
+            self.after_return = *last == b'\r';
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What the scanners of the formats find: where a row ends.
+
+use super::{DOS_END, Skip};
+
+/// Why the last row of a text that breaks off is not an event.
+pub(super) const CUT_SHORT: &str = "cut_short";
+
+/// What is known of the end of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// More may follow.
+    Open,
+    /// Everything was pushed.
+    Whole,
+    /// The text was cut, so that a last row without a line end is not whole.
+    CutShort,
+}
+
+/// Where a row ends, counted from its first byte.
+pub(super) struct Span {
+    /// End of the row's text.
+    pub(super) end: usize,
+    /// Beginning of what follows.
+    pub(super) next: usize,
+    pub(super) kind: Kind,
+}
+
+pub(super) enum Kind {
+    Plain,
+    Quoted,
+    Broken(&'static str, String),
+}
+
+pub(super) enum Scan {
+    Row(Span),
+    /// The row is longer than the bound; its rest is to be dropped.
+    TooLong(Skip),
+    /// The row may go on in the next chunk.
+    More,
+}
+
+impl Span {
+    /// A row that ends with its line at `end`.
+    pub(super) fn line(text: &[u8], end: usize, kind: Kind) -> Self {
+        let both = text[end..].starts_with(b"\r\n");
+        Self { end, next: end + 1 + usize::from(both), kind }
+    }
+
+    /// The beginning of an overlong row, which does not end within a character.
+    pub(super) fn too_large(text: &[u8], bound: usize) -> Self {
+        let continues = |at: usize| text.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);
+        let end = (bound.saturating_sub(3)..=bound).rev().find(|at| !continues(*at)).unwrap_or(bound);
+        let detail = format!(
+            "the row is longer than {bound} bytes, of which the first are kept: rows of up to 1 MiB can be delivered"
+        );
+        Self { end, next: bound, kind: Kind::Broken("too_large", detail) }
+    }
+
+    /// The row without the blank bytes at its end.
+    pub(super) fn trimmed(mut self, text: &[u8]) -> Self {
+        self.end = text[..self.end].iter().rposition(|byte| !is_blank(*byte)).map_or(0, |last| last + 1);
+        self
+    }
+}
+
+impl Kind {
+    pub(super) fn cut_short() -> Self {
+        let detail = "the text breaks off within this row: send the whole text again";
+        Self::Broken(CUT_SHORT, detail.to_owned())
+    }
+}
+
+/// Whether a byte is blank between rows of JSON.
+pub(super) fn is_blank(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == DOS_END
+}
+
+pub(super) fn line_end(text: &[u8]) -> Option<usize> {
+    memchr::memchr2(b'\n', b'\r', text)
+}

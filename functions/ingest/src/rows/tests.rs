@@ -1,0 +1,366 @@
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{Content as RowContent, *};
+
+#[path = "../../../../tests/hostile/oracle.rs"]
+mod oracle;
+
+fn dataset() -> &'static Dataset {
+    static DATASET: LazyLock<Dataset> = LazyLock::new(|| Dataset::named("us_accidents").unwrap());
+    &DATASET
+}
+
+/// Every row as line, text and cells or the code of what is wrong, the text being pushed in chunks.
+fn read(format: Format, text: &[u8], chunk: usize) -> Vec<(u64, String, Vec<String>)> {
+    let dataset = dataset();
+    let mut rows = Rows::new(dataset, format);
+    let mut read = Vec::new();
+    let mut chunks = text.chunks(chunk.max(1));
+    loop {
+        match chunks.next() {
+            Some(chunk) => rows.push(chunk),
+            None => rows.finish(),
+        }
+        while let Some(row) = rows.next() {
+            assert_eq!(row.index, read.len() as u64);
+            let cells = match row.content {
+                Content::Cells(cells) => (0..cells.len()).map(|at| cells.get(at).to_owned()).collect(),
+                Content::Json => vec!["json".to_owned()],
+                Content::Broken { reason, .. } => vec![format!("!{reason}")],
+            };
+            read.push((row.line, String::from_utf8_lossy(row.text).into_owned(), cells));
+        }
+        if rows.end != End::Open {
+            return read;
+        }
+    }
+}
+
+#[test]
+fn a_text_is_read_on_at_every_row_as_if_it_had_not_been_left() {
+    for (format, text) in [
+        (Format::Csv, "\u{feff}ID,\"Severity\"\r\nA-1,3\r\n\r\n\"A\n2\",4\nA-3\nA-4,\"2\"\n"),
+        (Format::Ndjson, "{\"ID\":\"1\"}\n\n {\"ID\":\"2\"} \nnope\n{\"ID\":\"3\"}"),
+        (Format::Json, "[{\"ID\":\"1\"},\n{\"ID\":[\"2\"]}\n, 7, {\"ID\":\"3\"}]"),
+    ] {
+        let dataset = dataset();
+        let whole = read(format, text.as_bytes(), usize::MAX);
+        for left_at in 0..whole.len() {
+            let mut rows = Rows::new(dataset, format);
+            rows.push(text.as_bytes());
+            for _ in 0..left_at {
+                rows.next().unwrap();
+            }
+            // Before its first row nothing of a text may have been looked at.
+            let position = rows.position().unwrap_or_default();
+            let mut rows = Rows::resume(dataset, format, &position);
+            rows.push(&text.as_bytes()[usize::try_from(position.offset).unwrap()..]);
+            rows.finish();
+            let mut rest = Vec::new();
+            while let Some(row) = rows.next() {
+                assert_eq!(row.index, (left_at + rest.len()) as u64);
+                rest.push((row.line, String::from_utf8_lossy(row.text).into_owned()));
+            }
+            let expected: Vec<_> =
+                whole[left_at..].iter().map(|(line, text, _)| (*line, text.clone())).collect();
+            assert_eq!(rest, expected, "{text:?} left at {left_at}");
+        }
+    }
+}
+
+fn check(format: Format, text: impl AsRef<[u8]>, expected: &[(u64, &str, &[&str])]) {
+    let text = text.as_ref();
+    for chunk in [1, 2, 3, 7, 64, usize::MAX] {
+        let read = read(format, text, chunk);
+        let read: Vec<_> = read
+            .iter()
+            .map(|(line, text, cells)| {
+                (*line, text.as_str(), cells.iter().map(String::as_str).collect::<Vec<_>>())
+            })
+            .collect();
+        let expected: Vec<_> =
+            expected.iter().map(|(line, text, cells)| (*line, *text, cells.to_vec())).collect();
+        assert_eq!(read, expected, "in chunks of {chunk}: {:?}", String::from_utf8_lossy(text));
+    }
+}
+
+#[test]
+fn csv_rows_end_with_their_line_whatever_ends_it() {
+    let expected: &[(u64, &str, &[&str])] = &[(2, "a,1", &["a", "1"]), (3, "b,2", &["b", "2"])];
+    for text in [
+        "ID,Severity\na,1\nb,2\n",
+        "ID,Severity\na,1\nb,2",
+        "ID,Severity\r\na,1\r\nb,2\r\n",
+        "ID,Severity\ra,1\rb,2\r",
+        "\u{feff}ID,Severity\na,1\nb,2\n",
+    ] {
+        check(Format::Csv, text.replace("\ra", "\r\na").replace("\rb", "\r\nb"), expected);
+    }
+    check(Format::Csv, "ID,Severity\n\n\na,1\n\n", &[(4, "a,1", &["a", "1"])]);
+    check(Format::Csv, "", &[]);
+    check(Format::Csv, "ID,Severity\n", &[]);
+}
+
+#[test]
+fn quoted_cells_may_hold_commas_quotes_and_lines() {
+    check(
+        Format::Csv,
+        "ID,Severity,City\n\"a,\"\"x\"\"\n\n\",3,\"\"\nb,5\" pipe,d\"\nc,\"2\",\"\"\"\"\n",
+        &[
+            (2, "\"a,\"\"x\"\"\n\n\",3,\"\"", &["a,\"x\"\n\n", "3", ""]),
+            (5, "b,5\" pipe,d\"", &["b", "5\" pipe", "d\""]),
+            (6, "c,\"2\",\"\"\"\"", &["c", "2", "\""]),
+        ],
+    );
+}
+
+#[test]
+fn a_quote_that_is_never_closed_costs_its_own_line_alone() {
+    check(
+        Format::Csv,
+        "ID,Severity\na,\"1\r\nb,2\n",
+        &[(2, "a,\"1", &["!unclosed_quote"]), (3, "b,2", &["b", "2"])],
+    );
+}
+
+#[test]
+fn a_row_that_the_end_of_a_broken_stream_cuts_is_never_an_event() {
+    let dataset = dataset();
+    for (format, whole, cut) in [
+        (Format::Csv, "ID,Severity\na,1\n", "b,2"),
+        (Format::Csv, "ID,Severity\na,1\n", "b,\"2\n3,\n"),
+        (Format::Ndjson, "{\"ID\":1}\n", "{\"ID\":2}"),
+        (Format::Json, "[{\"ID\":1},", "{\"ID\":2"),
+    ] {
+        let mut rows = Rows::new(dataset, format);
+        rows.push(format!("{whole}{cut}").as_bytes());
+        rows.finish_cut_short();
+        assert!(!matches!(rows.next().unwrap().content, Content::Broken { .. }));
+        let row = rows.next().unwrap();
+        assert_eq!(row.text, cut.as_bytes());
+        assert!(matches!(row.content, Content::Broken { reason: "cut_short", .. }), "{row:?}");
+        assert!(rows.next().is_none());
+    }
+}
+
+#[test]
+fn a_row_cut_short_and_a_row_too_long_are_told() {
+    check(
+        Format::Csv,
+        "ID,Severity\na\nb,2,3\nc,3",
+        &[(2, "a", &["!cell_count"]), (3, "b,2,3", &["!cell_count"]), (4, "c,3", &["c", "3"])],
+    );
+}
+
+#[test]
+fn a_header_that_names_no_id_or_a_column_twice_places_no_row() {
+    for text in ["A-1,3\nA-2,4", "ID,Severity,City,City\na,1,b,c", "Id,Severity\na,1", "ID,\nA,"] {
+        let (first, second) = text.split_once('\n').unwrap();
+        check(Format::Csv, first, &[(1, first, &["!bad_header"])]);
+        check(Format::Csv, text, &[(1, first, &["!bad_header"]), (2, second, &["!bad_header"])]);
+    }
+}
+
+#[test]
+fn a_first_line_that_cannot_be_read_is_a_row_that_cannot_be_placed() {
+    check(Format::Csv, "ID,\"Severity", &[(1, "ID,\"Severity", &["!bad_header"])]);
+    check(
+        Format::Csv,
+        "ID,\"Severity\na,1\n",
+        &[(1, "ID,\"Severity", &["!bad_header"]), (2, "a,1", &["!bad_header"])],
+    );
+    let long = format!("ID,Severity,{}", "x".repeat(ROW_BYTES));
+    for (text, rows) in [(long.clone(), 1), (format!("{long}\na,1,\n"), 2)] {
+        let read = read(Format::Csv, text.as_bytes(), 1 << 20);
+        assert_eq!((read[0].0, read[0].1.len()), (1, ROW_BYTES));
+        assert_eq!(read.len(), rows);
+        assert!(read.iter().all(|(_, _, cells)| cells == &["!bad_header"]), "{rows} rows");
+    }
+}
+
+#[test]
+fn a_first_line_that_cannot_be_read_is_none_the_better_for_reading_on() {
+    let dataset = dataset();
+    let mut rows = Rows::new(dataset, Format::Csv);
+    rows.push(b"ID,\"Severity\na,1\n");
+    rows.finish();
+    assert!(matches!(rows.next().unwrap().content, Content::Broken { reason: BAD_HEADER, .. }));
+    let position = rows.position().unwrap();
+    let mut rows = Rows::resume(dataset, Format::Csv, &position);
+    rows.push(b"a,1\n");
+    rows.finish();
+    assert!(matches!(rows.next().unwrap().content, Content::Broken { reason: BAD_HEADER, .. }));
+}
+
+#[test]
+fn what_is_kept_of_a_first_line_that_cannot_be_read_fits_into_a_reject() {
+    let dataset = dataset();
+    let mut rows = Rows::new(dataset, Format::Csv);
+    rows.push("é".repeat(ROW_BYTES).as_bytes());
+    rows.finish();
+    let row = rows.next().unwrap();
+    assert!(row.header.is_none(), "it is not below itself");
+    let Content::Broken { detail, .. } = row.content else { panic!("it cannot be used") };
+    let header = rows.header().unwrap();
+    assert!(header.line.len() <= HEADER_BEGIN + 2, "{}", header.line.len());
+    let problem = header.problem.as_deref().unwrap();
+    assert!(
+        problem.starts_with("the first line, which must name the columns, cannot be read: the row is longer")
+    );
+    assert_eq!(detail, problem);
+}
+
+#[test]
+fn text_that_is_not_utf_8_becomes_u_fffd() {
+    check(
+        Format::Csv,
+        b"ID,Severity,City\na,1,Do\xf1a\n",
+        &[(2, "a,1,Do\u{fffd}a", &["a", "1", "Do\u{fffd}a"])],
+    );
+}
+
+#[test]
+fn ndjson_has_a_row_on_each_line() {
+    check(
+        Format::Ndjson,
+        "{\"a\":1}\r\n\n  \n{\"b\":\n [2]",
+        &[(1, "{\"a\":1}", &["json"]), (4, "{\"b\":", &["json"]), (5, "[2]", &["json"])],
+    );
+}
+
+#[test]
+fn json_has_a_row_for_each_element_wherever_it_stands() {
+    let expected: &[(u64, &str, &[&str])] =
+        &[(1, "{\"a\":\"}\\\"]\"}", &["json"]), (1, "{\"b\":[{}]}", &["json"])];
+    check(Format::Json, "[{\"a\":\"}\\\"]\"},{\"b\":[{}]}]", expected);
+    check(Format::Json, "{\"a\":\"}\\\"]\"}{\"b\":[{}]}", expected);
+    check(
+        Format::Json,
+        "[\n{\"a\":1},\n7, nope\n]",
+        &[(2, "{\"a\":1}", &["json"]), (3, "7", &["json"]), (3, "nope", &["json"])],
+    );
+    check(
+        Format::Json,
+        "[{\"a\":1},{\"b\":\"2",
+        &[(1, "{\"a\":1}", &["json"]), (1, "{\"b\":\"2", &["!not_json"])],
+    );
+    check(Format::Json, "[]", &[]);
+}
+
+#[test]
+fn an_overlong_row_is_cut_and_what_follows_is_read() {
+    let long = "x".repeat(2 * ROW_BYTES);
+    let text = format!("ID,Severity\na,{long}\nb,2\n");
+    let read = read(Format::Csv, text.as_bytes(), 1 << 16);
+    assert_eq!(read.len(), 2);
+    assert_eq!(
+        (read[0].0, read[0].1.len(), read[0].2.as_slice()),
+        (2, ROW_BYTES, &["!too_large".to_owned()][..])
+    );
+    assert_eq!((read[1].0, read[1].1.as_str()), (3, "b,2"));
+
+    let text = format!("ID,Severity\na,\"{}\nb,2\n", "y\n".repeat(ROW_BYTES));
+    let read = super::tests::read(Format::Csv, text.as_bytes(), 1 << 20);
+    assert_eq!(read[0].2, ["!unclosed_quote"], "a quote that is open for too long costs its own line alone");
+    assert_eq!(read.last().unwrap().2, ["b", "2"]);
+}
+
+proptest! {
+    #[test]
+    fn rows_equal_those_of_the_csv_crate(
+        cells in proptest::collection::vec(proptest::collection::vec("[a,\"\n\r é]{0,4}", 2), 1..6),
+        crlf in any::<bool>(),
+        chunk in 1_usize..9,
+    ) {
+        let mut writer = ::csv::WriterBuilder::new()
+            .terminator(if crlf { ::csv::Terminator::CRLF } else { ::csv::Terminator::Any(b'\n') })
+            .from_writer(Vec::new());
+        writer.write_record(["ID", "Severity"]).unwrap();
+        for row in &cells {
+            writer.write_record(row).unwrap();
+        }
+        let text = writer.into_inner().unwrap();
+        let read: Vec<_> = read(Format::Csv, &text, chunk).into_iter().map(|(_, _, cells)| cells).collect();
+        let is_blank = |row: &Vec<String>| row.iter().all(|cell| cell.chars().all(|byte| byte == ' '));
+        let expected: Vec<_> = cells.into_iter().filter(|row| !is_blank(row)).collect();
+        prop_assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn any_text_at_all_is_read_alike_in_any_chunks(text in "[a,\"\n\r{}\\[\\]:]{0,40}", chunk in 1_usize..5) {
+        for format in [Format::Csv, Format::Ndjson, Format::Json] {
+            let text = format!("ID,Severity\n{text}");
+            prop_assert_eq!(read(format, text.as_bytes(), chunk), read(format, text.as_bytes(), usize::MAX));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn each_byte_of_a_csv_is_in_exactly_one_row(
+        is_headed in any::<bool>(),
+        text in "[a1,,\"\"\n\n\r \u{1a}é]{0,60}",
+        bound in 12_usize..40,
+        chunk in 1_usize..9,
+    ) {
+        let header = if is_headed { "ID,Severity\n" } else { "" };
+        oracle::check(dataset(), Format::Csv, format!("{header}{text}").as_bytes(), bound, chunk);
+    }
+
+    #[test]
+    fn each_byte_of_json_is_in_exactly_one_row(
+        text in r#"(\{"a":|\},\{|\},\{"a":1|[\{\}\[\],:"\\ a1é]|[\{\}\[\],:"]|\n|\r|\u{1a}){0,40}"#,
+        bound in 4_usize..60,
+        chunk in 1_usize..9,
+    ) {
+        oracle::check(dataset(), Format::Json, text.as_bytes(), bound, chunk);
+        oracle::check(dataset(), Format::Ndjson, text.as_bytes(), bound, chunk);
+    }
+
+    #[test]
+    fn each_element_of_a_valid_array_is_one_row(
+        elements in proptest::collection::vec(
+            (r#"[a,\{\}\[\]":\\\n]{0,8}"#, proptest::option::of(0_u8..3)), 0..6),
+        is_pretty in any::<bool>(),
+        broken in proptest::option::of((0_usize..6, 0_usize..4)),
+        chunk in 1_usize..40,
+    ) {
+        let objects = elements.iter().map(|(text, nested)| json!({"ID": text, "Severity": 3, "more": match nested {
+            None => json!(text),
+            Some(0) => json!([{"a": text}, [text], {}]),
+            Some(_) => json!({"a": [{"b": {}}], "c": text}),
+        }}));
+        let written = |object: &Value| {
+            if is_pretty { serde_json::to_string_pretty(object) } else { serde_json::to_string(object) }
+        };
+        let mut texts: Vec<String> = objects.map(|object| written(&object).unwrap()).collect();
+        // One of them lacks a bracket or a quote.
+        let broken = broken.filter(|(at, _)| *at < texts.len()).map(|(at, how)| {
+            let broken = [
+                r#"{"ID":"x","Severity":3"#,
+                r#"{"ID:"x","Severity":3}"#,
+                r#"{"ID":"x,"Severity":3}"#,
+                r#"{"ID":"x","Severity":[3}"#,
+            ];
+            texts[at] = broken[how].to_owned();
+            at
+        });
+        let text = format!("[{}]", texts.join(if is_pretty { ",\n" } else { "," }));
+        let found = read(Format::Json, text.as_bytes(), chunk);
+        let whole = |text: &str| serde_json::from_str::<Value>(text).is_ok();
+        // The others are found as they are.
+        let found: Vec<_> = found.iter().filter(|(_, text, _)| whole(text)).map(|(_, text, _)| text).collect();
+        let expected: Vec<_> = texts
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| Some(*at) != broken)
+            .map(|(_, text)| text)
+            .collect();
+        prop_assert_eq!(found, expected, "{}", text);
+    }
+}

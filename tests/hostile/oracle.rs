@@ -1,0 +1,452 @@
+//! The rows of a text, found the slow and plain way: with the whole text at hand, looking ahead as far as it takes.
+//!
+//! Shares no code with the reader, so that a test can compare the two. It is a module of both the fuzz targets and the
+//! reader's own tests.
+
+use std::collections::HashSet;
+
+use shared::dataset::Dataset;
+
+use super::{Format, Position, RowContent, Rows};
+
+/// The byte order mark.
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// A row as its line, its text and what became of it.
+type Read = (u64, Vec<u8>, String);
+
+/// Checks that each byte of a text is in a header, in exactly one row or between two, and that the reader finds these
+/// rows, however the text is cut into chunks, and also if it is left and resumed after each row and each chunk.
+pub(crate) fn check(dataset: &Dataset, format: Format, text: &[u8], bound: usize, chunk: usize) {
+    let pieces = pieces(format.name(), text, bound);
+    let mut until = 0;
+    let marks = text.chunks(BOM.len()).take_while(|mark| *mark == BOM).count() * BOM.len();
+    for piece in &pieces {
+        assert!(until <= piece.begin && piece.begin < piece.end && piece.end <= piece.until, "{piece:?}");
+        let between = &text[until.max(marks)..piece.begin];
+        assert!(between.iter().all(|byte| is_between(format.name(), *byte)), "before {piece:?}");
+        until = piece.until;
+    }
+    assert!(text[until.max(marks)..].iter().all(|byte| is_between(format.name(), *byte)), "at the end");
+    let expected: Vec<Read> = pieces
+        .into_iter()
+        .filter(|piece| piece.what != "header")
+        .map(|piece| (piece.line, text[piece.begin..piece.end].to_vec(), piece.what))
+        .collect();
+    for (chunk, is_left) in [(text.len().max(1), false), (chunk, false), (chunk, true)] {
+        let found = read(dataset, format, text, bound, chunk, is_left);
+        assert_eq!(found, expected, "{format:?} in chunks of {chunk}, left: {is_left}");
+    }
+}
+
+fn read(
+    dataset: &Dataset,
+    format: Format,
+    text: &[u8],
+    bound: usize,
+    chunk: usize,
+    is_left: bool,
+) -> Vec<Read> {
+    let mut rows = Rows::new(dataset, format).with_row_bytes(bound);
+    let (mut found, mut pushed) = (Vec::new(), 0);
+    let resumed = |rows: &Rows<'_>, pushed: usize| {
+        let position = serde_json::to_string(&rows.position().unwrap_or_default()).unwrap();
+        let position: Position = serde_json::from_str(&position).unwrap();
+        let mut rows = Rows::resume(dataset, format, &position).with_row_bytes(bound);
+        rows.push(&text[usize::try_from(position.offset).unwrap()..pushed]);
+        rows
+    };
+    loop {
+        let end = text.len().min(pushed + chunk);
+        rows.push(&text[pushed..end]);
+        pushed = end;
+        loop {
+            if pushed == text.len() {
+                rows.finish();
+            }
+            let Some(row) = rows.next() else { break };
+            assert_eq!(row.index, found.len() as u64);
+            let what = match row.content {
+                RowContent::Cells(cells) => {
+                    let cells: Vec<&str> = (0..cells.len()).map(|position| cells.get(position)).collect();
+                    format!("{cells:?}")
+                }
+                RowContent::Json => "json".to_owned(),
+                RowContent::Broken { reason, .. } => format!("!{reason}"),
+            };
+            found.push((row.line, row.text.to_vec(), what));
+            if is_left {
+                rows = resumed(&rows, pushed);
+            }
+        }
+        if pushed == text.len() {
+            assert_eq!(rows.no_rows().is_some(), found.is_empty());
+            return found;
+        }
+        if is_left {
+            rows = resumed(&rows, pushed);
+        }
+    }
+}
+
+/// A piece of a text that is not blank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Piece {
+    /// Where its text begins.
+    begin: usize,
+    /// Where its text ends.
+    end: usize,
+    /// Where what is dropped of it ends; its end unless it is too large.
+    until: usize,
+    /// The line on which it begins.
+    line: u64,
+    /// `header`, the cells of a row, `json`, or the reason of a reject after an exclamation mark.
+    what: String,
+}
+
+/// The pieces of a text, in order.
+fn pieces(format: &str, text: &[u8], bound: usize) -> Vec<Piece> {
+    let mut begin = 0;
+    while text[begin..].starts_with(BOM) {
+        begin += BOM.len();
+    }
+    let oracle = Oracle { text, bound };
+    match format {
+        "csv" => oracle.csv(begin),
+        "ndjson" => oracle.ndjson(begin),
+        _ => oracle.json(begin),
+    }
+}
+
+/// Whether a byte may be between two pieces of a text.
+fn is_between(format: &str, byte: u8) -> bool {
+    let structure: &[u8] = match format {
+        "csv" => b",\"",
+        "ndjson" => b"",
+        _ => b",[]",
+    };
+    is_blank(byte) || structure.contains(&byte)
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0c | 0x1a)
+}
+
+fn is_line_end(byte: u8) -> bool {
+    byte == b'\n' || byte == b'\r'
+}
+
+struct Oracle<'a> {
+    text: &'a [u8],
+    bound: usize,
+}
+
+/// How a CSV row is quoted: where quoted cells begin and where their closing quotes are, if anywhere.
+struct CsvRow {
+    quoted: Vec<(usize, Option<usize>)>,
+    cells: Vec<String>,
+    /// Its end, unless a quote is wrong.
+    end: Option<usize>,
+}
+
+/// Where an element ends.
+struct Element {
+    end: usize,
+    closed: bool,
+    at_end_of_text: bool,
+    is_open: bool,
+}
+
+impl Oracle<'_> {
+    fn piece(&self, begin: usize, end: usize, what: &str) -> Piece {
+        let mut line = 1;
+        for at in 0..begin {
+            let is_pair = self.text[at] == b'\r' && self.text.get(at + 1) == Some(&b'\n');
+            // The two bytes of a pair are one end, which is passed once both are.
+            if is_line_end(self.text[at]) && !(is_pair && at + 1 < begin) {
+                line += 1;
+            }
+        }
+        Piece { begin, end, until: end, line, what: what.to_owned() }
+    }
+
+    fn too_large(&self, begin: usize, until: usize) -> Piece {
+        let mut end = begin + self.bound;
+        let lowest = begin + self.bound.saturating_sub(3);
+        while end > lowest && self.text.get(end).is_some_and(|byte| (0x80..0xc0).contains(byte)) {
+            end -= 1;
+        }
+        if self.text.get(end).is_some_and(|byte| (0x80..0xc0).contains(byte)) {
+            end = begin + self.bound;
+        }
+        Piece { until, ..self.piece(begin, end, "!too_large") }
+    }
+
+    fn line_end(&self, from: usize) -> usize {
+        (from..self.text.len()).find(|at| is_line_end(self.text[*at])).unwrap_or(self.text.len())
+    }
+
+    fn csv(&self, mut at: usize) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        // Cells that a row needs and may have; nothing below a header that is none.
+        let mut header: Option<Option<(usize, usize)>> = None;
+        while at < self.text.len() {
+            if is_line_end(self.text[at]) {
+                at += 1;
+                continue;
+            }
+            let row = self.csv_row(at);
+            let mut piece = self.csv_piece(at, &row);
+            at = piece.until;
+            let is_whole = !piece.what.starts_with('!');
+            let text = &self.text[piece.begin..piece.end];
+            let blank = |cell: &String| cell.bytes().all(is_blank);
+            if is_whole
+                && row.cells.iter().all(blank)
+                && text.iter().all(|byte| matches!(byte, b',' | b'"' | b' ' | b'\t' | 0x1a))
+            {
+                continue;
+            }
+            match header {
+                None => {
+                    let shape = is_whole.then(|| header_shape(&row.cells)).flatten();
+                    piece.what = String::from(if shape.is_some() { "header" } else { "!bad_header" });
+                    header = Some(shape);
+                }
+                Some(_) if !is_whole => {}
+                Some(None) => piece.what = String::from("!bad_header"),
+                Some(Some((least, most))) => {
+                    let extra = row.cells.iter().skip(most);
+                    let is_blank = |cell: &String| {
+                        cell.chars().all(|character| character.is_whitespace() || character == '\u{1a}')
+                    };
+                    if row.cells.len() < least || !extra.into_iter().all(is_blank) {
+                        piece.what = String::from("!cell_count");
+                    }
+                }
+            }
+            pieces.push(piece);
+        }
+        pieces
+    }
+
+    fn csv_row(&self, begin: usize) -> CsvRow {
+        let mut row = CsvRow { quoted: Vec::new(), cells: Vec::new(), end: None };
+        let mut at = begin;
+        loop {
+            let mut cell = Vec::new();
+            if self.text.get(at) == Some(&b'"') {
+                let open = at;
+                at += 1;
+                loop {
+                    match self.text.get(at) {
+                        None => {
+                            row.quoted.push((open, None));
+                            return row;
+                        }
+                        Some(b'"') if self.text.get(at + 1) == Some(&b'"') => {
+                            cell.push(b'"');
+                            at += 2;
+                        }
+                        Some(b'"') => break,
+                        Some(byte) => {
+                            cell.push(*byte);
+                            at += 1;
+                        }
+                    }
+                }
+                row.quoted.push((open, Some(at)));
+                at += 1;
+                if self.text.get(at).is_some_and(|byte| *byte != b',' && !is_line_end(*byte)) {
+                    return row;
+                }
+            } else {
+                while self.text.get(at).is_some_and(|byte| *byte != b',' && !is_line_end(*byte)) {
+                    cell.push(self.text[at]);
+                    at += 1;
+                }
+            }
+            row.cells.push(String::from_utf8_lossy(&cell).into_owned());
+            if self.text.get(at) != Some(&b',') {
+                row.end = Some(at);
+                return row;
+            }
+            at += 1;
+        }
+    }
+
+    fn csv_piece(&self, begin: usize, row: &CsvRow) -> Piece {
+        let limit = begin + self.bound;
+        let wrong = |cell: usize, reason: &str| {
+            let end = self.line_end(cell);
+            (end <= limit).then(|| self.piece(begin, end, reason))
+        };
+        let found = match (row.end, row.quoted.last()) {
+            (Some(end), _) if end <= limit => Some(self.piece(begin, end, &format!("{:?}", row.cells))),
+            (None, Some((cell, Some(close)))) if *close < limit => wrong(*cell, "!bad_quote"),
+            (None, Some((cell, None))) if self.text.len() <= limit => wrong(*cell, "!unclosed_quote"),
+            _ => {
+                let is_open = |(open, close): &&(usize, Option<usize>)| {
+                    *open < limit && close.is_none_or(|close| close >= limit)
+                };
+                row.quoted.iter().find(is_open).and_then(|(cell, _)| wrong(*cell, "!unclosed_quote"))
+            }
+        };
+        found.unwrap_or_else(|| self.too_large(begin, self.line_end(limit)))
+    }
+
+    fn ndjson(&self, mut at: usize) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        while at < self.text.len() {
+            if is_blank(self.text[at]) {
+                at += 1;
+                continue;
+            }
+            let end = self.line_end(at);
+            pieces.push(if end - at <= self.bound {
+                self.piece(at, self.trimmed(end), "json")
+            } else {
+                self.too_large(at, end)
+            });
+            at = end;
+        }
+        pieces
+    }
+
+    fn trimmed(&self, mut end: usize) -> usize {
+        while end > 0 && is_blank(self.text[end - 1]) {
+            end -= 1;
+        }
+        end
+    }
+
+    fn json(&self, mut at: usize) -> Vec<Piece> {
+        let (mut pieces, mut array) = (Vec::new(), false);
+        while at < self.text.len() {
+            match self.text[at] {
+                b'[' if !array => array = true,
+                b']' if array => array = false,
+                b',' => {}
+                byte if is_blank(byte) => {}
+                _ => {
+                    let element = self.element(at, array);
+                    let what = if element.is_open { "!not_json" } else { "json" };
+                    pieces.push(if element.end - at > self.bound {
+                        self.too_large(at, element.end)
+                    } else {
+                        let end = if element.closed { element.end } else { self.trimmed(element.end) };
+                        self.piece(at, end, what)
+                    });
+                    assert!(element.end == self.text.len() || !element.at_end_of_text);
+                    at = element.end;
+                    continue;
+                }
+            }
+            at += 1;
+        }
+        pieces
+    }
+
+    fn element(&self, begin: usize, array: bool) -> Element {
+        let (mut stack, mut last, mut at) = (Vec::new(), None, begin);
+        let before = |end, stack: &Vec<u8>| Element {
+            end,
+            closed: false,
+            at_end_of_text: false,
+            is_open: !stack.is_empty(),
+        };
+        while let Some(byte) = self.text.get(at) {
+            let stray = stack.is_empty() && last.is_some();
+            match byte {
+                b'\n' | b'\r' | b'{' | b'[' | b']' | b',' if stray => return before(at, &stack),
+                b' ' | b'\t' | b'\n' | b'\r' => {
+                    at += 1;
+                    continue;
+                }
+                b'{' if stack.last() == Some(&b'{') && last != Some(b':') => return before(at, &stack),
+                b'{' | b'[' => stack.push(*byte),
+                b'}' | b']' => {
+                    let opens = if *byte == b'}' { b'{' } else { b'[' };
+                    match stack.iter().rposition(|open| *open == opens) {
+                        Some(0) => {
+                            return Element {
+                                end: at + 1,
+                                closed: true,
+                                at_end_of_text: false,
+                                is_open: false,
+                            };
+                        }
+                        Some(open) => stack.truncate(open),
+                        None if !stack.is_empty() && *byte == b']' && array => return before(at, &stack),
+                        None => {}
+                    }
+                }
+                b'"' => match self.string(at) {
+                    Err(next) => return before(next, &stack),
+                    Ok(end) => {
+                        last = Some(b'"');
+                        at = end;
+                        continue;
+                    }
+                },
+                _ => {}
+            }
+            last = Some(*byte);
+            at += 1;
+        }
+        Element { end: self.text.len(), closed: false, at_end_of_text: true, is_open: !stack.is_empty() }
+    }
+
+    /// The end of the string at `open`; where the next element begins if the string shows that it is not closed.
+    fn string(&self, open: usize) -> Result<usize, usize> {
+        let (mut at, mut content) = (open + 1, Vec::new());
+        loop {
+            match self.text.get(at) {
+                None => return Ok(self.text.len()),
+                Some(byte) if is_line_end(*byte) => return Ok(at),
+                Some(b'\\') => {
+                    match self.text.get(at + 1) {
+                        Some(byte) if !is_line_end(*byte) => at += 2,
+                        _ => at += 1,
+                    }
+                    content.push(None);
+                }
+                Some(b'"') => break,
+                Some(byte) => {
+                    content.push(Some(*byte));
+                    at += 1;
+                }
+            }
+        }
+        let word = self.text.get(at + 1).is_some_and(|byte| !b" \t\n\r,:}]".contains(byte));
+        let blank = |byte: &Option<u8>| matches!(byte, Some(b' ' | b'\t'));
+        if word && content.pop() == Some(Some(b'{')) {
+            while content.last().is_some_and(blank) {
+                content.pop();
+            }
+            if content.last() == Some(&Some(b',')) {
+                content.pop();
+            }
+            while content.last().is_some_and(blank) {
+                content.pop();
+            }
+            if content.last() == Some(&Some(b'}')) {
+                return Err(at - 1);
+            }
+        }
+        Ok(at + 1)
+    }
+}
+
+/// The cells that a row needs and may have below a header; nothing if the header cannot be used.
+fn header_shape(cells: &[String]) -> Option<(usize, usize)> {
+    let named: Vec<(usize, &str)> = cells
+        .iter()
+        .enumerate()
+        .map(|(at, cell)| (at, cell.trim()))
+        .filter(|(_, cell)| !cell.is_empty())
+        .collect();
+    let names: HashSet<&str> = named.iter().map(|(_, name)| *name).collect();
+    let is_usable = names.len() == named.len() && names.contains("ID") && names.contains("Severity");
+    is_usable.then(|| (named.last().map_or(0, |(at, _)| at + 1), cells.len()))
+}
