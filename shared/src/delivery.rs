@@ -605,6 +605,14 @@ mod tests {
         assert!(Instant::now() <= terms.deadline);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn without_time_left_nothing_is_sent() {
+        let service = Scripted::default();
+        let report = deliver(&service, &[1, 2], Order::Free, terms(0)).await;
+        assert_eq!(report.outcomes, vec![Outcome::Failed("the invocation's time was up".to_owned()); 2]);
+        assert_eq!((service.sent.borrow().len(), report.requests), (0, 0));
+    }
+
     #[test]
     fn a_pause_is_anything_up_to_a_ceiling_that_doubles() {
         let cases = [
@@ -639,6 +647,13 @@ mod tests {
         assert!(longest(fruitless).await > Duration::from_secs(1));
         let progress = [refuse(&[(1, throttled), (2, throttled)]), refuse(&[(1, throttled)])];
         assert!(longest(progress).await <= Duration::from_millis(200));
+
+        let fruitless = (0..9).map(|_| fail(throttled));
+        let service = Scripted::new(fruitless.chain([refuse(&[(1, throttled)])]));
+        let report = deliver(&service, &[1, 1], Order::Kept, terms(600)).await;
+        assert_eq!(report.outcomes, [DONE, DONE]);
+        let at = service.at.borrow();
+        assert!(at[10] - at[9] <= Duration::from_millis(200), "{:?}", at[10] - at[9]);
     }
 
     #[tokio::test(start_paused = true)]

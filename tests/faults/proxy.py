@@ -217,7 +217,9 @@ class _Handler(BaseHTTPRequestHandler):
             told = ElementTree.SubElement(result, f"{{{SNS}}}Failed")
         for entry, code in failed:
             member = ElementTree.SubElement(told, f"{{{SNS}}}member")
-            for name, value in (("Id", entry), ("Code", code), ("SenderFault", "false")):
+            # SNS says of throttling, too, that the sender is at fault.
+            at_fault = "true" if code == "Throttled" else "false"
+            for name, value in (("Id", entry), ("Code", code), ("SenderFault", at_fault)):
                 ElementTree.SubElement(member, f"{{{SNS}}}{name}").text = value
         return status, headers, ElementTree.tostring(root)
 
