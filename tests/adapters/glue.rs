@@ -1,9 +1,19 @@
 //! The Glue catalog.
 
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex},
+};
+
 use aws_sdk_glue::Client;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use shared::delivery::Fault;
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id, Record},
+};
 use transform::{
     glue::{Catalog as _, Table},
     partitions::{Partition, Registered},
@@ -99,6 +109,61 @@ async fn one_that_exists_is_registered_and_one_that_is_refused_is_not() {
     let registered = connect(&server).await.register(&partitions(4)).await.unwrap();
     let severities: Vec<_> = registered.iter().map(|partition| partition.severity).collect();
     assert_eq!(severities, [1, 2, 4]);
+}
+
+/// Keeps the warnings of the log as texts.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Visit for Log {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let mut events = self.0.lock().unwrap();
+        let event = events.last_mut().unwrap();
+        *event += &format!("{}={value:?} ", field.name());
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN
+    }
+    fn event(&self, event: &Event<'_>) {
+        self.0.lock().unwrap().push(String::new());
+        event.record(&mut self.clone());
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test]
+async fn what_glue_refuses_is_logged_in_one_line_for_each_code() {
+    let many = (1..=60).map(|severity| (severity, "ResourceNumberLimitExceededException"));
+    let others = [(61, "InternalServiceException"), (62, "AlreadyExistsException")];
+    let refused: Vec<_> = many.chain(others).collect();
+    let server = Server::new([table(), created(&refused)]);
+    let log = Log::default();
+    let guard = tracing::subscriber::set_default(log.clone());
+    connect(&server).await.register(&partitions(62)).await.unwrap();
+    drop(guard);
+    let events = log.0.lock().unwrap().clone();
+    let of = |code: &str, parts: &[&str]| {
+        let lines: Vec<_> = events.iter().filter(|event| event.contains(code)).collect();
+        assert_eq!(lines.len(), 1, "{events:?}");
+        for part in parts {
+            assert!(lines[0].contains(part), "{}", lines[0]);
+        }
+    };
+    of("InternalServiceException", &["Glue refused partitions", "count=1 ", "61/2022/12/24"]);
+    of(
+        "ResourceNumberLimitExceededException",
+        &["count=60 ", "1/2022/12/24, 2/2022/12/24", "5/2022/12/24, …"],
+    );
+    assert!(!events.iter().any(|event| event.contains("AlreadyExists")), "{events:?}");
 }
 
 #[tokio::test]
