@@ -1,7 +1,8 @@
 -- Where do rejects come from, and why?
 --
 -- Cost: every partition of the rejects table; add `where year = '2026' and month = '07'` to scan a month. A payload
--- above 160 KiB stands in several rows, one for each of its parts, and counts once.
+-- above 160 KiB is in several rows, one for each of its parts, and counts once. Where a file has very many wrong rows,
+-- one reject holds several of them, and counts them all.
 --
 --  function | reason     | rejects | first_rejected              | example
 --  ingest   | cell_count | 3       | 2026-07-14T09:30:00.000000Z | the row has 3 cells where the header has 46
@@ -10,7 +11,7 @@
 select
     function,
     reason,
-    count(*) as rejects,
+    sum(coalesce(row_count, 1)) as rejects,
     min(rejected_at) as first_rejected,
     min(detail) as example
 from support_tickets_rejects

@@ -1,6 +1,6 @@
 //! Kinesis records in: the event of a mapping, decoded and taken apart into user records.
 
-use std::{borrow::Cow, mem};
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -58,13 +58,13 @@ pub struct Record<'a> {
     source_arn: Cow<'a, str>,
 }
 
-/// What a producer wrote as a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UserRecords {
-    /// The record of the stream, whose data stands in the buffer.
-    Itself,
+/// What a producer wrote as a record, borrowed from the buffer that it was decoded into.
+#[derive(Debug, Clone)]
+pub enum UserRecords<'d> {
+    /// The record of the stream itself.
+    Itself(&'d [u8]),
     /// Those of an aggregated record.
-    Parts(Vec<Bytes>),
+    Parts(kpl::UserRecords<'d>),
 }
 
 /// A record that cannot be taken apart.
@@ -235,17 +235,19 @@ impl<'a> Record<'a> {
     }
 
     /// Takes the record apart, its data decoded over what stands in `buffer`.
-    pub fn user_records(&self, buffer: &mut Vec<u8>) -> Result<UserRecords, Poison> {
+    pub fn user_records<'d>(&self, buffer: &'d mut Vec<u8>) -> Result<UserRecords<'d>, Poison> {
         if !self.decode(buffer) {
             let detail = "the record's data is not base64".to_owned();
             return Err(Poison { reason: "not_base64", detail });
         }
         if !kpl::may_be_aggregated(buffer) {
-            return Ok(UserRecords::Itself);
+            return Ok(UserRecords::Itself(buffer));
         }
-        kpl::deaggregate(mem::take(buffer).into())
-            .map(UserRecords::Parts)
-            .map_err(|damaged| Poison { reason: "damaged_aggregate", detail: damaged.to_string() })
+        match kpl::user_records(buffer) {
+            Ok(None) => Ok(UserRecords::Itself(buffer)),
+            Ok(Some(parts)) => Ok(UserRecords::Parts(parts)),
+            Err(damaged) => Err(Poison { reason: "damaged_aggregate", detail: damaged.to_string() }),
+        }
     }
 
     fn decode(&self, buffer: &mut Vec<u8>) -> bool {
@@ -343,8 +345,9 @@ mod tests {
         let record = &batch.records[0];
         assert_eq!(record.sequence_number, sequence);
         let mut data = Vec::new();
-        assert_eq!(record.user_records(&mut data).unwrap(), UserRecords::Itself);
-        assert_eq!(data, b"{\"a\":1}");
+        assert!(
+            matches!(record.user_records(&mut data), Ok(UserRecords::Itself(data)) if data == b"{\"a\":1}")
+        );
         assert_eq!(record.source(), format!("s1/shardId-000000000006:{sequence}"));
         assert_eq!(crate::time::stamp(record.arrived.unwrap()), "2018-12-17T22:10:50.987421Z");
     }
@@ -358,8 +361,8 @@ mod tests {
         let mut data = Vec::new();
         assert_eq!(batch.records[0].user_records(&mut data).unwrap_err().reason, "not_base64");
         assert_eq!(batch.records[0].payload(), "***");
-        assert_eq!(batch.records[1].user_records(&mut data).unwrap(), UserRecords::Itself);
-        assert_eq!(data, b"{}");
+        let second = batch.records[1].user_records(&mut data);
+        assert!(matches!(second, Ok(UserRecords::Itself(b"{}"))));
     }
 
     #[test]

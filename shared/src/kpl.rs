@@ -44,18 +44,175 @@ pub(crate) fn may_be_aggregated(data: &[u8]) -> bool {
     data.starts_with(&MAGIC)
 }
 
-/// The user records in `data`: the record itself where it is not aggregated.
+/// The user records of an aggregated record, in order, borrowed from it.
+///
+/// They are found one by one in the protobuf: a record of 1 MB can have 170,000 of them, and a list of them takes
+/// more memory than the record.
+#[derive(Debug, Clone)]
+pub struct UserRecords<'a>(Fields<'a>);
+
+/// The user records in `data`; `None` if it is not an aggregated record.
 ///
 /// A record is aggregated only when its magic and its digest fit; otherwise it is an ordinary one, taken as it is.
+/// All of it is checked before the first user record is given.
+pub fn user_records(data: &[u8]) -> Result<Option<UserRecords<'_>>, Damaged> {
+    let Some(protobuf) = aggregated(data) else { return Ok(None) };
+    check(protobuf).map_err(Damaged)?;
+    Ok(Some(UserRecords(Fields(protobuf))))
+}
+
+/// The user records in `data`: the record itself where it is not aggregated.
 pub fn deaggregate(data: Bytes) -> Result<Vec<Bytes>, Damaged> {
-    let Some(protobuf) = aggregated(&data) else { return Ok(vec![data]) };
-    let aggregate = AggregatedRecord::decode(protobuf).map_err(|error| Damaged(error.to_string()))?;
-    let keys = aggregate.partition_key_table.len();
-    if let Some(record) = aggregate.records.iter().find(|record| record.partition_key_index >= keys as u64) {
-        let index = record.partition_key_index;
-        return Err(Damaged(format!("partition key {index} is named, but the table holds {keys}")));
+    match user_records(&data)? {
+        None => Ok(vec![data]),
+        Some(records) => Ok(records.map(|record| data.slice_ref(record)).collect()),
     }
-    Ok(aggregate.records.into_iter().map(|record| record.data).collect())
+}
+
+impl<'a> Iterator for UserRecords<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        // Nothing here is damaged: it was checked.
+        while let Ok(field) = self.0.next()? {
+            if let (3, Value::Bytes(record)) = field {
+                return SubRecordFields::read(record).ok()?.data;
+            }
+        }
+        None
+    }
+}
+
+/// Checks an aggregated record: its fields, those of its records, and that the keys that they name are there.
+fn check(protobuf: &[u8]) -> Result<(), String> {
+    let (mut keys, mut highest) = (0_u64, None);
+    for field in Fields(protobuf) {
+        match field? {
+            (1, Value::Bytes(key)) => {
+                std::str::from_utf8(key).map_err(|_| "a partition key is not UTF-8".to_owned())?;
+                keys += 1;
+            }
+            (2, Value::Bytes(key)) => {
+                std::str::from_utf8(key).map_err(|_| "an explicit hash key is not UTF-8".to_owned())?;
+            }
+            (3, Value::Bytes(record)) => {
+                let record = SubRecordFields::read(record)?;
+                let (Some(index), Some(_)) = (record.partition_key_index, record.data) else {
+                    return Err("a record lacks its partition key or its data".to_owned());
+                };
+                highest = highest.max(Some(index));
+            }
+            (1..=3, _) => return Err("a field has another type than in the format".to_owned()),
+            _ => {} // Fields of a later version.
+        }
+    }
+    match highest {
+        Some(index) if index >= keys => {
+            Err(format!("partition key {index} is named, but the table holds {keys}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The fields of a record that are needed; of one that occurs twice the last counts, as in protobuf.
+#[derive(Default)]
+struct SubRecordFields<'a> {
+    partition_key_index: Option<u64>,
+    data: Option<&'a [u8]>,
+}
+
+impl<'a> SubRecordFields<'a> {
+    fn read(record: &'a [u8]) -> Result<Self, String> {
+        let mut fields = Self::default();
+        for field in Fields(record) {
+            match field? {
+                (1, Value::Number(index)) => fields.partition_key_index = Some(index),
+                (2, Value::Number(_)) => {}
+                (3, Value::Bytes(data)) => fields.data = Some(data),
+                (1..=3, _) => {
+                    return Err("a field of a record has another type than in the format".to_owned());
+                }
+                _ => {}
+            }
+        }
+        Ok(fields)
+    }
+}
+
+/// The value of a field.
+enum Value<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+    /// Of a fixed size, which the format does not use.
+    Other,
+}
+
+/// The fields of a protobuf message, each with its number; the last item is an error if the message is damaged.
+#[derive(Debug, Clone)]
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(u64, Value<'a>), String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let field = self.field();
+        if field.is_err() {
+            self.0 = &[];
+        }
+        Some(field)
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// Source: Protocol Buffers documentation, "Encoding".
+    fn field(&mut self) -> Result<(u64, Value<'a>), String> {
+        let tag = self.number()?;
+        if tag >> 3 == 0 || u32::try_from(tag).is_err() {
+            return Err("a field has no valid number".to_owned());
+        }
+        let value = match tag & 7 {
+            0 => Value::Number(self.number()?),
+            1 => self.bytes(8).map(|_| Value::Other)?,
+            2 => {
+                let length = self.number()?;
+                Value::Bytes(self.bytes(length)?)
+            }
+            5 => self.bytes(4).map(|_| Value::Other)?,
+            kind => return Err(format!("a field has the type {kind}, which the format does not use")),
+        };
+        Ok((tag >> 3, value))
+    }
+
+    fn number(&mut self) -> Result<u64, String> {
+        let mut number = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let (first, rest) = self.0.split_first().ok_or_else(cut_short)?;
+            self.0 = rest;
+            // Of the tenth byte one bit has a place.
+            if shift == 63 && *first > 1 {
+                break;
+            }
+            number |= u64::from(first & 0x7F) << shift;
+            if first & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err("a number takes more than 64 bits".to_owned())
+    }
+
+    fn bytes(&mut self, length: u64) -> Result<&'a [u8], String> {
+        let at = usize::try_from(length).map_err(|_| cut_short())?;
+        let (bytes, rest) = self.0.split_at_checked(at).ok_or_else(cut_short)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+}
+
+fn cut_short() -> String {
+    "a field ends after the end of what holds it".to_owned()
 }
 
 /// An aggregated record of the user records, each under its partition key, all of them under one explicit hash key.
@@ -94,16 +251,18 @@ pub fn entry_bytes(key: &str, data: &Bytes) -> usize {
 }
 
 /// The protobuf of an aggregated record.
-fn aggregated(data: &Bytes) -> Option<Bytes> {
+fn aggregated(data: &[u8]) -> Option<&[u8]> {
     if data.len() <= MAGIC.len() + DIGEST || !data.starts_with(&MAGIC) {
         return None;
     }
-    let protobuf = data.slice(MAGIC.len()..data.len() - DIGEST);
-    (Md5::digest(&protobuf)[..] == data[data.len() - DIGEST..]).then_some(protobuf)
+    let (protobuf, digest) = data[MAGIC.len()..].split_at(data.len() - MAGIC.len() - DIGEST);
+    (Md5::digest(protobuf)[..] == *digest).then_some(protobuf)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
 
     fn aggregate(protobuf: &[u8]) -> Bytes {
@@ -155,5 +314,55 @@ mod tests {
         assert!(deaggregate(aggregate(&whole[..whole.len() - 3])).is_err());
         let error = deaggregate(aggregate(&protobuf(&[b"x"], 7))).unwrap_err();
         assert!(error.to_string().ends_with("partition key 7 is named, but the table holds 1"), "{error}");
+    }
+
+    #[test]
+    fn a_record_without_its_required_fields_is_damaged() {
+        let why = "the aggregated record does not come apart: a record lacks its partition key or its data";
+        // No field at all, the key only, the data only.
+        for record in [&b"\x1a\x00"[..], b"\x1a\x02\x08\x00", b"\x1a\x02\x1a\x00"] {
+            let protobuf = [b"\x0a\x01k", record].concat();
+            assert_eq!(deaggregate(aggregate(&protobuf)).unwrap_err().to_string(), why);
+        }
+        let protobuf = [&b"\x0a\x01k"[..], &b"\x1a\x00".repeat(100_000)].concat();
+        assert!(user_records(&aggregate(&protobuf)).is_err());
+    }
+
+    /// As `prost` reads it, which checks neither the required fields nor the keys.
+    fn as_prost_reads_it(protobuf: &[u8]) -> Option<Vec<Bytes>> {
+        let aggregate = AggregatedRecord::decode(protobuf).ok()?;
+        Some(aggregate.records.into_iter().map(|record| record.data).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn any_protobuf_is_read_as_prost_reads_it_or_is_damaged(
+            fields in vec(prop_oneof![
+                Just(b"\x0a\x01k".to_vec()),
+                Just(b"\x12\x01h".to_vec()),
+                Just(b"\x1a\x05\x08\x00\x1a\x01x".to_vec()),
+                Just(b"\x1a\x07\x1a\x01y\x08\x00\x10\x00".to_vec()),
+                Just(b"\x1a\x09\x08\x00\x1a\x01x\x1a\x02zz".to_vec()),
+                Just(b"\x1a\x04\x08\x00\x1a\x00".to_vec()),
+                Just(b"\x4a\x03new".to_vec()),
+                vec(any::<u8>(), 0..6),
+            ], 0..8),
+        ) {
+            let protobuf = fields.concat();
+            match deaggregate(aggregate(&protobuf)) {
+                // An empty one is too short to be an aggregate.
+                Ok(_) if protobuf.is_empty() => {}
+                Ok(records) => prop_assert_eq!(Some(records), as_prost_reads_it(&protobuf)),
+                Err(_) => {}
+            }
+        }
+
+        #[test]
+        fn what_is_put_together_comes_apart(records in vec(vec(any::<u8>(), 0..40), 1..20)) {
+            let records: Vec<Bytes> = records.into_iter().map(Bytes::from).collect();
+            let keys = ["a", "b"].iter().copied().cycle();
+            let whole = super::aggregate("7", keys.zip(&records));
+            prop_assert_eq!(deaggregate(whole.into()).unwrap(), records);
+        }
     }
 }

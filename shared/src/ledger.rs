@@ -1,6 +1,8 @@
 //! The ledger of a batch: what becomes of each of its user records, and from where the batch is to come again.
+//!
+//! A batch of 6 MB can have 700,000 user records, so that what is kept of each takes a few bytes.
 
-use std::ops::Range;
+use std::iter;
 
 use bytes::Bytes;
 
@@ -11,13 +13,17 @@ use crate::{
     event,
     invocation::Invocation,
     kinesis::{self, BatchItemFailure, BatchResponse, NotABatch, Record, UserRecords},
-    reject::{self, Reject},
+    reject::{self, Collector, Detail, Refused},
+    time::stamp,
     trail::Trail,
 };
 
 /// Bytes of a record in an event: what Lambda writes around its data has nearly as many. What is made for each record
 /// is made room for at once, since room that grows is new to the machine every time.
 const RECORD_BYTES: usize = 512;
+
+/// Bytes around a user record in an aggregate, in base64.
+const PART_BYTES: usize = 8;
 
 /// What becomes of the user records of a batch, each named by its position among them.
 #[derive(Debug)]
@@ -28,8 +34,14 @@ pub struct Ledger<'b> {
     entries: Vec<Entry>,
     /// The ids of the events, where the log is to follow them.
     ids: String,
-    /// Positions of the records that are to go to rejects, with a short stable code and what is wrong.
-    refused: Vec<(usize, &'static str, String)>,
+    /// The rejects of records that were refused when they were read.
+    rejects: Collector,
+    /// The first record of the stream with one of them.
+    first_rejected: Option<usize>,
+    /// Positions of the records that were refused later, with a short stable code and what is wrong.
+    refused: Vec<(usize, &'static str, Detail)>,
+    /// The first record that failed, and why.
+    failure: Option<(usize, String)>,
     /// Times that something was sent again.
     pub retried: u64,
     /// Events that came more than the watermark behind.
@@ -38,15 +50,36 @@ pub struct Ledger<'b> {
     pub unknown_severity: u64,
 }
 
+/// What is kept of a user record.
 #[derive(Debug)]
 struct Entry {
     /// Position of the record of the stream that holds it.
-    record: usize,
-    /// The user record, where it is not that record itself.
-    part: Option<Bytes>,
-    /// Where its id stands among the ids; nowhere if it has none.
-    id: Range<usize>,
-    fate: Option<Fate>,
+    record: u32,
+    /// Where its id ends among the ids; it begins where the one before it ends.
+    id_end: u32,
+    status: Status,
+}
+
+/// A fate without its reason, which is kept of the first failure only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Open,
+    Delivered,
+    Filtered,
+    Rejected,
+    Failed,
+}
+
+impl Status {
+    fn fate(self) -> Option<Fate> {
+        match self {
+            Self::Open => None,
+            Self::Delivered => Some(Fate::Delivered),
+            Self::Filtered => Some(Fate::Filtered),
+            Self::Rejected => Some(Fate::Rejected),
+            Self::Failed => Some(Fate::Failed(String::new())),
+        }
+    }
 }
 
 /// A user record, as a function sees it.
@@ -102,26 +135,19 @@ impl<'b> Ledger<'b> {
         invocation: &Invocation,
         mut owes: impl FnMut(UserRecord<'_>) -> Owed<T>,
     ) -> Result<(Self, Vec<(usize, T)>), NotABatch> {
-        let mut ledger = Self {
-            function,
-            common,
-            records: Vec::with_capacity(event.len() / RECORD_BYTES),
-            entries: Vec::with_capacity(event.len() / RECORD_BYTES),
-            ids: String::new(),
-            refused: Vec::new(),
-            retried: 0,
-            late: 0,
-            unknown_severity: 0,
-        };
+        let mut ledger = Self::new(function, event, common, invocation);
         let (mut outputs, mut buffer) = (Vec::new(), Vec::new());
         kinesis::read(event, |held| {
             ledger.look(&held, &mut buffer, |ledger, data, part| {
                 let owed = owes(UserRecord { record: ledger.records.len(), held: &held, data });
-                let index = ledger.add(part, data);
+                let index = ledger.add(data);
                 match owed {
                     Owed::Nothing => ledger.enter(index, Fate::Filtered),
                     Owed::Output(output) => outputs.push((index, output)),
-                    Owed::Reject { reason, detail } => ledger.refuse(index, reason, detail),
+                    Owed::Reject { reason, detail } => {
+                        ledger.first_rejected.get_or_insert(ledger.records.len());
+                        ledger.reject(index, &held, (part, data), reason, &detail.into());
+                    }
                 }
             });
             ledger.records.push(held);
@@ -130,85 +156,160 @@ impl<'b> Ledger<'b> {
         Ok((ledger, outputs))
     }
 
-    /// Hands on each user record of a record of the stream, by itself where it is a part of that.
+    fn new(function: &'static str, event: &str, common: &'b Common, invocation: &Invocation) -> Self {
+        Self {
+            function,
+            common,
+            records: Vec::with_capacity(event.len() / RECORD_BYTES),
+            entries: Vec::with_capacity(event.len() / RECORD_BYTES),
+            ids: String::new(),
+            rejects: Collector::new(function, stamp(invocation.now)),
+            first_rejected: None,
+            refused: Vec::new(),
+            failure: None,
+            retried: 0,
+            late: 0,
+            unknown_severity: 0,
+        }
+    }
+
+    /// Hands on each user record of a record of the stream, with its position there if it is one of several.
     fn look(
         &mut self,
         held: &Record<'_>,
         buffer: &mut Vec<u8>,
-        mut each: impl FnMut(&mut Self, &[u8], Option<Bytes>),
+        mut each: impl FnMut(&mut Self, &[u8], Option<u64>),
     ) {
         match held.user_records(buffer) {
-            Ok(UserRecords::Itself) => each(self, buffer, None),
+            Ok(UserRecords::Itself(data)) => {
+                self.rejects.came_in(data.len() + RECORD_BYTES / 2);
+                each(self, data, None);
+            }
             Ok(UserRecords::Parts(parts)) => {
-                for part in parts {
-                    each(self, &part, Some(part.clone()));
+                for (part, data) in (0..).zip(parts) {
+                    self.rejects.came_in(data.len() + PART_BYTES);
+                    each(self, data, Some(part));
                 }
             }
             Err(poison) => {
-                let index = self.add(None, &held.payload());
-                self.refuse(index, poison.reason, poison.detail);
+                let payload = held.payload();
+                self.rejects.came_in(payload.len() + RECORD_BYTES / 2);
+                let index = self.add(&payload);
+                self.first_rejected.get_or_insert(self.records.len());
+                self.reject(index, held, (None, &payload), poison.reason, &poison.detail.into());
             }
         }
     }
 
     /// Adds a user record of the record that is being read; gives its position.
-    fn add(&mut self, part: Option<Bytes>, data: &[u8]) -> usize {
-        let begin = self.ids.len();
+    fn add(&mut self, data: &[u8]) -> usize {
         if let Some(id) = self.common.followed().and_then(|dataset| event::id(dataset, data)) {
             self.ids.push_str(&id);
         }
-        self.entries.push(Entry { record: self.records.len(), part, id: begin..self.ids.len(), fate: None });
+        self.entries.push(Entry {
+            record: short(self.records.len()),
+            id_end: short(self.ids.len()),
+            status: Status::Open,
+        });
         self.entries.len() - 1
     }
 
     /// Enters the fate of a record.
     pub fn enter(&mut self, index: usize, fate: Fate) {
-        self.entries[index].fate = Some(fate);
+        self.entries[index].status = match fate {
+            Fate::Delivered => Status::Delivered,
+            Fate::Filtered => Status::Filtered,
+            Fate::Rejected => Status::Rejected,
+            Fate::Failed(why) => {
+                if self.failure.as_ref().is_none_or(|(first, _)| index < *first) {
+                    self.failure = Some((index, why));
+                }
+                Status::Failed
+            }
+        };
     }
 
     /// Notes that a record is to go to rejects; `reason` is a short stable code, `detail` a sentence.
     pub fn refuse(&mut self, index: usize, reason: &'static str, detail: String) {
-        self.refused.push((index, reason, detail));
+        self.refused.push((index, reason, detail.into()));
+    }
+
+    /// Makes the reject of a user record, given with its position in the record of the stream.
+    fn reject(
+        &mut self,
+        index: usize,
+        held: &Record<'_>,
+        (part, data): (Option<u64>, &[u8]),
+        reason: &'static str,
+        detail: &Detail,
+    ) {
+        self.rejects.add(Refused {
+            owner: (0, index as u64),
+            reason,
+            detail,
+            name: &held.source(),
+            line: None,
+            row_index: part,
+            payload: data,
+            // A record of a stream is an event, whatever is next to it.
+            alone: true,
+            file: None,
+        });
+    }
+
+    /// Makes the rejects of the records that were refused after they were read. Each record of the stream is taken apart
+    /// once more, since what is in it was not kept.
+    fn reject_refused(&mut self) {
+        let mut refused = std::mem::take(&mut self.refused);
+        refused.sort_by_key(|(index, ..)| *index);
+        let records = std::mem::take(&mut self.records);
+        let mut buffer = Vec::new();
+        let of_one_record =
+            |one: &usize, other: &usize| self.entries[*one].record == self.entries[*other].record;
+        let by_record: Vec<_> =
+            refused.chunk_by(|(one, ..), (other, ..)| of_one_record(one, other)).collect();
+        for refused in by_record {
+            let record = self.entries[refused[0].0].record;
+            let first = self.entries.partition_point(|entry| entry.record < record);
+            let held = &records[record as usize];
+            let mut refused = refused.iter().peekable();
+            let mut index = first;
+            self.look(held, &mut buffer, |ledger, data, part| {
+                if let Some((index, reason, detail)) = refused.next_if(|(refused, ..)| *refused == index) {
+                    ledger.reject(*index, held, (part, data), reason, detail);
+                }
+                index += 1;
+            });
+        }
+        self.records = records;
     }
 
     /// Writes what was refused to rejects. A reject that cannot be written fails like any delivery.
     pub async fn write_rejects<R: Service<Entry = Bytes>>(&mut self, service: &R, invocation: &Invocation) {
-        let refused = std::mem::take(&mut self.refused);
-        let rejects: Vec<Reject> = refused
-            .iter()
-            .map(|(index, reason, detail)| {
-                let Entry { record, part, .. } = &self.entries[*index];
-                let held = &self.records[*record];
-                Reject {
-                    function: self.function,
-                    reason,
-                    detail: detail.clone(),
-                    source: held.source(),
-                    payload: part.clone().unwrap_or_else(|| held.payload()),
-                    file: None,
-                }
-            })
-            .collect();
-        let written = reject::write(service, &rejects, invocation.now, invocation.terms).await;
+        self.first_rejected = None;
+        self.reject_refused();
+        self.rejects.finish();
+        let written = reject::write(service, self.rejects.take(), invocation.terms).await;
         self.retried += written.resent;
-        for ((index, ..), failure) in refused.iter().zip(written.failures) {
-            self.enter(*index, failure.map_or(Fate::Rejected, Fate::Failed));
+        for (owners, failure) in written.outcomes {
+            let fate = failure.map_or(Fate::Rejected, Fate::Failed);
+            for index in owners.positions().filter_map(|index| usize::try_from(index).ok()) {
+                self.enter(index, fate.clone());
+            }
         }
     }
 
     /// The first record of the stream that is to go to rejects, by position.
     #[must_use]
     pub fn first_refused(&self) -> Option<usize> {
-        self.refused.iter().map(|(index, ..)| self.entries[*index].record).min()
+        let later = self.refused.iter().map(|(index, ..)| self.entries[*index].record as usize);
+        later.chain(self.first_rejected).min()
     }
 
     /// The first record of the stream that failed, by position: it and everything behind it comes again.
     #[must_use]
     pub fn comes_again_from(&self) -> Option<usize> {
-        self.entries
-            .iter()
-            .find(|entry| matches!(entry.fate, Some(Fate::Failed(_))))
-            .map(|entry| entry.record)
+        self.entries.iter().find(|entry| entry.status == Status::Failed).map(|entry| entry.record as usize)
     }
 
     /// Closes the ledger: writes the books, and answers from where the batch is to come again.
@@ -221,27 +322,13 @@ impl<'b> Ledger<'b> {
             unknown_severity: self.unknown_severity,
             ..Books::default()
         };
-        self.entries.iter().filter_map(|entry| entry.fate.as_ref()).for_each(|fate| books.enter(fate));
+        self.entries.iter().filter_map(|entry| entry.status.fate()).for_each(|fate| books.enter(&fate));
         let first = self.comes_again_from();
-        if let Some(Fate::Failed(why)) = self
-            .entries
-            .iter()
-            .filter_map(|entry| entry.fate.as_ref())
-            .find(|fate| matches!(fate, Fate::Failed(_)))
-        {
+        if let Some((_, why)) = &self.failure {
             tracing::warn!(failed = books.failed, why, "records failed and come again");
         }
         books.close(&self.common.whose(self.function), invocation);
-        let mut trail = Trail::default();
-        for Entry { id, fate, .. } in &self.entries {
-            // An event without a readable id cannot be followed.
-            if let Some(fate) = fate
-                && !id.is_empty()
-            {
-                trail.enter(&self.ids[id.clone()], fate);
-            }
-        }
-        trail.close(self.function, invocation);
+        self.log_ids(invocation);
         BatchResponse {
             batch_item_failures: first
                 .map(|record| BatchItemFailure {
@@ -251,6 +338,27 @@ impl<'b> Ledger<'b> {
                 .collect(),
         }
     }
+
+    /// Logs what became of which event.
+    fn log_ids(&self, invocation: &Invocation) {
+        let mut trail = Trail::default();
+        let begins = iter::once(0).chain(self.entries.iter().map(|entry| entry.id_end as usize));
+        for (begin, entry) in begins.zip(&self.entries) {
+            let id = &self.ids[begin..entry.id_end as usize];
+            // An event without a readable id cannot be followed.
+            if let Some(fate) = entry.status.fate()
+                && !id.is_empty()
+            {
+                trail.enter(id, &fate);
+            }
+        }
+        trail.close(self.function, invocation);
+    }
+}
+
+/// A position or length within an event, which has at most 6 MB.
+fn short(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

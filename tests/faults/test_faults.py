@@ -254,7 +254,7 @@ class Sending:
         except Failed:
             return rows
         assert answer["accepted"] + answer["failed"] == len(rows), answer
-        return [rows[index] for index in answer["failed_indexes"]]
+        return [row for first, last in answer["failed_indexes"] for row in rows[first : last + 1]]
 
 
 def in_table(stack: Stack, table: str) -> Counter[str]:

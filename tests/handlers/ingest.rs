@@ -143,7 +143,7 @@ async fn http_names_the_rows_to_send_again_when_the_stream_could_not_take_everyt
     let body = body(&answer);
     assert_eq!(
         (&body["accepted"], &body["failed"], &body["failed_indexes"]),
-        (&json!(2), &json!(1), &json!([1]))
+        (&json!(2), &json!(1), &json!([[1, 1]]))
     );
 }
 
@@ -187,7 +187,7 @@ async fn a_caller_that_does_not_wait_gets_an_error_and_one_that_waits_the_indexe
         event(&json!({"records": [{"ID": "1", "Severity": 3}], "asynchronous": asynchronous}))
     };
     assert!(matches!(handle(&ingest, &request(true)).await, Err(IngestError::Undelivered { failed: 1, .. })));
-    assert_eq!(handle(&ingest, &request(false)).await.unwrap()["failed_indexes"], json!([0]));
+    assert_eq!(handle(&ingest, &request(false)).await.unwrap()["failed_indexes"], json!([[0, 0]]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -243,5 +243,63 @@ async fn packed_events_come_apart_as_they_are_and_a_refused_pack_names_its_rows(
 
     ingest.stream.always.set(Some(Fault::Permanent));
     let answer = handle(&ingest, &request).await.unwrap();
-    assert_eq!(answer["failed_indexes"].as_array().unwrap().len(), 100);
+    assert_eq!((&answer["failed"], &answer["failed_indexes"]), (&json!(100), &json!([[0, 99]])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_of_a_key_is_sent_after_an_event_of_it_that_failed() {
+    for ranges in [0, 4] {
+        let mut ingest = ingest();
+        ingest.config.packing = Packing::into_ranges(ranges);
+        // The first delivery fails, of which `K` is the first, and all later ones are taken.
+        let requests = if ranges == 0 { 4 } else { 1 };
+        ingest.stream.reply((0..requests).map(|_| Reply::Failed(Fault::Permanent)));
+        let id = |row: usize| if [0, 2_400].contains(&row) { "K".to_owned() } else { format!("A-{row}") };
+        let rows = (0..2_500).map(|row| format!("{},2\n", id(row))).collect::<Vec<_>>().concat();
+        let request = event(&json!({"format": "csv", "body": format!("ID,Severity\n{rows}")}));
+        let answer = handle(&ingest, &request).await.unwrap();
+        assert_eq!(
+            (&answer["accepted"], &answer["failed"], &answer["failed_indexes"]),
+            (&json!(499), &json!(2_001), &json!([[0, 1_999], [2_400, 2_400]])),
+            "packed into {ranges} ranges"
+        );
+        let taken = ingest.stream.take();
+        assert!(!taken.iter().any(|record| String::from_utf8_lossy(&record.data).contains("\"K\"")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_the_stream_never_takes_is_a_reject_and_the_others_go_on() {
+    let ingest = ingest();
+    ingest.stream.reply([Reply::Refused(vec![1], Fault::Permanent)]);
+    let request = event(&json!({"format": "csv", "body": "ID,Severity\nA-1,2\nA-2,3\nA-3,2\n"}));
+    let answer = handle(&ingest, &request).await.unwrap();
+    let counts = ["accepted", "rejected", "failed"].map(|name| answer[name].as_u64().unwrap());
+    assert_eq!(counts, [2, 1, 0]);
+    assert_eq!(answer["rejects"][0]["index"], 1);
+    let line = &lines(&ingest.rejects.take())[0];
+    assert_eq!((&line["reason"], &line["format"]), (&json!("unacceptable"), &json!("ndjson")));
+    let again: Value = serde_json::from_str(line["payload"].as_str().unwrap()).unwrap();
+    assert_eq!((&again["ID"], &again["Severity"]), (&json!("A-2"), &json!(3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_counts_as_it_is_sent() {
+    let ingest = ingest();
+    let id = "i".repeat(540_000);
+    let answer = handle(&ingest, &event(&json!({"records": [{"ID": id, "Severity": 3}]}))).await.unwrap();
+    assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(1), &json!(0)));
+    assert_eq!(ingest.stream.take()[0].partition_key().len(), 256);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_detail_would_be_long_is_a_reject() {
+    let ingest = ingest();
+    let mut event: Value = serde_json::from_str(&fixture("ingest-sqs")).unwrap();
+    event["Records"][0]["body"] = json!(json!({"format": "\u{1}".repeat(200_000), "body": ""}).to_string());
+    let answer = handle(&ingest, &event.to_string()).await.unwrap();
+    assert_eq!(answer, json!({"batchItemFailures": []}));
+    let rejects = ingest.rejects.take();
+    assert!(rejects.iter().all(|line| line.len() <= 1_000 * 1024));
+    assert!(lines(&rejects)[0]["detail"].as_str().unwrap().chars().count() <= 200);
 }

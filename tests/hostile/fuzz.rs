@@ -233,8 +233,8 @@ fn any_batch_accounts_for_each_of_its_records() {
         };
         let batch = Batch::decode(&event).unwrap();
         let users = |record: &Record<'_>| match record.user_records(&mut Vec::new()) {
-            Ok(UserRecords::Parts(parts)) => parts.len(),
-            Ok(UserRecords::Itself) | Err(_) => 1,
+            Ok(UserRecords::Parts(parts)) => parts.count(),
+            Ok(UserRecords::Itself(_)) | Err(_) => 1,
         };
         let users: usize = batch.records.iter().map(users).sum();
         let answer = runtime.block_on(transform.handle(&event, &invocation())).unwrap();

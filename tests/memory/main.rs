@@ -1,7 +1,9 @@
-//! The most memory that ingest holds at once, whatever comes: counted by the allocator of this process, which
-//! therefore runs one test alone.
+//! The most memory that the functions hold at once, and the most rejects that they write, whatever comes. Memory is
+//! counted by the allocator of this process, which therefore runs one test alone.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod streams;
 
 use std::{cell::Cell, io::Write as _};
 
@@ -34,10 +36,18 @@ const OBJECT_PEAK: u64 = 48 * MEBIBYTE;
 /// has by default.
 const BODY_PEAK: u64 = 224 * MEBIBYTE;
 
-/// Takes everything and keeps nothing but its count.
+/// Takes everything and keeps nothing but its count and its bytes.
 struct Counter<E> {
     size: fn(&E) -> usize,
     taken: Cell<usize>,
+    bytes: Cell<usize>,
+    largest: Cell<usize>,
+}
+
+impl<E> Counter<E> {
+    fn new(size: fn(&E) -> usize) -> Self {
+        Self { size, taken: Cell::new(0), bytes: Cell::new(0), largest: Cell::new(0) }
+    }
 }
 
 impl<E> Service for Counter<E> {
@@ -53,6 +63,10 @@ impl<E> Service for Counter<E> {
 
     async fn send(&self, entries: &[&E]) -> Answer {
         self.taken.set(self.taken.get() + entries.len());
+        for bytes in entries.iter().map(|entry| (self.size)(entry)) {
+            self.bytes.set(self.bytes.get() + bytes);
+            self.largest.set(self.largest.get().max(bytes));
+        }
         Ok(Vec::new())
     }
 }
@@ -107,24 +121,68 @@ fn peak<T>(run: impl FnOnce() -> T) -> (T, u64) {
     (result, MEMORY.peak_usage().saturating_sub(before) as u64)
 }
 
+/// What became of an input: events on the stream, rejects and their bytes, the peak, and the counts of the answer.
+struct Taken {
+    accepted: usize,
+    rejects: usize,
+    written: usize,
+    largest: usize,
+    peak: u64,
+    rejected: u64,
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+}
+
 /// Gives an event to ingest; gives what was accepted and rejected, and the peak.
 fn ingest(event: &Value, objects: &Endless) -> (usize, usize, u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let taken = take(event, objects);
+    (taken.accepted, taken.rejects, taken.peak)
+}
+
+fn take(event: &Value, objects: &Endless) -> Taken {
+    let runtime = runtime();
     let variable = |name: &str| name.ends_with("STREAM").then(|| name.to_lowercase());
     let handler = Handler {
         config: Config::read(&variable).unwrap(),
-        stream: Counter { size: |record: &StreamRecord| record.data.len(), taken: Cell::new(0) },
-        rejects: Counter { size: Bytes::len, taken: Cell::new(0) },
+        stream: Counter::new(|record: &StreamRecord| record.data.len()),
+        rejects: Counter::new(Bytes::len),
         objects,
     };
     let event = event.to_string();
-    let (_, peak) = peak(|| {
+    let (answer, peak) = peak(|| {
         runtime.block_on(async {
             let invocation = Invocation::begin("r", 3_600_000, DateTime::UNIX_EPOCH, 1);
             handler.handle(&event, &invocation).await.unwrap()
         })
     });
-    (handler.stream.taken.get(), handler.rejects.taken.get(), peak)
+    let ingest::handler::Answer::Summary(summary) = answer else {
+        return Taken {
+            accepted: handler.stream.taken.get(),
+            rejects: 0,
+            written: 0,
+            largest: 0,
+            peak,
+            rejected: 0,
+        };
+    };
+    let Counter { taken, bytes, largest, .. } = &handler.rejects;
+    Taken {
+        accepted: handler.stream.taken.get(),
+        rejects: taken.get(),
+        written: bytes.get(),
+        largest: largest.get(),
+        peak,
+        rejected: summary.rejected,
+    }
+}
+
+/// The text in an object, a chunk of it at a time.
+fn object_of(key: &str, text: &[u8]) -> Taken {
+    let mut event: Value = serde_json::from_str(&fixture("ingest-s3")).unwrap();
+    event["Records"][0]["s3"]["object"]["key"] = json!(key);
+    take(&event, &Endless { chunk: Bytes::copy_from_slice(text), times: Cell::new(1) })
 }
 
 /// Ingests an object of so many equal chunks.
@@ -178,8 +236,45 @@ fn memory_is_bounded_whatever_comes() {
     check("one line of 128 MiB", peak, OBJECT_PEAK);
     let rows = "A,2\n".repeat(128 * 1024).into_bytes();
     let (accepted, rejected, peak) = object("rows.ndjson", rows, 4);
-    assert_eq!((accepted, rejected), (0, 512 * 1024));
+    assert_eq!(accepted, 0);
+    assert!((2_000..20_000).contains(&rejected), "{rejected}: a few thousand alone, the others together");
     check("half a million rejects", peak, OBJECT_PEAK);
+    rejects_are_bounded(&mut check);
+    streams::memory_is_bounded(&mut check);
 
     assert!(held.iter().all(|(_, bounded)| *bounded), "{held:?}");
+}
+
+/// Texts that make many or large rejects: name, key, text and rows.
+fn texts() -> Vec<(&'static str, &'static str, Vec<u8>, u64)> {
+    let names =
+        |count: usize, name: &str| (0..count).map(|n| format!(",{name}{n}")).collect::<Vec<_>>().concat();
+    let csv = |header: &str, row: &str, times: usize| format!("{header}\n{}", row.repeat(times)).into_bytes();
+    let genes = format!("ID,Severity{}", names(5_000, "gene_"));
+    let million = format!("ID,Severity{}", names(150_000, "c"));
+    let controls = format!("ID,Severity,{}", "\u{1}".repeat(30_000));
+    vec![
+        ("wide header, short rows", "a.csv", csv(&genes, "A-1,3,1\n", 2_000), 2_000),
+        ("header of 304 kB that is none", "a.csv", csv(&"x,".repeat(150_000), "1\n", 2_000), 2_000),
+        ("header over 1 MB", "a.csv", csv(&million, "A,3\n", 10), 10),
+        ("header over 1 MB, many rows", "a.csv", csv(&million, "A,3\n", 1_000_000), 1_000_000),
+        ("header of control characters", "a.csv", csv(&controls, "A,high,\n", 20_000), 20_000),
+        ("a million bad rows", "a.csv", csv("ID,Severity", "A,3,1\n", 1_000_000), 1_000_000),
+        ("bad rows between good ones", "a.csv", csv("ID,Severity", "A\nA,3\n", 400_000), 400_000),
+        ("a wrong quote in each row", "a.csv", csv("ID,Severity", "x\"\n", 500_000), 500_000),
+        ("lines of x", "a.ndjson", b"x\n".repeat(1_000_000), 1_000_000),
+        ("one bad line", "a.ndjson", b"x".repeat(3_900_000), 1),
+        ("one line of control characters", "a.ndjson", b"\x01".repeat(3_900_000), 1),
+        ("numbers in an array", "a.json", [b"[", &b"1,".repeat(500_000)[..], b"1]"].concat(), 500_001),
+    ]
+}
+
+fn rejects_are_bounded(check: &mut impl FnMut(&str, u64, u64)) {
+    for (name, key, text, rows) in texts() {
+        let taken = object_of(key, &text);
+        assert!(taken.rejected.abs_diff(rows) <= 1, "{name}: {} of {rows}", taken.rejected);
+        assert!(taken.written <= 3 * text.len() + 1_000_000, "{name}: {} bytes", taken.written);
+        assert!(taken.largest <= 1_000 * 1024, "{name}: a reject of {} bytes", taken.largest);
+        check(name, taken.peak, OBJECT_PEAK);
+    }
 }

@@ -223,7 +223,13 @@ impl Asking<'_> {
         let at =
             |index: &Value| index.as_u64().and_then(|index| rows.get(usize::try_from(index).ok()?)).copied();
         let listed = |name: &str| summary[name].as_array().cloned().unwrap_or_default();
-        let failed: Vec<Id> = listed("failed_indexes").iter().filter_map(at).collect();
+        let range = |range: &Value| serde_json::from_value::<(usize, usize)>(range.clone()).ok();
+        let ranges = listed("failed_indexes").into_iter().filter_map(|found| range(&found));
+        let failed: Vec<Id> = ranges
+            .flat_map(|(first, last)| first..=last)
+            .filter_map(|index| rows.get(index))
+            .copied()
+            .collect();
         let rejected: Vec<Id> = listed("rejects").iter().filter_map(|reject| at(&reject["index"])).collect();
         let accepted = rows.iter().filter(|id| !failed.contains(id) && !rejected.contains(id));
         self.ingress.accepted.borrow_mut().extend(accepted);

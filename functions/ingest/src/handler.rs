@@ -32,6 +32,9 @@ use crate::{
     signature,
 };
 
+/// Bytes of a body that rows are read from at once.
+const BODY_STEP_BYTES: usize = 256 * 1024;
+
 /// The configuration of ingest.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -137,6 +140,7 @@ where
 
     /// Takes the messages of a batch in together; those of which a row failed come again.
     async fn queue(&self, event: SqsEvent, intake: &mut Intake<'_, S, R>) -> Answer {
+        intake.lists_positions = false;
         let mut ids = Vec::with_capacity(event.records.len());
         for (group, message) in event.records.into_iter().enumerate() {
             let id = message.message_id.unwrap_or_default();
@@ -213,9 +217,14 @@ where
             return;
         }
         let mut rows = Rows::new(&self.config.common.dataset, format);
-        rows.push(body);
+        let normaliser = self.normaliser(order);
+        // Piece by piece, so that not all of it is held twice.
+        for piece in body.chunks(BODY_STEP_BYTES) {
+            rows.push(piece);
+            intake.take_all(&mut rows, &normaliser, origin).await;
+        }
         rows.finish();
-        intake.take_all(&mut rows, &self.normaliser(order), origin).await;
+        intake.take_all(&mut rows, &normaliser, origin).await;
     }
 
     fn normaliser(&self, order: Option<DateOrder>) -> Normaliser<'_> {

@@ -376,7 +376,7 @@ mod tests {
         );
         assert!(error(&none, Format::Json).contains("expected at least one JSON object"));
         let detail = "`ID` is blank".to_owned();
-        let first = Listed { index: 0, line: 2, reason: "missing_id", detail };
+        let first = Listed { index: 0, line: 2, reason: "missing_id", detail: detail.into() };
         let one = Summary { rejected: 1, rejects: vec![first], ..Summary::default() };
         assert_eq!(error(&one, Format::Csv), "the only row was rejected: `ID` is blank");
         let two = Summary { rejected: 2, ..one };

@@ -1,5 +1,11 @@
 //! The intake: rows made events and delivered, several requests in flight, in memory that does not grow.
 
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher as _, RandomState},
+    sync::Arc,
+};
+
 use bytes::Bytes;
 use serde::Serialize;
 use shared::{
@@ -10,7 +16,7 @@ use shared::{
     event,
     invocation::Invocation,
     pack::{self, Packing},
-    reject::{self, FileContext, Reject, Written},
+    reject::{self, Collector, Detail, FileContext, Written},
     time::stamp,
     trail::Trail,
     writer::Writer,
@@ -18,15 +24,24 @@ use shared::{
 
 use crate::{
     normalise::{Normaliser, Refused},
-    rows::{Row, Rows},
+    ranges::Ranges,
+    rows::{Content, Row, Rows},
 };
 
 /// Events gathered before they are delivered: as many as the requests in flight hold.
 const GATHERED: usize = IN_FLIGHT * 500;
-/// Bytes of events and rejects gathered before they are delivered.
+/// Bytes of events gathered before they are delivered.
 const GATHERED_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes up to which a partition key is surely sent whole.
+const SHORT_KEY_BYTES: usize = 256;
+/// Bytes around a message in the event of a queue, at least.
+const MESSAGE_BYTES: usize = 400;
+/// Keys that are remembered because an event of theirs failed; after more nothing is sent any more.
+const FAILED_KEYS: usize = 100_000;
 /// Rejects that the answer lists.
 const LISTED: usize = 20;
+/// Reasons of rows that are whole, so that they can be read next to others.
+const CLOSED: [&str; 2] = ["cell_count", "bad_header"];
 
 /// What became of the rows of a request.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
@@ -39,8 +54,8 @@ pub struct Summary {
     pub failed: u64,
     /// The first rejects.
     pub rejects: Vec<Listed>,
-    /// Positions of the rows that must be sent again, in order.
-    pub failed_indexes: Vec<u64>,
+    /// Positions of the rows that must be sent again, as ranges in order whose last position is included.
+    pub failed_indexes: Ranges,
 }
 
 /// A reject, as the answer lists it.
@@ -53,7 +68,7 @@ pub struct Listed {
     /// A short stable code.
     pub reason: &'static str,
     /// What is wrong, and what would be right.
-    pub detail: String,
+    pub detail: Detail,
 }
 
 /// Where rows come from: an object's key, a request id, a message id.
@@ -75,6 +90,14 @@ pub struct Intake<'a, S, R> {
     followed: Option<&'a Dataset>,
     received: String,
     gathered: Gathered,
+    refused: Collector,
+    /// The file that rows were refused of last.
+    file: Option<FileContext>,
+    /// The names of the origins so far, by group.
+    names: Vec<(usize, String)>,
+    failed_keys: FailedKeys,
+    /// Whether the summary lists the positions of the rows that failed. A queue is answered by message.
+    pub lists_positions: bool,
     /// What became of the rows so far.
     pub summary: Summary,
     /// The books of the invocation.
@@ -85,16 +108,34 @@ pub struct Intake<'a, S, R> {
     pub failure: Option<String>,
 }
 
-/// What waits for delivery.
+/// Events that wait for delivery.
 #[derive(Debug, Default)]
 struct Gathered {
     text: Writer,
     /// Partition key and end of each event in `text`.
     events: Vec<(String, usize)>,
-    event_places: Vec<Place>,
-    rejects: Vec<Reject>,
-    reject_places: Vec<Place>,
-    reject_bytes: usize,
+    places: Vec<Place>,
+}
+
+/// Keys of which an event failed in this invocation. Their later events are not sent: sent again, the failed one would
+/// come after them.
+#[derive(Debug, Default)]
+struct FailedKeys {
+    hasher: RandomState,
+    /// Hashes of the keys: if two keys have the same, both are held back.
+    hashes: HashSet<u64>,
+}
+
+impl FailedKeys {
+    fn add(&mut self, key: &str) {
+        if self.hashes.len() < FAILED_KEYS {
+            self.hashes.insert(self.hasher.hash_one(key));
+        }
+    }
+
+    fn hold_back(&self, key: &str) -> bool {
+        self.hashes.len() >= FAILED_KEYS || self.hashes.contains(&self.hasher.hash_one(key))
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -125,6 +166,11 @@ where
             followed,
             received: stamp(invocation.now),
             gathered: Gathered::default(),
+            refused: Collector::new("ingest", stamp(invocation.now)),
+            file: None,
+            names: Vec::new(),
+            failed_keys: FailedKeys::default(),
+            lists_positions: true,
             summary: Summary::default(),
             books: Books::default(),
             failed_groups: Vec::new(),
@@ -135,11 +181,18 @@ where
     /// Takes every row that is whole, delivering whenever enough is gathered.
     pub async fn take_all(&mut self, rows: &mut Rows<'_>, normaliser: &Normaliser<'_>, origin: &Origin) {
         let format = rows.format();
+        self.begin(origin);
         while let Some(row) = rows.next() {
             self.take(&row, format.name(), normaliser, origin);
             if self.is_full() {
-                self.deliver().await;
+                self.deliver_gathered().await;
             }
+        }
+    }
+
+    fn begin(&mut self, origin: &Origin) {
+        if self.names.last().is_none_or(|(group, name)| (*group, name) != (origin.group, &origin.name)) {
+            self.names.push((origin.group, origin.name.clone()));
         }
     }
 
@@ -151,20 +204,24 @@ where
     }
 
     /// Takes a reject that is not of a row: a message or an object that cannot be read.
-    pub fn refuse(&mut self, refused: Refused, payload: Bytes, origin: &Origin) {
+    pub fn refuse(&mut self, refused: Refused, payload: impl Into<Bytes>, origin: &Origin) {
+        let payload = payload.into();
         self.books.received += 1;
+        self.refused.came_in(payload.len() + MESSAGE_BYTES);
         let place = Place { group: origin.group, index: 0, line: 0 };
-        self.keep_reject(
-            place,
-            Reject {
-                function: "ingest",
-                reason: refused.reason,
-                detail: refused.detail,
-                source: origin.name.clone(),
-                payload,
-                file: None,
-            },
-        );
+        let detail = refused.detail.into();
+        self.refused.add(reject::Refused {
+            owner: (place.group, place.index),
+            reason: refused.reason,
+            detail: &detail,
+            name: &origin.name,
+            line: None,
+            row_index: None,
+            payload: &payload,
+            alone: true,
+            file: None,
+        });
+        self.list(place, refused.reason, detail);
     }
 
     /// Takes a row, or the reject that it becomes.
@@ -176,15 +233,17 @@ where
         origin: &Origin,
     ) {
         self.books.received += 1;
-        let place = Place { group: origin.group, index: row.index, line: row.line };
+        self.refused.came_in(row.text.len() + 1);
         let begin = self.gathered.text.len();
         let refused = match normaliser.normalise(row, &self.received, &mut self.gathered.text) {
             Ok(key) => {
+                let key = as_sent(key);
                 let bytes = self.gathered.text.len() - begin;
                 let limit = self.stream.limits().entry_bytes;
                 if bytes + key.len() <= limit {
                     self.gathered.events.push((key, self.gathered.text.len()));
-                    self.gathered.event_places.push(place);
+                    let place = Place { group: origin.group, index: row.index, line: row.line };
+                    self.gathered.places.push(place);
                     return;
                 }
                 self.gathered.text.truncate(begin);
@@ -197,53 +256,116 @@ where
             }
             Err(refused) => refused,
         };
-        self.keep_reject(
-            place,
-            Reject {
-                function: "ingest",
-                reason: refused.reason,
-                detail: refused.detail,
-                source: format!("{}:{}", origin.name, row.line),
-                payload: Bytes::copy_from_slice(row.text),
-                file: Some(FileContext {
-                    format,
-                    header: row.header.map(|header| header.line.to_string()),
-                    date_order: normaliser.date_order(),
-                }),
-            },
-        );
+        self.reject_row(row, refused, format, normaliser, origin);
     }
 
-    fn keep_reject(&mut self, place: Place, reject: Reject) {
-        self.gathered.reject_bytes += reject.payload.len();
-        self.gathered.rejects.push(reject);
-        self.gathered.reject_places.push(place);
+    fn reject_row(
+        &mut self,
+        row: &Row<'_>,
+        refused: Refused,
+        format: &'static str,
+        normaliser: &Normaliser<'_>,
+        origin: &Origin,
+    ) {
+        let header = row.header.map(|header| &header.line);
+        let date_order = Some(normaliser.date_order());
+        let same = |file: &FileContext| {
+            (file.format, file.date_order) == (format, date_order)
+                && match (file.header(), header) {
+                    (Some(own), Some(header)) => Arc::ptr_eq(own, header),
+                    (own, header) => own.is_none() && header.is_none(),
+                }
+        };
+        let file = match self.file.take().filter(same) {
+            Some(file) => file,
+            None => {
+                self.refused.came_in(header.map_or(0, |header| header.len() + 1));
+                FileContext::new(format, header.cloned(), date_order)
+            }
+        };
+        let detail = refused.detail.into();
+        self.refused.add(reject::Refused {
+            owner: (origin.group, row.index),
+            reason: refused.reason,
+            detail: &detail,
+            name: &origin.name,
+            line: Some(row.line),
+            row_index: Some(row.index),
+            payload: row.text,
+            // What is not closed would take the rows after it with it.
+            alone: matches!(row.content, Content::Broken { reason, .. } if !CLOSED.contains(&reason)),
+            file: Some(&file),
+        });
+        self.file = Some(file);
+        let place = Place { group: origin.group, index: row.index, line: row.line };
+        self.list(place, refused.reason, detail);
+    }
+
+    /// Lists a reject in the summary; it is taken out again if it cannot be written.
+    fn list(&mut self, place: Place, reason: &'static str, detail: Detail) {
+        if self.summary.rejects.len() < LISTED {
+            self.summary.rejects.push(Listed { index: place.index, line: place.line, reason, detail });
+        }
     }
 
     /// Whether enough is gathered to be delivered.
     pub(crate) fn is_full(&self) -> bool {
-        let Gathered { text, events, rejects, reject_bytes, .. } = &self.gathered;
-        events.len() >= GATHERED || rejects.len() >= GATHERED || text.len() + reject_bytes >= GATHERED_BYTES
+        let Gathered { text, events, .. } = &self.gathered;
+        events.len() >= GATHERED || text.len() >= GATHERED_BYTES || self.refused.is_full()
     }
 
-    /// Delivers what is gathered and notes what became of it.
+    /// Delivers everything that was taken so far and notes what became of it.
     pub async fn deliver(&mut self) {
+        self.refused.finish();
+        self.deliver_gathered().await;
+        // What the stream never takes has become a reject by now.
+        self.refused.finish();
+        if self.refused.has_finished() {
+            self.deliver_gathered().await;
+        }
+        self.summary.failed_indexes.settle();
+    }
+
+    async fn deliver_gathered(&mut self) {
         let mut gathered = std::mem::take(&mut self.gathered);
         let text = Bytes::from(std::mem::take(&mut gathered.text).into_bytes());
-        let events = gathered.take_events(&text);
+        let mut events = gathered.take_events(&text);
+        let mut places = gathered.places;
+        if !self.failed_keys.hashes.is_empty() {
+            (events, places) = self.hold_back(events, places);
+        }
+        let finished = self.refused.take();
         let terms = self.invocation.terms;
         let (report, written) = tokio::join!(
             pack::deliver(self.stream, &events, self.packing, terms),
-            reject::write(self.rejects, &gathered.rejects, self.invocation.now, terms),
+            reject::write(self.rejects, finished, terms),
         );
         self.follow(&report, &events);
-        self.note_events(report, &gathered.event_places);
-        self.note_rejects(written, &gathered);
+        self.note_events(report, &events, &places);
+        self.note_rejects(written);
         drop(events);
         // The next are written over these: room that is new has to be cleared first.
         if text.is_unique() {
             self.gathered.text = Writer::over(text.into());
         }
+    }
+
+    /// Takes out the events of keys of which an earlier event failed: they fail with it.
+    fn hold_back(
+        &mut self,
+        events: Vec<StreamRecord>,
+        places: Vec<Place>,
+    ) -> (Vec<StreamRecord>, Vec<Place>) {
+        let (held, sent): (Vec<_>, Vec<_>) = events
+            .into_iter()
+            .zip(places)
+            .partition(|(event, _)| self.failed_keys.hold_back(event.partition_key()));
+        let why = "not sent, since an earlier event of its key failed".to_owned();
+        let report = Report { outcomes: vec![Outcome::Failed(why); held.len()], ..Report::default() };
+        let (events, places): (Vec<_>, Vec<_>) = held.into_iter().unzip();
+        self.follow(&report, &events);
+        self.note_events(report, &events, &places);
+        sent.into_iter().unzip()
     }
 
     /// Logs what became of which event; rejects have their own table.
@@ -260,51 +382,76 @@ where
         trail.close("ingest", self.invocation);
     }
 
-    fn note_events(&mut self, report: Report, places: &[Place]) {
+    fn note_events(&mut self, report: Report, events: &[StreamRecord], places: &[Place]) {
         self.books.retried += report.resent;
-        for (outcome, place) in report.outcomes.into_iter().zip(places) {
+        for (outcome, (event, place)) in report.outcomes.into_iter().zip(events.iter().zip(places)) {
             match outcome {
                 Outcome::Delivered => {
                     self.summary.accepted += 1;
                     self.books.enter(&Fate::Delivered);
                 }
-                Outcome::Failed(why) | Outcome::Unacceptable(why) => self.note_failure(*place, why),
+                Outcome::Failed(why) => {
+                    self.failed_keys.add(event.partition_key());
+                    self.note_failure(place.group, place.index, why);
+                }
+                Outcome::Unacceptable(why) => self.reject_event(event, *place, why.into()),
             }
         }
     }
 
-    fn note_rejects(&mut self, written: Written, gathered: &Gathered) {
+    /// Rejects an event that the stream never takes. Sent in again as it is, it is the same event.
+    fn reject_event(&mut self, event: &StreamRecord, place: Place, detail: Detail) {
+        const REASON: &str = "unacceptable";
+        let name = self.names.iter().rev().find(|(group, _)| *group == place.group);
+        self.refused.add(reject::Refused {
+            owner: (place.group, place.index),
+            reason: REASON,
+            detail: &detail,
+            name: name.map_or("", |(_, name)| name),
+            line: Some(place.line),
+            row_index: Some(place.index),
+            payload: event.data.strip_suffix(b"\n").unwrap_or(&event.data),
+            alone: false,
+            file: Some(&FileContext::new("ndjson", None, None)),
+        });
+        self.list(place, REASON, detail);
+    }
+
+    fn note_rejects(&mut self, written: Written) {
         self.books.retried += written.resent;
-        for ((failure, place), reject) in
-            written.failures.into_iter().zip(&gathered.reject_places).zip(&gathered.rejects)
-        {
-            if let Some(why) = failure {
-                self.note_failure(*place, why);
+        for (owners, failure) in written.outcomes {
+            let Some(why) = failure else {
+                self.summary.rejected += owners.rows;
+                self.books.rejected += owners.rows;
                 continue;
-            }
-            self.summary.rejected += 1;
-            self.books.enter(&Fate::Rejected);
-            if self.summary.rejects.len() < LISTED {
-                self.summary.rejects.push(Listed {
-                    index: place.index,
-                    line: place.line,
-                    reason: reject.reason,
-                    detail: reject.detail.clone(),
-                });
+            };
+            let failed = |index| owners.ranges.iter().any(|(first, last)| (*first..=*last).contains(&index));
+            self.summary.rejects.retain(|listed| !failed(listed.index));
+            for index in owners.positions() {
+                self.note_failure(owners.group, index, why.clone());
             }
         }
     }
 
-    fn note_failure(&mut self, place: Place, why: String) {
+    fn note_failure(&mut self, group: usize, index: u64, why: String) {
         self.summary.failed += 1;
-        let at = self.summary.failed_indexes.partition_point(|index| *index <= place.index);
-        self.summary.failed_indexes.insert(at, place.index);
-        if let Err(at) = self.failed_groups.binary_search(&place.group) {
-            self.failed_groups.insert(at, place.group);
+        if self.lists_positions {
+            self.summary.failed_indexes.add(index);
+        }
+        if let Err(at) = self.failed_groups.binary_search(&group) {
+            self.failed_groups.insert(at, group);
         }
         self.books.enter(&Fate::Failed(String::new()));
         self.failure.get_or_insert(why);
     }
+}
+
+/// A partition key as it is sent: a long one is cut, so that no more of it is kept or counted.
+fn as_sent(key: String) -> String {
+    if key.len() <= SHORT_KEY_BYTES {
+        return key;
+    }
+    StreamRecord::new(key, Bytes::new()).partition_key().to_owned()
 }
 
 impl Gathered {

@@ -14,6 +14,7 @@ pub mod intake;
 pub mod keys;
 pub mod normalise;
 pub mod object;
+pub mod ranges;
 pub mod request;
 pub mod rows;
 pub mod s3;

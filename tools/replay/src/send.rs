@@ -39,9 +39,16 @@ pub struct Answer {
     /// The first of the rejects.
     #[serde(default)]
     pub rejects: Vec<AnsweredReject>,
-    /// Positions of the rows that failed.
+    /// Positions of the rows that failed, as ranges whose last position is included.
     #[serde(default)]
-    pub failed_indexes: Vec<usize>,
+    pub failed_indexes: Vec<(usize, usize)>,
+}
+
+impl Answer {
+    /// The position of each row that failed.
+    fn failed_positions(&self) -> impl Iterator<Item = usize> + '_ {
+        self.failed_indexes.iter().flat_map(|(first, last)| *first..=*last)
+    }
 }
 
 /// A reject, by the row's position in the request.
@@ -185,7 +192,7 @@ async fn settle(
                 if answer.failed == 0 {
                     return Ok(());
                 }
-                batch = batch.part(&answer.failed_indexes);
+                batch = batch.part(&answer.failed_positions().collect::<Vec<_>>());
                 format!("the stream did not take {} rows", answer.failed)
             }
             Err(Failure::Passing(problem)) => problem,
@@ -226,14 +233,14 @@ async fn invoke(ingest: &impl Ingest, batch: &Batch, progress: &Progress) -> Res
 fn check(answer: &Answer, batch: &Batch) -> Result<(), Error> {
     let rows = batch.rows.len();
     let told = answer.accepted + answer.rejected + answer.failed;
-    let named = answer.failed_indexes.len() as u64 == answer.failed
-        && answer.failed_indexes.iter().all(|index| *index < rows);
-    if told == rows as u64 && named {
+    // The ranges are looked at before they are counted: they may be anything.
+    let in_batch = answer.failed_indexes.iter().all(|(_, last)| *last < rows);
+    let named = if in_batch { answer.failed_positions().count() } else { 0 };
+    if told == rows as u64 && named as u64 == answer.failed {
         return Ok(());
     }
     Err(Error::Cloud(format!(
-        "the answer tells of {told} rows and names {} that failed, where {rows} were sent: the function is not the ingest of this version, deploy it again",
-        answer.failed_indexes.len()
+        "the answer tells of {told} rows and names {named} that failed, where {rows} were sent: the function is not the ingest of this version, deploy it again"
     )))
 }
 
@@ -322,7 +329,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_failed_is_sent_again_alone_and_nothing_overtakes_it() {
-        let answer = Answer { accepted: 1, failed: 2, failed_indexes: vec![0, 2], ..Answer::default() };
+        let answer =
+            Answer { accepted: 1, failed: 2, failed_indexes: vec![(0, 0), (2, 2)], ..Answer::default() };
         let ingest = Scripted::new([Ok(answer)]);
         let (summary, result) = run(&ingest, "3").await;
         result.unwrap();
@@ -368,7 +376,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_does_not_account_for_every_row_is_no_answer() {
         let short = Ok(Answer { accepted: 1, ..Answer::default() });
-        let unnamed = Ok(Answer { accepted: 1, failed: 1, failed_indexes: vec![7], ..Answer::default() });
+        let unnamed =
+            Ok(Answer { accepted: 1, failed: 1, failed_indexes: vec![(7, 7)], ..Answer::default() });
         for answer in [short, unnamed] {
             let (_, result) = run(&Scripted::new([answer]), "2").await;
             assert!(result.unwrap_err().to_string().contains("where 2 were sent"));

@@ -12,7 +12,7 @@ pub mod since;
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     future::Future,
 };
 
@@ -167,6 +167,8 @@ struct Opened {
     key: String,
     items: usize,
     settled: Settled,
+    /// How many sendings an item still waits for, if its rows are sent apart.
+    waiting: HashMap<usize, usize>,
 }
 
 /// A run.
@@ -177,6 +179,8 @@ struct Run<'a, S, F> {
     summary: &'a mut Summary,
     progress: &'a Progress,
     opened: Vec<Opened>,
+    /// Parts that were read before, each with a place of their reject.
+    repeated: Vec<(Place, Place)>,
     jitter: fastrand::Rng,
 }
 
@@ -197,7 +201,16 @@ pub async fn redrive<S: Store, F: Functions>(
     let begin = Instant::now();
     summary.dry_run = selection.dry_run;
     let jitter = fastrand::Rng::new();
-    let mut run = Run { store, functions, selection, summary, progress, opened: Vec::new(), jitter };
+    let mut run = Run {
+        store,
+        functions,
+        selection,
+        summary,
+        progress,
+        opened: Vec::new(),
+        repeated: Vec::new(),
+        jitter,
+    };
     let done = run.run(name).await;
     summary.seconds = begin.elapsed().as_secs_f64();
     done
@@ -212,13 +225,17 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         for (key, begun) in objects {
             let Some(object) = self.store.get(&key).await? else { continue };
             let place = self.open(key, begun).await?;
-            for (function, shape, item) in self.read(place, &object, &mut reader) {
-                let function =
-                    if self.selection.from == Source::Rejects { name(&function) } else { function };
+            if self.selection.from == Source::Failures {
+                self.send_given_up(place, &object).await?;
+                self.progress.advance();
+                self.progress.say(|| self.summary.state());
+                continue;
+            }
+            for (function, shape, item) in self.read_rejects(place, &object, &mut reader) {
+                let function = name(&function);
                 let request =
                     gathered.entry((function.clone(), shape)).or_insert_with(|| Request::new(shape));
-                // A whole event is a request by itself.
-                if request.is_full_for(&item) || shape == Shape::Event && !request.items.is_empty() {
+                if request.is_full_for(&item) {
                     let full = std::mem::replace(request, Request::new(shape));
                     self.send(&function, full).await?;
                 }
@@ -226,14 +243,13 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
                     request.push(item);
                 }
             }
-            if self.selection.from == Source::Failures {
-                // A batch that was given up stays a batch: its records are of one shard, and in its order.
-                self.send_all(&mut gathered).await?;
-            }
             self.progress.advance();
             self.progress.say(|| self.summary.state());
         }
-        self.send_all(&mut gathered).await?;
+        for ((function, _), request) in gathered {
+            self.send(&function, request).await?;
+        }
+        self.settle_repeated().await?;
         self.summary.incomplete = reader.incomplete();
         Ok(())
     }
@@ -269,16 +285,8 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
             })?,
         };
         self.summary.objects += 1;
-        self.opened.push(Opened { key, items: 0, settled });
+        self.opened.push(Opened { key, items: 0, settled, waiting: HashMap::new() });
         Ok(self.opened.len() - 1)
-    }
-
-    /// What an object holds that is to be sent, with the functions that owe it.
-    fn read(&mut self, object: usize, body: &[u8], reader: &mut Reader) -> Vec<(String, Shape, Item)> {
-        match self.selection.from {
-            Source::Rejects => self.read_rejects(object, body, reader),
-            Source::Failures => self.read_failure(object, body),
-        }
     }
 
     fn read_rejects(
@@ -299,6 +307,10 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
             let rejected = match reader.read(line, place) {
                 Read::Whole(rejected) => rejected,
                 Read::Part => return,
+                Read::Repeated(whole) => {
+                    self.repeated.push((place, whole));
+                    return;
+                }
                 Read::Unreadable => {
                     self.summary.unreadable += 1;
                     return;
@@ -306,12 +318,14 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
             };
             let reason = format!("{} {}", rejected.function, rejected.reason);
             let function = rejected.function.clone();
+            let rows = rejected.row_count;
             match Again::of(*rejected, self.selection.also_came_back) {
-                Again::Item(shape, item) => {
-                    self.count(reason, 1);
-                    owed.push((function, shape, item));
+                Again::Items(shape, items) => {
+                    self.count(reason, rows);
+                    self.wait_for(&items);
+                    owed.extend(items.into_iter().map(|item| (function.clone(), shape, item)));
                 }
-                Again::CameBack => self.summary.came_back += 1,
+                Again::CameBack => self.summary.came_back += rows,
                 Again::Object => self.summary.objects_told += 1,
             }
         });
@@ -326,13 +340,41 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         owed
     }
 
-    fn read_failure(&mut self, object: usize, body: &[u8]) -> Vec<(String, Shape, Item)> {
+    /// Notes how many sendings each line waits for whose rows are sent apart.
+    fn wait_for(&mut self, items: &[Item]) {
+        if let [first, _, ..] = items {
+            for place in &first.places {
+                self.opened[place.object].waiting.insert(place.item, items.len());
+            }
+        }
+    }
+
+    /// Sends what an object of the failures bucket holds. A batch that was given up stays a batch: its records are of one
+    /// shard and in its order, so that nothing of it is sent after a request that failed.
+    async fn send_given_up(&mut self, object: usize, body: &[u8]) -> Result<(), Error> {
+        let Some((function, shape, items)) = self.read_failure(object, body) else { return Ok(()) };
+        let mut items = items.into_iter().peekable();
+        let mut request = Request::new(shape);
+        while let Some(item) = items.next() {
+            request.push(item);
+            if items.peek().is_some_and(|next| !request.is_full_for(next)) {
+                continue;
+            }
+            if !self.send(&function, std::mem::replace(&mut request, Request::new(shape))).await? {
+                self.summary.failed += items.map(|item| item.rows).sum::<u64>();
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_failure(&mut self, object: usize, body: &[u8]) -> Option<(String, Shape, Vec<Item>)> {
         let given_up = match failure::read(body) {
             Ok(given_up) => given_up,
             Err(problem) => {
                 self.summary.unreadable += 1;
                 self.progress.note(&format!("{}: {problem}", self.opened[object].key));
-                return Vec::new();
+                return None;
             }
         };
         let (shape, items) = request::given_up(given_up.event, object);
@@ -341,7 +383,7 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         let is_settled = |item: &Item| item.places.iter().all(|place| settled.has(place.item));
         let items: Vec<_> = items.into_iter().filter(|item| !is_settled(item)).collect();
         self.count(format!("{} {}", given_up.function, given_up.condition), items.len() as u64);
-        items.into_iter().map(|item| (given_up.function.clone(), shape, item)).collect()
+        Some((given_up.function, shape, items))
     }
 
     fn count(&mut self, reason: String, items: u64) {
@@ -349,17 +391,10 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         *self.summary.reasons.entry(reason).or_default() += items;
     }
 
-    async fn send_all(&mut self, gathered: &mut BTreeMap<(String, Shape), Request>) -> Result<(), Error> {
-        for ((function, _), request) in std::mem::take(gathered) {
-            self.send(&function, request).await?;
-        }
-        Ok(())
-    }
-
-    /// Sends a request, and what fails of it again; marks what was taken.
-    async fn send(&mut self, function: &str, mut request: Request) -> Result<(), Error> {
+    /// Sends a request, and what fails of it again; marks what was taken. Gives whether that is all of it.
+    async fn send(&mut self, function: &str, mut request: Request) -> Result<bool, Error> {
         if self.selection.dry_run || request.items.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let mut problem = Cow::Borrowed("it is too large for an invocation");
         let mut attempt = 0;
@@ -374,10 +409,10 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
                     let done = request.settle(&answer).map_err(|error| {
                         Error::Cloud(format!("{function} does not answer as a function of this version ({error}): deploy it again"))
                     })?;
-                    self.summary.sent += done.len() as u64;
-                    self.mark(&done).await?;
+                    self.summary.sent += done.iter().map(|item| item.rows).sum::<u64>();
+                    self.mark(done.into_iter().flat_map(|item| item.places)).await?;
                     if request.items.is_empty() {
-                        return Ok(());
+                        return Ok(true);
                     }
                     problem = "it reports them as failed".into();
                 }
@@ -390,22 +425,39 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
                 Err(Failure::Lasting(why)) => return Err(Error::Cloud(why)),
             }
         }
-        self.summary.failed += request.items.len() as u64;
-        self.progress.note(&format!("{} not taken by {function}: {problem}", request.items.len()));
-        Ok(())
+        let failed: u64 = request.items.iter().map(|item| item.rows).sum();
+        self.summary.failed += failed;
+        self.progress.note(&format!("{failed} not taken by {function}: {problem}"));
+        Ok(false)
     }
 
-    /// Writes the marks of the objects that the items stand in.
-    async fn mark(&mut self, done: &[Item]) -> Result<(), Error> {
+    /// Settles the parts that were delivered twice with the reject that they belong to.
+    async fn settle_repeated(&mut self) -> Result<(), Error> {
+        let repeated = std::mem::take(&mut self.repeated);
+        let is_settled = |place: &Place| self.opened[place.object].settled.has(place.item);
+        let settled: Vec<Place> =
+            repeated.into_iter().filter(|(_, whole)| is_settled(whole)).map(|(place, _)| place).collect();
+        self.mark(settled.into_iter()).await
+    }
+
+    /// Settles the items at those places, each with its last sending, and writes the marks of their objects.
+    async fn mark(&mut self, done: impl Iterator<Item = Place>) -> Result<(), Error> {
         let mut touched: Vec<usize> = Vec::new();
-        for place in done.iter().flat_map(|item| &item.places) {
-            self.opened[place.object].settled.settle(place.item);
+        for place in done {
+            let Opened { settled, waiting, .. } = &mut self.opened[place.object];
+            if let Some(left) = waiting.get_mut(&place.item) {
+                *left -= 1;
+                if *left > 0 {
+                    continue;
+                }
+            }
+            settled.settle(place.item);
             touched.push(place.object);
         }
         touched.sort_unstable();
         touched.dedup();
         for object in touched {
-            let Opened { key, items, settled } = &self.opened[object];
+            let Opened { key, items, settled, .. } = &self.opened[object];
             let (mark, json) = marks::mark(key, *items, settled);
             self.store.put(&mark, json).await?;
         }

@@ -7,7 +7,11 @@
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
-use super::{Place, failure::Event, reject::Rejected};
+use super::{
+    Place,
+    failure::Event,
+    reject::{Rejected, Sending},
+};
 
 /// What precedes the source of a record that is sent again, so that its reject, if it becomes one again, is known.
 pub const MARK: &str = "redrive:";
@@ -15,6 +19,8 @@ pub const MARK: &str = "redrive:";
 const BAD_MESSAGE: &str = "bad_message";
 /// Items in a request at most: as many as go again after an interruption.
 const ITEMS: usize = 500;
+/// Bytes of rows that are sent again together, if they are held with others.
+const JOINED_BYTES: usize = 256 * 1024;
 /// Bytes of a request at most; a little is left for what stands around its items.
 ///
 /// Source: Lambda developer guide, "Lambda quotas": 6 MB for the payload of a synchronous invocation.
@@ -38,6 +44,8 @@ pub struct Item {
     id: String,
     /// As it stands in the request.
     json: String,
+    /// How many rows or records it holds.
+    pub rows: u64,
     /// Where it was found.
     pub places: Vec<Place>,
 }
@@ -55,8 +63,8 @@ pub struct Request {
 /// A reject, as a function is asked again.
 #[derive(Debug)]
 pub enum Again {
-    /// Like this.
-    Item(Shape, Item),
+    /// Like this: with one item, or several where rows that are held together must be sent apart.
+    Items(Shape, Vec<Item>),
     /// It came back from an earlier time: it is wrong in itself, or what it needs is still not there.
     CameBack,
     /// It tells of an object that could not be read, and holds no row.
@@ -66,42 +74,63 @@ pub enum Again {
 impl Again {
     /// How a reject is sent again; one that came back only when that is asked for.
     #[must_use]
-    pub fn of(rejected: Rejected, also_came_back: bool) -> Self {
+    pub fn of(mut rejected: Rejected, also_came_back: bool) -> Self {
         let source = match rejected.source.strip_prefix(MARK) {
             Some(_) if !also_came_back => return Self::CameBack,
-            Some(source) => source,
-            None => &rejected.source,
+            Some(source) => source.to_owned(),
+            None => rejected.source.clone(),
         };
+        let sendings = rejected.sendings(JOINED_BYTES);
         if rejected.function != "ingest" {
-            return Self::Item(Shape::Stream, record(&rejected, source));
+            let numbered = sendings.into_iter().enumerate();
+            let records = numbered.map(|(number, sending)| record(&rejected, &source, number, &sending));
+            return Self::Items(Shape::Stream, records.collect());
         }
-        // Ingest itself reads what is not UTF-8 as U+FFFD.
-        let text = String::from_utf8_lossy(&rejected.payload);
-        let body = match &rejected.file {
-            Some(file) => {
-                let header = file.header.as_ref().map(|header| format!("{header}\n")).unwrap_or_default();
-                let mut row = json!({"format": file.format, "body": format!("{header}{text}\n")});
-                if let Some(order) = &file.date_order {
-                    row["date_order"] = json!(order);
-                }
-                row.to_string()
-            }
-            None if rejected.reason == BAD_MESSAGE => text.into_owned(),
-            None => return Self::Object,
+        if rejected.file.is_none() && rejected.reason != BAD_MESSAGE {
+            return Self::Object;
+        }
+        // The same source stands twice where Firehose delivered a reject twice; then both are sent again. Elements of a
+        // JSON text may share a line, and so a source.
+        let name = match (&rejected.file, rejected.row_index) {
+            (Some(file), Some(index)) if file.format == "json" => format!("{MARK}{source}#{index}"),
+            _ => format!("{MARK}{source}"),
         };
-        // The same source stands twice where Firehose delivered a reject twice; then both are sent again.
-        let id = format!("{MARK}{source}");
-        let json = json!({
-            "messageId": id, "eventSource": "aws:sqs", "body": body, "attributes": {}, "messageAttributes": {},
+        let messages = sendings.into_iter().enumerate().map(|(number, sending)| {
+            let id = if number == 0 { name.clone() } else { format!("{name}#{number}") };
+            message(&rejected, id, &sending)
         });
-        Self::Item(Shape::Queue, Item { id, json: json.to_string(), places: rejected.places })
+        Self::Items(Shape::Queue, messages.collect())
     }
 }
 
+/// Rows as a message of ingest's queue.
+fn message(rejected: &Rejected, id: String, sending: &Sending) -> Item {
+    // Ingest itself reads what is not UTF-8 as U+FFFD.
+    let text = String::from_utf8_lossy(&sending.payload);
+    let body = match &rejected.file {
+        None => text.into_owned(),
+        Some(file) => {
+            let header = file.header.as_ref().map(|header| format!("{header}\n")).unwrap_or_default();
+            let mut rows = json!({"format": file.format, "body": format!("{header}{text}\n")});
+            if let Some(order) = &file.date_order {
+                rows["date_order"] = json!(order);
+            }
+            rows.to_string()
+        }
+    };
+    let json = json!({
+        "messageId": id, "eventSource": "aws:sqs", "body": body, "attributes": {}, "messageAttributes": {},
+    });
+    Item { id, json: json.to_string(), rows: sending.rows, places: rejected.places.clone() }
+}
+
 /// A user record of a stream as a record of its own. Its number is given by its place in the request.
-fn record(rejected: &Rejected, source: &str) -> Item {
+fn record(rejected: &Rejected, source: &str, number: usize, sending: &Sending) -> Item {
     let (stream, event_id) = source.split_once('/').unwrap_or(("", source));
-    let place = rejected.places.first().map(|Place { object, item }| format!("{object}.{item}"));
+    let place = rejected.places.first().map(|Place { object, item }| match number {
+        0 => format!("{object}.{item}"),
+        _ => format!("{object}.{item}.{number}"),
+    });
     let id = place.unwrap_or_default();
     let arrived =
         chrono::DateTime::parse_from_rfc3339(&rejected.rejected_at).ok().map(|at| at.timestamp_millis());
@@ -112,7 +141,7 @@ fn record(rejected: &Rejected, source: &str) -> Item {
             "kinesisSchemaVersion": "1.0",
             "partitionKey": "redrive",
             "sequenceNumber": id,
-            "data": base64_simd::STANDARD.encode_to_string(&rejected.payload),
+            "data": base64_simd::STANDARD.encode_to_string(&sending.payload),
             "approximateArrivalTimestamp": arrived,
         },
         "eventSource": "aws:kinesis",
@@ -122,7 +151,7 @@ fn record(rejected: &Rejected, source: &str) -> Item {
         // What follows the last slash begins the source of a reject.
         "eventSourceARN": format!("{MARK}{stream}"),
     });
-    Item { id, json: json.to_string(), places: rejected.places.clone() }
+    Item { id, json: json.to_string(), rows: sending.rows, places: rejected.places.clone() }
 }
 
 #[derive(Deserialize)]
@@ -144,7 +173,8 @@ pub fn given_up(event: Event, object: usize) -> (Shape, Vec<Item>) {
     match event {
         Event::Whole(event) => {
             let json = Box::<str>::from(event).into_string();
-            (Shape::Event, vec![Item { id: String::new(), json, places: vec![Place { object, item: 0 }] }])
+            let places = vec![Place { object, item: 0 }];
+            (Shape::Event, vec![Item { id: String::new(), json, rows: 1, places }])
         }
         Event::Batch(records) => {
             let item = |(item, record): (usize, Box<RawValue>)| Item {
@@ -152,6 +182,7 @@ pub fn given_up(event: Event, object: usize) -> (Shape, Vec<Item>) {
                     .map(|record| record.kinesis.sequence_number.into_owned())
                     .unwrap_or_default(),
                 json: Box::<str>::from(record).into_string(),
+                rows: 1,
                 places: vec![Place { object, item }],
             };
             (Shape::Stream, records.into_iter().enumerate().map(item).collect())
@@ -259,13 +290,18 @@ mod tests {
             reason: reason.to_owned(),
             source: source.to_owned(),
             payload: payload.to_vec(),
+            row_count: 1,
+            row_index: None,
+            rows: None,
             file: None,
             places: vec![Place { object: 1, item: 2 }],
         }
     }
 
     fn item(again: Again) -> (Shape, Item, Value) {
-        let Again::Item(shape, item) = again else { panic!("{again:?}") };
+        let Again::Items(shape, mut items) = again else { panic!("{again:?}") };
+        let item = items.pop().unwrap();
+        assert!(items.is_empty());
         let json = serde_json::from_str(&item.json).unwrap();
         (shape, item, json)
     }
@@ -290,6 +326,56 @@ mod tests {
             body,
             json!({"format": "csv", "body": "ID,Severity\nA,\"\u{fffd}\"\n", "date_order": "dmy"})
         );
+    }
+
+    #[test]
+    fn rows_that_were_gathered_go_as_one_file_or_apart() {
+        let file = || File { format: "csv".to_owned(), header: Some("ID".to_owned()), date_order: None };
+        let together = Rejected {
+            file: Some(file()),
+            row_count: 2,
+            ..rejected("ingest", "cell_count", "a:2-3", b"A,1\nB,2")
+        };
+        let (_, item, json) = item(Again::of(together, false));
+        assert_eq!(item.rows, 2);
+        let body: Value = serde_json::from_str(json["body"].as_str().unwrap()).unwrap();
+        assert_eq!(body["body"], "ID\nA,1\nB,2\n");
+
+        let apart = Rejected {
+            file: Some(file()),
+            row_count: 4,
+            rows: Some(vec![0..2, 3..5, 6..7, 8..9]),
+            ..rejected("ingest", "unclosed_quote", "a:2-9", b"\"A\n\"B\nC\nD")
+        };
+        let Again::Items(_, items) = Again::of(apart, false) else { panic!() };
+        let sent: Vec<_> = items
+            .iter()
+            .map(|item| {
+                let json: Value = serde_json::from_str(&item.json).unwrap();
+                let body: Value = serde_json::from_str(json["body"].as_str().unwrap()).unwrap();
+                (item.id.clone(), body["body"].as_str().unwrap().to_owned(), item.rows)
+            })
+            .collect();
+        let expected = [
+            ("redrive:a:2-9", "ID\n\"A\n", 1),
+            ("redrive:a:2-9#1", "ID\n\"B\n", 1),
+            ("redrive:a:2-9#2", "ID\nC\nD\n", 2),
+        ];
+        assert_eq!(sent, expected.map(|(id, body, rows)| (id.to_owned(), body.to_owned(), rows)));
+    }
+
+    #[test]
+    fn elements_of_one_line_have_ids_of_their_own() {
+        let ids = [0, 1].map(|index| {
+            let file = File { format: "json".to_owned(), header: None, date_order: None };
+            let element = Rejected {
+                file: Some(file),
+                row_index: Some(index),
+                ..rejected("ingest", "bad_severity", "request-1:1", b"{}")
+            };
+            item(Again::of(element, false)).1.id
+        });
+        assert_eq!(ids, ["redrive:request-1:1#0", "redrive:request-1:1#1"]);
     }
 
     #[test]
@@ -324,7 +410,12 @@ mod tests {
     fn request(shape: Shape, ids: &[&str]) -> Request {
         let mut request = Request::new(shape);
         for id in ids {
-            request.push(Item { id: (*id).to_owned(), json: format!("\"{id}\""), places: Vec::new() });
+            request.push(Item {
+                id: (*id).to_owned(),
+                json: format!("\"{id}\""),
+                rows: 1,
+                places: Vec::new(),
+            });
         }
         request
     }
@@ -358,7 +449,8 @@ mod tests {
 
     #[test]
     fn a_request_is_bounded_by_items_and_bytes() {
-        let item = |bytes: usize| Item { id: String::new(), json: "x".repeat(bytes), places: Vec::new() };
+        let item =
+            |bytes: usize| Item { id: String::new(), json: "x".repeat(bytes), rows: 1, places: Vec::new() };
         let mut request = Request::new(Shape::Queue);
         for _ in 0..ITEMS {
             assert!(!request.is_full_for(&item(1)));

@@ -5,11 +5,10 @@ use std::{
     collections::BTreeMap,
 };
 
-use bytes::Bytes;
 use serde_json::{Value, json, value::RawValue};
 use shared::{
     kinesis::Batch,
-    reject::{FileContext, Reject},
+    reject::{Collector, Detail, FileContext, Refused},
     time::DateOrder,
 };
 
@@ -127,20 +126,21 @@ impl Functions for Deployed<'_> {
 }
 
 fn reject(function: &'static str, source: &str, payload: &str) -> Vec<u8> {
-    let file = (function == "ingest").then(|| FileContext {
-        format: "csv",
-        header: Some("ID".to_owned()),
-        date_order: DateOrder::Mdy,
-    });
-    let reject = Reject {
-        function,
+    let file = (function == "ingest")
+        .then(|| FileContext::new("csv", Some("ID".to_owned().into()), Some(DateOrder::Mdy)));
+    let mut collector = Collector::new(function, "1970-01-01T00:00:00.000000Z".to_owned());
+    collector.add(Refused {
+        owner: (0, 0),
         reason: "some_reason",
-        detail: String::new(),
-        source: source.to_owned(),
-        payload: Bytes::copy_from_slice(payload.as_bytes()),
-        file,
-    };
-    reject.encode(DateTime::UNIX_EPOCH).concat()
+        detail: &Detail::from(""),
+        name: source,
+        line: None,
+        row_index: None,
+        payload: payload.as_bytes(),
+        alone: true,
+        file: file.as_ref(),
+    });
+    collector.take().lines().concat()
 }
 
 fn message(row: &str) -> (String, String) {
@@ -287,6 +287,63 @@ async fn a_batch_that_was_given_up_is_worked_off_record_by_record() {
         "the rest of the second batch, and what cannot be read"
     );
     assert_eq!(summary.reasons.get("notify-dev RetryAttemptsExhausted"), Some(&2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_of_a_batch_is_sent_after_a_request_that_failed() {
+    let payloads: Vec<String> = (0..1_200)
+        .map(|number| if number == 100 { "stuck".to_owned() } else { number.to_string() })
+        .collect();
+    let payloads: Vec<&str> = payloads.iter().map(String::as_str).collect();
+    let shelf = Shelf::default();
+    shelf.put_at("lake/1", 0, given_up("transform-dev", &payloads));
+    shelf.put_at("lake/2", 0, given_up("transform-dev", &["another"]));
+    let functions = Deployed::new(&shelf);
+    // The double takes what is after a record that is stuck, where the function reports all of it.
+    functions.script.borrow_mut().extend(
+        std::iter::repeat_with(|| Ok(json!({"batchItemFailures": [{"itemIdentifier": "100"}]}))).take(8),
+    );
+    let (summary, done) = run(&shelf, &functions, &selection(Source::Failures)).await;
+    done.unwrap();
+    assert_eq!((summary.found, summary.sent, summary.failed), (1_201, 101, 1_100));
+    let taken: Vec<_> = functions.taken.borrow().iter().map(|(_, payload)| payload.clone()).collect();
+    assert_eq!(taken, ["another"], "and the first hundred, which the script answered for");
+    let (summary, _) = run(&shelf, &functions, &selection(Source::Failures)).await;
+    assert_eq!(summary.found, 1_100, "the rest is for the next run");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_are_sent_apart_are_settled_together() {
+    let line = json!({
+        "rejected_at": "", "function": "notify", "reason": "not_json", "source": "s2/s:1", "row_index": 0,
+        "payload": "N-1\nstuck\nN-3", "row_count": 3, "row_bytes": "3,5,3",
+    });
+    let shelf = Shelf::default();
+    shelf.put_at("lake/1", 0, format!("{line}\n"));
+    let functions = Deployed::new(&shelf);
+    let (summary, _) = run(&shelf, &functions, &selection(Source::Rejects)).await;
+    assert_eq!((summary.found, summary.sent, summary.failed), (3, 1, 2));
+    assert!(!shelf.objects.borrow().contains_key(&marks::done("lake/1")));
+    let whole = line.to_string().replace("stuck", "N-222");
+    shelf.put_at("lake/1", 0, whole);
+    let (summary, _) = run(&shelf, &functions, &selection(Source::Rejects)).await;
+    assert_eq!((summary.found, summary.sent, summary.failed), (3, 3, 0));
+    assert!(shelf.objects.borrow().contains_key(&marks::done("lake/1")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_was_delivered_twice_is_settled_with_its_reject() {
+    let parts = reject("ingest", "a:1", &"x".repeat(200_000));
+    let second = parts.split_inclusive(|byte| *byte == b'\n').nth(1).unwrap();
+    let shelf = Shelf::default();
+    shelf.put_at("lake/1", 0, &parts);
+    shelf.put_at("lake/2", 0, second);
+    let functions = Deployed::new(&shelf);
+    let (summary, done) = run(&shelf, &functions, &selection(Source::Rejects)).await;
+    done.unwrap();
+    assert_eq!((summary.found, summary.sent, summary.incomplete), (1, 1, 0));
+    let objects = shelf.objects.borrow();
+    assert!(objects.contains_key(&marks::done("lake/1")) && objects.contains_key(&marks::done("lake/2")));
 }
 
 #[tokio::test(start_paused = true)]

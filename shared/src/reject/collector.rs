@@ -1,0 +1,398 @@
+//! Rejects collected: how many bytes they take is bounded by how many came in.
+//!
+//! A reject of one row repeats the header of its file and names where it came from: several hundred bytes, for a row
+//! that may have two. So the collector keeps an account: three bytes for each that came in, and a megabyte besides.
+//! While there is enough in it, each row is a reject of its own. After that, rows that are refused alike are gathered
+//! in one reject. Rows under a header that is too long to be repeated are always gathered: then the header is the
+//! first row of the payload.
+
+use bytes::Bytes;
+
+use super::{Detail, FileContext, PART_BYTES, Reject, SOURCE_CHARS, cut};
+
+/// Bytes that may be written for each byte that came in.
+const WRITTEN_FOR_ONE: usize = 3;
+/// Bytes that may be written besides.
+const BESIDES: i64 = 1_000_000;
+/// What must be in the account before rows are rejects of their own again.
+const ENOUGH: i64 = 16_000_000;
+/// What stays in the account for rows that are gathered.
+const FOR_GATHERED: i64 = 256 * 1024;
+/// Bytes of the names, the time and the numbers in a line, as JSON.
+const FRAME_BYTES: usize = 400;
+/// Bytes of gathered rows in a reject, up to which it has one part.
+const GATHERED_BYTES: usize = 128 * 1024;
+/// Bytes of a row that is always a reject of its own: what is added to it is less than it.
+const LARGE_ROW_BYTES: usize = 128 * 1024;
+/// Rejects and bytes of them that are finished before they should be written.
+const FINISHED: usize = 2_000;
+const FINISHED_BYTES: usize = 2 * 1024 * 1024;
+/// The reason of a reject of rows of several reasons.
+const SEVERAL: &str = "several";
+
+/// The rows of a reject, by which their sender knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owners {
+    /// The message that they came in, by its position in a batch.
+    pub group: usize,
+    /// Their positions in it, as ranges whose last position is included.
+    pub ranges: Vec<(u64, u64)>,
+    /// How many they are.
+    pub rows: u64,
+}
+
+impl Owners {
+    /// The position of each row, in the order in which they were refused.
+    pub fn positions(&self) -> impl Iterator<Item = u64> + '_ {
+        self.ranges.iter().flat_map(|(first, last)| *first..=*last)
+    }
+
+    fn add(&mut self, position: u64) {
+        self.rows += 1;
+        match self.ranges.last_mut() {
+            Some((_, last)) if *last + 1 == position => *last = position,
+            _ => self.ranges.push((position, position)),
+        }
+    }
+}
+
+/// A row or record that is refused for good.
+#[derive(Debug, Clone, Copy)]
+pub struct Refused<'a> {
+    /// The message that it came in, and its position there.
+    pub owner: (usize, u64),
+    /// A short stable code.
+    pub reason: &'static str,
+    /// What is wrong, and what would be right.
+    pub detail: &'a Detail,
+    /// Object key, request or message, or stream, shard and sequence number.
+    pub name: &'a str,
+    /// The line on which it begins.
+    pub line: Option<u64>,
+    /// Its position in its file, request or aggregate. What has none is a reject of its own.
+    pub row_index: Option<u64>,
+    /// The row or record as it came.
+    pub payload: &'a [u8],
+    /// Whether it must be read by itself: next to others it might change what is read of them.
+    pub alone: bool,
+    /// What else is needed to read a row of a file again.
+    pub file: Option<&'a FileContext>,
+}
+
+/// Rejects that are ready to be written.
+#[derive(Debug, Default)]
+pub struct Finished {
+    /// The lines of all of them.
+    pub(super) lines: Vec<Bytes>,
+    /// The rows of each, and how many lines it has.
+    pub(super) rejects: Vec<(Owners, usize)>,
+}
+
+impl Finished {
+    fn is_empty(&self) -> bool {
+        self.rejects.is_empty()
+    }
+
+    /// The lines, each an entry for the rejects delivery stream.
+    #[must_use]
+    pub fn lines(&self) -> &[Bytes] {
+        &self.lines
+    }
+}
+
+/// Collects the rejects of an invocation.
+#[derive(Debug)]
+pub struct Collector {
+    function: &'static str,
+    rejected_at: String,
+    /// Bytes that may still be written, those of gathered rows taken off.
+    account: i64,
+    /// Whether rows are gathered from now on.
+    gathering: bool,
+    gathered: Vec<Gathered>,
+    finished: Finished,
+    finished_bytes: usize,
+}
+
+/// Rows that are gathered in one reject.
+#[derive(Debug)]
+struct Gathered {
+    name: String,
+    reasons: Vec<(&'static str, u64)>,
+    detail: Detail,
+    lines: Option<(u64, u64)>,
+    row_index: Option<u64>,
+    payload: Vec<u8>,
+    /// The bytes of each row, and of the header if that is the first.
+    row_bytes: Vec<u32>,
+    /// Whether a row among them must be read by itself.
+    alone: bool,
+    file: Option<FileContext>,
+    owners: Owners,
+    /// What was taken off the account for it.
+    reserved: i64,
+}
+
+impl Collector {
+    /// A collector for the rejects of a function's invocation.
+    #[must_use]
+    pub fn new(function: &'static str, rejected_at: String) -> Self {
+        Self {
+            function,
+            rejected_at,
+            account: BESIDES,
+            gathering: false,
+            gathered: Vec::new(),
+            finished: Finished::default(),
+            finished_bytes: 0,
+        }
+    }
+
+    /// Notes that so many bytes came in.
+    #[inline]
+    pub fn came_in(&mut self, bytes: usize) {
+        self.account = self.account.saturating_add(signed(WRITTEN_FOR_ONE * bytes));
+    }
+
+    /// Adds a reject.
+    pub fn add(&mut self, refused: Refused<'_>) {
+        let has_long_header = refused.file.is_some_and(FileContext::has_long_header);
+        let must_be_single = refused.row_index.is_none() || refused.payload.len() >= LARGE_ROW_BYTES;
+        if !has_long_header && (must_be_single || !self.gathering) && self.add_single(refused, must_be_single)
+        {
+            return;
+        }
+        self.gather(refused, has_long_header);
+    }
+
+    /// Whether so much is finished that it should be written.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.finished.rejects.len() >= FINISHED || self.finished_bytes >= FINISHED_BYTES
+    }
+
+    /// Whether anything is ready to be written.
+    #[must_use]
+    pub fn has_finished(&self) -> bool {
+        !self.finished.is_empty()
+    }
+
+    /// Finishes what is gathered.
+    pub fn finish(&mut self) {
+        for gathered in std::mem::take(&mut self.gathered) {
+            self.finish_one(gathered);
+        }
+        // So much came in since that rows can be rejects of their own again.
+        self.gathering &= self.account < ENOUGH;
+    }
+
+    /// Takes what is finished.
+    #[must_use]
+    pub fn take(&mut self) -> Finished {
+        self.finished_bytes = 0;
+        std::mem::take(&mut self.finished)
+    }
+
+    #[cfg(test)]
+    pub(super) fn gathered_nothing(&self) -> bool {
+        self.gathered.is_empty()
+    }
+
+    /// Makes a row a reject of its own, unless the account does not allow it.
+    fn add_single(&mut self, refused: Refused<'_>, must_be_single: bool) -> bool {
+        let source = source(refused.name, refused.line.map(|line| (line, line)));
+        let reject = Reject {
+            function: self.function,
+            reason: refused.reason,
+            detail: refused.detail,
+            source: &source,
+            row_index: refused.row_index,
+            rows: 1,
+            payload: refused.payload,
+            row_bytes: None,
+            file: refused.file,
+        };
+        let lines = reject.encode(&self.rejected_at);
+        let bytes = signed(lines.iter().map(Bytes::len).sum());
+        if !must_be_single && self.account - bytes < FOR_GATHERED {
+            self.gathering = true;
+            return false;
+        }
+        self.account -= bytes;
+        let (group, position) = refused.owner;
+        let mut owners = Owners { group, ranges: Vec::with_capacity(1), rows: 0 };
+        owners.add(position);
+        self.push(lines, owners);
+        true
+    }
+
+    fn push(&mut self, lines: Vec<Bytes>, owners: Owners) {
+        self.finished_bytes += lines.iter().map(Bytes::len).sum::<usize>();
+        self.finished.rejects.push((owners, lines.len()));
+        self.finished.lines.extend(lines);
+    }
+
+    /// Puts a row to those that are refused alike.
+    fn gather(&mut self, refused: Refused<'_>, has_long_header: bool) {
+        if self.gathered.iter().any(|gathered| !gathered.is_of_file(&refused)) {
+            self.finish();
+        }
+        let alike =
+            |gathered: &Gathered| gathered.reasons.iter().any(|(reason, _)| *reason == refused.reason);
+        let place = match self.gathered.iter().position(alike) {
+            Some(place) => place,
+            None => {
+                let cost = Gathered::cost(&refused, has_long_header);
+                // The first of a file is always begun: what came in before it pays for its header.
+                if !self.gathered.is_empty() && self.account - cost < FOR_GATHERED / 2 {
+                    0
+                } else {
+                    self.account -= cost;
+                    self.gathered.push(Gathered::begin(&refused, has_long_header, cost));
+                    self.gathered.len() - 1
+                }
+            }
+        };
+        self.account -= self.gathered[place].add(&refused);
+        let bound = match refused.file.filter(|_| has_long_header).and_then(FileContext::header) {
+            // As many bytes of rows as pay for the next header.
+            Some(header) => 3 * header.len() + 2 * GATHERED_BYTES,
+            None => GATHERED_BYTES,
+        };
+        if self.gathered.iter().map(|gathered| gathered.payload.len()).sum::<usize>() >= bound {
+            self.finish();
+        }
+    }
+
+    fn finish_one(&mut self, gathered: Gathered) {
+        let begins_with_header = gathered.has_header();
+        let Gathered { name, reasons, lines, row_index, payload, row_bytes, alone, file, owners, .. } =
+            gathered;
+        let source = source(&name, lines);
+        let rows = owners.rows;
+        let (reason, detail) = match &reasons[..] {
+            _ if rows == 1 => (reasons[0].0, gathered.detail),
+            [(reason, _)] => {
+                (*reason, format!("{rows} together, the first: {}", gathered.detail.as_str()).into())
+            }
+            _ => {
+                let counts: Vec<_> =
+                    reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+                let first = gathered.detail.as_str();
+                (SEVERAL, format!("{rows} together ({}), the first: {first}", counts.join(", ")).into())
+            }
+        };
+        let reject = Reject {
+            function: self.function,
+            reason,
+            detail: &detail,
+            source: &source,
+            row_index,
+            rows,
+            payload: &payload,
+            row_bytes: (begins_with_header || alone && rows > 1).then_some(&row_bytes),
+            file: file.as_ref(),
+        };
+        let encoded = reject.encode(&self.rejected_at);
+        self.account += gathered.reserved - signed(encoded.iter().map(Bytes::len).sum());
+        self.push(encoded, owners);
+    }
+}
+
+impl Gathered {
+    /// What a reject costs without its rows, at most.
+    fn cost(refused: &Refused<'_>, has_long_header: bool) -> i64 {
+        let header = refused.file.map_or(0, |file| match &file.header {
+            Some(header) if has_long_header => {
+                // In base64, in parts that each have a frame.
+                let parts = header.len() / PART_BYTES + 1;
+                header.len() / 3 * 4 + 16 + parts * (FRAME_BYTES + 4 * refused.name.len())
+            }
+            _ => file.header_json,
+        });
+        // The detail grows by what is said of the rows together.
+        signed(FRAME_BYTES + header + 2 * refused.detail.as_str().len() + 100 + 2 * refused.name.len())
+    }
+
+    fn begin(refused: &Refused<'_>, has_long_header: bool, cost: i64) -> Self {
+        let mut gathered = Self {
+            name: refused.name.to_owned(),
+            reasons: Vec::new(),
+            detail: refused.detail.clone(),
+            lines: refused.line.map(|line| (line, line)),
+            row_index: refused.row_index,
+            payload: Vec::new(),
+            row_bytes: Vec::new(),
+            alone: false,
+            file: refused.file.cloned(),
+            owners: Owners { group: refused.owner.0, ranges: Vec::new(), rows: 0 },
+            reserved: cost,
+        };
+        if has_long_header && let Some(file) = &mut gathered.file {
+            let header = file.header.take().unwrap_or_default();
+            gathered.payload.extend_from_slice(header.as_bytes());
+            gathered.row_bytes.push(length(header.as_bytes()));
+        }
+        gathered
+    }
+
+    /// Whether the payload begins with the header.
+    fn has_header(&self) -> bool {
+        self.row_bytes.len() as u64 > self.owners.rows
+    }
+
+    /// Whether a row is of the same file, message or record of the stream.
+    fn is_of_file(&self, refused: &Refused<'_>) -> bool {
+        let same_file = match (&self.file, refused.file) {
+            (Some(own), Some(other)) => own.is_that_of(other),
+            (own, other) => own.is_none() && other.is_none(),
+        };
+        same_file && self.owners.group == refused.owner.0 && self.name == refused.name
+    }
+
+    /// Adds a row; gives what it costs at most.
+    fn add(&mut self, refused: &Refused<'_>) -> i64 {
+        match self.reasons.iter_mut().find(|(reason, _)| *reason == refused.reason) {
+            Some((_, count)) => *count += 1,
+            None => self.reasons.push((refused.reason, 1)),
+        }
+        if !self.row_bytes.is_empty() {
+            self.payload.push(b'\n');
+        }
+        self.payload.extend_from_slice(refused.payload);
+        self.alone |= refused.alone;
+        if let (Some((_, last)), Some(line)) = (&mut self.lines, refused.line) {
+            *last = line;
+        }
+        let bytes = refused.payload.len() + 1;
+        let cost = if self.alone || self.has_header() {
+            // In base64 if that is shorter, and its length.
+            signed(bytes.div_ceil(3) * 4 + bytes.to_string().len() + 1)
+        } else {
+            signed(2 * bytes)
+        };
+        self.row_bytes.push(length(refused.payload));
+        self.owners.add(refused.owner.1);
+        self.reserved += cost;
+        cost
+    }
+}
+
+/// Where rows came from, for people: `inbox/a.csv:7`, or `inbox/a.csv:7-2006`.
+fn source(name: &str, lines: Option<(u64, u64)>) -> String {
+    let mut name = name.to_owned();
+    cut(&mut name, SOURCE_CHARS);
+    match lines {
+        None => name,
+        Some((first, last)) if first == last => format!("{name}:{first}"),
+        Some((first, last)) => format!("{name}:{first}-{last}"),
+    }
+}
+
+fn length(row: &[u8]) -> u32 {
+    u32::try_from(row.len()).unwrap_or(u32::MAX)
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}

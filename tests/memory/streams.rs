@@ -1,0 +1,117 @@
+//! The readers of the streams, given batches of very many user records.
+
+use std::sync::Mutex;
+
+use md5::{Digest as _, Md5};
+use metrics::aggregate::Request;
+use notify::{plan::Memory, word::Alert};
+use shared::aws::ActedUpon;
+use transform::{
+    glue::Catalog,
+    partitions::{Partition, Registered},
+};
+
+use super::{Bytes, Counter, DateTime, Failure, Invocation, MEBIBYTE, StreamRecord, json, peak, runtime};
+
+/// What a function may hold for a batch, its event and what it has at rest not counted: with them less than 96 MiB.
+const BATCH_PEAK: u64 = 56 * MEBIBYTE;
+
+struct NoCatalog;
+
+impl Catalog for NoCatalog {
+    async fn register(&self, partitions: &[Partition]) -> Result<Vec<Partition>, Failure> {
+        Ok(partitions.to_vec())
+    }
+}
+
+/// An aggregated record with that protobuf.
+fn aggregate(protobuf: &[u8]) -> Vec<u8> {
+    [b"\xf3\x89\x9a\xc2", protobuf, &Md5::digest(protobuf)[..]].concat()
+}
+
+/// A protobuf of so many user records.
+fn records(data: &str, times: usize) -> Vec<u8> {
+    let length = u8::try_from(data.len()).unwrap();
+    let record = [&[0x1a, length + 4, 8, 0, 0x1a, length], data.as_bytes()].concat();
+    [b"\x0a\x01k", &record.repeat(times)[..]].concat()
+}
+
+/// The event of a batch of such records.
+fn batch(records: &[Vec<u8>]) -> String {
+    let record = |(number, data): (usize, &Vec<u8>)| {
+        json!({
+            "kinesis": {"sequenceNumber": number.to_string(), "data": base64_simd::STANDARD.encode_to_string(data)},
+            "eventID": format!("shardId-000000000000:{number}"),
+            "eventSourceARN": "arn:aws:kinesis:eu-west-1:000000000000:stream/s1",
+        })
+    };
+    json!({"Records": records.iter().enumerate().map(record).collect::<Vec<_>>()}).to_string()
+}
+
+fn batches() -> Vec<(&'static str, String)> {
+    let event = r#"{"ID":"a","Severity":4}"#;
+    let mild = r#"{"ID":"a","Severity":2}"#;
+    let four = |record: Vec<u8>| batch(&vec![record; 4]);
+    vec![
+        ("four aggregates of empty records", four(aggregate(&records("", 170_000)))),
+        ("four aggregates of empty objects", four(aggregate(&records("{}", 125_000)))),
+        ("four damaged aggregates", four(aggregate(&b"\x1a\x00".repeat(520_000)))),
+        ("one aggregate of events", batch(&[aggregate(&records(event, 26_000))])),
+        ("four aggregates of events that are filtered", four(aggregate(&records(mild, 34_000)))),
+        ("ten thousand records that are no event", batch(&vec![vec![b'"'; 300]; 10_000])),
+        ("four records of control characters", four(vec![1; 1_000_000])),
+    ]
+}
+
+fn variable(name: &str) -> Option<String> {
+    (name.ends_with("STREAM") || name.starts_with("GLUE_") || name == "TOPIC_ARN")
+        .then(|| name.to_lowercase())
+}
+
+pub(crate) fn memory_is_bounded(check: &mut impl FnMut(&str, u64, u64)) {
+    for (name, event) in batches() {
+        assert!(event.len() < 6_000_000, "{name}: {} bytes", event.len());
+        let mut check = |function: &str, rejects: &Counter<Bytes>, peak: u64| {
+            let (written, largest) = (rejects.bytes.get(), rejects.largest.get());
+            assert!(written <= 3 * event.len() + 1_000_000, "{function}, {name}: {written} bytes");
+            assert!(largest <= 1_000 * 1024, "{function}, {name}: a reject of {largest} bytes");
+            check(&format!("{function}, {name}"), peak, BATCH_PEAK);
+        };
+        let begin = || Invocation::begin("r", 3_600_000, DateTime::UNIX_EPOCH, 1);
+
+        let transform = transform::handler::Handler {
+            config: transform::handler::Config::read(&variable).unwrap(),
+            severe: Counter::new(|record: &StreamRecord| record.data.len()),
+            analytical: Counter::new(Bytes::len),
+            rejects: Counter::new(Bytes::len),
+            catalog: NoCatalog,
+            registered: Mutex::new(Registered::default()),
+        };
+        let handle = || runtime().block_on(async { transform.handle(&event, &begin()).await.unwrap() });
+        let (answer, most) = peak(handle);
+        assert!(answer.batch_item_failures.is_empty());
+        check("transform", &transform.rejects, most);
+
+        let metrics = metrics::handler::Handler {
+            config: metrics::handler::Config::read(&variable).unwrap(),
+            metric: Counter::new(|request: &Request| request.data.len()),
+            rejects: Counter::new(Bytes::len),
+        };
+        let handle = || runtime().block_on(async { metrics.handle(&event, &begin()).await.unwrap() });
+        let (answer, most) = peak(handle);
+        assert!(answer.batch_item_failures.is_empty());
+        check("metrics", &metrics.rejects, most);
+
+        let notify = notify::handler::Handler {
+            config: notify::handler::Config::read(&variable).unwrap(),
+            topic: Counter::new(|alert: &Alert| alert.message.len()),
+            ages: Counter::new(|ages: &ActedUpon| ages.received.len()),
+            rejects: Counter::new(Bytes::len),
+            memory: Mutex::new(Memory::default()),
+        };
+        let handle = || runtime().block_on(async { notify.handle(&event, &begin()).await.unwrap() });
+        let (answer, most) = peak(handle);
+        assert!(answer.batch_item_failures.is_empty());
+        check("notify", &notify.rejects, most);
+    }
+}
