@@ -181,7 +181,6 @@ where
     /// Takes every row that is whole, delivering whenever enough is gathered.
     pub async fn take_all(&mut self, rows: &mut Rows<'_>, normaliser: &Normaliser<'_>, origin: &Origin) {
         let format = rows.format();
-        self.begin(origin);
         while let Some(row) = rows.next() {
             self.take(&row, format.name(), normaliser, origin);
             if self.is_full() {
@@ -241,6 +240,7 @@ where
                 let bytes = self.gathered.text.len() - begin;
                 let limit = self.stream.limits().entry_bytes;
                 if bytes + key.len() <= limit {
+                    self.begin(origin);
                     self.gathered.events.push((key, self.gathered.text.len()));
                     let place = Place { group: origin.group, index: row.index, line: row.line };
                     self.gathered.places.push(place);
