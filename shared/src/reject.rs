@@ -246,7 +246,8 @@ impl Reject<'_> {
     fn text(&self) -> Option<&str> {
         let text = std::str::from_utf8(self.payload).ok()?;
         let (json, bytes) = (json_bytes(text), text.len());
-        let is_short = if self.row_bytes.is_some() { 3 * json <= 4 * bytes } else { json <= 2 * bytes };
+        let is_short =
+            if self.row_bytes.is_some() { 3 * json <= 4 * bytes } else { json <= 2 * bytes + 1_024 };
         (is_short || bytes < 3).then_some(text)
     }
 }

@@ -108,6 +108,7 @@ pub(crate) fn memory_is_bounded(check: &mut impl FnMut(&str, u64, u64)) {
             ages: Counter::new(|ages: &ActedUpon| ages.received.len()),
             rejects: Counter::new(Bytes::len),
             memory: Mutex::new(Memory::default()),
+            turn: notify::pace::NextTurn::default(),
         };
         let handle = || runtime().block_on(async { notify.handle(&event, &begin()).await.unwrap() });
         let (answer, most) = peak(handle);
