@@ -200,10 +200,11 @@ class Stack:
         return int(result.rows[0][0] or 0)
 
     def rejects_by_function(self) -> dict[str, int]:
-        """How many rows and records each refused; one in several parts counts once, and all that one reject holds."""
+        """How many rows and records each rejected, however many parts or rows a reject has."""
         table = self.outputs["RejectsTableName"]
         result = self.query(
-            f"select function, sum(coalesce(row_count, 1)) from {table} where coalesce(part, 1) = 1 group by function"
+            f"select function, sum(coalesce(row_count, 1)) from {table} "
+            "where coalesce(part, 1) = 1 group by function"
         )
         return {str(name): int(count or 0) for name, count in result.rows}
 

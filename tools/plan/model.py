@@ -661,7 +661,8 @@ def limits(workload: Workload, measured: Mapping[str, Any]) -> list[Limit]:
             needs.publishes,
             PUBLISHES,
             "messages/s",
-            f"`Messages Published per Second` of {ceil(needs.publishes * 1.5):,}, or AlertsPerSecond",
+            f"`Messages Published per Second` of {ceil(needs.publishes * 1.5):,}, "
+            "or AlertsPerSecond",
         ),
     ]
 

@@ -113,7 +113,17 @@ OF_AWS = (
 # Of every invocation, from the line that it logs: `shared::books`.
 OF_BOOKS = Emitted(
     BOOKS,
-    ("In", "Delivered", "Filtered", "Rejected", "Failed", "Retried", "Late", "UnknownSeverity", "Unaccounted"),
+    (
+        "In",
+        "Delivered",
+        "Filtered",
+        "Rejected",
+        "Failed",
+        "Retried",
+        "Late",
+        "UnknownSeverity",
+        "Unaccounted",
+    ),
     (("Dataset", "Environment", "Function"),),
     "shared/src/books.rs",
 )
