@@ -24,6 +24,8 @@ pub use self::collector::{Collector, Finished, Owners, Refused};
 /// Bytes of a payload in one reject record; longer payloads come in parts. Encoded they are at most twice as many,
 /// so that the record stays below the 1,000 KiB that Firehose takes.
 const PART_BYTES: usize = 160 * 1024;
+/// Bytes by which a text may be longer as JSON than twice its bytes: a short one stays readable, whatever is in it.
+const SHORT_BYTES: usize = 1_024;
 /// Bytes of a header, as JSON, up to which each reject repeats it.
 const HEADER_BYTES: usize = 64 * 1024;
 /// Characters of a detail. It may quote the sender's text, which has no bound of its own.
@@ -247,7 +249,7 @@ impl Reject<'_> {
         let text = std::str::from_utf8(self.payload).ok()?;
         let (json, bytes) = (json_bytes(text), text.len());
         let is_short =
-            if self.row_bytes.is_some() { 3 * json <= 4 * bytes } else { json <= 2 * bytes + 1_024 };
+            if self.row_bytes.is_some() { 3 * json <= 4 * bytes } else { json <= 2 * bytes + SHORT_BYTES };
         (is_short || bytes < 3).then_some(text)
     }
 }

@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 
-use super::{Detail, FileContext, PART_BYTES, Reject, SOURCE_CHARS, cut};
+use super::{Detail, FileContext, PART_BYTES, Reject, SHORT_BYTES, SOURCE_CHARS, cut, json_bytes};
 
 /// Bytes that may be written for each byte that came in.
 const WRITTEN_FOR_ONE: usize = 3;
@@ -123,6 +123,8 @@ struct Gathered {
     lines: Option<(u64, u64)>,
     row_index: Option<u64>,
     payload: Vec<u8>,
+    /// Bytes of the header at the begin of the payload; none where each reject repeats it.
+    header_bytes: usize,
     /// The bytes of each row, and of the header if that is the first.
     row_bytes: Vec<u32>,
     /// Whether a row among them must be read by itself.
@@ -259,7 +261,7 @@ impl Collector {
             Some(header) => 3 * header.len() + 2 * GATHERED_BYTES,
             None => GATHERED_BYTES,
         };
-        if self.gathered.iter().map(|gathered| gathered.payload.len()).sum::<usize>() >= bound {
+        if self.gathered.iter().map(Gathered::bytes_of_rows).sum::<usize>() >= bound {
             self.finish();
         }
     }
@@ -302,16 +304,18 @@ impl Collector {
 impl Gathered {
     /// What a reject costs without its rows, at most.
     fn cost(refused: &Refused<'_>, has_long_header: bool) -> i64 {
-        let header = refused.file.map_or(0, |file| match &file.header {
+        // The detail grows by what is said of the rows together.
+        let text = 2 * refused.detail.as_str().len() + 100 + json_bytes(refused.name);
+        let frame = FRAME_BYTES + text;
+        let own = refused.file.map_or(0, |file| match &file.header {
             Some(header) if has_long_header => {
-                // In base64, in parts that each have a frame.
+                // In base64, in parts that each have a frame. Rows may need one part more.
                 let parts = header.len() / PART_BYTES + 1;
-                header.len() / 3 * 4 + 16 + parts * (FRAME_BYTES + 4 * refused.name.len())
+                header.len().div_ceil(3) * 4 + parts * (frame + 4)
             }
             _ => file.header_json,
         });
-        // The detail grows by what is said of the rows together.
-        signed(FRAME_BYTES + header + 2 * refused.detail.as_str().len() + 100 + 2 * refused.name.len())
+        signed(frame + own + SHORT_BYTES)
     }
 
     fn begin(refused: &Refused<'_>, has_long_header: bool, cost: i64) -> Self {
@@ -322,6 +326,7 @@ impl Gathered {
             lines: refused.line.map(|line| (line, line)),
             row_index: refused.row_index,
             payload: Vec::new(),
+            header_bytes: 0,
             row_bytes: Vec::new(),
             alone: false,
             file: refused.file.cloned(),
@@ -331,6 +336,7 @@ impl Gathered {
         if has_long_header && let Some(file) = &mut gathered.file {
             let header = file.header.take().unwrap_or_default();
             gathered.payload.extend_from_slice(header.as_bytes());
+            gathered.header_bytes = header.len();
             gathered.row_bytes.push(length(header.as_bytes()));
         }
         gathered
@@ -339,6 +345,11 @@ impl Gathered {
     /// Whether the payload begins with the header.
     fn has_header(&self) -> bool {
         self.row_bytes.len() as u64 > self.owners.rows
+    }
+
+    /// Bytes of the rows. The header does not count: it does not pay for the next one.
+    fn bytes_of_rows(&self) -> usize {
+        self.payload.len() - self.header_bytes
     }
 
     /// Whether a row is of the same file, message or record of the stream.

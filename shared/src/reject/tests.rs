@@ -90,7 +90,8 @@ fn a_payload_is_base64_if_it_is_not_utf_8_or_json_would_double_it() {
 
 #[test]
 fn a_long_payload_comes_in_parts_that_each_fit() {
-    let text = "\"ñ\"".repeat(PART_BYTES);
+    // The first part would end within an ñ.
+    let text = format!("xx{}", "\"ñ\"".repeat(PART_BYTES));
     let lines = single(text.as_bytes(), Some(&csv("ID")));
     assert!(lines.iter().all(|line| line.to_string().len() < ENTRY_BYTES));
     let whole: String = lines.iter().map(|line| line["payload"].as_str().unwrap()).collect();
@@ -155,6 +156,21 @@ fn rows_under_a_long_header_are_gathered_under_one_copy_of_it() {
     assert!(lines.iter().all(|line| line.get("header").is_none() && line["format"] == "csv"));
     assert_eq!(lines[0].get("row_bytes"), Some(&json!("")), "no row ends in the first part");
     assert_eq!(lines[1]["row_bytes"], "300003,3,3");
+}
+
+#[test]
+fn copies_of_a_long_header_do_not_count_as_rows_that_pay_for_the_next() {
+    let (mut collector, detail) = (collector(), Detail::from("why"));
+    let file = csv(&"h\"".repeat(176_413));
+    collector.came_in(352_827);
+    for index in 0..5_u64 {
+        collector.came_in(1);
+        let reason = REASONS[usize::try_from(index).unwrap() % 4];
+        collector.add(Refused { reason, ..row(index, b"", &detail, Some(&file)) });
+    }
+    collector.finish();
+    let written: usize = collector.take().lines().iter().map(Bytes::len).sum();
+    assert!(written <= 3 * 352_832 + 1_000_000, "{written}");
 }
 
 /// Rows of some kind, as a reader would find them in a text.
