@@ -118,3 +118,21 @@ def test_several_stand_side_by_side_in_one_account(other: dict[str, str]) -> Non
     one, two = own_names({}), own_names(other)
     assert len(one) > 20
     assert not set(one.values()) & set(two.values())
+
+
+def test_the_variables_of_a_function_are_texts() -> None:
+    """A process has no other variables, and not every deployment turns a number into a text."""
+    resources = load(TEMPLATE)["Resources"]
+    for name, resource in resources.items():
+        if resource["Type"] == "AWS::Serverless::Function":
+            variables = resource["Properties"].get("Environment", {}).get("Variables", {})
+            for variable, value in variables.items():
+                for text in sides(value):
+                    assert isinstance(text, (str, dict)), f"{name} {variable} = {text!r}"
+
+
+def sides(value: Any) -> list[Any]:
+    """The values that a choice is made of; a value that is not a choice by itself."""
+    if isinstance(value, dict) and "Fn::If" in value:
+        return [side for choice in value["Fn::If"][1:] for side in sides(choice)]
+    return [value]
