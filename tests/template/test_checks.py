@@ -77,6 +77,20 @@ def test_what_works_is_let_through(given: dict[str, str]) -> None:
     assert problems(given) == []
 
 
+@pytest.mark.parametrize(
+    ("given", "listed"),
+    [
+        ({}, 0),
+        ({"ProjectedYears": "2026,2028"}, 3 * 372 * 3),
+        ({"ProjectedYears": "2026,2028", "TransformSeverityAbove": "3"}, 0),
+        ({"TransformSeverityAbove": "0"}, 2 * 372 * 5),
+    ],
+)
+def test_partitions_that_make_a_query_slow_are_named(given: dict[str, str], listed: int) -> None:
+    notes = checks.of_parameters(DESCRIBED, given, NOW).notes
+    assert [f"lists {listed} partitions" in note for note in notes] == ([True] if listed else [])
+
+
 def asked(service: str, *answers: tuple[str, dict[str, Any]]) -> Any:
     """A client that gives these answers, checked against the service's own model."""
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}

@@ -26,6 +26,7 @@ OPERATIONS = {
     "glue:GetTable": ("glue", "GetTable"),
     "glue:BatchCreatePartition": ("glue", "BatchCreatePartition"),
     "s3:GetObject": ("s3", "GetObject"),
+    "s3:GetObjectVersion": ("s3", "GetObject"),
     "s3:PutObject": ("s3", "PutObject"),
     "s3:ListBucket": ("s3", "ListObjectsV2"),
     "lambda:InvokeFunction": ("lambda", "Invoke"),

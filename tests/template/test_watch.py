@@ -13,6 +13,7 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 import alarms
+import checks
 import departments
 import grafana
 import metrics
@@ -228,7 +229,7 @@ def test_every_alarm_says_what_it_means_and_what_to_do() -> None:
 def test_one_alarm_is_over_all_that_watch_the_pipeline() -> None:
     over = set(re.findall(r'ALARM\("<(\w+)Alarm>"\)', COMPOSITE["AlarmRule"]))
     tells = {name for name, alarm in ALARMS.items() if "AlarmActions" in alarm}
-    assert tells == {"SevereEvent", "SevereEventRate"}
+    assert tells == {"SevereEvent", "SevereEventRate", "UnlistedSeverity"}
     assert over == set(ALARMS) - tells - {"DeliveryKey"}
     assert COMPOSITE["AlarmActions"] == ["<AlarmTopic>"]
     with_key = WITH_KEY.properties("PipelineUnhealthyAlarm")["AlarmRule"]
@@ -238,7 +239,7 @@ def test_one_alarm_is_over_all_that_watch_the_pipeline() -> None:
 
 def test_there_are_few_alarms_and_none_reads_more_than_it_may() -> None:
     assert len(ALARMS) + 1 <= 28
-    assert all(len(read_by(alarm)) <= alarms.METRICS_AT_MOST for alarm in ALARMS.values())
+    assert all(len(each.lines) <= alarms.METRICS_AT_MOST for each in alarms.alarms())
     assert alarms.metrics_read() == sum(len(read_by(alarm)) for alarm in ALARMS.values())
 
 
@@ -260,6 +261,44 @@ def test_a_redrives_marks_raise_no_alarm() -> None:
     for function in ("Transform", "Metrics", "Notify"):
         for event in STACK.properties(f"{function}Function")["Events"].values():
             assert event["Properties"]["MetricsConfig"] == {"Metrics": ["EventCount"]}
+
+
+def test_what_a_replay_gives_up_raises_the_alarm() -> None:
+    replays = rendered({"ReplayFrom": "1795900000"})
+    assert replays.properties("ReplayMapping")["MetricsConfig"] == {"Metrics": ["EventCount"]}
+    watched = {
+        metric["MetricName"]
+        for metric in read_by(replays.properties("FailuresAlarm"))
+        if metric["Dimensions"][0]["Value"] == "<ReplayMapping>"
+    }
+    assert watched == set(alarms.GIVEN_UP)
+
+
+@pytest.mark.parametrize("fifo", ["false", "true"])
+def test_every_queue_that_keeps_what_failed_is_watched(fifo: str) -> None:
+    stack = rendered({"FifoAlerts": fifo})
+    watched = {
+        each["Value"]
+        for alarm in stack.of("AWS::CloudWatch::Alarm").values()
+        for metric in read_by(alarm["Properties"])
+        for each in metric["Dimensions"]
+        if each["Name"] == "QueueName"
+    }
+    queues = stack.of("AWS::SQS::Queue").values()
+    assert watched == {each["Properties"]["QueueName"] for each in queues}
+
+
+def test_a_severity_of_any_value_raises_an_alarm_about_events() -> None:
+    """The highest by its name; metrics counts all that the data set does not list as `other`."""
+    severity = DATASET["severities"][-1]
+    watched = {
+        alarm["Dimensions"][0]["Value"]
+        for alarm in ALARMS.values()
+        if alarm.get("MetricName") == DATASET["metric"]["name"]
+    }
+    assert watched == {str(severity), metrics.OTHER}
+    source = (metrics.REPOSITORY / "functions/metrics/src/series.rs").read_text(encoding="utf-8")
+    assert f'pub const OTHER: &str = "{metrics.OTHER}";' in source
 
 
 def test_alarms_reach_nobody_who_reads_alerts_and_no_alert_ends_them() -> None:
@@ -329,9 +368,12 @@ def test_a_queue_and_a_function_let_the_topic_in(monkeypatch: pytest.MonkeyPatch
     stack = Rendered(template, {"Environment": "prod"})
     policy = stack.properties("DepartmentArchivePolicy")
     assert policy["Queues"] == ["https://sqs.eu-west-1.amazonaws.com/000000000000/q"]
-    (statement,) = policy["PolicyDocument"]["Statement"]
+    statement, refusal = policy["PolicyDocument"]["Statement"]
     assert statement["Action"] == "sqs:SendMessage"
     assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": "<AlertTopic>"}}
+    assert (refusal["Effect"], refusal["Action"]) == ("Deny", "sqs:*")
+    assert refusal["Resource"] == statement["Resource"]
+    assert refusal["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     permission = stack.properties("DepartmentRouterPermission")
     assert permission["Principal"] == "sns.amazonaws.com"
     assert permission["SourceArn"] == "<AlertTopic>"
@@ -355,6 +397,33 @@ def test_a_fifo_topic_is_refused_with_departments_that_it_cannot_reach(
     assert "FifoReachesDepartments" not in with_departments(monkeypatch, queue)["Rules"]
 
 
+def test_departments_that_the_topic_cannot_reach_are_refused_before_a_deployment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arn = "arn:aws:sqs:eu-west-1:1:archive"
+    fifo = {"name": "Ordered", "protocol": "sqs", "address": f"{arn}.fifo"}
+    queue = {"name": "Archive", "protocol": "sqs", "address": arn}
+    mail = {**FRANKLIN, "environments": ["prod"]}
+    for them, given, refused in [
+        ([queue, fifo], {"FifoAlerts": "true"}, []),
+        ([queue, fifo], {}, ["Ordered"]),
+        ([{**fifo, "environments": ["prod"]}], {}, []),
+        ([queue, mail], {"FifoAlerts": "true"}, []),
+        ([queue, mail], {"FifoAlerts": "true", "Environment": "prod"}, ["Franklin"]),
+        (
+            [{**FRANKLIN, "name": "All"} | {"environments": ["dev"]}],
+            {"FifoAlerts": "true"},
+            ["All"],
+        ),
+        ([{k: v for k, v in mail.items() if k != "environments"}], {}, []),
+    ]:
+        template = with_departments(monkeypatch, *them)
+        defaults = {n: str(p["Default"]) for n, p in template["Parameters"].items()}
+        found = list(checks.broken_rules(template["Rules"], defaults | given))
+        assert len(found) == len(refused), found
+        assert all(name in text for name, text in zip(refused, found)), found
+
+
 def test_what_is_to_be_watched_is_watched() -> None:
     watched = {
         (metric["MetricName"], *(each["Value"] for each in metric["Dimensions"]))
@@ -368,6 +437,7 @@ def test_what_is_to_be_watched_is_watched() -> None:
     key = ("AccessDenied", "Disabled", "InvalidState", "NotFound")
     expected = {
         ("us_accidents_severity_high", "4"),
+        ("us_accidents_severity_high", "other"),
         ("Delivered", "us_accidents", "dev", "metrics"),
         ("EventToAlert", "us_accidents", "dev"),
         *(("IteratorAge", name) for name in functions[1:]),

@@ -67,6 +67,7 @@ def of_parameters(template: dict[str, Any], given: dict[str, str], now: datetime
     found.problems += broken_rules(template.get("Rules", {}), values)
     found.problems += together(values, now)
     found.notes += worth_knowing(values, now)
+    found.notes += partitions(template["Mappings"]["Severities"], values)
     return found
 
 
@@ -196,19 +197,26 @@ def worth_knowing(values: dict[str, str], now: datetime) -> Iterator[str]:
             f"StreamRetentionHours sends "
             f"records to the failures bucket; {per_hour(values)} attempts last as long"
         )
-    first, last = map(int, values["ProjectedYears"].split(","))
+    _, last = map(int, values["ProjectedYears"].split(","))
     if now.year == last:
         yield (
             f"ProjectedYears={values['ProjectedYears']} ends this year; deploy with a later one "
             f"before it is over, or "
             "Athena shows nothing of the next"
         )
-    severities = 2  # of the shipped data sets above the default threshold
-    if (last - first + 1) * 12 * 31 * severities > PARTITIONS:
+
+
+def partitions(severities: dict[str, Any], values: dict[str, str]) -> Iterator[str]:
+    """What Athena lists for a query of the analytical table that names no date."""
+    first, last = map(int, values["ProjectedYears"].split(","))
+    above = values["TransformSeverityAbove"]
+    least, greatest = map(int, severities[above]["Range"].split(","))
+    listed = (last - first + 1) * 12 * 31 * (greatest - least + 1)
+    if listed > PARTITIONS:
         yield (
-            f"ProjectedYears={values['ProjectedYears']}: a query without a date lists more than "
-            f"{PARTITIONS} "
-            "partitions"
+            f"ProjectedYears={values['ProjectedYears']} with TransformSeverityAbove={above}: a "
+            f"query without a date lists {listed} partitions of the analytical table, which is "
+            f"slow; expected at most {PARTITIONS}"
         )
 
 

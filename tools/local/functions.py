@@ -83,7 +83,7 @@ def build(target: Environment, directory: Path) -> Path:
     say(f"functions: building for {architecture}")
     shown(command)
 
-    command = ["sam", "build", "--beta-features", "--config-env", target.name]
+    command = ["sam", "build", "--config-env", target.name]
     command += ["--template-file", str(source), "--base-dir", str(REPOSITORY)]
     command += ["--build-dir", str(directory), "--parameter-overrides", *target.overrides]
     logged("functions: packing", command, REPOSITORY / "target" / "sam-build.log", {})

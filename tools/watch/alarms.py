@@ -8,9 +8,10 @@ An alarm over several metrics adds them up: which of them it was is the first st
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
-from metrics import EVENT_COUNT, EVENTS, FUNCTIONS, SEVERITY
+from metrics import EVENT_COUNT, EVENTS, FUNCTIONS, OTHER, SEVERITY
 from panels import (
     DELIVERIES,
     TOPIC_SUFFIX,
@@ -91,6 +92,19 @@ def of_events() -> list[Alarm]:
             notes=(
                 "One period of five: a count that arrives late, for a period gone by, raises it too.",
             ),
+        ),
+        # metrics counts a severity that the data set does not list under none of its own, also one above the highest.
+        Alarm(
+            "unlisted-severity",
+            "unlisted-severity",
+            "${SevereAlarmThreshold} or more severe events within a minute had a severity that the data set does not list.",
+            "Each may be worse than ${TopSeverity}: its alert names place and id; act on that first. Then ask the sender about the "
+            "severity, or add it to the data set.",
+            Line(EVENTS, EVENT_COUNT, {SEVERITY: OTHER}, "Sum", ""),
+            "!Ref SevereAlarmThreshold",
+            at_least=True,
+            periods=5,
+            tells=True,
         ),
         Alarm(
             "severe-event-rate",
@@ -245,6 +259,7 @@ def of_data() -> list[Alarm]:
                 "",
             ),
             *(of_mapping(metric, each) for metric in GIVEN_UP for each in MAPPINGS),
+            *(replace(of_mapping(each, "ReplayMapping"), condition="Replays") for each in GIVEN_UP),
         ),
         "0",
         periods=5,
@@ -271,6 +286,10 @@ def of_data() -> list[Alarm]:
                 "",
             ),
             of_queue("ApproximateNumberOfMessagesVisible", "undelivered-alerts"),
+            replace(
+                of_queue("ApproximateNumberOfMessagesVisible", "undelivered-alerts", ".fifo"),
+                condition="IsFifo",
+            ),
         ),
         "0",
     )
@@ -330,19 +349,15 @@ def of_error_prefix() -> list[Alarm]:
     key = ("KMSKeyAccessDenied", "KMSKeyDisabled", "KMSKeyInvalidState", "KMSKeyNotFound")
     return [
         Alarm(
-            "delivery-conversion",
             "delivery-errors",
-            "Firehose could not convert severe events to Parquet, and wrote them to the error prefix. Athena does not show them.",
+            "delivery-errors",
+            "Firehose wrote severe events to the error prefix, because it could not convert them to Parquet or had no partition left. "
+            "Athena does not show them.",
             "Read the error objects as the runbook says; a schema that does not fit is corrected by make schema and a deployment.",
-            of_delivery("FailedConversion.Records", "analytical", "Sum"),
-            "0",
-        ),
-        Alarm(
-            "delivery-partitions",
-            "delivery-errors",
-            "The severe events of a minute have more different severities than Firehose opens partitions for, and some went to the error prefix.",
-            "Find the sender whose severities are not those of the data set, and send the error prefix's records again.",
-            of_delivery("PartitionCountExceeded", "analytical", "Maximum"),
+            (
+                of_delivery("FailedConversion.Records", "analytical", "Sum"),
+                of_delivery("PartitionCountExceeded", "analytical", "Maximum"),
+            ),
             "0",
         ),
         Alarm(
@@ -389,8 +404,9 @@ def of_streams() -> list[Alarm]:
 
 
 def metrics_read() -> int:
-    """Metrics that the alarms read: CloudWatch bills each, not each alarm. The one over the others is billed apart."""
-    return sum(len(alarm.lines) for alarm in alarms())
+    """Metrics that the alarms read, without those of options: CloudWatch bills each, not each alarm. The one over the
+    others is billed apart."""
+    return sum(not line.condition for alarm in alarms() for line in alarm.lines)
 
 
 def below(alarm: Alarm) -> bool:
@@ -446,15 +462,23 @@ def several_metrics(alarm: Alarm) -> list[str]:
         f'        - {{Id: all, Expression: "{alarm.of_several}(METRICS())", Label: {alarm.name}}}',
     ]
     for place, line in enumerate(alarm.lines):
-        rows += [
-            f"        - Id: m{place}",
-            "          ReturnData: false",
-            "          MetricStat:",
-            f"            Metric: {{Namespace: {value(line.namespace)}, MetricName: {value(line.metric)}, "
+        read = [
+            f"Id: m{place}",
+            "ReturnData: false",
+            "MetricStat:",
+            f"  Metric: {{Namespace: {value(line.namespace)}, MetricName: {value(line.metric)}, "
             f"Dimensions: [{dimensions(line)}]}}",
-            f"            Period: {alarm.period}",
-            f"            Stat: {line.statistic}",
+            f"  Period: {alarm.period}",
+            f"  Stat: {line.statistic}",
         ]
+        if line.condition:
+            rows += ["        - !If", f"          - {line.condition}"]
+            rows += [
+                f"          {'  ' if number else '- '}{row}" for number, row in enumerate(read)
+            ]
+            rows += ["          - !Ref AWS::NoValue"]
+        else:
+            rows += [f"        {'  ' if number else '- '}{row}" for number, row in enumerate(read)]
     return rows
 
 
@@ -499,8 +523,9 @@ def composite() -> str:
     )
 
 
-def named(name: str) -> str:
-    return f'!Sub ["${{Name}}-{name}-${{Environment}}", {{Name: !Join ["-", !Split ["_", !Ref Dataset]]}}]'
+def named(name: str, suffix: str = "") -> str:
+    name = f"${{Name}}-{name}-${{Environment}}{suffix}"
+    return f'!Sub ["{name}", {{Name: !Join ["-", !Split ["_", !Ref Dataset]]}}]'
 
 
 OWN_NAMES = {
@@ -525,8 +550,8 @@ def value(written: str, text: bool = False) -> str:
             f'!Sub ["{written}", {{Name: !Join ["-", !Split ["_", !Ref Dataset]], '
             f'{variable}: !If [IsFifo, .fifo, ""]}}]'
         )
-    if written.startswith("${Name}-") and written.endswith("-${Environment}"):
-        return named(written.removeprefix("${Name}-").removesuffix("-${Environment}"))
+    if found := re.fullmatch(r"\$\{Name\}-(.+)-\$\{Environment\}(\.fifo)?", written):
+        return named(found[1], found[2] or "")
     if written.startswith("!") or not text:
         return written
     return f'"{written}"' if written.isdigit() else written

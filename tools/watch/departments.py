@@ -137,28 +137,44 @@ def conditions(departments: list[dict[str, Any]]) -> str:
 
 
 def rules(departments: list[dict[str, Any]]) -> str:
-    """The lines of the template's rules: a FIFO topic takes queues only."""
-    others = [department for department in departments if department["protocol"] != "sqs"]
-    if not others:
-        return ""
-    rows = [
-        "  FifoReachesDepartments:",
-        '    RuleCondition: !Equals [!Ref FifoAlerts, "true"]',
-        "    Assertions:",
-    ]
-    for department in others:
-        # Where no environment is named, the department is in all of them.
-        elsewhere = '!Equals [!Ref FifoAlerts, "false"]'
-        if "environments" in department:
-            named = json.dumps(department["environments"])
-            elsewhere = f"!Not [!Contains [{named}, !Ref Environment]]"
+    """The lines of the template's rules: which departments either kind of topic reaches."""
+    unreached = {
+        "true": [each for each in departments if each["protocol"] != "sqs"],
+        "false": [each for each in departments if is_fifo(each)],
+    }
+    reasons = {
+        "true": "SNS delivers a FIFO topic's messages to SQS queues only",
+        "false": "a FIFO queue takes the messages of a FIFO topic only",
+    }
+    names = {"true": "FifoReachesDepartments", "false": "DepartmentsAreReachedByTopic"}
+    rows = []
+    for fifo, them in unreached.items():
+        if not them:
+            continue
         rows += [
-            f"      - Assert: {elsewhere}",
-            "        AssertDescription: FifoAlerts=true cannot be used with the department "
-            f"{department['name']}, because SNS delivers a FIFO topic's messages to SQS queues "
-            f"only.",
+            f"  {names[fifo]}:",
+            f'    RuleCondition: !Equals [!Ref FifoAlerts, "{fifo}"]',
+            "    Assertions:",
         ]
-    return "\n".join(rows) + "\n"
+        for department in them:
+            rows += [
+                f"      - Assert: {elsewhere(department, fifo)}",
+                f"        AssertDescription: FifoAlerts={fifo} cannot be used with the department "
+                f"{department['name']}, because {reasons[fifo]}.",
+            ]
+    return "".join(f"{row}\n" for row in rows)
+
+
+def is_fifo(department: dict[str, Any]) -> bool:
+    return department["protocol"] == "sqs" and department["address"].endswith(".fifo")
+
+
+def elsewhere(department: dict[str, Any], fifo: str) -> str:
+    """What must hold where FifoAlerts is `fifo`: the department is not one of this stack's."""
+    if "environments" in department:
+        return f"!Not [!Contains [{json.dumps(department['environments'])}, !Ref Environment]]"
+    # Where no environment is named, the department is in all of them.
+    return f'!Not [!Equals [!Ref FifoAlerts, "{fifo}"]]'
 
 
 def any_of(environments: list[str]) -> str:
@@ -231,6 +247,12 @@ def admission(department: dict[str, Any]) -> list[str]:
             "            Action: sqs:SendMessage",
             f"            Resource: {address}",
             f"            Condition: {{ArnEquals: {{aws:SourceArn: {TOPIC}}}}}",
+            "          - Sid: RefusePlainHttp",
+            "            Effect: Deny",
+            '            Principal: "*"',
+            "            Action: sqs:*",
+            f"            Resource: {address}",
+            '            Condition: {Bool: {aws:SecureTransport: "false"}}',
         ]
     if protocol == "lambda":
         return [

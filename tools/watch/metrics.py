@@ -22,6 +22,7 @@ FUNCTIONS = ("ingest", "transform", "metrics", "notify")
 # What a data set's own names stand for in alarms and dashboards: the template fills them in.
 EVENTS = "${MetricNamespace}"
 EVENT_COUNT = "${MetricName}"
+OTHER = "other"  # the severity of events whose own is not in the list: metrics::series
 SEVERITY = "${SeverityDimension}"
 AREA = "${AreaDimension}"
 AREA_NAME = "${AreaName}"  # as the reader calls it, such as County

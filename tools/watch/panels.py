@@ -29,6 +29,7 @@ class Line:
     dimensions: dict[str, str]
     statistic: str
     label: str
+    condition: str = ""  # of the template, under which there is what it measures
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ def of_topic(metric: str, label: str) -> Line:
     return Line("AWS/SNS", metric, name, "Sum", label)
 
 
-def of_queue(metric: str, queue: str, label: str = "") -> Line:
-    name = {"QueueName": f"${{Name}}-{queue}-${{Environment}}"}
-    return Line("AWS/SQS", metric, name, "Maximum", label or queue)
+def of_queue(metric: str, queue: str, suffix: str = "") -> Line:
+    name = {"QueueName": f"${{Name}}-{queue}-${{Environment}}{suffix}"}
+    return Line("AWS/SQS", metric, name, "Maximum", queue)
 
 
 def age(metric: str, statistic: str, label: str) -> Line:

@@ -17,6 +17,8 @@ pub const OTHER: &str = "other";
 pub struct Series {
     /// The dimension that holds the severity, if one does.
     severity: Option<usize>,
+    /// The severities that the data set lists. All others are one series, so that an alarm can watch them.
+    listed: Vec<String>,
     sets: Vec<Set>,
     bound: Option<Bound>,
 }
@@ -65,13 +67,15 @@ pub enum Unbounded {
 }
 
 impl Series {
-    /// Series without a bound: one for each combination of values that occurs, in each of the sets.
+    /// Series without a bound: one for each combination of values that occurs, in each of the sets. Severities that the
+    /// data set does not list are one value, [`OTHER`].
     #[must_use]
     pub fn all(dataset: &Dataset, sets: &[Vec<usize>]) -> Self {
         let metric = &dataset.metric;
         let severity = metric.dimensions.iter().position(|(_, column)| *column == dataset.severity);
         let sets = sets.iter().map(|set| Set { dimensions: set.clone(), kept: HashSet::new() }).collect();
-        Self { severity, sets, bound: None }
+        let listed = dataset.severities.iter().map(ToString::to_string).collect();
+        Self { severity, listed, sets, bound: None }
     }
 
     /// At most `max` series for events of a severity above `above`, whatever they hold.
@@ -184,7 +188,10 @@ impl Series {
     pub fn of<'s>(&'s self, values: &'s [String]) -> impl Iterator<Item = Vec<(usize, String)>> + 's {
         self.sets.iter().map(move |set| {
             let keeps_severity = self.keeps_severity(values);
-            let keeps_rest = keeps_severity && self.keeps_rest(set, values);
+            let keeps_rest = match &self.bound {
+                Some(_) => keeps_severity && self.keeps_rest(set, values),
+                None => true,
+            };
             set.dimensions
                 .iter()
                 .map(|dimension| {
@@ -196,15 +203,13 @@ impl Series {
     }
 
     fn keeps_severity(&self, values: &[String]) -> bool {
-        match (&self.bound, self.severity) {
-            (Some(bound), Some(severity)) => bound.severities.contains(&values[severity]),
-            _ => true,
-        }
+        let kept = self.bound.as_ref().map_or(&self.listed, |bound| &bound.severities);
+        self.severity.is_none_or(|severity| kept.contains(&values[severity]))
     }
 
     fn keeps_rest(&self, set: &Set, values: &[String]) -> bool {
         let rest = || rest(&set.dimensions, self.severity).map(|dimension| values[dimension].clone());
-        self.bound.is_none() || set.kept.contains(&rest().collect::<Vec<_>>())
+        set.kept.contains(&rest().collect::<Vec<_>>())
     }
 }
 
@@ -268,10 +273,11 @@ mod tests {
     }
 
     #[test]
-    fn without_a_bound_every_combination_has_its_own() {
+    fn without_a_bound_every_combination_of_a_listed_severity_has_its_own() {
         let dataset = dataset();
         let series = Series::all(&dataset, &dataset.metric.sets);
-        assert_eq!(names(&series, &values("77", "Nowhere", "x")), ["77/Nowhere/x", "77", "77/x"]);
+        assert_eq!(names(&series, &values("4", "Nowhere", "x")), ["4/Nowhere/x", "4", "4/x"]);
+        assert_eq!(names(&series, &values("77", "Nowhere", "x")), ["other/Nowhere/x", "other", "other/x"]);
         assert_eq!(series.most(), None);
     }
 
@@ -316,6 +322,21 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// The series that alarms watch: one for each listed severity, and one for all others.
+        #[test]
+        fn a_severity_is_counted_under_its_name_or_as_other_whatever_the_bound(
+            severity in prop_oneof![-9_i64..99, any::<i64>()],
+            max in prop_oneof![Just(0_usize), 15_usize..400],
+        ) {
+            let dataset = dataset();
+            let series = match max {
+                0 => Series::all(&dataset, &dataset.metric.sets),
+                max => Series::bounded(&dataset, &dataset.metric.sets, i64::MIN, max).unwrap(),
+            };
+            let expected = if dataset.lists(severity) { severity.to_string() } else { OTHER.to_owned() };
+            prop_assert_eq!(&names(&series, &values(&severity.to_string(), "x", "y"))[1], &expected);
+        }
 
         #[test]
         fn whatever_the_data_and_the_bound_series_stay_within_and_totals_exact(
