@@ -175,6 +175,32 @@ def test_buckets_that_a_stack_has_left_are_named() -> None:
     assert "make restore ENV=dev" in problem
 
 
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        ("UPDATE_COMPLETE", []),
+        ("IMPORT_COMPLETE", []),
+        ("UPDATE_ROLLBACK_COMPLETE", []),
+        ("ROLLBACK_COMPLETE", ["make remove ENV=dev"]),
+        ("DELETE_FAILED", ["make remove ENV=dev"]),
+        # What is left of a `make restore` that failed, or of a first deployment that was not begun.
+        ("REVIEW_IN_PROGRESS", ["make restore ENV=dev"]),
+    ],
+)
+def test_a_stack_that_cannot_be_deployed_is_named(status: str, says: list[str]) -> None:
+    stack = {"StackName": TARGET.stack, "StackStatus": status, "CreationTime": NOW}
+    left = "perishable-raw-eu-west-1-000000000000-dev"
+    clients = {
+        "cloudformation": asked("cloudformation", ("describe_stacks", {"Stacks": [stack]})),
+        "sts": asked("sts", ("get_caller_identity", {"Account": "000000000000"})),
+        "s3": asked("s3", ("list_buckets", {"Buckets": [{"Name": left}]})),
+    }
+    found = checks.Findings()
+    checks.left_buckets(TARGET, DEFAULTS, clients.__getitem__, found)
+    assert len(found.problems) == len(says)
+    assert all(text in problem for text, problem in zip(says, found.problems))
+
+
 def test_an_account_that_may_not_be_asked_is_no_obstacle() -> None:
     denied = {"code": "AccessDeniedException"}
     clients = {

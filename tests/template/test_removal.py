@@ -117,6 +117,19 @@ def test_buckets_that_a_removed_stack_left_are_deleted_later(
         removal.run(asked(port, "restore"))
 
 
+def test_a_stack_is_brought_back_after_an_attempt_that_failed(
+    port: int, client: Any, buckets: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(client, buckets)
+    removal.run(asked(port, "remove"))
+    begun = {"StackStatus": "REVIEW_IN_PROGRESS"}
+    monkeypatch.setattr(removal, "described", lambda *_: begun)
+    removal.run(asked(port, "restore"))
+    monkeypatch.undo()
+    answer = client("cloudformation").describe_stacks(StackName=TARGET.stack)
+    assert answer["Stacks"][0]["StackStatus"] == "IMPORT_COMPLETE"
+
+
 @pytest.mark.parametrize(
     ("typed", "done"), [("us-accidents-dev", True), ("yes", False), ("", False)]
 )

@@ -37,6 +37,9 @@ CONCURRENCY_QUOTA = "L-B99A9384"
 ATTEMPT_SECONDS = 60
 # How long a delivery may take beyond its buffer before something is wrong.
 DELIVERY_SLACK_SECONDS = 120
+# States of a stack that no deployment leads out of.
+# Source: CloudFormation user guide, "Stack status codes".
+DEAD = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"}
 # Partitions of a table that Athena lists for a query without a date.
 PARTITIONS = 2_500
 
@@ -309,12 +312,18 @@ def left_buckets(
 ) -> None:
     """Buckets outlive their stack, and CloudFormation does not make what is there already."""
     try:
-        client("cloudformation").describe_stacks(StackName=target.stack)
+        stack = client("cloudformation").describe_stacks(StackName=target.stack)["Stacks"][0]
     except ClientError as error:
         if error.response["Error"]["Code"] != "ValidationError":
             raise
     else:
-        return
+        if stack["StackStatus"] in DEAD:
+            found.problems.append(
+                f"{target.stack} is {stack['StackStatus']}, and CloudFormation can only delete it; "
+                f"`make remove ENV={target.name}` does so"
+            )
+        if stack["StackStatus"] != "REVIEW_IN_PROGRESS":  # which has no resources
+            return
     account = client("sts").get_caller_identity()["Account"]
     suffix = f"-{target.region}-{account}-{values['Environment']}"
     names = [each["Name"] for each in client("s3").list_buckets()["Buckets"]]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -84,8 +85,9 @@ def delete_bucket(client: Client, bucket: str) -> int:
             first = errors[0]
             raise NotDone(f"{bucket}: {first['Key']} was not deleted: {first['Code']}")
         deleted += len(objects)
-    for upload in s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []):
-        s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+    for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):
+        for upload in page.get("Uploads", []):
+            s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
     s3.delete_bucket(Bucket=bucket)
     return deleted
 
@@ -131,7 +133,8 @@ def import_template(buckets: dict[str, str]) -> dict[str, Any]:
 
 def restore(client: Client, stack: str, buckets: dict[str, str]) -> None:
     """Makes a stack that has the buckets, by an import; a deployment then adds the rest to it."""
-    formation, change_set = client("cloudformation"), "restore"
+    # A name of its own for each attempt: CloudFormation keeps the change set of one that failed.
+    formation, change_set = client("cloudformation"), f"restore-{int(time.time())}"
     formation.create_change_set(
         StackName=stack,
         ChangeSetName=change_set,
@@ -193,7 +196,9 @@ def run(arguments: argparse.Namespace) -> None:
     account = client("sts").get_caller_identity()["Account"]
     buckets = existing(client, bucket_names(target.parameters, place.region, account))
     stack = described(client, place.stack)
-    if arguments.action == "restore" and stack is not None:
+    # A stack whose first change set was never carried out has no resources.
+    is_there = stack is not None and stack["StackStatus"] != "REVIEW_IN_PROGRESS"
+    if arguments.action == "restore" and is_there:
         raise NotDone(f"{place.stack} is there already: {stack['StackStatus']}")
     if arguments.action == "restore" and not buckets:
         raise NotDone(f"{place.stack} has left no buckets; `make deploy` makes it anew")
