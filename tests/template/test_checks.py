@@ -175,6 +175,21 @@ def test_buckets_that_a_stack_has_left_are_named() -> None:
     assert "make restore ENV=dev" in problem
 
 
+def test_a_replay_needs_its_own_concurrency() -> None:
+    (note,) = concurrency_of(20, ReplayFrom="1795900000").notes
+    assert "uses up to 21" in note
+
+
+@pytest.mark.parametrize(("region", "refused"), [("eu-west-1", False), ("us-east-1", True)])
+def test_a_key_is_one_of_the_region(region: str, refused: bool) -> None:
+    given = {"EncryptionKeyArn": f"arn:aws:kms:{region}:000000000000:key/5a1e7c0d"}
+    found = checks.Findings()
+    checks.key_region(TARGET, DEFAULTS | given, asked, found)
+    assert [f"the key is in {region}" in each for each in found.problems] == [True] * refused
+    checks.key_region(TARGET, DEFAULTS, asked, none := checks.Findings())
+    assert none.problems == []
+
+
 @pytest.mark.parametrize(
     ("status", "says"),
     [

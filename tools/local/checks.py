@@ -235,13 +235,25 @@ def of_account(
 ) -> Findings:
     """What is wrong with the parameters for the account, as far as whoever deploys may ask it."""
     found = Findings()
-    for check in (concurrency, shards, left_buckets):
+    for check in (key_region, concurrency, shards, left_buckets):
         try:
             check(target, values, client, found)
         except ClientError as error:
             code = error.response["Error"]["Code"]
             found.notes.append(f"{error.operation_name} was not checked: {code}")
     return found
+
+
+def key_region(
+    target: Environment, values: dict[str, str], _: Callable[[str], Any], found: Findings
+) -> None:
+    """No service of a region uses a key of another one."""
+    region = (values["EncryptionKeyArn"].split(":") + [""] * 4)[3]
+    if region and region != target.region:
+        found.problems.append(
+            f"EncryptionKeyArn={values['EncryptionKeyArn']}: the key is in {region}; expected one "
+            f"in {target.region}, where {target.stack} is deployed"
+        )
 
 
 def concurrency(
@@ -271,10 +283,11 @@ def concurrency(
 
 
 def executions(values: dict[str, str]) -> int:
-    """Invocations at once: each shard's batches for three functions, and the queue's."""
+    """Invocations at once: the batches of each shard for each reader, and those of the queue."""
     provisioned = values["StreamMode"] == "PROVISIONED"
     shards = int(values["ShardCount"]) if provisioned else ON_DEMAND_SHARDS
-    return 3 * shards * int(values["ParallelizationFactor"]) + QUEUE_POLLERS
+    readers = 3 + (values["ReplayFrom"] != "0")
+    return readers * shards * int(values["ParallelizationFactor"]) + QUEUE_POLLERS
 
 
 def shards(
