@@ -378,9 +378,29 @@ def test_a_queue_and_a_function_let_the_topic_in(monkeypatch: pytest.MonkeyPatch
     assert permission["Principal"] == "sns.amazonaws.com"
     assert permission["SourceArn"] == "<AlertTopic>"
     assert "DepartmentRouterPermission" not in Rendered(template, {}).resources
-    elsewhere = {**queue, "address": "arn:aws:sqs:eu-west-1:111111111111:q"}
-    template = with_departments(monkeypatch, elsewhere)
-    assert "DepartmentArchivePolicy" not in Rendered(template, {}).resources
+    for address in ("eu-west-1:111111111111:q", "eu-west-2:000000000000:q"):
+        elsewhere = {**queue, "address": f"arn:aws:sqs:{address}"}
+        template = with_departments(monkeypatch, elsewhere)
+        assert "DepartmentArchivePolicy" not in Rendered(template, {}).resources
+
+
+def test_an_address_is_subscribed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = '[[department]]\nname = "One"\nprotocol = "email"\naddress = "a@example.com"\n'
+    other = one.replace("One", "Other")
+    with pytest.raises(departments.NotADepartment, match="One and Other have the same address"):
+        departments.read(one + other)
+    with pytest.raises(departments.NotADepartment, match="same address"):
+        departments.read(one + other + 'environments = ["prod"]\n')
+    apart = one + 'environments = ["dev"]\n' + other + 'environments = ["prod"]\n'
+    assert len(departments.read(apart)) == 2
+    assert len(departments.read(one + other.replace("a@", "b@"))) == 2
+
+    template = with_departments(monkeypatch, {**FRANKLIN, "environments": ["prod"]})
+    defaults = {name: str(each["Default"]) for name, each in template["Parameters"].items()}
+    given = defaults | {"AlertEmail": FRANKLIN["address"]}
+    assert list(checks.twice(template, given)) == []
+    (problem,) = checks.twice(template, given | {"Environment": "prod"})
+    assert "the address of the department Franklin" in problem
 
 
 def test_a_fifo_topic_is_refused_with_departments_that_it_cannot_reach(

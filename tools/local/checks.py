@@ -69,6 +69,7 @@ def of_parameters(template: dict[str, Any], given: dict[str, str], now: datetime
     values = {name: str(each.get("Default", "")) for name, each in described.items()} | given
     found.problems += broken_rules(template.get("Rules", {}), values)
     found.problems += together(values, now)
+    found.problems += twice(template, values)
     found.notes += worth_knowing(values, now)
     found.notes += partitions(template["Mappings"]["Severities"], values)
     return found
@@ -164,6 +165,21 @@ def together(values: dict[str, str], now: datetime) -> Iterator[str]:
         )
     yield from replay(number["ReplayFrom"], retention, now)
     yield from years(values["ProjectedYears"], now)
+
+
+def twice(template: dict[str, Any], values: dict[str, str]) -> Iterator[str]:
+    """Departments with the address of AlertEmail: SNS takes an address of a topic once."""
+    for name, resource in template["Resources"].items():
+        subscription = resource.get("Properties", {})
+        if not name.startswith("Department") or subscription.get("Protocol") != "email":
+            continue
+        condition = template["Conditions"].get(resource.get("Condition"))
+        is_there = condition is None or holds(condition, values)
+        if is_there and subscription["Endpoint"] == values["AlertEmail"]:
+            yield (
+                f"AlertEmail={values['AlertEmail']} is also the address of the department "
+                f"{name.removeprefix('Department')}; expected one of them only"
+            )
 
 
 def replay(start: int, retention: int, now: datetime) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from typing import Any
@@ -48,7 +49,22 @@ def read(text: str | None = None) -> list[dict[str, Any]]:
     for name in names:
         if names.count(name) > 1:
             raise NotADepartment(f"departments.toml: two are called {name}; names differ")
+    for one, other in itertools.combinations(departments, 2):
+        check_addresses(one, other)
     return departments
+
+
+def check_addresses(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """SNS refuses a second subscription of an address that differs from the first."""
+    if (one["protocol"], one["address"]) != (other["protocol"], other["address"]):
+        return
+    everywhere = "environments" not in one or "environments" not in other
+    if everywhere or set(one["environments"]) & set(other["environments"]):
+        raise NotADepartment(
+            f"departments.toml: {one['name']} and {other['name']} have the same address, which "
+            f'SNS takes once; expected one department, with "$or" in its filter, or environments '
+            f"that differ"
+        )
 
 
 def check(department: dict[str, Any]) -> None:
@@ -128,11 +144,15 @@ def conditions(departments: list[dict[str, Any]]) -> str:
         if "environments" in department:
             lines.append(f"  {condition(department)}: {any_of(department['environments'])}\n")
         if department["protocol"] in ARN:
-            terms = [f'!Equals [!Ref AWS::AccountId, "{account(department)}"]']
+            region, account, _ = (
+                ARN[department["protocol"]].fullmatch(department["address"]).groups()
+            )
+            # CloudFormation changes what is in the stack's own account and region only.
+            terms = [f'!Equals [!Ref AWS::AccountId, "{account}"]']
+            terms.append(f'!Equals [!Ref AWS::Region, "{region}"]')
             if "environments" in department:
                 terms.append(f"!Condition {condition(department)}")
-            own = terms[0] if len(terms) == 1 else f"!And [{', '.join(terms)}]"
-            lines.append(f"  {own_account(department)}: {own}\n")
+            lines.append(f"  {own_account(department)}: !And [{', '.join(terms)}]\n")
     return "".join(lines)
 
 
@@ -187,12 +207,8 @@ def condition(department: dict[str, Any]) -> str:
 
 
 def own_account(department: dict[str, Any]) -> str:
-    """The condition under which the department's queue or function is the stack's account's."""
+    """The condition under which a queue or function is in the stack's account and region."""
     return f"Owns{department['name']}"
-
-
-def account(department: dict[str, Any]) -> str:
-    return ARN[department["protocol"]].fullmatch(department["address"])[2]
 
 
 def render(departments: list[dict[str, Any]]) -> str:
