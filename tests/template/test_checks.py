@@ -91,6 +91,21 @@ def test_partitions_that_make_a_query_slow_are_named(given: dict[str, str], list
     assert [f"lists {listed} partitions" in note for note in notes] == ([True] if listed else [])
 
 
+@pytest.mark.parametrize(
+    ("sets", "says"),
+    [
+        ("", []),
+        ("severity_accident,county_accident+severity_accident", []),
+        ("severity_accident", ["panel of one area"]),
+        ("city_accident", ["severe-event and unlisted-severity", "panel of one area"]),
+    ],
+)
+def test_alarms_that_would_watch_nothing_are_named(sets: str, says: list[str]) -> None:
+    notes = checks.of_parameters(DESCRIBED, {"MetricDimensionSets": sets}, NOW).notes
+    assert len(notes) == len(says)
+    assert all(text in note for text, note in zip(says, notes))
+
+
 def asked(service: str, *answers: tuple[str, dict[str, Any]]) -> Any:
     """A client that gives these answers, checked against the service's own model."""
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}

@@ -72,6 +72,7 @@ def of_parameters(template: dict[str, Any], given: dict[str, str], now: datetime
     found.problems += twice(template, values)
     found.notes += worth_knowing(values, now)
     found.notes += partitions(template["Mappings"]["Severities"], values)
+    found.notes += unwatched(template["Mappings"]["Dataset"], values)
     return found
 
 
@@ -236,6 +237,23 @@ def partitions(severities: dict[str, Any], values: dict[str, str]) -> Iterator[s
             f"ProjectedYears={values['ProjectedYears']} with TransformSeverityAbove={above}: a "
             f"query without a date lists {listed} partitions of the analytical table, which is "
             f"slow; expected at most {PARTITIONS}"
+        )
+
+
+def unwatched(dataset: dict[str, Any], values: dict[str, str]) -> Iterator[str]:
+    """What alarms and dashboards read of the events' metric, and no set of dimensions gives."""
+    severity, area = dataset["Severity"]["Dimension"], dataset["Area"]["Dimension"]
+    text = values["MetricDimensionSets"]
+    given = [set(each.split("+")) for each in text.split(",")]
+    if text and {severity} not in given:
+        yield (
+            f"MetricDimensionSets={text} lacks {severity}: the alarms severe-event and "
+            f"unlisted-severity can never be raised"
+        )
+    if text and {severity, area} not in given:
+        yield (
+            f"MetricDimensionSets={text} lacks {severity}+{area}: the dashboards' panel of one "
+            f"area stays empty"
         )
 
 
