@@ -45,18 +45,14 @@ KINDS: dict[str, tuple[type, ...]] = {
 PATTERNS_LEFT_OUT: dict[str, str] = {}
 
 
-# The IAM actions of operations that are not called by the same name.
-ACTIONS = {"sns:PublishBatch": "sns:Publish"}
-
-
 @dataclass
 class Conformance:
     """What a record of requests holds: how many of each operation, and what is wrong with them."""
 
     operations: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
-    # Operations that were called under a role, and not by the local cloud's root user.
-    by_roles: set[str] = field(default_factory=set)
+    # IAM actions that were used under a role, and not by the local cloud's root user.
+    used: set[str] = field(default_factory=set)
 
     @property
     def exit_code(self) -> int:
@@ -64,8 +60,7 @@ class Conformance:
 
     def unused(self, actions: Iterable[str]) -> list[str]:
         """Those of the actions that no request under a role has used."""
-        used = {ACTIONS.get(operation, operation) for operation in self.by_roles}
-        return sorted(set(actions) - used)
+        return sorted(set(actions) - self.used)
 
     def __str__(self) -> str:
         count, kinds = self.operations.total(), len(self.operations)
@@ -95,8 +90,17 @@ def check_line(line: str, found: Conformance) -> None:
         return
     found.operations[call.name] += 1
     if f"Credential={ACCESS_KEY}/" not in call.request.headers.get("authorization", ""):
-        found.by_roles.add(call.name)
+        found.used.add(action_of(call))
     found.faults.update(f"{call.name}: {fault}" for fault in check(call))
+
+
+def action_of(call: Call) -> str:
+    """The IAM action that a call needs, which is mostly called as its operation is."""
+    if call.name == "sns:PublishBatch":
+        return "sns:Publish"
+    if call.name == "s3:GetObject" and "VersionId" in call.parameters:
+        return "s3:GetObjectVersion"
+    return call.name
 
 
 def check(call: Call) -> list[str]:

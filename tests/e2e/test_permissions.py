@@ -33,9 +33,10 @@ def refused(local: Cloud) -> dict[str, Any]:
 def objects(local: Cloud) -> dict[str, Any]:
     event = json.loads((REPOSITORY / "events" / "ingest-s3.json").read_text(encoding="utf-8"))
     bucket, key = local.outputs["InboxBucketName"], "iam.csv"
-    local.client("s3").put_object(Bucket=bucket, Key=key, Body=b"ID,Severity\niam-3,1\n")
+    put = local.client("s3").put_object(Bucket=bucket, Key=key, Body=b"ID,Severity\niam-3,1\n")
     (record,) = event["Records"]
-    record["s3"]["bucket"]["name"], record["s3"]["object"]["key"] = bucket, key
+    record["s3"]["bucket"]["name"] = bucket
+    record["s3"]["object"] |= {"key": key, "eTag": put["ETag"].strip('"')}
     return event
 
 
@@ -88,7 +89,10 @@ CASES = [
 
 # What the emulator lets everybody do. That the roles need these, and have no others, is held on the
 # template, by `tests/template`.
-NOT_ASKED = NOT_REQUESTED | {"cloudwatch:PutMetricData": "it lets every request in CBOR through"}
+NOT_ASKED = NOT_REQUESTED | {
+    "cloudwatch:PutMetricData": "it lets every request in CBOR through",
+    "s3:GetObjectVersion": "it asks for s3:GetObject, whatever the version",
+}
 
 FUNCTIONS = ["Ingest", "Transform", "Metrics", "Notify"]
 

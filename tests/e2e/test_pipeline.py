@@ -20,6 +20,7 @@ from stack import AlertQueue, Stack, now, timestamp, wait_for
 DUCKDB_TYPES = {
     "string": "VARCHAR",
     "int": "INTEGER",
+    "bigint": "BIGINT",
     "double": "DOUBLE",
     "boolean": "BOOLEAN",
     "timestamp": "TIMESTAMP",

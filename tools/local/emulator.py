@@ -30,10 +30,12 @@ OWN_ACTIONS = {
 # Actions of the functions' roles for which it takes no request of theirs, and what it does instead.
 NOT_REQUESTED = {
     "kinesis:DescribeStream": "its mappings read streams without asking",
+    "kinesis:DescribeStreamConsumer": "it has no enhanced fan-out",
     "kinesis:DescribeStreamSummary": "its mappings read streams without asking",
     "kinesis:GetRecords": "its mappings read streams without asking",
     "kinesis:GetShardIterator": "its mappings read streams without asking",
     "kinesis:ListShards": "its mappings read streams without asking",
+    "kinesis:SubscribeToShard": "it has no enhanced fan-out",
     "kms:Decrypt": "it encrypts no messages",
     "kms:GenerateDataKey": "it encrypts no messages",
     "logs:CreateLogStream": "it writes the functions' logs itself",
@@ -43,6 +45,8 @@ NOT_REQUESTED = {
     "sqs:DeleteMessage": "its mappings read queues without asking",
     "sqs:GetQueueAttributes": "its mappings read queues without asking",
     "sqs:ReceiveMessage": "its mappings read queues without asking",
+    "xray:PutTelemetryRecords": "it traces nothing",
+    "xray:PutTraceSegments": "it traces nothing",
 }
 
 # A condition that it does not know, and would take for one that does not hold.

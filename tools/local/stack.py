@@ -363,7 +363,9 @@ class AlertQueue:
 
     def _receive(self) -> list[dict[str, Any]]:
         answer = self._sqs.receive_message(
-            QueueUrl=self.url, MaxNumberOfMessages=10, AttributeNames=["SentTimestamp"]
+            QueueUrl=self.url,
+            MaxNumberOfMessages=10,
+            MessageSystemAttributeNames=["SentTimestamp"],
         )
         return answer.get("Messages", [])
 
