@@ -195,8 +195,12 @@ impl Scenario {
     #[must_use]
     pub fn draw(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let sizes = Sizes::draw(&mut rng);
+        let mut sizes = Sizes::draw(&mut rng);
         let mut units = Units::draw(sizes, &mut rng);
+        if units.are_long {
+            // Packs of one range then go in requests of their own, one of which may pass another.
+            sizes.entries = rng.usize(1..3);
+        }
         let senders = (0..rng.usize(0..3)).map(|_| Sender::draw(&mut units, &mut rng)).collect();
         let mut others: Vec<Put> = (0..rng.usize(0..12)).map(|_| Put::draw(&mut units, &mut rng)).collect();
         if chance(0.03, &mut rng) {
@@ -361,7 +365,7 @@ impl Units {
             Kind::TooLarge if self.sizes.are_real => rng.usize(1_049_000..1_060_000),
             Kind::Large => 1_600,
             Kind::TooLarge => 3_000,
-            Kind::Plain if self.are_long => rng.usize(8_000..30_000),
+            Kind::Plain if self.are_long => rng.usize(20_000..45_000),
             Kind::Plain | Kind::Old | Kind::Poison => id as usize % 7,
         }
     }
