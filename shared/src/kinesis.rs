@@ -265,7 +265,8 @@ impl<'a> Record<'a> {
     /// Stream, shard and sequence number, for people: `us-accidents-data-stream-1/shardId-000000000000:4959…`.
     #[must_use]
     pub fn source(&self) -> String {
-        let stream = self.source_arn.rsplit('/').next().unwrap_or_default();
+        // With enhanced fan-out the source is a consumer, `…:stream/NAME/consumer/NAME:TIME`.
+        let stream = self.source_arn.split('/').nth(1).unwrap_or(&self.source_arn);
         format!("{stream}/{}", self.event_id)
     }
 }
@@ -299,6 +300,21 @@ mod tests {
             .ok()
             .map(|event| event.records.into_iter().map(Record::new).map(fields).collect());
         assert_eq!(ours, theirs, "{event}");
+    }
+
+    #[test]
+    fn a_record_read_by_a_consumer_names_its_stream() {
+        for (stream, consumer) in
+            [("s1", ""), ("s1", "/consumer/transform-dev:1764000000"), ("consumer", "/consumer/c:1764000000")]
+        {
+            let arn = format!("arn:aws:kinesis:eu-west-1:000000000000:stream/{stream}{consumer}");
+            let record = format!(
+                r#"{{"kinesis":{{"sequenceNumber":"7","data":"e30="}},"eventID":"shardId-0:7","eventSourceARN":"{arn}"}}"#
+            );
+            let event = event(&record);
+            let batch = Batch::decode(&event).unwrap();
+            assert_eq!(batch.records[0].source(), format!("{stream}/shardId-0:7"));
+        }
     }
 
     #[test]
