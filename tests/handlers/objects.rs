@@ -210,6 +210,23 @@ async fn a_small_gzip_that_holds_much_text_is_continued() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_line_without_an_end_is_continued() {
+    for pack in [|text: &[u8]| text.to_vec(), gzip] {
+        let ingest = ingest();
+        let text = format!("ID,Severity,City\nA,3,{}\nB,3,y\n", "x".repeat(40 * 1024 * 1024));
+        let event = ingest.objects.put("a.csv", pack(text.as_bytes()));
+        slow(&ingest, 100);
+        let (invocations, answer) = to_the_end(&ingest, &event).await;
+        assert!(invocations >= 2, "{invocations}");
+        assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(1), &json!(1)));
+        assert_eq!(ids(&ingest), ["B"]);
+        let rejects = rejects(&ingest);
+        // In parts, since the payload is long.
+        assert!(!rejects.is_empty() && rejects.iter().all(|(reason, _)| reason == "too_large"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn time_that_is_up_at_the_end_of_an_object_is_its_end() {
     for chunks in 30..60 {
         let ingest = ingest();
