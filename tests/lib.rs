@@ -14,6 +14,21 @@ use std::{
 
 use shared::delivery::{Answer, Failure, Fault, Limits, Refusal, Service};
 
+/// The number that template.yaml has as the default of a parameter.
+///
+/// # Panics
+///
+/// If it has none.
+#[must_use]
+pub fn template_default(parameter: &str) -> i64 {
+    let default = || {
+        let (_, rest) = include_str!("../template.yaml").split_once(&format!("\n  {parameter}:\n"))?;
+        let (_, rest) = rest.split_once("Default: ")?;
+        rest.lines().next()?.trim().parse().ok()
+    };
+    default().unwrap_or_else(|| panic!("template.yaml has no number as the default of {parameter}"))
+}
+
 /// A service that answers by script, and takes everything once the script is at its end.
 pub struct Scripted<E> {
     script: RefCell<VecDeque<Reply>>,

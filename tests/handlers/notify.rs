@@ -81,10 +81,7 @@ pub(super) const BATCH_SIZE: usize = 1000;
 
 /// The default that the template has for a parameter.
 pub(super) fn template_default(parameter: &str) -> usize {
-    let template = include_str!("../../template.yaml");
-    let (_, rest) = template.split_once(&format!("\n  {parameter}:\n")).unwrap();
-    let (_, rest) = rest.split_once("Default: ").unwrap();
-    rest.lines().next().unwrap().trim().parse().unwrap()
+    usize::try_from(tests::template_default(parameter)).unwrap()
 }
 
 /// The machine-readable part of a message.

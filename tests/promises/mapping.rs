@@ -9,10 +9,15 @@ use std::{
 use bytes::Bytes;
 use serde_json::{Value, json};
 use shared::aws::StreamRecord;
-use tests::simulation::{
-    mapping::{Answer, Batch, Mapping, Position, Settings},
-    stream::Stream,
-    trace::Trace,
+use tests::{
+    simulation::{
+        mapping::{Answer, Batch, Mapping, Position, Settings},
+        scenario::Scenario,
+        simulate,
+        stream::Stream,
+        trace::Trace,
+    },
+    template_default,
 };
 use tokio::time::{Instant, sleep};
 
@@ -28,6 +33,7 @@ fn settings() -> Settings {
         reports: true,
         throttled: 0.0,
         repeated: 0.0,
+        paused: None,
     }
 }
 
@@ -388,4 +394,104 @@ async fn a_batch_that_is_done_may_be_handed_over_once_more() {
     let function = Function::new(&done);
     mapping.run(&stream, &async |batch: Batch<'_>| function.invoke(&batch)).await;
     assert_eq!(mapping.repeated.take(), BTreeMap::from([(0, 1), (1, 1)]));
+}
+
+/// How the template sets the mappings of the streams by default.
+fn as_in_the_template() -> Settings {
+    let age = u64::try_from(template_default("MaximumRecordAgeSeconds")).ok();
+    Settings {
+        batch_size: 1_000,
+        parallelization: usize::try_from(template_default("ParallelizationFactor")).unwrap(),
+        bisect: true,
+        retries: Some(u32::try_from(template_default("MaximumRetryAttempts")).unwrap()),
+        // -1 is for ever.
+        age: age.map(Duration::from_secs),
+        ..settings()
+    }
+}
+
+fn retention() -> Duration {
+    Duration::from_hours(u64::try_from(template_default("StreamRetentionHours")).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_the_end_of_a_pause_is_worked_off() {
+    let twenty_hours = Duration::from_hours(20);
+    let paused = Settings { paused: Some(Duration::ZERO..twenty_hours), ..as_in_the_template() };
+    let begin = Instant::now();
+    let (handed, discarded) = run(paused.clone(), 2_500, &done).await;
+    assert_eq!(handed.concat(), (0..2_500).collect::<Vec<_>>());
+    assert_eq!(discarded, []);
+    assert_eq!(begin.elapsed(), twenty_hours);
+    // A maximum age would discard it.
+    let (handed, discarded) =
+        run(Settings { age: Some(Duration::from_hours(1)), ..paused }, 500, &done).await;
+    assert_eq!(handed, [[0; 0]; 0]);
+    assert_eq!(discarded, [("RecordAgeExceeded", (0..500).collect())]);
+}
+
+#[test]
+fn a_pause_of_twenty_hours_loses_no_alert() {
+    let template = as_in_the_template();
+    let mut waited = 0;
+    for seed in 0..60 {
+        let mut scenario = Scenario::draw(seed);
+        for mapping in &mut scenario.mappings {
+            (mapping.retries, mapping.age, mapping.paused) = (template.retries, template.age, None);
+        }
+        scenario.mappings[2].paused = Some(Duration::ZERO..Duration::from_hours(20));
+        let outcome = simulate(&scenario, false);
+        assert_eq!(outcome.broken, [""; 0], "seed {seed}");
+        assert_eq!(outcome.tally.times("records discarded"), 0, "seed {seed}");
+        waited += outcome.tally.times("batches that waited for the end of a pause");
+    }
+    assert!(waited > 60, "{waited}");
+}
+
+/// Reads a stream whose function takes so long for each answer; what is discarded, and after how long.
+async fn read_slowly(
+    records: usize,
+    takes: Duration,
+    answer: &dyn Fn(&[u64]) -> Answer,
+) -> (BTreeSet<u64>, Vec<(&'static str, Vec<u64>)>, Duration) {
+    let stream = Stream::new("s1", 1);
+    put(&stream, "k", records);
+    stream.close();
+    let mapping = Mapping::new("f", as_in_the_template(), 0, &Trace::begin(false));
+    let begin = Instant::now();
+    let handed = RefCell::new(BTreeSet::new());
+    let invoke = async |batch: Batch<'_>| {
+        sleep(takes).await;
+        let positions: Vec<u64> = batch.records.iter().map(|record| record.position).collect();
+        let answer = answer(&positions);
+        if answer == done(&positions) {
+            handed.borrow_mut().extend(positions);
+        }
+        answer
+    };
+    mapping.run(&stream, &invoke).await;
+    let discarded = mapping.destination.take().into_iter().map(|discarded| {
+        (discarded.condition, discarded.records.iter().map(|record| record.position).collect())
+    });
+    (handed.take(), discarded.collect(), begin.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_within_the_retention_needs_no_redrive() {
+    let end = Instant::now() + retention() - Duration::from_hours(1);
+    let answer = |handed: &[u64]| if Instant::now() < end { from(handed[0]) } else { done(handed) };
+    // In an outage an attempt lasts about as long as an invocation may.
+    let (handed, discarded, _) = read_slowly(1_500, Duration::from_mins(1), &answer).await;
+    assert_eq!(discarded, []);
+    assert_eq!(handed.len(), 1_500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_ends_the_function_is_given_up_in_time_for_the_others() {
+    let answer =
+        |handed: &[u64]| if handed.contains(&700) { Err("it ends".to_owned()) } else { done(handed) };
+    let (handed, discarded, elapsed) = read_slowly(1_500, Duration::from_secs(1), &answer).await;
+    assert_eq!(discarded, [("RetryAttemptsExhausted", vec![700])]);
+    assert_eq!(handed, (0..1_500).filter(|position| *position != 700).collect());
+    assert!(elapsed < retention() * 3 / 5, "{} hours", elapsed.as_secs() / 3_600);
 }

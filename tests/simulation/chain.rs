@@ -10,7 +10,10 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::{join_all, join4};
-use notify::{pace::NextTurn, word::Alert};
+use notify::{
+    pace::{NextTurn, Pace},
+    word::Alert,
+};
 use shared::{
     aws::{ActedUpon, StreamRecord},
     config::{Common, ConfigError},
@@ -25,6 +28,7 @@ use super::{
     function::{self, Function, Handle},
     ingress::{Ingress, Shelf},
     mapping::{self, Answer, Mapping, Verdict},
+    pace::INVOCATIONS,
     port::{Port, Simulated, Troubles},
     scenario::{Put, Reshard, Scenario},
     services::{METRIC, ONE, Registry, Services, TOPIC},
@@ -95,6 +99,7 @@ impl Configs {
         configs.ingest.packing = Packing::into_ranges(scenario.pack_ranges);
         configs.transform.own.packing = configs.ingest.packing;
         configs.notify.digests.above = scenario.digest_above;
+        configs.notify.pace = Pace::new(scenario.alerts_per_second, INVOCATIONS.into());
         configs
     }
 }
@@ -158,8 +163,17 @@ impl<'s> Chain<'s> {
         let configs = configs.of(scenario);
         let ingress = Ingress::default();
 
-        let Services { raw, severe, analytical: firehose, metric, topic, rejects: bins, glue, complaints } =
-            &services;
+        let Services {
+            raw,
+            severe,
+            analytical: firehose,
+            metric,
+            topic,
+            rejects: bins,
+            glue,
+            complaints,
+            ..
+        } = &services;
         let Scenario { timeout, seed, .. } = *scenario;
         let ingest = {
             let (config, raw, bin) = (configs.ingest, Rc::clone(raw), Rc::clone(&bins[0]));

@@ -6,6 +6,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Range,
     time::Duration,
 };
 
@@ -53,6 +54,16 @@ pub struct Settings {
     pub throttled: f64,
     /// The share of its batches that Lambda hands over a second time, though they are done.
     pub repeated: f64,
+    /// When the mapping is disabled, since the begin, so that it invokes nothing.
+    pub paused: Option<Range<Duration>>,
+}
+
+impl Settings {
+    /// Whether the function is handed every record: none becomes too old while it is not invoked.
+    #[must_use]
+    pub(super) fn hands_all_over(&self) -> bool {
+        self.throttled == 0.0 && (self.paused.is_none() || self.age.is_none())
+    }
 }
 
 /// Where a mapping begins to read.
@@ -98,6 +109,8 @@ pub struct Mapping {
     pub repeated: RefCell<BTreeMap<u64, usize>>,
     /// Invocations that Lambda throttled.
     pub throttled: Cell<usize>,
+    /// Batches that waited for the end of a pause.
+    pub waited: Cell<usize>,
     /// Batches that ended because an event holds no more bytes.
     pub full: Cell<usize>,
     function: &'static str,
@@ -134,6 +147,7 @@ impl Mapping {
             destination: RefCell::default(),
             repeated: RefCell::default(),
             throttled: Cell::default(),
+            waited: Cell::default(),
             full: Cell::default(),
             function,
             trace: trace.clone(),
@@ -259,6 +273,7 @@ impl Mapping {
     ) {
         let mut queue = VecDeque::from([Work { records, attempts: 0, is_repeat: false }]);
         while let Some(work) = queue.pop_front() {
+            self.wait_while_paused().await;
             let Work { mut records, attempts, is_repeat } = self.discard_aged(stream, shard, work);
             if records.is_empty() {
                 continue;
@@ -311,6 +326,16 @@ impl Mapping {
             }
             sleep(LONGEST_PAUSE.min(Duration::from_millis(500 << again.attempts.min(10)))).await;
             queue.push_front(again);
+        }
+    }
+
+    /// Waits until the mapping is enabled.
+    async fn wait_while_paused(&self) {
+        let now = self.trace.elapsed();
+        if let Some(pause) = self.settings.paused.as_ref().filter(|pause| pause.contains(&now)) {
+            self.trace.line(|| format!("{}: the mapping is paused", self.function));
+            self.waited.update(|batches| batches + 1);
+            sleep(pause.end.saturating_sub(now)).await;
         }
     }
 

@@ -8,6 +8,7 @@ pub mod chain;
 pub mod function;
 pub mod ingress;
 pub mod mapping;
+pub mod pace;
 pub mod port;
 pub mod promises;
 pub mod rejects;

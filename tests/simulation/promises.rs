@@ -12,9 +12,10 @@ use super::{
     chain::{Chain, FUNCTIONS, user_records},
     function::Books,
     mapping::Mapping,
+    pace::{most_in_a_second, reached_in_a_second},
     port::Simulated,
     rejects::Rejects,
-    scenario::Way,
+    scenario::{Scenario, Way},
     services::Services,
     stream::{Stream, hash_key_of},
     unit::{Id, Kind, Unit, hash_keys, ids_in, name, names},
@@ -32,6 +33,7 @@ pub fn broken(chain: &Chain<'_>) -> Vec<String> {
     audit.placement();
     audit.order();
     audit.repeats();
+    audit.pace();
     audit.books();
     audit.broken
 }
@@ -188,8 +190,7 @@ impl<'c, 's> Audit<'c, 's> {
                         self.of_one_id(id).any(|id| services.topic.taken.borrow().contains_key(&id));
                     let refused_for_good = services.topic.refused_for_good.borrow();
                     let refused = self.of_one_id(id).any(|id| refused_for_good.contains(&id));
-                    let is_other_refused = refused && !refused_for_good.contains(&id);
-                    (alerted || rejected && refused || is_other_refused, touched && !refused)
+                    (alerted || rejected && refused, touched && !refused)
                 }
             };
             self.hold(done || discarded, || format!("{unit:?} was lost by notify"));
@@ -253,7 +254,7 @@ impl<'c, 's> Audit<'c, 's> {
     /// Each request keeps to the limits of its service, and Glue is asked for what it does not have, of severe events
     /// only.
     fn requests(&mut self) {
-        let Services { raw, severe, analytical, metric, topic, rejects, glue, complaints } =
+        let Services { raw, severe, analytical, metric, topic, rejects, glue, complaints, .. } =
             &self.chain.services;
         for complaints in [&raw.oversized, &severe.oversized, &analytical.oversized, &metric.oversized]
             .into_iter()
@@ -382,9 +383,21 @@ impl<'c, 's> Audit<'c, 's> {
         self.broken.extend(broken);
         self.handed_once();
         self.least_repeats(1, &self.chain.services.metric);
-        // A digest reports events ahead of their turn. Where the batch is retried from an earlier record, so are they.
-        if self.chain.scenario.digest_above == 0 {
+        // A digest reports events ahead of their turn. Where the batch is retried from an earlier record, so are they. With
+        // a bound on the messages there are digests over all areas, whatever `digest_above` says.
+        let Scenario { digest_above, alerts_per_second, .. } = self.chain.scenario;
+        if [*digest_above, *alerts_per_second as usize] == [0, 0] {
             self.least_repeats(2, &self.chain.services.topic);
+        }
+    }
+
+    /// No second brings more messages to the topic than subscribers can take.
+    fn pace(&mut self) {
+        let (most, reached) = (most_in_a_second(self.chain.scenario), reached_in_a_second(self.chain));
+        if let (Some(most), Some(reached)) = (most, reached) {
+            self.hold(reached <= most, || {
+                format!("{reached} messages reached the topic within a second, where {most} may")
+            });
         }
     }
 

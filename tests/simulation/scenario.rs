@@ -18,6 +18,9 @@ const TIGHT_ANALYTICAL_ENTRY: usize = 1_500;
 /// Events in a storm: more than one request to CloudWatch counts.
 const STORM: Range<usize> = 340..480;
 
+/// Seconds of the longest pause of a mapping: 20 hours.
+const LONGEST_PAUSE: u64 = 20 * 60 * 60;
+
 /// All that a simulation depends on.
 #[derive(Debug)]
 pub struct Scenario {
@@ -47,6 +50,8 @@ pub struct Scenario {
     pub pack_ranges: u32,
     /// Alerts of one key above which notify makes one of them; 0 where it never does.
     pub digest_above: usize,
+    /// Messages that may reach the topic in a second; 0 for any number.
+    pub alerts_per_second: u32,
 }
 
 /// The limits of the services.
@@ -212,7 +217,7 @@ impl Scenario {
         let retries = chance(0.35, &mut rng).then(|| rng.u32(0..8));
         let age = chance(0.25, &mut rng).then(|| seconds(60..600, &mut rng));
         let trouble = *rng.choice(&[0.0, 0.1, 0.3, 0.6]).unwrap_or(&0.0);
-        Self {
+        let mut scenario = Self {
             seed,
             order_by_county: rng.bool(),
             shards: [rng.usize(1..4), rng.usize(1..3)],
@@ -226,7 +231,14 @@ impl Scenario {
             pack_ranges: draw_pack_ranges(sizes, &mut rng),
             sizes,
             digest_above: *rng.choice(&[0, 2, 10]).unwrap_or(&10),
+            alerts_per_second: *rng.choice(&[0, 8, 8, 40, 100]).unwrap_or(&8),
+        };
+        if chance(0.05, &mut rng) {
+            let begin = seconds(0..20, &mut rng);
+            let pause = begin..begin + seconds(10..LONGEST_PAUSE, &mut rng);
+            scenario.mappings[rng.usize(0..3)].paused = Some(pause);
         }
+        scenario
     }
 
     /// Whether nothing fails.
@@ -235,7 +247,7 @@ impl Scenario {
         let Services { raw, severe, analytical, metric, topic, rejects, glue, ages } = &self.services;
         let services = [raw, severe, analytical, metric, topic, glue, ages];
         services.into_iter().chain(rejects).all(Script::is_healthy)
-            && self.mappings.iter().all(|mapping| mapping.throttled == 0.0)
+            && self.mappings.iter().all(Settings::hands_all_over)
     }
 
     /// Whether a mapping may give records up.
@@ -462,6 +474,7 @@ fn draw_settings(retries: Option<u32>, age: Option<Duration>, rng: &mut Rng) -> 
         reports: true,
         throttled: *rng.choice(&[0.0, 0.0, 0.0, 0.1, 0.5]).unwrap_or(&0.0),
         repeated: *rng.choice(&[0.0, 0.0, 0.1, 0.4]).unwrap_or(&0.0),
+        paused: None,
     }
 }
 

@@ -10,9 +10,11 @@ use shared::{
     aws::StreamRecord,
     delivery::{Failure, Limits, Service as _},
 };
+use tokio::time::Instant;
 use transform::{glue::Catalog, partitions::Partition};
 
 use super::{
+    pace::Times,
     port::{Port, Simulated},
     scenario::Scenario,
     stream::Stream,
@@ -68,6 +70,8 @@ pub struct Services {
     pub metric: Rc<Simulated<metrics::aggregate::Request>>,
     /// SNS.
     pub topic: Rc<Simulated<Alert>>,
+    /// When SNS took each message.
+    pub messages: Times,
     /// The rejects delivery stream, for each function.
     pub rejects: [Rc<Simulated<Bytes>>; 4],
     /// Glue, for transform; what it took is known by its severity.
@@ -169,12 +173,16 @@ impl Services {
             assert!(request.data.len() < REQUEST_DATA, "with the ages")
         };
         let topic = scripts.topic.clone();
+        let messages = Times::default();
+        let times = Rc::clone(&messages);
+        let note = move |_: &Alert| times.borrow_mut().push(Instant::now());
         Self {
             raw: stream(0, "stream 1", scripts.raw.clone()),
             severe: stream(1, "stream 2", scripts.severe.clone()),
             analytical,
             metric: Simulated::new(METRIC, ONE, |_| 1, counted, is_small, scripts.metric.clone(), trace),
-            topic: Simulated::new(TOPIC, sizes.topic(), alert_bytes, told, |_| (), topic, trace),
+            topic: Simulated::new(TOPIC, sizes.topic(), alert_bytes, told, note, topic, trace),
+            messages,
             rejects: std::array::from_fn(bin),
             glue: Simulated::new(
                 "Glue",
@@ -191,7 +199,7 @@ impl Services {
 
     /// Waits until all that the services take late has landed.
     pub(super) async fn settle(&self) {
-        let Self { raw, severe, analytical, metric, topic, rejects, glue, complaints: _ } = self;
+        let Self { raw, severe, analytical, metric, topic, rejects, glue, .. } = self;
         tokio::join!(raw.settle(), severe.settle(), analytical.settle(), metric.settle(), topic.settle());
         tokio::join!(glue.settle(), join_all(rejects.iter().map(|rejects| rejects.settle())));
     }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, ops::AddAssign};
 use super::{
     chain::{Chain, user_records},
     mapping::Mapping,
+    pace::{most_in_a_second, reached_in_a_second},
     port::Simulated,
     scenario::Put,
     services::is_part,
@@ -53,6 +54,12 @@ impl Tally {
         rare.map(|(name, _)| *name).collect()
     }
 
+    /// How often something happened.
+    #[must_use]
+    pub fn times(&self, name: &str) -> usize {
+        self.0.get(name).map_or(0, |amount| amount.times)
+    }
+
     fn add(&mut self, name: &'static str, times: usize) {
         *self += Self(BTreeMap::from([(name, Amount { times, scenarios: usize::from(times > 0) })]));
     }
@@ -80,6 +87,9 @@ impl Tally {
         tally.add("partitions refused by Glue out of a request", services.glue.refused.borrow().len());
         tally.rejects(chain);
         tally.ids(chain);
+        let (most, reached) = (most_in_a_second(chain.scenario), reached_in_a_second(chain));
+        let is_full = most.is_some() && most == reached;
+        tally.add("the most messages that may reach the topic in a second", usize::from(is_full));
         tally
     }
 
@@ -91,6 +101,10 @@ impl Tally {
         let mappings = &chain.mappings;
         let discarded = mappings.iter().flat_map(|mapping| mapping.destination.borrow().clone());
         self.add("records discarded", discarded.map(|discarded| discarded.records.len()).sum());
+        self.add(
+            "batches that waited for the end of a pause",
+            mappings.iter().map(|mapping| mapping.waited.get()).sum(),
+        );
         self.add("invocations throttled", mappings.iter().map(|mapping| mapping.throttled.get()).sum());
         let repeated = |mapping: &Mapping| mapping.repeated.borrow().values().sum::<usize>();
         self.add("records handed over though done", mappings.iter().map(repeated).sum());
