@@ -2,7 +2,7 @@
 //!
 //! A batch of 6 MB can have 700,000 user records, so that what is kept of each takes a few bytes.
 
-use std::iter;
+use std::{iter, mem};
 
 use bytes::Bytes;
 
@@ -31,6 +31,8 @@ pub struct Ledger<'b> {
     function: &'static str,
     common: &'b Common,
     records: Vec<Record<'b>>,
+    /// Records of the stream whose user records were all looked at, and how many were of the next.
+    looked: (usize, u64),
     entries: Vec<Entry>,
     /// The ids of the events, where the log is to follow them.
     ids: String,
@@ -82,6 +84,16 @@ impl Status {
     }
 }
 
+/// How many outputs of a batch are held at once. A batch of 6 MB can have 700,000 user records, so that those of a large
+/// one are made and delivered in portions.
+#[derive(Debug, Clone, Copy)]
+pub struct Portion {
+    /// Outputs after which no further record of the stream is looked at.
+    pub enough: usize,
+    /// Outputs after which a portion ends within a record of the stream.
+    pub most: usize,
+}
+
 /// A user record, as a function sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct UserRecord<'r> {
@@ -122,9 +134,9 @@ impl<T> Owed<T> {
 }
 
 impl<'b> Ledger<'b> {
-    /// Reads the batch of an invocation, and enters what each user record owes: a fate where that is nothing. Gives the
-    /// outputs, each with the position of its record. Records that do not come apart are refused, and an event that is no
-    /// batch stands in the books, too.
+    /// Reads the batch of an invocation, and enters what each user record of the first portion owes: a fate where that is
+    /// nothing. Gives the outputs, each with the position of its record. Records that do not come apart are refused, and
+    /// an event that is no batch stands in the books, too.
     ///
     /// A record is looked at as soon as it is read, while its text and what is decoded of it are in the cache:
     /// looked at once all are read, they take transform 5 % more time.
@@ -133,27 +145,42 @@ impl<'b> Ledger<'b> {
         event: &'b str,
         common: &'b Common,
         invocation: &Invocation,
+        portion: Portion,
         mut owes: impl FnMut(UserRecord<'_>) -> Owed<T>,
     ) -> Result<(Self, Vec<(usize, T)>), NotABatch> {
         let mut ledger = Self::new(function, event, common, invocation);
-        let (mut outputs, mut buffer) = (Vec::new(), Vec::new());
+        let (mut outputs, mut buffer, mut goes_on) = (Vec::new(), Vec::new(), true);
         kinesis::read(event, |held| {
-            ledger.look(&held, &mut buffer, |ledger, data, part| {
-                let owed = owes(UserRecord { record: ledger.records.len(), held: &held, data });
-                let index = ledger.add(data);
-                match owed {
-                    Owed::Nothing => ledger.enter(index, Fate::Filtered),
-                    Owed::Output(output) => outputs.push((index, output)),
-                    Owed::Reject { reason, detail } => {
-                        ledger.first_rejected.get_or_insert(ledger.records.len());
-                        ledger.reject(index, &held, (part, data), reason, &detail.into());
-                    }
-                }
-            });
+            goes_on = goes_on && ledger.look_at(&held, &mut buffer, portion, &mut owes, &mut outputs);
             ledger.records.push(held);
         })
         .inspect_err(|_| Books::of_what_is_not_understood().close(&common.whose(function), invocation))?;
         Ok((ledger, outputs))
+    }
+
+    /// The same for the next portion.
+    pub fn read_on<T>(
+        &mut self,
+        portion: Portion,
+        mut owes: impl FnMut(UserRecord<'_>) -> Owed<T>,
+    ) -> Vec<(usize, T)> {
+        let (mut outputs, mut buffer) = (Vec::new(), Vec::new());
+        let records = mem::take(&mut self.records);
+        for held in &records[self.looked.0..] {
+            if !self.look_at(held, &mut buffer, portion, &mut owes, &mut outputs) {
+                break;
+            }
+        }
+        self.records = records;
+        outputs
+    }
+
+    /// Whether another portion follows. Once a record failed, all after it are retried with it, and fail here.
+    pub fn has_more(&mut self) -> bool {
+        if self.looked.0 < self.records.len() && self.comes_again_from().is_some() {
+            self.fail_rest();
+        }
+        self.looked.0 < self.records.len()
     }
 
     fn new(function: &'static str, event: &str, common: &'b Common, invocation: &Invocation) -> Self {
@@ -161,6 +188,7 @@ impl<'b> Ledger<'b> {
             function,
             common,
             records: Vec::with_capacity(event.len() / RECORD_BYTES),
+            looked: (0, 0),
             entries: Vec::with_capacity(event.len() / RECORD_BYTES),
             ids: String::new(),
             rejects: Collector::new(function, stamp(invocation.now)),
@@ -173,45 +201,104 @@ impl<'b> Ledger<'b> {
         }
     }
 
-    /// Hands on each user record of a record of the stream, with its position there if it is one of several.
+    /// Looks at the user records of the next record of the stream, and enters what each owes. Gives false where the portion
+    /// is full.
+    fn look_at<T>(
+        &mut self,
+        held: &Record<'_>,
+        buffer: &mut Vec<u8>,
+        portion: Portion,
+        owes: &mut impl FnMut(UserRecord<'_>) -> Owed<T>,
+        outputs: &mut Vec<(usize, T)>,
+    ) -> bool {
+        let (record, from) = self.looked;
+        let is_whole = self.look(held, buffer, from, |ledger, data, part| {
+            let owed = owes(UserRecord { record, held, data });
+            let index = ledger.add(data, part);
+            match owed {
+                Owed::Nothing => ledger.enter(index, Fate::Filtered),
+                Owed::Output(output) => outputs.push((index, output)),
+                Owed::Reject { reason, detail } => {
+                    ledger.first_rejected.get_or_insert(record);
+                    ledger.reject(index, held, (part, data), reason, &detail.into());
+                }
+            }
+            ledger.looked.1 = part.map_or(0, |part| part + 1);
+            part.is_none() || outputs.len() < portion.most
+        });
+        if is_whole {
+            self.looked = (record + 1, 0);
+        }
+        is_whole && outputs.len() < portion.enough
+    }
+
+    /// Hands on each user record of a record of the stream, from one on, with its position there if it is one of several.
+    /// Gives false where `each` does, which ends it.
     fn look(
         &mut self,
         held: &Record<'_>,
         buffer: &mut Vec<u8>,
-        mut each: impl FnMut(&mut Self, &[u8], Option<u64>),
-    ) {
+        from: u64,
+        mut each: impl FnMut(&mut Self, &[u8], Option<u64>) -> bool,
+    ) -> bool {
         match held.user_records(buffer) {
-            Ok(UserRecords::Itself(data)) => {
-                self.rejects.came_in(data.len() + RECORD_BYTES / 2);
-                each(self, data, None);
-            }
+            Ok(UserRecords::Itself(data)) => each(self, data, None),
             Ok(UserRecords::Parts(parts)) => {
-                for (part, data) in (0..).zip(parts) {
-                    self.rejects.came_in(data.len() + PART_BYTES);
-                    each(self, data, Some(part));
+                let from_there = (0_u64..).zip(parts).skip_while(|(part, _)| *part < from);
+                for (part, data) in from_there {
+                    if !each(self, data, Some(part)) {
+                        return false;
+                    }
                 }
+                true
             }
             Err(poison) => {
                 let payload = held.payload();
-                self.rejects.came_in(payload.len() + RECORD_BYTES / 2);
-                let index = self.add(&payload);
-                self.first_rejected.get_or_insert(self.records.len());
+                let index = self.add(&payload, None);
+                self.first_rejected.get_or_insert(self.looked.0);
                 self.reject(index, held, (None, &payload), poison.reason, &poison.detail.into());
+                true
             }
         }
     }
 
     /// Adds a user record of the record that is being read; gives its position.
-    fn add(&mut self, data: &[u8]) -> usize {
+    fn add(&mut self, data: &[u8], part: Option<u64>) -> usize {
+        let around = if part.is_some() { PART_BYTES } else { RECORD_BYTES / 2 };
+        self.rejects.came_in(data.len() + around);
         if let Some(id) = self.common.followed().and_then(|dataset| event::id(dataset, data)) {
             self.ids.push_str(&id);
         }
         self.entries.push(Entry {
-            record: short(self.records.len()),
+            record: short(self.looked.0),
             id_end: short(self.ids.len()),
             status: Status::Open,
         });
         self.entries.len() - 1
+    }
+
+    /// Enters the records that were not looked at as failed.
+    fn fail_rest(&mut self) {
+        let mut buffer = Vec::new();
+        let records = mem::take(&mut self.records);
+        for held in &records[self.looked.0..] {
+            match held.user_records(&mut buffer) {
+                Ok(UserRecords::Itself(data)) => self.fail(data, None),
+                Ok(UserRecords::Parts(parts)) => {
+                    let from = self.looked.1;
+                    let rest = (0_u64..).zip(parts).skip_while(|(part, _)| *part < from);
+                    rest.for_each(|(part, data)| self.fail(data, Some(part)));
+                }
+                Err(_) => self.fail(&held.payload(), None),
+            }
+            self.looked = (self.looked.0 + 1, 0);
+        }
+        self.records = records;
+    }
+
+    fn fail(&mut self, data: &[u8], part: Option<u64>) {
+        let index = self.add(data, part);
+        self.enter(index, Fate::Failed("an earlier record is retried".to_owned()));
     }
 
     /// Enters the fate of a record.
@@ -260,9 +347,9 @@ impl<'b> Ledger<'b> {
     /// Makes the rejects of the records that were refused after they were read. Each record of the stream is taken apart
     /// once more, since what is in it was not kept.
     fn reject_refused(&mut self) {
-        let mut refused = std::mem::take(&mut self.refused);
+        let mut refused = mem::take(&mut self.refused);
         refused.sort_by_key(|(index, ..)| *index);
-        let records = std::mem::take(&mut self.records);
+        let records = mem::take(&mut self.records);
         let mut buffer = Vec::new();
         let of_one_record =
             |one: &usize, other: &usize| self.entries[*one].record == self.entries[*other].record;
@@ -274,11 +361,12 @@ impl<'b> Ledger<'b> {
             let held = &records[record as usize];
             let mut refused = refused.iter().peekable();
             let mut index = first;
-            self.look(held, &mut buffer, |ledger, data, part| {
+            self.look(held, &mut buffer, 0, |ledger, data, part| {
                 if let Some((index, reason, detail)) = refused.next_if(|(refused, ..)| *refused == index) {
                     ledger.reject(*index, held, (part, data), reason, detail);
                 }
                 index += 1;
+                refused.peek().is_some()
             });
         }
         self.records = records;
@@ -363,7 +451,10 @@ fn short(number: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
+    use crate::kpl;
 
     fn event(sequence_numbers: &[&str]) -> String {
         let records: Vec<_> = sequence_numbers
@@ -377,10 +468,12 @@ mod tests {
     fn ledger<'b>(event: &'b str, common: &'b Common, records: usize) -> Ledger<'b> {
         let invocation = Invocation::begin("r", 0, chrono::DateTime::default(), 0);
         let (ledger, outputs) =
-            Ledger::read("notify", event, common, &invocation, |_| Owed::Output(())).unwrap();
+            Ledger::read("notify", event, common, &invocation, WHOLE, |_| Owed::Output(())).unwrap();
         assert_eq!(outputs.len(), records);
         ledger
     }
+
+    const WHOLE: Portion = Portion { enough: usize::MAX, most: usize::MAX };
 
     fn common() -> Common {
         Common {
@@ -436,7 +529,7 @@ mod tests {
             log: |line| LINES.with_borrow_mut(|lines| lines.push(line.to_owned())),
             ..Invocation::begin("r", 0, chrono::DateTime::default(), 0)
         };
-        Ledger::read("metrics", "{}", &common(), &invocation, |_| Owed::Output(())).unwrap_err();
+        Ledger::read("metrics", "{}", &common(), &invocation, WHOLE, |_| Owed::Output(())).unwrap_err();
         let lines = LINES.take();
         assert_eq!(lines.len(), 1);
         let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
@@ -453,5 +546,76 @@ mod tests {
         let invocation = Invocation::begin("r", 0, chrono::DateTime::default(), 0);
         let response = ledger.close(&invocation);
         assert_eq!(serde_json::to_string(&response).unwrap(), r#"{"batchItemFailures":[]}"#);
+    }
+
+    /// The event of records with so many user records each; one is not aggregated, and `None` is a damaged aggregate.
+    fn event_of(records: &[Option<usize>]) -> String {
+        let mut number = 0;
+        let mut data = |count: &Option<usize>| {
+            let count = count.unwrap_or(1);
+            let each: Vec<Bytes> = (number..number + count).map(|n| Bytes::from(n.to_string())).collect();
+            number += count;
+            match &each[..] {
+                [one] => one.to_vec(),
+                several => kpl::aggregate("0", several.iter().map(|each| ("k", each))),
+            }
+        };
+        let records: Vec<_> = records
+            .iter()
+            .enumerate()
+            .map(|(index, count)| {
+                let encoded = base64_simd::STANDARD.encode_to_string(data(count));
+                let encoded = if count.is_some() { encoded } else { "*".to_owned() };
+                format!(r#"{{"kinesis":{{"sequenceNumber":"{index}","data":"{encoded}"}}}}"#)
+            })
+            .collect();
+        format!(r#"{{"Records":[{}]}}"#, records.join(","))
+    }
+
+    proptest! {
+        #[test]
+        fn portions_give_each_user_record_once_and_in_order_until_one_fails(
+            records in vec(prop_oneof![4 => (1_usize..12).prop_map(Some), 1 => Just(None)], 1..12),
+            enough in 1_usize..10,
+            more in 0_usize..10,
+            fails in prop::option::of(0_usize..40),
+        ) {
+            let (event, common) = (event_of(&records), common());
+            let invocation = Invocation::begin("r", 0, chrono::DateTime::default(), 0);
+            let portion = Portion { enough, most: enough + more };
+            let owes = |record: UserRecord<'_>| Owed::Output((record.record, record.data.to_vec()));
+            let (mut ledger, mut outputs) =
+                Ledger::read("notify", &event, &common, &invocation, portion, owes).unwrap();
+            let (mut found, mut failed) = (Vec::new(), None);
+            loop {
+                prop_assert!(outputs.len() <= portion.most.max(1) + 1, "{} outputs", outputs.len());
+                for (index, (record, data)) in mem::take(&mut outputs) {
+                    found.push((index, record, data));
+                    let fails = fails == Some(index);
+                    failed = if fails { Some(record) } else { failed };
+                    ledger.enter(index, if fails { Fate::Failed(String::new()) } else { Fate::Delivered });
+                }
+                if !ledger.has_more() {
+                    break;
+                }
+                outputs = ledger.read_on(portion, owes);
+            }
+            let numbers = records.iter().enumerate().flat_map(|(record, count)| vec![(record, count.is_some()); count.unwrap_or(1)]);
+            let expected: Vec<_> = numbers
+                .enumerate()
+                .filter(|(_, (_, is_whole))| *is_whole)
+                .map(|(index, (record, _))| (index, record, index.to_string().into_bytes()))
+                .collect();
+            prop_assert!(expected.starts_with(&found));
+            prop_assert!(failed.is_some() || found.len() == expected.len());
+            prop_assert_eq!(ledger.comes_again_from(), failed);
+            // Every user record is in the ledger, and none that was not looked at is open.
+            prop_assert_eq!(ledger.entries.len(), records.iter().map(|count| count.unwrap_or(1)).sum::<usize>());
+            let looked_at = found.last().map_or(0, |(index, ..)| index + 1);
+            let open = |entry: &Entry| entry.status == Status::Open;
+            let damaged = records.iter().filter(|count| count.is_none()).count();
+            prop_assert!(ledger.entries.iter().filter(|entry| open(entry)).count() <= damaged);
+            prop_assert!(failed.is_none() || ledger.entries[looked_at..].iter().all(|entry| entry.status == Status::Failed || open(entry)));
+        }
     }
 }

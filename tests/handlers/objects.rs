@@ -584,3 +584,27 @@ proptest! {
         });
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// The rows of an object are delivered many times over; a long header is not written once more for each.
+    #[test]
+    fn rejects_of_an_object_are_bounded_by_it(
+        header in prop_oneof![0..100_usize, 60_000..300_000_usize],
+        good in 0..4_usize,
+        bad in prop::collection::vec(prop_oneof![Just("A\n"), Just("A,x,\n"), Just(",3,\n"), Just("\"A\"x,3,\n")], 1..5),
+        times in 1..4_000_usize,
+    ) {
+        let rows = ["A-1,3,\n".repeat(good), bad.concat()].concat().repeat(times);
+        let text = format!("ID,Severity,n{}\n{rows}", "n".repeat(header));
+        let bytes = text.len();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let ingest = ingest();
+        let answer = runtime.block_on(take(&ingest, "a.csv", text));
+        let written: usize = ingest.rejects.taken.borrow().iter().map(Bytes::len).sum();
+        prop_assert!(written <= 3 * bytes + 1_000_000, "{} bytes of {}", written, bytes);
+        let counts = [&answer["accepted"], &answer["rejected"]].map(|count| count.as_u64().unwrap());
+        prop_assert_eq!(counts, [good * times, bad.len() * times].map(|count| count as u64));
+    }
+}

@@ -14,7 +14,7 @@ use transform::{
 use super::{Bytes, Counter, DateTime, Failure, Invocation, MEBIBYTE, StreamRecord, json, peak, runtime};
 
 /// What a function may hold for a batch, its event and what it has at rest not counted: with them less than 96 MiB.
-const BATCH_PEAK: u64 = 56 * MEBIBYTE;
+const BATCH_PEAK: u64 = 48 * MEBIBYTE;
 
 struct NoCatalog;
 
@@ -48,6 +48,14 @@ fn batch(records: &[Vec<u8>]) -> String {
     json!({"Records": records.iter().enumerate().map(record).collect::<Vec<_>>()}).to_string()
 }
 
+/// A protobuf of about so many bytes of severe events, each with its own id and area.
+fn different(bytes: usize) -> Vec<u8> {
+    let event = |n| format!(r#"{{"ID":"{n}","Severity":4,"County":"c{n}"}}"#);
+    let record = |n| records(&event(n), 1)[3..].to_vec();
+    let records: Vec<_> = (0..bytes / 50).map(record).collect();
+    [b"\x0a\x01k", &records.concat()[..]].concat()
+}
+
 fn batches() -> Vec<(&'static str, String)> {
     let event = r#"{"ID":"a","Severity":4}"#;
     let mild = r#"{"ID":"a","Severity":2}"#;
@@ -57,6 +65,13 @@ fn batches() -> Vec<(&'static str, String)> {
         ("four aggregates of empty objects", four(aggregate(&records("{}", 125_000)))),
         ("four damaged aggregates", four(aggregate(&b"\x1a\x00".repeat(520_000)))),
         ("one aggregate of events", batch(&[aggregate(&records(event, 26_000))])),
+        ("four aggregates of severe events", four(aggregate(&records(event, 34_000)))),
+        (
+            "four aggregates of the shortest severe events",
+            four(aggregate(&records(r#"{"Severity":4}"#, 50_000))),
+        ),
+        ("four aggregates of different severe events", four(aggregate(&different(1_000_000)))),
+        ("one aggregate of 4 MB of different events", batch(&[aggregate(&different(4_000_000))])),
         ("four aggregates of events that are filtered", four(aggregate(&records(mild, 34_000)))),
         ("ten thousand records that are no event", batch(&vec![vec![b'"'; 300]; 10_000])),
         ("four records of control characters", four(vec![1; 1_000_000])),

@@ -21,8 +21,8 @@ use crate::{
     checkpoint::{self, Checkpoints},
     error::IngestError,
     front::{HttpRequest, HttpResponse},
-    http,
-    inflate::InflateError,
+    http::{self, Posted},
+    inflate::{BODY_BYTES, Inflate, InflateError},
     intake::{Intake, Origin, Summary},
     normalise::{Normaliser, Refused},
     object::{ObjectIntake, fail_if_undelivered},
@@ -129,7 +129,11 @@ where
         let front_end = request.front_end;
         let answer = match http::read(request) {
             Ok(posted) => {
-                self.take(posted.format, &posted.body, posted.date_order, &origin, intake).await;
+                if posted.is_gzip {
+                    self.take_gzip(&posted, &origin, intake).await;
+                } else {
+                    self.take(posted.format, &posted.body, posted.date_order, &origin, intake).await;
+                }
                 intake.deliver().await;
                 http::answer(&intake.summary, posted.format)
             }
@@ -222,6 +226,23 @@ where
         for piece in body.chunks(BODY_STEP_BYTES) {
             rows.push(piece);
             intake.take_all(&mut rows, &normaliser, origin).await;
+        }
+        rows.finish();
+        intake.take_all(&mut rows, &normaliser, origin).await;
+    }
+
+    /// Takes the rows of a gzip body, inflated piece by piece. It was read to its end before, and found whole.
+    async fn take_gzip(&self, posted: &Posted, origin: &Origin, intake: &mut Intake<'_, S, R>) {
+        let mut rows = Rows::new(&self.config.common.dataset, posted.format);
+        let normaliser = self.normaliser(posted.date_order);
+        let mut inflate = Inflate::new(BODY_BYTES);
+        let mut inflated = Ok(());
+        for piece in posted.body.chunks(inflate.step_bytes()) {
+            inflated = inflated.and_then(|()| inflate.push(piece, |text| rows.push(text)));
+            intake.take_all(&mut rows, &normaliser, origin).await;
+        }
+        if let Err(error) = inflated.and_then(|()| inflate.finish(|text| rows.push(text))) {
+            unreachable!("{error}");
         }
         rows.finish();
         intake.take_all(&mut rows, &normaliser, origin).await;

@@ -8,7 +8,7 @@ use shared::{excerpt::excerpt, time::DateOrder};
 
 use crate::{
     front::{FrontEnd, HttpContent, HttpRequest, HttpResponse},
-    inflate::{self, InflateError},
+    inflate::{self, Body, InflateError},
     intake::Summary,
     rows::Format,
 };
@@ -25,8 +25,10 @@ const SIGNATURE: &str = "x-amz-";
 pub struct Posted {
     /// How the body holds its rows.
     pub format: Format,
-    /// The rows.
+    /// The rows, as text or as gzip.
     pub body: Vec<u8>,
+    /// Whether the body is gzip, which holds too much text to be held whole.
+    pub is_gzip: bool,
     /// The declared order of ambiguous dates.
     pub date_order: Option<DateOrder>,
 }
@@ -88,11 +90,8 @@ pub fn read(request: HttpRequest) -> Result<Posted, Answer> {
         let error = format!("content encoding `{}` is unknown: expected gzip or none", excerpt(&encoding));
         return Err(Answer::error(415, &error));
     }
-    let body = text(bytes(content)?)?;
-    if body.trim_ascii().is_empty() {
-        return Err(Answer::error(400, "the body is empty: rows are needed"));
-    }
-    Ok(Posted { format, body, date_order })
+    let (body, is_gzip) = text(bytes(content)?)?;
+    Ok(Posted { format, body, is_gzip, date_order })
 }
 
 /// The body as it was sent.
@@ -105,9 +104,10 @@ fn bytes(content: HttpContent) -> Result<Vec<u8>, Answer> {
         .map_err(|_| Answer::error(400, "the body is declared as base64, but is not"))
 }
 
-/// The text of a body. Its first bytes say whether it is gzip, whatever is declared.
-fn text(body: Vec<u8>) -> Result<Vec<u8>, Answer> {
-    let text = inflate::body(&body).map_err(|error| {
+/// The text of a body, or gzip that holds much text, and which of these it is. Its first bytes say whether it is gzip,
+/// whatever is declared.
+fn text(body: Vec<u8>) -> Result<(Vec<u8>, bool), Answer> {
+    let read = inflate::body(&body).map_err(|error| {
         let status = match error {
             InflateError::Damaged | InflateError::Trailing(_) => 400,
             InflateError::TooLarge(_) => 413,
@@ -115,9 +115,17 @@ fn text(body: Vec<u8>) -> Result<Vec<u8>, Answer> {
         };
         Answer::error(status, &error.to_string())
     })?;
+    let (is_blank, text) = match read {
+        Body::Text(text) => (text.trim_ascii().is_empty(), Some(text)),
+        Body::LongGzip { is_blank } => (is_blank, None),
+    };
+    if is_blank {
+        return Err(Answer::error(400, "the body is empty: rows are needed"));
+    }
     Ok(match text {
-        Cow::Borrowed(_) => body,
-        Cow::Owned(text) => text,
+        Some(Cow::Owned(text)) => (text, false),
+        Some(Cow::Borrowed(_)) => (body, false),
+        None => (body, true),
     })
 }
 

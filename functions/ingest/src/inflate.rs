@@ -13,6 +13,8 @@ use crate::signature;
 pub const BODY_BYTES: u64 = 64 * 1024 * 1024;
 /// The most that a gzip object may inflate to, in bytes. It is read in passing, so that only time bounds it.
 pub const OBJECT_BYTES: u64 = 64 * 1024 * 1024 * 1024;
+/// The most text of a gzip body that is held whole. Of more, the gzip is held, and inflated again in passing.
+const HELD_BYTES: usize = 8 * 1024 * 1024;
 /// What gzip begins with.
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// What each member begins with: the magic bytes, and deflate as the method, which is the only one there is.
@@ -409,19 +411,49 @@ impl Header {
     }
 }
 
-/// The whole text of a request's body, which is gzip or plain by its first bytes.
-pub fn body(body: &[u8]) -> Result<Cow<'_, [u8]>, InflateError> {
+/// The body of a request, which is gzip or plain by its first bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Body<'b> {
+    /// Its whole text.
+    Text(Cow<'b, [u8]>),
+    /// Gzip that can be read to its end, with more text than is held at once.
+    LongGzip {
+        /// Whether the text is nothing but white space.
+        is_blank: bool,
+    },
+}
+
+/// Reads the body of a request to its end, so that nothing of a damaged one is taken.
+pub fn body(body: &[u8]) -> Result<Body<'_>, InflateError> {
     if !body.starts_with(&MAGIC) {
         return match signature::of(&body[..body.len().min(signature::BYTES)]) {
             Some(format) => Err(InflateError::Foreign(format)),
-            None => Ok(Cow::Borrowed(body)),
+            None => Ok(Body::Text(Cow::Borrowed(body))),
         };
     }
-    let mut text = Vec::new();
+    let mut held = Held { text: Some(Vec::new()), is_blank: true };
     let mut inflate = Inflate::new(BODY_BYTES);
-    inflate.push(body, |piece| text.extend_from_slice(piece))?;
-    inflate.finish(|piece| text.extend_from_slice(piece))?;
-    Ok(Cow::Owned(text))
+    inflate.push(body, |piece| held.add(piece))?;
+    inflate.finish(|piece| held.add(piece))?;
+    let Held { text, is_blank } = held;
+    Ok(text.map_or(Body::LongGzip { is_blank }, |text| Body::Text(Cow::Owned(text))))
+}
+
+/// The text of a body, unless it is too long to be held.
+struct Held {
+    text: Option<Vec<u8>>,
+    is_blank: bool,
+}
+
+impl Held {
+    fn add(&mut self, piece: &[u8]) {
+        self.is_blank = self.is_blank && piece.trim_ascii().is_empty();
+        let fits = |text: &Vec<u8>| text.len() + piece.len() <= HELD_BYTES;
+        self.text = self.text.take().filter(fits);
+        if let Some(text) = &mut self.text {
+            text.extend_from_slice(piece);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -463,10 +495,10 @@ mod tests {
     #[test]
     fn gzip_of_several_members_is_read_to_its_end() {
         let text = b"ID,Severity\n".repeat(10_000);
-        assert_eq!(body(&gzip(&text)).unwrap(), text);
+        assert_eq!(body(&gzip(&text)), Ok(Body::Text(text.into())));
         assert_eq!(
             body(&[gzip(b"one "), gzip(b""), gzip_with_names(b"two")].concat()).unwrap(),
-            "one two".as_bytes()
+            Body::Text("one two".as_bytes().into())
         );
     }
 
@@ -476,7 +508,7 @@ mod tests {
             for chunk in [1, 2, 600, usize::MAX] {
                 assert_eq!(read(text, chunk), (text.to_vec(), Ok(())));
             }
-            assert_eq!(body(text).unwrap(), text);
+            assert_eq!(body(text), Ok(Body::Text(text.into())));
         }
     }
 
@@ -531,6 +563,19 @@ mod tests {
         let mut wrong = whole;
         *wrong.last_mut().unwrap() ^= 1;
         assert_eq!(body(&wrong), Err(InflateError::Damaged));
+    }
+
+    #[test]
+    fn body_with_much_text_is_only_checked() {
+        let text = b"A\n".repeat(HELD_BYTES / 2);
+        assert_eq!(body(&gzip(&text)), Ok(Body::Text(text.clone().into())));
+        let long = [&text[..], b"B"].concat();
+        assert_eq!(body(&gzip(&long)), Ok(Body::LongGzip { is_blank: false }));
+        let mut damaged = gzip(&long);
+        *damaged.last_mut().unwrap() ^= 1;
+        assert_eq!(body(&damaged), Err(InflateError::Damaged));
+        let blank = gzip(&vec![b'\n'; HELD_BYTES + 1]);
+        assert_eq!(body(&blank), Ok(Body::LongGzip { is_blank: true }));
     }
 
     #[test]

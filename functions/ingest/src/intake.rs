@@ -326,7 +326,14 @@ where
         self.summary.failed_indexes.settle();
     }
 
-    async fn deliver_gathered(&mut self) {
+    /// Whether rejects wait to be written: those that are gathered, and those of events that the stream never takes.
+    pub(crate) fn holds_rejects(&self) -> bool {
+        self.refused.has_gathered() || self.refused.has_finished()
+    }
+
+    /// Delivers the events and the finished rejects. Rows that are gathered in one reject wait for more, so that a long
+    /// header is not written once more for each delivery.
+    pub(crate) async fn deliver_gathered(&mut self) {
         let mut gathered = std::mem::take(&mut self.gathered);
         let text = Bytes::from(std::mem::take(&mut gathered.text).into_bytes());
         let mut events = gathered.take_events(&text);

@@ -214,7 +214,8 @@ where
         while let Some(row) = reading.rows.next() {
             self.intake.take(&row, format, &reading.normaliser, &reading.origin);
             if self.intake.is_full() {
-                self.deliver(reading).await?;
+                self.intake.deliver_gathered().await;
+                self.note_delivered(reading)?;
                 if self.is_time_up() {
                     return Ok(Some(End::TimeUp));
                 }
@@ -223,10 +224,19 @@ where
         Ok(None)
     }
 
-    /// Delivers the rows so far. What follows rows that were not delivered would only have to be sent again.
+    /// Delivers all rows so far. What follows rows that were not delivered would only have to be sent again.
     async fn deliver<D: Object>(&mut self, reading: &mut Reading<'_, D>) -> Result<(), IngestError> {
         self.intake.deliver().await;
+        self.note_delivered(reading)
+    }
+
+    /// Notes how far everything was delivered. Rows that wait to be rejected together are read again if this invocation
+    /// ends before they are written.
+    fn note_delivered<D: Object>(&mut self, reading: &mut Reading<'_, D>) -> Result<(), IngestError> {
         fail_if_undelivered(self.intake)?;
+        if self.intake.holds_rejects() {
+            return Ok(());
+        }
         if let Some(position) = reading.rows.position() {
             let summary = &self.intake.summary;
             reading.delivered = Checkpoint {

@@ -8,7 +8,7 @@ use shared::{
     delivery::{self, Order, Outcome, Report, Service},
     invocation::Invocation,
     kinesis::{BatchResponse, NotABatch},
-    ledger::{Ledger, UserRecord},
+    ledger::{Ledger, Owed, Portion, UserRecord},
 };
 
 use crate::{
@@ -16,6 +16,10 @@ use crate::{
     count::{One, count},
     series::Series,
 };
+
+/// The most events whose counts are made at once. A record of 1 MB is counted whole, since what is retried together is
+/// counted together.
+const PORTION: Portion = Portion { enough: 32_000, most: 64_000 };
 
 /// The configuration of metrics.
 #[derive(Debug, Clone)]
@@ -105,32 +109,41 @@ where
 {
     /// Handles one batch and answers from where it is to come again.
     pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
-        let (mut ledger, counted) = self.count(event, invocation)?;
+        let count = |record: UserRecord<'_>| self.count(record, invocation);
+        let common = &self.config.common;
+        let (mut ledger, mut counted) = Ledger::read("metrics", event, common, invocation, PORTION, count)?;
+        loop {
+            self.send(counted, &mut ledger, invocation).await;
+            if !ledger.has_more() {
+                return Ok(ledger.close(invocation));
+            }
+            counted = ledger.read_on(PORTION, count);
+        }
+    }
+
+    /// Sends the counts and the rejects of a portion, and enters what became of them.
+    async fn send(&self, counted: Vec<(usize, Event)>, ledger: &mut Ledger<'_>, invocation: &Invocation) {
         // What stands before the first reject is counted while the rejects are written; what stands behind it only
         // then, since what comes again because of a reject must not have been counted.
         let first = ledger.first_refused().unwrap_or(usize::MAX);
         let (before, behind) = counted.into_iter().partition(|(_, event)| event.record < first);
         let (delivered, ()) =
             tokio::join!(self.deliver(before, invocation), ledger.write_rejects(&self.rejects, invocation));
-        delivered.enter(&mut ledger);
-        let behind = up_to_first_failure(behind, &mut ledger);
-        self.deliver(behind, invocation).await.enter(&mut ledger);
-
-        Ok(ledger.close(invocation))
+        delivered.enter(ledger);
+        let behind = up_to_first_failure(behind, ledger);
+        self.deliver(behind, invocation).await.enter(ledger);
     }
 
-    /// What the records count for.
-    fn count<'e>(
-        &'e self,
-        event: &'e str,
+    /// What a record counts for.
+    fn count(
+        &self,
+        UserRecord { record, held, data }: UserRecord<'_>,
         invocation: &Invocation,
-    ) -> Result<(Ledger<'e>, Vec<(usize, Event)>), NotABatch> {
+    ) -> Owed<Event> {
         let Config { common, severity_above, .. } = &self.config;
-        Ledger::read("metrics", event, common, invocation, |UserRecord { record, held, data }| {
-            let arrived = held.arrived.unwrap_or(invocation.now);
-            count(&common.dataset, *severity_above, data, arrived, invocation.now)
-                .map(|One { at, values }| Event { record, at, values })
-        })
+        let arrived = held.arrived.unwrap_or(invocation.now);
+        count(&common.dataset, *severity_above, data, arrived, invocation.now)
+            .map(|One { at, values }| Event { record, at, values })
     }
 
     /// Sends the counts.

@@ -14,7 +14,7 @@ use shared::{
     delivery::{self, Order, Outcome, Report, Service, Terms},
     invocation::Invocation,
     kinesis::{BatchResponse, NotABatch},
-    ledger::{Ledger, UserRecord},
+    ledger::{Ledger, Owed, Portion, UserRecord},
 };
 use tokio::time::Instant;
 
@@ -27,6 +27,9 @@ use crate::{
 
 /// The longest that telling CloudWatch the alerts' ages may take: it must not hold up the next batch.
 const AGES_TIME: Duration = Duration::from_secs(2);
+
+/// The most incidents that are held at once: more than a batch of ordinary ones has.
+const PORTION: Portion = Portion { enough: 12_000, most: 24_000 };
 
 /// The configuration of notify.
 #[derive(Debug, Clone)]
@@ -88,6 +91,12 @@ pub struct Handler<T, A, R> {
     pub turn: NextTurn,
 }
 
+/// An incident, and the position of the record of the stream that holds it.
+struct Found {
+    record: usize,
+    incident: Incident,
+}
+
 /// An incident of a batch.
 struct Pending {
     incident: Incident,
@@ -113,19 +122,17 @@ where
 {
     /// Handles one batch and answers from where it is to be retried.
     pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
-        let (mut ledger, mut pending) = self.decide(event, invocation)?;
+        let decide = |record: UserRecord<'_>| self.decide(record);
+        let common = &self.config.common;
+        let (mut ledger, mut pending) = Ledger::read("notify", event, common, invocation, PORTION, decide)?;
         let mut sending = Sending::new(self.config.pace, invocation);
         let mut received = Vec::new();
-        // What is before the first reject is sent while the rejects are written. What is behind it is sent only then: if
-        // a reject cannot be written, the batch is retried from there, and must not have been alerted already.
-        while !pending.is_empty() || ledger.first_refused().is_some() {
-            let behind = split_off(&mut pending, ledger.first_refused().unwrap_or(usize::MAX));
-            let (sent, ()) = tokio::join!(
-                self.publish(pending, &mut sending),
-                ledger.write_rejects(&self.rejects, invocation)
-            );
-            let refused = self.enter(sent, &mut ledger, &mut received, invocation);
-            pending = up_to_first_failure(merge(refused, behind), &mut ledger);
+        loop {
+            self.alert(pending, &mut ledger, &mut sending, &mut received).await;
+            if !ledger.has_more() {
+                break;
+            }
+            pending = ledger.read_on(PORTION, decide);
         }
         self.tell_ages(received, invocation).await;
 
@@ -135,19 +142,32 @@ where
         Ok(response)
     }
 
-    /// What the records are worth.
-    fn decide<'e>(
-        &'e self,
-        event: &'e str,
-        invocation: &Invocation,
-    ) -> Result<(Ledger<'e>, Vec<Pending>), NotABatch> {
+    /// Alerts people about the incidents of a portion, writes its rejects, and enters what became of both.
+    async fn alert(
+        &self,
+        incidents: Vec<(usize, Found)>,
+        ledger: &mut Ledger<'_>,
+        sending: &mut Sending<'_>,
+        received: &mut Vec<DateTime<Utc>>,
+    ) {
+        let invocation = sending.invocation;
+        let pending = |(index, Found { record, incident })| Pending { incident, index, record };
+        let mut pending: Vec<Pending> = incidents.into_iter().map(pending).collect();
+        // What is before the first reject is sent while the rejects are written. What is behind it is sent only then: if
+        // a reject cannot be written, the batch is retried from there, and must not have been alerted already.
+        while !pending.is_empty() || ledger.first_refused().is_some() {
+            let behind = split_off(&mut pending, ledger.first_refused().unwrap_or(usize::MAX));
+            let (sent, ()) =
+                tokio::join!(self.publish(pending, sending), ledger.write_rejects(&self.rejects, invocation));
+            let refused = self.enter(sent, ledger, received, invocation);
+            pending = up_to_first_failure(merge(refused, behind), ledger);
+        }
+    }
+
+    /// What a record is worth.
+    fn decide(&self, UserRecord { record, data, .. }: UserRecord<'_>) -> Owed<Found> {
         let Config { common, severity_above, .. } = &self.config;
-        let look = |UserRecord { record, data, .. }: UserRecord<'_>| {
-            worth(&common.dataset, *severity_above, data).map(|incident| (record, incident))
-        };
-        let (ledger, incidents) = Ledger::read("notify", event, common, invocation, look)?;
-        let pending = |(index, (record, incident))| Pending { incident, index, record };
-        Ok((ledger, incidents.into_iter().map(pending).collect()))
+        worth(&common.dataset, *severity_above, data).map(|incident| Found { record, incident })
     }
 
     /// Publishes the alerts about the incidents.

@@ -1,6 +1,6 @@
 //! The handler: decode, decide, deliver, report.
 
-use std::{sync::Mutex, time::Duration};
+use std::{mem, sync::Mutex, time::Duration};
 
 use bytes::Bytes;
 use chrono::TimeDelta;
@@ -11,7 +11,7 @@ use shared::{
     delivery::{self, Failure, Fault, Order, Outcome, Report, Service},
     invocation::Invocation,
     kinesis::{BatchResponse, NotABatch},
-    ledger::Ledger,
+    ledger::{Ledger, Owed, Portion, UserRecord},
     pack::{self, Packing},
     writer::Writer,
 };
@@ -25,6 +25,9 @@ use crate::{
 
 /// The longest that an invocation waits for Glue, beside its deliveries.
 const GLUE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The most severe events whose outputs are held at once: more than a batch of ordinary ones has.
+const PORTION: Portion = Portion { enough: 16_000, most: 24_000 };
 
 /// The configuration of transform.
 #[derive(Debug, Clone)]
@@ -96,37 +99,36 @@ where
 {
     /// Handles one batch and answers from where it is to come again.
     pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
-        let (mut ledger, owed) = self.select(event, invocation)?;
-        let (delivered, ()) = tokio::join!(
-            self.deliver(&owed, invocation),
-            // None waits for the other, so that an outage of one costs the other no time.
-            ledger.write_rejects(&self.rejects, invocation)
-        );
-        delivered.enter(&owed.indexes, &mut ledger);
-        ledger.write_rejects(&self.rejects, invocation).await;
-
+        let mut selection = self.selection(invocation);
+        let common = &self.config.common;
+        let (mut ledger, severe) =
+            Ledger::read("transform", event, common, invocation, PORTION, |record| selection.select(record))?;
+        let mut owed = selection.outputs(severe);
+        loop {
+            let (delivered, ()) = tokio::join!(
+                self.deliver(&owed, invocation),
+                // None waits for the other, so that an outage of one costs the other no time.
+                ledger.write_rejects(&self.rejects, invocation)
+            );
+            delivered.enter(&owed.indexes, &mut ledger);
+            ledger.write_rejects(&self.rejects, invocation).await;
+            drop(owed);
+            if !ledger.has_more() {
+                break;
+            }
+            let severe = ledger.read_on(PORTION, |record| selection.select(record));
+            owed = selection.outputs(severe);
+        }
+        ledger.late = selection.late;
+        ledger.unknown_severity = selection.selector.unknown_severity;
         Ok(ledger.close(invocation))
     }
 
-    /// What the records owe.
-    fn select<'e>(
-        &'e self,
-        event: &'e str,
-        invocation: &Invocation,
-    ) -> Result<(Ledger<'e>, Outputs), NotABatch> {
+    fn selection(&self, invocation: &Invocation) -> Selection<'_> {
         let Own { severity_above, watermark_seconds, .. } = self.config.own;
         let late_before = invocation.now - TimeDelta::seconds(watermark_seconds.into());
-        let mut selector = Selector::new(&self.config.common.dataset, severity_above, late_before);
-        let (mut late, mut out) = (0, Writer::default());
-        let common = &self.config.common;
-        let (mut ledger, severe) = Ledger::read("transform", event, common, invocation, |record| {
-            let (owed, is_late) = selector.select(record.data, &mut out);
-            late += u64::from(is_late);
-            owed
-        })?;
-        ledger.late = late;
-        ledger.unknown_severity = selector.unknown_severity;
-        Ok((ledger, Outputs::new(severe, &out.into_bytes().into())))
+        let selector = Selector::new(&self.config.common.dataset, severity_above, late_before);
+        Selection { selector, late: 0, out: Writer::default() }
     }
 
     /// Delivers both outputs.
@@ -174,6 +176,30 @@ where
     fn registered(&self) -> std::sync::MutexGuard<'_, Registered> {
         // The set is whole whenever it is unlocked, so that a panic elsewhere does not spoil it.
         self.registered.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The selection from a batch.
+struct Selection<'d> {
+    selector: Selector<'d>,
+    /// Events that are later than the watermark.
+    late: u64,
+    /// The outputs of a portion as they are written.
+    out: Writer,
+}
+
+impl Selection<'_> {
+    /// What a record owes.
+    #[inline]
+    fn select(&mut self, record: UserRecord<'_>) -> Owed<Severe> {
+        let (owed, is_late) = self.selector.select(record.data, &mut self.out);
+        self.late += u64::from(is_late);
+        owed
+    }
+
+    /// The outputs of a portion.
+    fn outputs(&mut self, severe: Vec<(usize, Severe)>) -> Outputs {
+        Outputs::new(severe, &mem::take(&mut self.out).into_bytes().into())
     }
 }
 

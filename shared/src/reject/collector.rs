@@ -179,6 +179,12 @@ impl Collector {
         !self.finished.is_empty()
     }
 
+    /// Whether rows are gathered that are not finished.
+    #[must_use]
+    pub fn has_gathered(&self) -> bool {
+        !self.gathered.is_empty()
+    }
+
     /// Finishes what is gathered.
     pub fn finish(&mut self) {
         for gathered in std::mem::take(&mut self.gathered) {
@@ -193,11 +199,6 @@ impl Collector {
     pub fn take(&mut self) -> Finished {
         self.finished_bytes = 0;
         std::mem::take(&mut self.finished)
-    }
-
-    #[cfg(test)]
-    pub(super) fn gathered_nothing(&self) -> bool {
-        self.gathered.is_empty()
     }
 
     /// Makes a row a reject of its own, unless the account does not allow it.

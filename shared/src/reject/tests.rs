@@ -42,7 +42,7 @@ fn parsed(finished: &Finished) -> Vec<Value> {
 fn single(payload: &[u8], file: Option<&FileContext>) -> Vec<Value> {
     let mut collector = collector();
     collector.add(row(5, payload, &"the row has 3 cells where the header has 4".into(), file));
-    assert!(collector.gathered_nothing());
+    assert!(!collector.has_gathered());
     parsed(&collector.take())
 }
 
