@@ -196,6 +196,16 @@ async fn a_reject_that_cannot_be_written_is_reported_like_any_failure() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_second_of_two_rejects_is_reported_by_itself() {
+    let transform = transform();
+    transform.rejects.reply([Reply::Refused(vec![1], Fault::Throttled)]);
+    transform.rejects.reply((0..1_000).map(|_| Reply::Failed(Fault::Throttled)));
+    let batch = kinesis(&["poison 1", "poison 2", &event("1", 3)]);
+    assert_eq!(handle(&transform, &batch).await, ["2"]);
+    assert_eq!(reasons(&transform.rejects), ["not_json"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reject_of_which_one_part_cannot_be_written_is_reported() {
     let transform = transform();
     let large = "no event ".repeat(60_000);

@@ -221,6 +221,8 @@ mod tests {
         memory.note(&[&incident("1", "a"), &incident("2", "a"), &incident("9", "b")], at(0));
         let next = [incident("3", "a"), incident("4", "a"), incident("5", "b")];
         assert_eq!(plan(&next, &mut memory, 60).messages, [vec![0, 1], vec![2]]);
+        let as_many_as_may = [incident("6", "b"), incident("7", "b")];
+        assert_eq!(plan(&as_many_as_may, &mut memory, 60).messages, [vec![0], vec![1]]);
         assert_eq!(plan(&next, &mut memory, 61).messages, [vec![0], vec![1], vec![2]]);
         assert!(memory.recent.is_empty() && memory.sums.is_empty(), "what is past is forgotten");
     }
