@@ -363,7 +363,11 @@ impl Oracle<'_> {
                     at += 1;
                     continue;
                 }
-                b'{' if stack.last() == Some(&b'{') && last != Some(b':') => return before(at, &stack),
+                b'{' if stack.last() == Some(&b'{') && last != Some(b':') => {
+                    if self.text.get(at + 1).is_some_and(|byte| b"\"} \t\n\r".contains(byte)) {
+                        return before(at, &stack);
+                    }
+                }
                 b'{' | b'[' => stack.push(*byte),
                 b'}' | b']' => {
                     let opens = if *byte == b'}' { b'{' } else { b'[' };

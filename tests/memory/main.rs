@@ -268,6 +268,8 @@ fn texts() -> Vec<(&'static str, &'static str, Vec<u8>, u64)> {
         ("lines of x", "a.ndjson", b"x\n".repeat(1_000_000), 1_000_000),
         ("one bad line", "a.ndjson", b"x".repeat(3_900_000), 1),
         ("one line of control characters", "a.ndjson", b"\x01".repeat(3_900_000), 1),
+        ("brackets that open nothing", "a.json", b"{".repeat(2_000_000), 1),
+        ("empty objects, one right after the other", "a.json", b"{}".repeat(4_000_000), 4_000_000),
         ("numbers in an array", "a.json", [b"[", &b"1,".repeat(500_000)[..], b"1]"].concat(), 500_001),
     ]
 }

@@ -25,7 +25,7 @@ use shared::{
 use crate::{
     normalise::{Normaliser, Refused},
     ranges::Ranges,
-    rows::{Content, Row, Rows},
+    rows::{Content, Format, Row, Rows},
 };
 
 /// Events gathered before they are delivered: as many as the requests in flight hold.
@@ -232,7 +232,9 @@ where
         origin: &Origin,
     ) {
         self.books.received += 1;
-        self.refused.came_in(row.text.len() + 1);
+        // Nothing need be between two elements of JSON.
+        let line_end = usize::from(format != Format::Json.name());
+        self.refused.came_in(row.text.len() + line_end);
         let begin = self.gathered.text.len();
         let refused = match normaliser.normalise(row, &self.received, &mut self.gathered.text) {
             Ok(key) => {

@@ -4,7 +4,8 @@
 //! first byte that valid JSON could not have there, and ends before it, so that it costs no other:
 //!
 //! - a line end within a string: the string is not closed;
-//! - `{` in an object but not after a colon: the object is not closed, and the next element begins;
+//! - `{` in an object but not after a colon, with a quote, `}` or white space right after it: the object is not closed,
+//!   and the next element begins; with anything else after it, it begins nothing and is a part of the element;
 //! - `]` that closes no array of the element: it is that of the outer array;
 //! - a string that ends in `},{` with a word right after it: the string is not closed, and the next element's first
 //!   key was taken for what follows it.
@@ -66,7 +67,7 @@ impl Element {
     fn step(&mut self, byte: u8, following: &[u8], end: End, array: bool) -> Step {
         match self.string {
             Some(within) => self.step_in_string(within, byte, following, end),
-            None => self.step_outside(byte, array),
+            None => self.step_outside(byte, following, end, array),
         }
     }
 
@@ -95,12 +96,17 @@ impl Element {
         Step::Part
     }
 
-    fn step_outside(&mut self, byte: u8, array: bool) -> Step {
+    fn step_outside(&mut self, byte: u8, following: &[u8], end: End, array: bool) -> Step {
         let bare = self.depth == 0 && self.last.is_some();
         match byte {
             b'\n' | b'\r' | b'{' | b'[' | b',' | b']' if bare => return Step::Next,
             b' ' | b'\t' | b'\n' | b'\r' => return Step::Part,
-            b'{' if self.is_in_object() && self.last != Some(b':') => return Step::Next,
+            b'{' if self.is_in_object() && self.last != Some(b':') => match begins_object(following, end) {
+                None => return Step::Unknown,
+                Some(true) => return Step::Next,
+                // It opens nothing: rows of a bracket each would take many times their bytes in rejects.
+                Some(false) => {}
+            },
             b'{' | b'[' => self.open(byte == b'{'),
             b'}' | b']' if self.depth > 0 => {
                 if !self.close(byte == b'}') {
@@ -151,6 +157,16 @@ fn begins_element(following: &[u8], end: End) -> Option<bool> {
         [b'"', word, ..] => Some(!matches!(word, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' | b'}' | b']')),
         [b'"'] | [] if end == End::Open => None,
         _ => Some(false),
+    }
+}
+
+/// Whether what follows a bracket can be the content of an object.
+fn begins_object(following: &[u8], end: End) -> Option<bool> {
+    match following.first() {
+        None if end == End::Open => None,
+        following => {
+            Some(following.is_some_and(|byte| matches!(byte, b'"' | b'}' | b' ' | b'\t' | b'\n' | b'\r')))
+        }
     }
 }
 

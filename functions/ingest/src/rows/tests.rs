@@ -232,6 +232,21 @@ fn ndjson_has_a_row_on_each_line() {
 }
 
 #[test]
+fn a_bracket_that_opens_nothing_is_no_row_of_its_own() {
+    check(Format::Json, "{{{{", &[(1, "{{{{", &["!not_json"])]);
+    check(
+        Format::Json,
+        "[{{{{\"ID\":1},{\"a\":{x},{}]",
+        &[
+            (1, "{{{", &["!not_json"]),
+            (1, "{\"ID\":1}", &["json"]),
+            (1, "{\"a\":{x},", &["!not_json"]),
+            (1, "{}", &["json"]),
+        ],
+    );
+}
+
+#[test]
 fn json_has_a_row_for_each_element_wherever_it_stands() {
     let expected: &[(u64, &str, &[&str])] =
         &[(1, "{\"a\":\"}\\\"]\"}", &["json"]), (1, "{\"b\":[{}]}", &["json"])];
@@ -320,6 +335,21 @@ proptest! {
     ) {
         oracle::check(dataset(), Format::Json, text.as_bytes(), bound, chunk);
         oracle::check(dataset(), Format::Ndjson, text.as_bytes(), bound, chunk);
+    }
+
+    #[test]
+    fn rows_that_are_not_closed_have_bytes_enough_to_be_listed(
+        pieces in r#"(\{|\{|[\{\}\[\],:"x1 \n]|\{"a":|\{x|\{""){1,20}"#,
+        times in 1_usize..20,
+    ) {
+        let text = pieces.repeat(times);
+        // Gathered in a reject such a row takes its bytes and a line feed in base64, a digit and a comma.
+        let open = |(_, text, what): &(u64, String, Vec<String>)| {
+            (what == &["!not_json"]).then(|| (text.len() + 1) as f64 * 4.0 / 3.0 + text.len().to_string().len() as f64 + 1.0)
+        };
+        let rows = read(Format::Json, text.as_bytes(), usize::MAX);
+        let written: f64 = rows.iter().filter_map(open).sum();
+        prop_assert!(written <= 3.0 * (text.len() + 1) as f64, "{written} bytes of {}: {text}", text.len());
     }
 
     #[test]
