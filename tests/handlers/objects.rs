@@ -85,6 +85,19 @@ async fn an_object_is_read_in_chunks_with_its_own_date_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_object_that_declares_two_date_orders_is_one_reject() {
+    let ingest = ingest();
+    let text = "ID,Severity,Start_Time\nA,3,2/8/2016 0:37\n";
+    for (other, accepted) in [("dmy", 1), ("mdy", 0)] {
+        let metadata = [("date_order", "dmy"), ("date-order", other)];
+        let event = ingest.objects.put_with("a.csv", text, &metadata);
+        let answer = handle(&ingest, &event).await.unwrap();
+        assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(accepted), &json!(1 - accepted)));
+    }
+    assert_eq!(lines(&ingest.rejects.take())[0]["reason"], "bad_date_order");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_object_that_cannot_be_read_or_delivered_fails_the_invocation() {
     let ingest = ingest();
     let error = handle(&ingest, &fixture("ingest-s3")).await.unwrap_err().to_string();

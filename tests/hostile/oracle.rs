@@ -363,11 +363,11 @@ impl Oracle<'_> {
                     at += 1;
                     continue;
                 }
-                b'{' if stack.last() == Some(&b'{') && last != Some(b':') => {
-                    if self.text.get(at + 1).is_some_and(|byte| b"\"} \t\n\r".contains(byte)) {
-                        return before(at, &stack);
-                    }
+                // Where no object can begin, a bracket begins the next element, or nothing at all.
+                b'{' if stack.last() == Some(&b'{') && last != Some(b':') && self.begins_object(at) => {
+                    return before(at, &stack);
                 }
+                b'{' if stack.last() == Some(&b'{') && last != Some(b':') => {}
                 b'{' | b'[' => stack.push(*byte),
                 b'}' | b']' => {
                     let opens = if *byte == b'}' { b'{' } else { b'[' };
@@ -399,6 +399,10 @@ impl Oracle<'_> {
             at += 1;
         }
         Element { end: self.text.len(), closed: false, at_end_of_text: true, is_open: !stack.is_empty() }
+    }
+
+    fn begins_object(&self, at: usize) -> bool {
+        self.text.get(at + 1).is_some_and(|byte| b"\"} \t\n\r".contains(byte))
     }
 
     /// The end of the string at `open`; where the next element begins if the string shows that it is not closed.

@@ -317,8 +317,16 @@ impl<D: Object> Source<D> {
     fn date_order(&self) -> Result<Option<DateOrder>, String> {
         let Some(download) = &self.download else { return Ok(None) };
         // S3 keeps the names in lower case.
-        let mut names = DateOrder::OPTIONS.into_iter().chain(["dateorder"]);
-        names.find_map(|name| download.metadata(name)).map(str::parse).transpose()
+        let names = DateOrder::OPTIONS.into_iter().chain(["dateorder"]);
+        let mut declared = names.filter_map(|name| download.metadata(name)).map(str::parse::<DateOrder>);
+        let Some(first) = declared.next() else { return Ok(None) };
+        let first = first?;
+        for other in declared {
+            if other? != first {
+                return Err("the metadata declares two date orders: expected one".to_owned());
+            }
+        }
+        Ok(Some(first))
     }
 
     fn is_gzip(&self) -> bool {
