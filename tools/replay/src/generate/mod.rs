@@ -1,12 +1,9 @@
-//! `replay generate`: a file of events that never happened.
+//! `replay generate`: a file of made-up events.
 
 mod accidents;
 mod draw;
 mod places;
-mod roads;
 mod samples;
-mod sun;
-mod weather;
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! Where accidents happen: the cities of `places.csv`, whose sources stand in the README beside it.
+//! Where accidents happen: the cities of `places.csv`; the README of this crate names its sources.
 
 use fastrand::Rng;
 
@@ -17,8 +17,6 @@ pub(super) struct Place {
     pub lng: f64,
     pub time_zone: &'static str,
     pub airport: &'static str,
-    /// Of the airport, where the weather is observed.
-    pub elevation_ft: f64,
 }
 
 /// All places, drawn by weight.
@@ -35,7 +33,8 @@ impl Places {
         let mut ends = Vec::new();
         let mut end = 0;
         for line in FILE.lines().skip(1) {
-            let (place, weight) = parse(line).expect("every line of places.csv has ten cells of their types");
+            let (place, weight) =
+                parse(line).expect("every line of places.csv has nine cells of their types");
             end += weight;
             places.push(place);
             ends.push(end);
@@ -67,7 +66,6 @@ fn parse(line: &'static str) -> Option<(Place, u32)> {
         lng: next()?.parse().ok()?,
         time_zone: next()?,
         airport: next()?,
-        elevation_ft: next()?.parse().ok()?,
     };
     Some((place, next()?.parse().ok()?))
 }

@@ -7,7 +7,7 @@ use shared::{
     time::DateOrder,
 };
 
-use super::draw::{chance, position, rounded};
+use super::draw::{chance, rounded, weighted};
 
 /// When the first event happened, 5 January 2026 at eight; the others follow.
 const FIRST_EVENT: i64 = 1_767_600_000;
@@ -85,8 +85,8 @@ impl<'d> Samples<'d> {
     fn severity(&mut self) -> String {
         let (lowest, highest) = self.dataset.severity_range();
         let steps = u32::try_from(highest - lowest).unwrap_or(0).min(20);
-        let weights: Vec<u32> = (0..=steps).map(|step| 1 << (steps - step)).collect();
-        (lowest + i64::from(position(&mut self.rng, &weights))).to_string()
+        let weights: Vec<_> = (0..=steps).map(|step| (i64::from(step), 1 << (steps - step))).collect();
+        (lowest + weighted(&mut self.rng, &weights)).to_string()
     }
 
     fn text(&mut self, column: &Column) -> String {
