@@ -16,14 +16,15 @@ from conftest import PORT, Run
 from stack import Stack, wait_for
 
 README = REPOSITORY / "README.md"
-RUNBOOK = REPOSITORY / "docs" / "RUNBOOK.md"
+DOCS = REPOSITORY / "docs"
+RUNBOOK = DOCS / "RUNBOOK.md"
 
 WALK_PORT = PORT + 2
 WALK_SECONDS = 600
 
 # Commands that the walk leaves out, by how they begin.
 LEFT_OUT = {
-    "make check": "it stands before the tests",
+    "make check": "it runs before the tests",
     "make test": "it runs this walk",
     "make deploy": "it takes an AWS account; the same template is deployed to the local cloud",
     "aws sqs": "the CLI of PyPI asks AWS's own address for queues, whatever AWS_ENDPOINT_URL says",
@@ -35,6 +36,10 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 def blocks(document: Path, language: str) -> list[str]:
     text = document.read_text(encoding="utf-8")
     return [body for kind, body in BLOCK.findall(text) if kind == language]
+
+
+# The pages whose commands follow those of the README.
+PAGES = [page for page in sorted(DOCS.glob("*.md")) if page != RUNBOOK and blocks(page, "sh")]
 
 
 def walked(document: Path) -> str:
@@ -64,25 +69,34 @@ def walk(document: Path, directory: Path, variables: dict[str, str]) -> None:
     assert status == 0, f"{document.name} stopped here:\n{tail(log)}"
 
 
-@pytest.fixture
-def files_of_a_newcomer(run: Run) -> Iterator[None]:
-    """A file of the reader's own, and room for the one that the README writes."""
+@pytest.fixture(scope="module")
+def newcomer(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The variables of somebody who has followed the README with a file of their own."""
     own, written = REPOSITORY / "accidents.csv", REPOSITORY / "rows.csv"
     if own.exists() or written.exists():
         pytest.skip(f"{own.name} or {written.name} is here, and the README's commands use them")
     own.write_bytes(run.file.read_bytes())
+    # make takes these from the environment where the command does not give them.
+    variables = {"PORT": str(WALK_PORT), "ROWS": "100", "LOCAL": "1"}
     try:
-        yield
+        walk(README, tmp_path_factory.mktemp("readme"), variables)
+        yield {**variables, **cloud.connect(WALK_PORT).credentials}
     finally:
         own.unlink()
         written.unlink(missing_ok=True)
         cloud.down(WALK_PORT)
 
 
-@pytest.mark.usefixtures("files_of_a_newcomer")
-def test_every_command_of_the_readme_runs_as_written(tmp_path: Path) -> None:
-    # make takes these from the environment where the command does not give them.
-    walk(README, tmp_path, {"PORT": str(WALK_PORT), "ROWS": "100"})
+@pytest.mark.usefixtures("newcomer")
+def test_every_command_of_the_readme_runs_as_written() -> None:
+    assert "make demo" in walked(README)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_of_a_page_runs_as_written(
+    page: Path, newcomer: dict[str, str], tmp_path: Path
+) -> None:
+    walk(page, tmp_path, newcomer)
 
 
 def test_every_command_of_the_runbook_runs_as_written(local: Cloud, tmp_path: Path) -> None:
@@ -113,5 +127,5 @@ def test_every_query_of_the_runbook_answers(sql: str, stack: Stack) -> None:
 
 
 def test_what_the_walk_leaves_out_is_there() -> None:
-    text = "".join(blocks(README, "sh") + blocks(RUNBOOK, "sh"))
+    text = "".join(body for page in [README, *DOCS.glob("*.md")] for body in blocks(page, "sh"))
     assert [start for start in LEFT_OUT if start not in text] == []

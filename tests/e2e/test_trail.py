@@ -13,7 +13,7 @@ FUNCTIONS = ["ingest", "transform", "metrics", "notify"]
 
 
 def trail(local: Cloud, event: str) -> dict[str, dict[str, Any]]:
-    """The lines that name an event, by function; found as the README finds them."""
+    """The lines that name an event, by function; found as the runbook finds them."""
     logs = local.client("logs")
     query = logs.start_query(
         logGroupNames=[

@@ -181,8 +181,7 @@ mod tests {
 
     #[test]
     fn the_example_of_the_guide_is_a_data_set() {
-        let readme = include_str!("../../../README.md");
-        let (_, guide) = readme.split_once("## Your own data in ten minutes").unwrap();
+        let guide = include_str!("../../../docs/DATA.md");
         let example = guide.split("```").nth(1).unwrap().strip_prefix("toml").unwrap();
         let others: Vec<_> = [
             ("Call No", "string"),
