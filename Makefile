@@ -13,11 +13,13 @@ DATASET ?= us_accidents
 
 VENV := .venv
 TOOLS := $(VENV)/.complete
+TEST_TOOLS := $(VENV)/.complete-test
 PY := $(VENV)/bin/python
 
 # checkov asks for older versions of what sam asks for: it has an environment of its own.
 CHECK_VENV := .venv-check
 CHECK_TOOLS := $(CHECK_VENV)/.complete
+REQUIREMENTS := tools/requirements
 
 # Mutation testing has a tool of its own, installed into the checkout.
 MUTANTS_VERSION := 27.0.0
@@ -38,14 +40,14 @@ help: ## List what there is to make
 
 .PHONY: demo
 demo: $(TOOLS) ## Run the pipeline end to end on the local cloud [DATASET=name] [CSV=file] [ROWS=n] [RATE=rows/s] [PORT=n]
-	@$(PY) tools/local/demo.py --port $(PORT) --dataset $(DATASET) $(if $(CSV),--csv "$(CSV)") $(if $(ROWS),--rows $(ROWS)) $(if $(RATE),--rate $(RATE))
+	@$(PY) -m tools.local.demo --port $(PORT) --dataset $(DATASET) $(if $(CSV),--csv "$(CSV)") $(if $(ROWS),--rows $(ROWS)) $(if $(RATE),--rate $(RATE))
 
 # Where the tests record what is sent to the local cloud, to check it against AWS's models.
 REQUESTS := $(CURDIR)/target/requests
 
 # The fast tests come first: nothing is built or started for a change that they refuse.
 .PHONY: test
-test: $(TOOLS) ## Run all tests, those on a local cloud of their own included
+test: $(TEST_TOOLS) ## Run all tests, those on a local cloud of their own included
 	$(PY) -m pytest tests/plan tests/conformance
 	cargo test --workspace
 	$(PY) -m pytest tests/template
@@ -53,10 +55,10 @@ test: $(TOOLS) ## Run all tests, those on a local cloud of their own included
 	rm -rf $(REQUESTS)
 	REQUEST_RECORD=$(REQUESTS) $(PY) -m pytest tests/e2e
 	REQUEST_RECORD=$(REQUESTS) $(PY) -m pytest tests/faults
-	$(PY) tests/conformance/check.py $(REQUESTS)
+	$(PY) -m tests.conformance.check $(REQUESTS)
 
 .PHONY: faults
-faults: $(TOOLS) ## Send events through functions that are killed, before services that fail [EVENTS=20000] [SHARE=0.2] [SEED=1]
+faults: $(TEST_TOOLS) ## Send events through functions that are killed, before services that fail [EVENTS=20000] [SHARE=0.2] [SEED=1]
 	EVENTS=$(or $(EVENTS),20000) SHARE=$(or $(SHARE),0.2) SEED=$(or $(SEED),1) $(PY) -m pytest -s tests/faults
 
 .PHONY: fuzz
@@ -83,7 +85,7 @@ mutants: $(MUTANTS) ## Make small wrong changes, and list those that no fast tes
 MUTATED := functions/*/src/**/*.rs shared/src/**/*.rs
 
 .PHONY: check
-check: $(TOOLS) $(CHECK_TOOLS) ## Check format, lints, documentation and the template
+check: $(TEST_TOOLS) $(CHECK_TOOLS) ## Check format, lints, documentation and the template
 	@echo "check: format of the Rust code"
 	cargo fmt --all --check
 	@echo "check: lints of the Rust code"
@@ -106,7 +108,7 @@ check: $(TOOLS) $(CHECK_TOOLS) ## Check format, lints, documentation and the tem
 	@echo "check: template as SAM"
 	sam validate --lint
 	@echo "check: templates against the policies of checkov"
-	checkov --config-file .checkov.yaml --file template.yaml key.yaml
+	checkov --config-file .ci/checkov.yaml --file template.yaml key.yaml
 
 .PHONY: advisories
 advisories: $(CHECK_TOOLS) ## Fetch the known defects of dependencies, and check for them
@@ -115,39 +117,39 @@ advisories: $(CHECK_TOOLS) ## Fetch the known defects of dependencies, and check
 
 .PHONY: up
 up: $(TOOLS) ## Start the local cloud with the stack deployed [DATASET=name] [PORT=n]
-	@$(PY) tools/local/cloud.py up --port $(PORT) --dataset $(DATASET)
+	@$(PY) -m tools.local.cloud up --port $(PORT) --dataset $(DATASET)
 
 .PHONY: down
 down: $(TOOLS) ## Stop the local cloud [PORT=n]
-	@$(PY) tools/local/cloud.py down --port $(PORT)
+	@$(PY) -m tools.local.cloud down --port $(PORT)
 
 .PHONY: replay
 replay: $(TOOLS) ## Send a file as live incidents to the stack: CSV=file [DATASET=name] [RATE=rows/s] [ENV=dev] [LOCAL=1] [PORT=n]
 	@$(if $(CSV),,echo "error: name the file to send: make replay CSV=file" >&2; exit 1)
 	@cargo build --quiet --workspace --bin replay  # with the features, and so the build, of the tests
-	@$(PY) tools/local/where.py $(PLACE) -- target/debug/replay "$(CSV)" --dataset $(DATASET) --environment $(ENV) $(if $(RATE),--rate $(RATE))
+	@$(PY) -m tools.local.where $(PLACE) -- target/debug/replay "$(CSV)" --dataset $(DATASET) --environment $(ENV) $(if $(RATE),--rate $(RATE))
 
 .PHONY: redrive
 redrive: $(TOOLS) ## Send again what was refused or given up: FROM=rejects|failures [SINCE=2026-11-25|6h] [DRY_RUN=1] [AGAIN=1] [DATASET=name] [ENV=dev] [LOCAL=1] [PORT=n]
 	@$(if $(FROM),,echo "error: name where to send from: make redrive FROM=rejects, or FROM=failures" >&2; exit 1)
 	@cargo build --quiet --workspace --bin replay  # with the features, and so the build, of the tests
-	@$(PY) tools/local/where.py $(PLACE) -- target/debug/replay redrive --dataset $(DATASET) --from "$(FROM)" --environment $(ENV) $(if $(SINCE),--since "$(SINCE)") $(if $(DRY_RUN),--dry-run) $(if $(AGAIN),--again)
+	@$(PY) -m tools.local.where $(PLACE) -- target/debug/replay redrive --dataset $(DATASET) --from "$(FROM)" --environment $(ENV) $(if $(SINCE),--since "$(SINCE)") $(if $(DRY_RUN),--dry-run) $(if $(AGAIN),--again)
 
 .PHONY: query
 query: $(TOOLS) ## Ask Athena: SQL="select …" or FILE=queries/x.sql [ENV=dev] [LOCAL=1] [PORT=n]
 	@$(if $(SQL)$(FILE),,echo 'error: name a query: make query SQL="select …", or FILE=queries/x.sql' >&2; exit 1)
-	@$(PY) tools/local/query.py $(PLACE) $(if $(FILE),--file "$(FILE)",--sql "$$SQL")
+	@$(PY) -m tools.local.query $(PLACE) $(if $(FILE),--file "$(FILE)",--sql "$$SQL")
 query: export override SQL := $(value SQL)
 
 .PHONY: bench
 bench: $(TOOLS) ## Measure every function beside its floor and baselines [README=yes] [OBJECT_MB=n OBJECT_SECONDS=n]
-	@$(PY) tools/bench/bench.py $(if $(README),--readme) $(if $(INSTRUCTIONS),--instructions) \
+	@$(PY) -m tools.bench.bench $(if $(README),--readme) $(if $(INSTRUCTIONS),--instructions) \
 	  $(if $(OBJECT_MB),--object-mb $(OBJECT_MB)) $(if $(OBJECT_SECONDS),--object-seconds $(OBJECT_SECONDS))
 
 .PHONY: plan
 plan: $(TOOLS) ## What a rate of events needs and costs: EPS=events/s [SEVERE=share] [MODE=provisioned] [PACK=yes] …
 	@$(if $(EPS),,echo "error: give the events a second: make plan EPS=10000" >&2; exit 1)
-	@$(PY) tools/plan/plan.py --eps "$(EPS)" $(foreach name,$(PLAN_OPTIONS),$(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) "$($(name))"))
+	@$(PY) -m tools.plan.plan --eps "$(EPS)" $(foreach name,$(PLAN_OPTIONS),$(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) "$($(name))"))
 
 # The options of tools/plan/plan.py, as variables.
 PLAN_OPTIONS := SEVERE TOLD MODE PACK ARCHITECTURE MEMORY_MB BATCH METRICS_BATCH NOTIFY_BATCH WINDOW_SECONDS \
@@ -156,8 +158,8 @@ PLAN_OPTIONS := SEVERE TOLD MODE PACK ARCHITECTURE MEMORY_MB BATCH METRICS_BATCH
 .PHONY: deploy
 deploy: STACK = $(subst _,-,$(DATASET))-$(ENV)
 deploy: $(TOOLS) ## Check, build and deploy to AWS [ENV=dev|test|prod] [DATASET=name]
-	@$(PY) tools/local/checks.py $(ENV) --dataset $(DATASET)
-	@$(PY) tools/local/functions.py $(ENV) --dataset $(DATASET)
+	@$(PY) -m tools.local.checks $(ENV) --dataset $(DATASET)
+	@$(PY) -m tools.local.functions $(ENV) --dataset $(DATASET)
 	sam deploy --config-env $(ENV) --stack-name $(STACK) --s3-prefix $(STACK)
 
 # Both say what they would do, and ask for the stack's name unless CONFIRM gives it.
@@ -165,11 +167,11 @@ REMOVAL = $(PLACE) $(if $(CONFIRM),--confirm "$(CONFIRM)")
 
 .PHONY: remove
 remove: $(TOOLS) ## Take a stack down, all but the buckets; EVENTS=delete deletes them too [ENV=dev] [DATASET=name] [CONFIRM=stack] [LOCAL=1]
-	@$(PY) tools/local/removal.py remove $(REMOVAL) $(if $(EVENTS),--events "$(EVENTS)")
+	@$(PY) -m tools.local.removal remove $(REMOVAL) $(if $(EVENTS),--events "$(EVENTS)")
 
 .PHONY: restore
 restore: $(TOOLS) ## Make a stack again with the buckets that it left [ENV=dev] [DATASET=name] [CONFIRM=stack] [LOCAL=1]
-	@$(PY) tools/local/removal.py restore $(REMOVAL)
+	@$(PY) -m tools.local.removal restore $(REMOVAL)
 
 .PHONY: schema
 schema: ## Rewrite what is generated from datasets/
@@ -182,8 +184,8 @@ watch: $(TOOLS) ## Rewrite the alarms, the dashboards and the departments' subsc
 
 .PHONY: clean
 clean: ## Stop every local cloud and remove all that was made
-	@if [ -e $(TOOLS) ]; then $(PY) tools/local/cloud.py down --all; fi
-	rm -rf target .aws-sam $(VENV) $(CHECK_VENV) .pytest_cache .ruff_cache
+	@if [ -e $(TOOLS) ]; then $(PY) -m tools.local.cloud down --all; fi
+	rm -rf target .aws-sam $(VENV) $(CHECK_VENV)
 
 $(MUTANTS):
 	@echo "tools: installing cargo-mutants $(MUTANTS_VERSION) into target/tools, which takes some minutes"
@@ -191,15 +193,20 @@ $(MUTANTS):
 	  echo "error: cargo-mutants $(MUTANTS_VERSION) was not installed: it comes from crates.io" >&2; exit 1; }
 	@touch $@
 
-# The mark comes last, so that what was broken off half-way is made anew, not believed.
-$(TOOLS): requirements.txt
-$(CHECK_TOOLS): requirements-check.txt
+# The mark is written last, so that an interrupted installation is repeated. It holds the requirements that were installed:
+# after a checkout that changes only their times, nothing is installed.
+$(TOOLS): $(REQUIREMENTS)/local.txt
+$(CHECK_TOOLS): $(REQUIREMENTS)/check.txt
 $(TOOLS) $(CHECK_TOOLS):
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	  echo "error: Python 3.10 or later is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1 || true); name another: make PYTHON=python3.12 …" >&2; \
-	  exit 1; }
-	@echo "tools: installing into $(@D)"
-	@rm -rf $(@D)
-	@$(PYTHON) -m venv $(@D)
-	@$(@D)/bin/python -m pip install --disable-pip-version-check --no-input --requirement $<
-	@touch $@
+	@if cmp --silent $< $@; then touch $@; else \
+	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	    echo "error: expected Python 3.10 or later, found $$($(PYTHON) --version 2>&1 || true); name another: make PYTHON=python3.12 …" >&2; exit 1; }; \
+	  rm -rf $(@D); $(PYTHON) -m venv $(@D); $(INSTALL); fi
+$(TEST_TOOLS): $(REQUIREMENTS)/test.txt $(TOOLS)
+	@if cmp --silent $< $@; then touch $@; else $(INSTALL); fi
+
+# Installs a file of requirements into the environment that its mark is in.
+INSTALL = rm -f $@; echo "tools: installing $< into $(@D)"; \
+  $(@D)/bin/python -m pip install --disable-pip-version-check --no-input --requirement $< || { \
+    echo "error: not all of $< was installed; the next run tries again" >&2; exit 1; }; \
+  cp $< $@

@@ -17,8 +17,8 @@ import cbor2
 from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel
 
-import rest
-from wire import NotUnderstood, Request, from_json, from_query
+from tests.conformance import rest
+from tests.conformance.wire import NotUnderstood, Request, from_json, from_query
 
 # The names by which requests are signed, where a service's model has another.
 MODEL_OF = {"monitoring": "cloudwatch"}

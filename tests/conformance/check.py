@@ -20,15 +20,12 @@ from typing import Any
 import regex
 from botocore.model import ListShape, MapShape, Shape, StringShape, StructureShape
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "local"))
-sys.path.insert(0, str(Path(__file__).parent))
-
-from calls import Call, read
-from cloud import ACCESS_KEY
-from emulator import NOT_REQUESTED
-from functions import TEMPLATE, load
-from limits import exceeded
-from wire import NotUnderstood, Request
+from tests.conformance.calls import Call, read
+from tests.conformance.limits import exceeded
+from tests.conformance.wire import NotUnderstood, Request
+from tools.local.cloud import ACCESS_KEY
+from tools.local.emulator import NOT_REQUESTED
+from tools.local.functions import TEMPLATE, load
 
 # What Python value each kind of scalar has. JSON knows one kind of number.
 KINDS: dict[str, tuple[type, ...]] = {

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from calls import Call
+from tests.conformance.calls import Call
 
 MIB = 1024 * 1024
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.model import OperationModel, ServiceModel, Shape, StructureShape
 
-from wire import NotUnderstood, Request, from_json, from_text, from_xml
+from tests.conformance.wire import NotUnderstood, Request, from_json, from_text, from_xml
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import gzip
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +15,11 @@ import cbor2
 import pytest
 from botocore.config import Config
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "local"))
-sys.path.insert(0, str(Path(__file__).parent))
-
-from calls import read
-from check import check, check_record
-from limits import LIMITS
-from recorder import line
-from wire import NotUnderstood, Request
+from tests.conformance.calls import read
+from tests.conformance.check import check, check_record
+from tests.conformance.limits import LIMITS
+from tests.conformance.wire import NotUnderstood, Request
+from tools.local.recorder import line
 
 Parameters = dict[str, Any]
 

@@ -11,7 +11,6 @@ import io
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +18,10 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "local"))
-
-import cloud
-from cloud import Cloud
-from commands import REPOSITORY, shown
-from stack import Alert, AlertQueue, QueryResult, Stack, now, wait_for
+from tools.local import cloud
+from tools.local.cloud import Cloud
+from tools.local.commands import REPOSITORY, shown
+from tools.local.stack import Alert, AlertQueue, QueryResult, Stack, now, wait_for
 
 # Not the port of `make up`, so that the tests leave that cloud alone.
 PORT = int(os.environ.get("E2E_PORT", "4576"))

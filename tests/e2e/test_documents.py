@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-import cloud
-from cloud import Cloud
-from commands import REPOSITORY, tail, tools
-from conftest import PORT, Run
-from stack import Stack, wait_for
+from tests.e2e.conftest import PORT, Run
+from tools.local import cloud
+from tools.local.cloud import Cloud
+from tools.local.commands import REPOSITORY, tail, tools
+from tools.local.stack import Stack, wait_for
 
 README = REPOSITORY / "README.md"
 DOCS = REPOSITORY / "docs"

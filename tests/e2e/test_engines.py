@@ -10,9 +10,9 @@ import duckdb
 import pyarrow
 import pytest
 
-from cloud import Cloud
-from conftest import Run
-from stack import Stack, timestamp
+from tests.e2e.conftest import Run
+from tools.local.cloud import Cloud
+from tools.local.stack import Stack, timestamp
 
 Counts = dict[tuple[int, str], int]
 

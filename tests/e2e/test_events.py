@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from cloud import Cloud
-from commands import REPOSITORY, tools
+from tools.local.cloud import Cloud
+from tools.local.commands import REPOSITORY, tools
 
 EVENTS = sorted((REPOSITORY / "events").glob("*.json"))
 

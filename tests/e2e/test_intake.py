@@ -15,9 +15,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from cloud import ACCESS_KEY, SECRET_KEY, Cloud
-from commands import REPOSITORY
-from stack import Stack, wait_for
+from tools.local.cloud import ACCESS_KEY, SECRET_KEY, Cloud
+from tools.local.commands import REPOSITORY
+from tools.local.stack import Stack, wait_for
 
 ARRIVAL_SECONDS = 60
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from aws_kinesis_agg.aggregator import AggRecord, RecordAggregator
 
-from cloud import Cloud
-from stack import Stack, now, wait_for
+from tools.local.cloud import Cloud
+from tools.local.stack import Stack, now, wait_for
 
 ARRIVAL_SECONDS = 60
 MAGIC = bytes.fromhex("f3899ac2")

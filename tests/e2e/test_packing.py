@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from aws_kinesis_agg.deaggregator import iter_deaggregate_records
 
-import cloud
-from cloud import Cloud
-from conftest import PORT
-from functions import local_environment
-from stack import AlertQueue, Stack, now, wait_for
+from tests.e2e.conftest import PORT
+from tools.local import cloud
+from tools.local.cloud import Cloud
+from tools.local.functions import local_environment
+from tools.local.stack import AlertQueue, Stack, now, wait_for
 
 PACKING_PORT = PORT + 3
 DEADLINE_SECONDS = 120

@@ -14,10 +14,10 @@ from uuid import uuid4
 
 import pytest
 
-from cloud import Cloud
-from commands import REPOSITORY
-from emulator import NOT_REQUESTED
-from stack import now
+from tools.local.cloud import Cloud
+from tools.local.commands import REPOSITORY
+from tools.local.emulator import NOT_REQUESTED
+from tools.local.stack import now
 
 SEVERE = {"Severity": 4, "City": "Nowhere", "County": "None"}
 

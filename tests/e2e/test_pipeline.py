@@ -13,9 +13,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from cloud import Cloud
-from conftest import REPLAY, Run
-from stack import AlertQueue, Stack, now, timestamp, wait_for
+from tests.e2e.conftest import REPLAY, Run
+from tools.local.cloud import Cloud
+from tools.local.stack import AlertQueue, Stack, now, timestamp, wait_for
 
 DUCKDB_TYPES = {
     "string": "VARCHAR",

@@ -14,10 +14,10 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from cloud import Cloud
-from commands import REPOSITORY
-from conftest import Run, statement
-from stack import QueryResult, Stack, timestamp, wait_for
+from tests.e2e.conftest import Run, statement
+from tools.local.cloud import Cloud
+from tools.local.commands import REPOSITORY
+from tools.local.stack import QueryResult, Stack, timestamp, wait_for
 
 QUERIES = sorted((REPOSITORY / "queries").rglob("*.sql"))
 

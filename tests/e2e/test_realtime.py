@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -12,14 +11,10 @@ from typing import Any
 
 import pytest
 
-from cloud import Cloud
-from commands import REPOSITORY
-from conftest import Run
-from stack import Alert, AlertQueue, Stack, now, wait_for
-
-sys.path.insert(0, str(REPOSITORY / "tools" / "watch"))
-
 import metrics
+from tests.e2e.conftest import Run
+from tools.local.cloud import Cloud
+from tools.local.stack import Alert, AlertQueue, Stack, now, wait_for
 
 STORM = 10_000
 PUT_RECORDS = 500  # records of one request

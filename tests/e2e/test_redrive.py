@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from cloud import Cloud
-from conftest import REPLAY, replay
-from stack import Stack, now, wait_for
+from tests.e2e.conftest import REPLAY, replay
+from tools.local.cloud import Cloud
+from tools.local.stack import Stack, now, wait_for
 
 ARRIVAL_SECONDS = 60
 REQUEST_ITEMS = 500  # what a run that is broken off may repeat

@@ -7,10 +7,10 @@ import json
 import subprocess
 import sys
 
-import cloud
-from commands import REPOSITORY
-from conftest import PORT
-from stack import Dataset, Stack
+from tests.e2e.conftest import PORT
+from tools.local import cloud
+from tools.local.commands import REPOSITORY
+from tools.local.stack import Dataset, Stack
 
 DATASET = "support_tickets"
 ROWS = 80
@@ -18,10 +18,12 @@ ROWS = 80
 
 def test_the_demo_runs_support_tickets_end_to_end() -> None:
     port = PORT + 1
-    command = [sys.executable, REPOSITORY / "tools" / "local" / "demo.py"]
+    command = [sys.executable, "-m", "tools.local.demo"]
     command += ["--dataset", DATASET, "--rows", str(ROWS), "--rate", "max", "--port", str(port)]
     try:
-        finished = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+        finished = subprocess.run(
+            command, cwd=REPOSITORY, capture_output=True, encoding="utf-8", check=False
+        )
         assert finished.returncode == 0, finished.stdout + finished.stderr
         stack = Stack.of(cloud.connect(port))
         by_department = dict(stack.top_areas(100))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cloud import Cloud
-from conftest import Run
-from stack import now, wait_for
+from tests.e2e.conftest import Run
+from tools.local.cloud import Cloud
+from tools.local.stack import now, wait_for
 
 FUNCTIONS = ["ingest", "transform", "metrics", "notify"]
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-import cloud
-from cloud import Cloud
-from conftest import PORT
-from functions import Environment, load, local_environment
-from history import NoHistory, earlier_template, parsed
-from stack import AlertQueue, Stack, wait_for
+from tests.e2e.conftest import PORT
+from tools.local import cloud
+from tools.local.cloud import Cloud
+from tools.local.functions import Environment, load, local_environment
+from tools.local.history import NoHistory, earlier_template, parsed
+from tools.local.stack import AlertQueue, Stack, wait_for
 
 UPGRADE_PORT = PORT + 1
 

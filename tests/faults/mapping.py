@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from environment import Environment, Failed
+from tests.faults.environment import Environment, Failed
 
 POLL_SECONDS = 0.1
 RETRY_SECONDS = 0.1

@@ -13,7 +13,6 @@ import io
 import os
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -25,15 +24,13 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "local"))
-
-import cloud
-from cloud import Cloud
-from commands import REPOSITORY, say, shown
-from environment import Environment, Failed
-from mapping import Shard
-from proxy import REFUSED, WHOLE, FaultProxy
-from stack import AlertQueue, Stack, now, wait_for
+from tests.faults.environment import Environment, Failed
+from tests.faults.mapping import Shard
+from tests.faults.proxy import REFUSED, WHOLE, FaultProxy
+from tools.local import cloud
+from tools.local.cloud import Cloud
+from tools.local.commands import REPOSITORY, say, shown
+from tools.local.stack import AlertQueue, Stack, now, wait_for
 
 PORT = int(os.environ.get("E2E_PORT", "4576"))
 EVENTS = int(os.environ.get("EVENTS", "2000"))

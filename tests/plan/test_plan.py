@@ -6,7 +6,6 @@ The examples have prices of their own, round ones, so that a price that changes 
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import replace
 from math import inf, isclose
 from pathlib import Path
@@ -14,12 +13,8 @@ from pathlib import Path
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools" / "plan"))
-
-import defaults
-import model
-import plan
-from model import Function, Stream, Workload, tiered
+from tools.plan import defaults, model, plan
+from tools.plan.model import Function, Stream, Workload, tiered
 
 # A month of 1,000 hours is 3.6 million seconds.
 PRICES = {

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-import browser
-import report
-from stack import Alert, Dataset, QueryResult
+from tools.local import browser, report
+from tools.local.stack import Alert, Dataset, QueryResult
 
 CHROMIUM = browser.find()
 DATASET = Dataset.load("us_accidents")

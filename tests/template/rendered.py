@@ -11,7 +11,7 @@ import re
 from functools import cache
 from typing import Any
 
-from functions import TEMPLATE, load
+from tools.local.functions import TEMPLATE, load
 
 PSEUDO = {
     "AWS::AccountId": "000000000000",

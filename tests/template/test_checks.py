@@ -9,9 +9,9 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-import checks
-from functions import SAMCONFIG, Environment, tomllib
-from rendered import TEMPLATE, load
+from tests.template.rendered import TEMPLATE, load
+from tools.local import checks
+from tools.local.functions import SAMCONFIG, Environment, tomllib
 
 DESCRIBED = load(TEMPLATE)
 DEFAULTS = {name: str(each["Default"]) for name, each in DESCRIBED["Parameters"].items()}

@@ -14,11 +14,11 @@ from unittest.mock import patch
 import pytest
 from samtranslator.translator.transform import transform
 
-import checks
 import metrics
-from rendered import KEY, PSEUDO, TEMPLATE, Rendered, load, rendered
-from test_permissions import granted, needed
-from test_watch import of_cloudwatch, read_by
+from tests.template.rendered import KEY, PSEUDO, TEMPLATE, Rendered, load, rendered
+from tests.template.test_permissions import granted, needed
+from tests.template.test_watch import of_cloudwatch, read_by
+from tools.local import checks
 
 # Values that add, remove or change resources, and the longest names that are allowed.
 VALUES: dict[str, list[str]] = {

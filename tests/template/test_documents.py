@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from commands import REPOSITORY
-from functions import tomllib
-from rendered import TEMPLATE, load
+from tests.template.rendered import TEMPLATE, load
+from tools.local.commands import REPOSITORY
+from tools.local.functions import tomllib
 
 DOCUMENTS = [
     *REPOSITORY.glob("*.md"),

@@ -10,10 +10,10 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-import cloud
-from emulator import for_emulator
-from functions import Environment, local_environment
-from rendered import TEMPLATE, load
+from tests.template.rendered import TEMPLATE, load
+from tools.local import cloud
+from tools.local.emulator import for_emulator
+from tools.local.functions import Environment, local_environment
 
 
 def referred(value: Any) -> Iterator[str]:

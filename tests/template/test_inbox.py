@@ -1,6 +1,6 @@
 """The inbox: which objects reach ingest, and by what right it reads them."""
 
-from rendered import rendered
+from tests.template.rendered import rendered
 
 STACK = rendered()
 INBOX = STACK.properties("InboxBucket")

@@ -12,9 +12,9 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from functions import DATASET, DATASETS
-from rendered import rendered
-from stack import Dataset
+from tests.template.rendered import rendered
+from tools.local.functions import DATASET, DATASETS
+from tools.local.stack import Dataset
 
 TYPES = {"int": "bigint"}
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from functions import SAMCONFIG, tomllib
-from rendered import TEMPLATE, load, rendered
+from tests.template.rendered import TEMPLATE, load, rendered
+from tools.local.functions import SAMCONFIG, tomllib
 
 PARAMETERS: dict[str, dict[str, Any]] = load(TEMPLATE)["Parameters"]
 GROUPS = load(TEMPLATE)["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from commands import REPOSITORY
-from rendered import EVERYTHING, KEY, Rendered, rendered
+from tests.template.rendered import EVERYTHING, KEY, Rendered, rendered
+from tools.local.commands import REPOSITORY
 
 ALL = rendered(EVERYTHING)
 DEFAULTS = rendered()

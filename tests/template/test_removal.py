@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-import cloud
-import removal
-from functions import environment
-from rendered import rendered
+from tests.template.rendered import rendered
+from tools.local import cloud, removal
+from tools.local.functions import environment
 
 TARGET = environment("dev")
 

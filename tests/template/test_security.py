@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from commands import REPOSITORY
-from rendered import EVERYTHING, KEY, Rendered, load, rendered
+from tests.template.rendered import EVERYTHING, KEY, Rendered, load, rendered
+from tools.local.commands import REPOSITORY
 
 Properties = dict[str, Any]
 

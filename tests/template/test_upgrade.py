@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
-from history import NoHistory, earlier_template, parsed
-from rendered import PSEUDO, Rendered, rendered
+from tests.template.rendered import PSEUDO, Rendered, rendered
+from tools.local.history import NoHistory, earlier_template, parsed
 
 # What would be lost with them: events, files, the alerts' readers, the place in a stream.
 STATEFUL = {

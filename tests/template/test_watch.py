@@ -13,13 +13,13 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 import alarms
-import checks
 import departments
 import grafana
 import metrics
 import render
-from functions import DATASETS
-from rendered import KEY, Rendered, rendered
+from tests.template.rendered import KEY, Rendered, rendered
+from tools.local import checks
+from tools.local.functions import DATASETS
 
 DATASET = metrics.dataset()
 TEMPLATE_TEXT = render.TEMPLATE.read_text(encoding="utf-8")

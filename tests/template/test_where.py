@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-import cloud
-import where
-from functions import Environment
+from tools.local import cloud, where
+from tools.local.functions import Environment
 
 TARGET = Environment("dev", "us-accidents-dev", "eu-west-1", {"Environment": "dev"})
 LOCAL = cloud.Cloud(4566, "us-accidents-dev", "eu-west-1", {})

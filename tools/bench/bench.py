@@ -29,12 +29,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "local"))
-
-from lambda_api import ProcessFailed, run
-
-import functions
-from commands import REPOSITORY, CommandError, say, shown
+from tools.bench.lambda_api import ProcessFailed, run
+from tools.local import functions
+from tools.local.commands import REPOSITORY, CommandError, say, shown
 
 HERE = Path(__file__).resolve().parent
 
@@ -380,7 +377,7 @@ def main() -> int:
         f"{len(found) - missed} of {len(found)} hold; written to target/bench/summary.json"
     )
     if arguments.readme:
-        import readme
+        from tools.bench import readme
 
         readme.write(summary)
         console.print("README.md, docs/bench.svg and tools/plan/measured.toml hold the figures")

@@ -1,6 +1,6 @@
 """Puts the figures of a run into the README, its chart and the plan's measurements.
 
-`bench.py --readme` uses it, and `python tools/bench/readme.py` puts the last run's in.
+`bench.py --readme` uses it, and `python -m tools.bench.readme` puts the last run's in.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ alone, a column that no file has is an error, and views are unknown. Here a JSON
 through its SerDe's mapping, what no file has reads null, and a view stands for its query, as on
 AWS.
 
-Run in the emulator's place: `python tools/local/athena.py`.
+Run in the emulator's place: `python -m tools.local.athena`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 from ministack import app
 from ministack.services import athena, firehose, glue
 
-from recorder import recording
+from tools.local.recorder import recording
 
 VIEW = re.compile(r"/\* Presto View: (\S+) \*/")
 # https://duckdb.org/docs/stable/data/json/loading_json: lines longer than this are refused

@@ -1,6 +1,6 @@
 """A headless Chromium that opens one page and tells what came of it.
 
-python tools/local/browser.py target/demo/report.html docs/report.png
+python -m tools.local.browser target/demo/report.html docs/report.png
 
 It is driven by the DevTools protocol over a pipe, so that nothing but the browser itself is needed.
 """

@@ -1,6 +1,6 @@
 """What is checked before a deployment, so that nothing is built for one that cannot work.
 
-`python tools/local/checks.py dev` reads the parameters of samconfig.toml against template.yaml, and
+`python -m tools.local.checks dev` reads the parameters of samconfig.toml against template.yaml, and
 asks the account.
 """
 
@@ -18,8 +18,8 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from commands import CommandError, say
-from functions import DATASET, Environment, environment, load, template_of
+from tools.local.commands import CommandError, say
+from tools.local.functions import DATASET, Environment, environment, load, template_of
 
 # Shards of an on-demand stream at the beginning.
 # Source: Kinesis developer guide, "Choose the right mode in Kinesis Data Streams".

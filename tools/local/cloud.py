@@ -26,12 +26,12 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from commands import REPOSITORY, CommandError, logged, say, tail, without_aws
-from emulator import for_emulator
-from functions import DATASET, SAMCONFIG, Environment, build, load, local_environment
+from tools.local.commands import REPOSITORY, CommandError, logged, say, tail, without_aws
+from tools.local.emulator import for_emulator
+from tools.local.functions import DATASET, SAMCONFIG, Environment, build, load, local_environment
 
 STATE = REPOSITORY / "target" / "local"
-EMULATOR = Path(__file__).with_name("athena.py")
+EMULATOR = "tools.local.athena"  # a module
 
 PORT = 4566
 ACCESS_KEY = SECRET_KEY = "test"  # the emulator's root user
@@ -183,7 +183,7 @@ def running(port: int) -> int | None:
         directory = Path(f"/proc/{pid}/cwd").resolve()
     except (OSError, ValueError):
         return None
-    return pid if bytes(EMULATOR) in command and directory == state(port).resolve() else None
+    return pid if EMULATOR.encode() in command and directory == state(port).resolve() else None
 
 
 def ports() -> list[int]:
@@ -214,6 +214,7 @@ def start(port: int, region: str) -> None:
         "TMPDIR": str(temporary),
         "S3_DATA_DIR": str(directory / "s3"),
         "STATE_DIR": str(directory / "state"),
+        "PYTHONPATH": str(REPOSITORY),
         "PYTHONUNBUFFERED": "1",
         "TZ": "UTC",  # the time zone of Athena's sessions
     }
@@ -221,7 +222,7 @@ def start(port: int, region: str) -> None:
     log = emulator_log(port)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, str(EMULATOR)],
+            [sys.executable, "-m", EMULATOR],
             cwd=directory,
             env=variables,
             stdin=subprocess.DEVNULL,

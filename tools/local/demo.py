@@ -25,11 +25,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-import cloud
-import report
-from commands import REPOSITORY, CommandError, shown
-from functions import DATASET
-from stack import (
+from tools.local import cloud, report
+from tools.local.commands import REPOSITORY, CommandError, shown
+from tools.local.functions import DATASET
+from tools.local.stack import (
     Alert,
     AlertQueue,
     QueryFailed,

@@ -1,6 +1,6 @@
 """Builds the four functions for an environment of `samconfig.toml`.
 
-`python tools/local/functions.py dev` builds for AWS; the local cloud builds its own.
+`python -m tools.local.functions dev` builds for AWS; the local cloud builds its own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from samtranslator.yaml_helper import yaml_parse
 
-from commands import REPOSITORY, CommandError, logged, say, shown
+from tools.local.commands import REPOSITORY, CommandError, logged, say, shown
 
 if sys.version_info >= (3, 11):
     import tomllib

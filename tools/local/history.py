@@ -7,7 +7,7 @@ from typing import Any
 
 from samtranslator.yaml_helper import yaml_parse
 
-from commands import REPOSITORY
+from tools.local.commands import REPOSITORY
 
 NAME = "template.yaml"
 

@@ -1,7 +1,7 @@
 """Runs one Athena query in the deployed stack and prints the answer as a table.
 
-    python tools/local/query.py --sql "select count(*) from us_accidents_raw"
-    python tools/local/query.py --file queries/severe_by_county.sql
+    python -m tools.local.query --sql "select count(*) from us_accidents_raw"
+    python -m tools.local.query --file queries/severe_by_county.sql
 
 The stack is the one that `make deploy` goes to; it is the local cloud's where that is asked for, or
 where no AWS credentials are configured.
@@ -18,11 +18,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-import cloud
-import functions
-import where
-from commands import CommandError, say
-from stack import Dataset, QueryFailed, QueryResult, Stack
+from tools.local import cloud, functions, where
+from tools.local.commands import CommandError, say
+from tools.local.stack import Dataset, QueryFailed, QueryResult, Stack
 
 NUMBERS = {"tinyint", "smallint", "integer", "bigint", "float", "real", "double", "decimal"}
 

@@ -1,8 +1,8 @@
 """Takes a stack down, and brings it back.
 
-    python tools/local/removal.py remove --env dev                  # all but the buckets
-    python tools/local/removal.py remove --env dev --events delete  # these too, every version
-    python tools/local/removal.py restore --env dev                 # a stack with those buckets
+    python -m tools.local.removal remove --env dev                  # all but the buckets
+    python -m tools.local.removal remove --env dev --events delete  # these too, every version
+    python -m tools.local.removal restore --env dev                 # a stack with those buckets
 
 Each says what it would do and asks for the stack's name first.
 """
@@ -18,10 +18,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
-import cloud
-import functions
-import where
-from commands import CommandError, say
+from tools.local import cloud, functions, where
+from tools.local.commands import CommandError, say
 
 # Objects of one request. Source: S3 API reference, DeleteObjects and ListObjectVersions.
 OBJECTS = 1_000

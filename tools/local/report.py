@@ -20,7 +20,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from stack import Alert, Dataset, QueryResult, timestamp
+from tools.local.stack import Alert, Dataset, QueryResult, timestamp
 
 # From the least severe to the most, and for those that the scale does not reach.
 COLOURS = ("#f2c14e", "#f08a3c", "#d8432f", "#8f1d2c")

@@ -17,9 +17,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cloud import Cloud
-from commands import REPOSITORY
-from functions import DATASET, DATASETS
+from tools.local.cloud import Cloud
+from tools.local.commands import REPOSITORY
+from tools.local.functions import DATASET, DATASETS
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -1,6 +1,6 @@
 """Which cloud a command goes to: the one that `make deploy` goes to, unless the local one is meant.
 
-    python tools/local/where.py --env dev -- target/debug/replay rows.csv
+    python -m tools.local.where --env dev -- target/debug/replay rows.csv
 
 runs the command with the variables that lead it there, and says where that is.
 """
@@ -17,9 +17,8 @@ from typing import Any, NoReturn
 import boto3
 from botocore.exceptions import BotoCoreError
 
-import cloud
-import functions
-from commands import CommandError, say
+from tools.local import cloud, functions
+from tools.local.commands import CommandError, say
 
 
 @dataclass(frozen=True)

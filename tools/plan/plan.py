@@ -1,6 +1,6 @@
 """Prints what a steady rate of events needs of AWS, what it costs, and where the quotas end.
 
-    python tools/plan/plan.py --eps 10000 --mode provisioned
+    python -m tools.plan.plan --eps 10000 --mode provisioned
 
 Next to it is the cookbook's architecture at the same rate. What is not given is as in
 `template.yaml`. Prices are those of `prices.toml`;
@@ -22,9 +22,8 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.table import Table
 
-import defaults
-import model
-from model import Limit, Line, Workload
+from tools.plan import defaults, model
+from tools.plan.model import Limit, Line, Workload
 
 if sys.version_info >= (3, 11):
     import tomllib
