@@ -1,6 +1,7 @@
 //! The handler of ingest.
 
 use bytes::Bytes;
+use fakes::{Inbox, Reply, Scripted, fixture};
 use ingest::{
     error::IngestError,
     handler::{Config, Handler},
@@ -12,7 +13,6 @@ use shared::{
     kpl,
     pack::Packing,
 };
-use tests::{Reply, Scripted, fixture, inbox::Inbox};
 
 use super::{LIMITS, common, common_of, firehose, invocation, lines, reasons};
 
@@ -21,7 +21,7 @@ pub(super) type Ingest = Handler<Scripted<StreamRecord>, Scripted<Bytes>, Inbox>
 pub(super) fn ingest() -> Ingest {
     Handler {
         config: Config { common: common(), raw_stream: "s1".to_owned(), packing: Packing::default() },
-        stream: Scripted::new(LIMITS, |record| record.data.len()),
+        stream: fakes::stream(),
         rejects: firehose(),
         objects: Inbox::default(),
     }

@@ -1,6 +1,7 @@
 //! The handler of metrics.
 
 use bytes::Bytes;
+use fakes::{Reply, Scripted, fixture};
 use metrics::{
     aggregate::Request,
     handler::{Config, Handler},
@@ -10,9 +11,8 @@ use shared::{
     delivery::{Fault, Limits},
     kpl,
 };
-use tests::{Reply, Scripted, fixture};
 
-use super::{common, common_of, firehose, invocation, kinesis, kinesis_of, now, reasons};
+use super::{common, common_of, firehose, invocation, kinesis, kinesis_event, now, reasons};
 
 type Metrics = Handler<Scripted<Request>, Scripted<Bytes>>;
 
@@ -114,14 +114,14 @@ async fn no_event_of_a_record_that_is_retried_is_counted_after_its_reject() {
     };
     let (first, second, third) = (event(1), event(2), event(3));
     let pack = packed(&["poison", &second]);
-    let batch = kinesis_of(&[first.as_bytes(), &pack, third.as_bytes()]);
+    let batch = kinesis_event(&[first.as_bytes(), &pack, third.as_bytes()]);
     assert_eq!(handle(&metrics, &batch).await, ["2"]);
     let counted: Vec<_> =
         counts(&metrics).into_iter().filter(|(values, _)| values.contains("city")).collect();
     assert_eq!(counted, [("3/city 1/c".to_owned(), 1)]);
 
     metrics.rejects.always.set(None);
-    assert_eq!(handle(&metrics, &kinesis_of(&[&pack, third.as_bytes()])).await, [""; 0]);
+    assert_eq!(handle(&metrics, &kinesis_event(&[&pack, third.as_bytes()])).await, [""; 0]);
     let counted = counts(&metrics).into_iter().filter(|(values, _)| values.contains("city"));
     assert_eq!(counted.map(|(_, count)| count).collect::<Vec<_>>(), [1, 1, 1]);
 }
@@ -132,7 +132,7 @@ async fn packs_of_many_equal_events_are_counted_in_one_request() {
     let event = Bytes::from(event(1));
     let pack = kpl::aggregate("0", std::iter::repeat_n(("k", &event), 400));
     let packs: Vec<&[u8]> = vec![&pack; 50];
-    assert_eq!(handle(&metrics, &kinesis_of(&packs)).await, [""; 0]);
+    assert_eq!(handle(&metrics, &kinesis_event(&packs)).await, [""; 0]);
     assert_eq!(metrics.metric.requests.get(), 1);
     assert_eq!(counts(&metrics)[0], ("3".to_owned(), 20_000));
 }

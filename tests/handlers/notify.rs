@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Mutex};
 
 use bytes::Bytes;
 use chrono::TimeDelta;
+use fakes::{Reply, Scripted, fixture};
 use notify::{
     handler::{Config, Handler},
     pace::{NextTurn, Pace},
@@ -17,10 +18,7 @@ use shared::{
     invocation::Invocation,
     time::stamp,
 };
-use tests::{
-    Reply, Scripted, fixture,
-    simulation::unit::{Damage, aggregate},
-};
+use tests::simulation::unit::{Damage, aggregate};
 
 use super::{common, common_of, firehose, invocation, kinesis, now, reasons};
 
@@ -252,7 +250,7 @@ fn aggregated(events: &[&str]) -> Bytes {
 }
 
 /// A Kinesis event with one record for each of the data, which need not be text.
-fn kinesis_of(data: &[Bytes]) -> String {
+fn kinesis_event(data: &[Bytes]) -> String {
     let mut event: Value = serde_json::from_str(&kinesis(&vec![""; data.len()])).unwrap();
     for (index, data) in data.iter().enumerate() {
         event["Records"][index]["kinesis"]["data"] = base64_simd::STANDARD.encode_to_string(data).into();
@@ -310,10 +308,10 @@ async fn event_in_the_record_of_a_failed_reject_is_not_alerted() {
     let notify = notify();
     notify.rejects.always.set(Some(Fault::Throttled));
     let batch = [Bytes::from(event(1)), aggregated(&[&event(2), "poison", &event(3)]), Bytes::from(event(4))];
-    assert_eq!(handle(&notify, &kinesis_of(&batch)).await, ["2"]);
+    assert_eq!(handle(&notify, &kinesis_event(&batch)).await, ["2"]);
     assert_eq!(subjects(&notify), ["Severity 4 accident: 1, county 1"]);
     notify.rejects.always.set(None);
-    assert_eq!(handle(&notify, &kinesis_of(&batch[1..])).await, [""; 0]);
+    assert_eq!(handle(&notify, &kinesis_event(&batch[1..])).await, [""; 0]);
     assert_eq!((told(&notify), subjects(&notify).len()), (4, 4));
 }
 
@@ -328,7 +326,7 @@ async fn event_in_the_record_of_a_failed_event_fails_with_it() {
     notify.rejects.always.set(Some(Fault::Throttled));
     let batch = [Bytes::from(event(2)), aggregated(&[&one, &again])];
     notify.topic.reply([Reply::Taken]);
-    let answer = handle(&notify, &kinesis_of(&batch[1..])).await;
+    let answer = handle(&notify, &kinesis_event(&batch[1..])).await;
     assert_eq!((answer, told(&notify)), (vec!["1".to_owned()], 0));
 }
 

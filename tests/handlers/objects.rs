@@ -1,25 +1,18 @@
 //! The handler of ingest, over the objects of an inbox that behaves as S3 does.
 
-use std::{collections::BTreeMap, io::Write as _, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use flate2::{Compression, write::GzEncoder};
+use fakes::{BUCKET, Reply, fixture, gzip};
 use ingest::{checkpoint::Own, error::IngestError};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use shared::delivery::Fault;
-use tests::{fixture, inbox::BUCKET};
 
 use super::{
     ingest::{Ingest, handle, ids, ingest},
     lines, reasons,
 };
-
-fn gzip(text: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(text).unwrap();
-    encoder.finish().unwrap()
-}
 
 /// A CSV of so many rows under ids that begin with that name.
 fn csv(name: &str, rows: usize) -> String {
@@ -279,8 +272,8 @@ async fn a_retry_goes_on_from_the_last_row_that_was_delivered() {
         if fails == "download" {
             ingest.objects.breaks_at.set(Some(300_000));
         } else {
-            ingest.stream.reply((0..12).map(|_| tests::Reply::Taken));
-            ingest.stream.reply([tests::Reply::Failed(Fault::Permanent)]);
+            ingest.stream.reply((0..12).map(|_| Reply::Taken));
+            ingest.stream.reply([Reply::Failed(Fault::Permanent)]);
         }
         let error = handle(&ingest, &event).await.unwrap_err();
         let done = ids(&ingest).len();

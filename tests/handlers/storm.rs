@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use fakes::Scripted;
 use fastrand::Rng;
 use notify::{handler::Handler, pace::NextTurn, word::Alert};
 use shared::{
@@ -16,7 +17,6 @@ use shared::{
     delivery::{Answer, Failure, Fault, Limits, Refusal, Service},
     invocation::Invocation,
 };
-use tests::Scripted;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{

@@ -1,73 +1,29 @@
 //! The handler of transform.
 
-use std::{
-    cell::{Cell, RefCell},
-    sync::Mutex,
-    time::Duration,
-};
+use std::{sync::Mutex, time::Duration};
 
 use bytes::Bytes;
 use chrono::TimeDelta;
+use fakes::{Registry, Reply, Scripted, fixture};
 use shared::{
     aws::StreamRecord,
-    delivery::{Failure, Fault, Limits},
+    delivery::{Fault, Limits},
     invocation::Invocation,
     kpl,
     pack::Packing,
 };
-use tests::{Reply, Scripted, fixture};
 use transform::{
-    glue::Catalog,
     handler::{Config, Handler, Own},
     partitions::{Partition, Registered},
 };
 
 use super::{LIMITS, common, common_of, firehose, invocation, kinesis, lines, now, reasons};
 
-/// A catalog that registers all it is asked to, as far as Glue works.
-#[derive(Default)]
-struct Scribe {
-    registered: RefCell<Vec<String>>,
-    asked: Cell<u32>,
-    glue: Glue,
-}
+/// Glue takes a hundred partitions in a request.
+const GLUE: Limits = Limits { entries: 100, request_bytes: usize::MAX, entry_bytes: usize::MAX };
 
-#[derive(Debug, Clone, Copy, Default)]
-enum Glue {
-    #[default]
-    Works,
-    Fails,
-    Hangs,
-    /// The connection that it had is gone, and a new one works.
-    Breaks(Fault),
-    /// The connection that it had is silent, and a new one works.
-    Stalls,
-    /// It refuses the first partition of the first request.
-    RefusesFirst,
-}
-
-impl Catalog for Scribe {
-    async fn register(&self, partitions: &[Partition]) -> Result<Vec<Partition>, Failure> {
-        self.asked.set(self.asked.get() + 1);
-        let is_first = self.asked.get() == 1;
-        match self.glue {
-            Glue::Breaks(fault) if is_first => Err(Failure { fault, detail: "broken".to_owned() }),
-            Glue::Stalls if is_first => std::future::pending().await,
-            Glue::RefusesFirst if is_first => {
-                self.registered.borrow_mut().extend(partitions[1..].iter().map(Partition::prefix));
-                Ok(partitions[1..].to_vec())
-            }
-            Glue::Works | Glue::Breaks(_) | Glue::Stalls | Glue::RefusesFirst => {
-                self.registered.borrow_mut().extend(partitions.iter().map(Partition::prefix));
-                Ok(partitions.to_vec())
-            }
-            Glue::Fails => Err(Failure { fault: Fault::Permanent, detail: "no such table".to_owned() }),
-            Glue::Hangs => std::future::pending().await,
-        }
-    }
-}
-
-type Transform = Handler<Scripted<StreamRecord>, Scripted<Bytes>, Scripted<Bytes>, Scribe>;
+type Transform =
+    Handler<Scripted<StreamRecord>, Scripted<Bytes>, Scripted<Bytes>, Registry<Scripted<Partition>>>;
 
 fn transform() -> Transform {
     Handler {
@@ -83,12 +39,17 @@ fn transform() -> Transform {
                 packing: Packing::default(),
             },
         },
-        severe: Scripted::new(LIMITS, |record| record.data.len()),
+        severe: fakes::stream(),
         analytical: firehose(),
         rejects: firehose(),
-        catalog: Scribe::default(),
+        catalog: Registry(Scripted::new(GLUE, |_| 1)),
         registered: Mutex::new(Registered::default()),
     }
+}
+
+/// The prefixes of the partitions that are registered.
+fn registered(transform: &Transform) -> Vec<String> {
+    transform.catalog.0.taken.borrow().iter().map(Partition::prefix).collect()
 }
 
 /// The sequence numbers that are to come again.
@@ -124,7 +85,7 @@ async fn a_severity_that_is_not_listed_shares_a_partition_that_is_registered() {
         .map(|record| (record["severity"].as_i64(), record["unlisted_severity"].as_i64()))
         .collect();
     assert_eq!(analytical, [(Some(5), Some(5)), (Some(5), Some(99)), (Some(4), None)]);
-    let registered = transform.catalog.registered.borrow();
+    let registered = registered(&transform);
     let severities: Vec<_> = registered.iter().map(|prefix| prefix.split('/').next().unwrap()).collect();
     assert_eq!(severities, ["severity=4", "severity=5"], "no free integer opens a partition of its own");
 }
@@ -139,7 +100,7 @@ async fn severe_events_reach_both_outputs_and_the_others_none() {
         transform.severe.taken.borrow().iter().map(|record| record.partition_key().to_owned()).collect();
     assert_eq!(keys, ["Doña Ana", "Montgomery"]);
     assert_eq!(
-        *transform.catalog.registered.borrow(),
+        registered(&transform),
         ["severity=3/year=2023/month=11/day=14/", "severity=4/year=2023/month=11/day=14/"]
     );
 }
@@ -232,49 +193,51 @@ async fn a_record_larger_than_an_output_takes_is_a_reject_and_no_endless_failure
 
 #[tokio::test(start_paused = true)]
 async fn partitions_are_registered_once_and_a_failure_of_glue_holds_nothing_up() {
-    let mut transform = transform();
+    let transform = transform();
     let batch = kinesis(&[&event("1", 3)]);
-    for (way, after) in [(Glue::Fails, 0), (Glue::Hangs, 60)] {
-        transform.catalog.glue = way;
+    let fails = vec![Reply::Failed(Fault::Permanent)];
+    let hangs = vec![Reply::Silent, Reply::Silent];
+    for (way, replies, after) in [("fails", fails, 0), ("hangs", hangs, 60)] {
+        transform.catalog.0.reply(replies);
         let began = tokio::time::Instant::now();
         let response = transform.handle(&batch, &seconds_later(after)).await.unwrap();
-        assert!(response.batch_item_failures.is_empty(), "{way:?}");
-        assert!(began.elapsed() <= Duration::from_secs(3), "{way:?}");
-        assert_eq!(severe_ids(&transform).len(), 1, "{way:?}");
+        assert!(response.batch_item_failures.is_empty(), "{way}");
+        assert!(began.elapsed() <= Duration::from_secs(3), "{way}");
+        assert_eq!(severe_ids(&transform).len(), 1, "{way}");
         transform.severe.take();
     }
-    transform.catalog.glue = Glue::Works;
     for after in [60, 121, 122] {
         let _response = transform.handle(&batch, &seconds_later(after)).await.unwrap();
     }
-    assert_eq!(transform.catalog.registered.borrow().len(), 1, "registered when Glue is back, and once");
-    assert_eq!(transform.catalog.asked.get(), 4, "not asked again for a minute after it failed");
+    assert_eq!(registered(&transform).len(), 1, "registered when Glue is back, and once");
+    assert_eq!(transform.catalog.0.requests.get(), 4, "not asked again for a minute after it failed");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_went_stale_gets_a_second_attempt_at_glue() {
     let batch = kinesis(&[&event("1", 3)]);
-    for (glue, asked, registered) in [
-        (Glue::Breaks(Fault::Transient), 2, 1),
-        (Glue::Stalls, 2, 1),
-        (Glue::Breaks(Fault::Permanent), 1, 0),
-        (Glue::Breaks(Fault::Misconfigured), 1, 0),
-        (Glue::Breaks(Fault::Throttled), 1, 0),
+    for (first, asked, expected) in [
+        (Reply::Failed(Fault::Transient), 2, 1),
+        (Reply::Silent, 2, 1),
+        (Reply::Failed(Fault::Permanent), 1, 0),
+        (Reply::Failed(Fault::Misconfigured), 1, 0),
+        (Reply::Failed(Fault::Throttled), 1, 0),
     ] {
-        let mut transform = transform();
-        transform.catalog.glue = glue;
+        let transform = transform();
+        let case = format!("{first:?}");
+        transform.catalog.0.reply([first]);
         let began = tokio::time::Instant::now();
-        assert_eq!(handle(&transform, &batch).await, [""; 0], "{glue:?}");
-        assert!(began.elapsed() <= Duration::from_secs(3), "{glue:?}");
-        let catalog = &transform.catalog;
-        assert_eq!((catalog.asked.get(), catalog.registered.borrow().len()), (asked, registered), "{glue:?}");
+        assert_eq!(handle(&transform, &batch).await, [""; 0], "{case}");
+        assert!(began.elapsed() <= Duration::from_secs(3), "{case}");
+        let found = (transform.catalog.0.requests.get(), registered(&transform).len());
+        assert_eq!(found, (asked, expected), "{case}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_partition_that_glue_refuses_is_tried_again_after_a_minute_and_others_stay_registered() {
-    let mut transform = transform();
-    transform.catalog.glue = Glue::RefusesFirst;
+    let transform = transform();
+    transform.catalog.0.reply([Reply::Refused(vec![0], Fault::Permanent)]);
     let batch = kinesis(&[&event("1", 3), &event("2", 4)]);
     for after in [0, 59, 60] {
         let response = transform.handle(&batch, &seconds_later(after)).await.unwrap();
@@ -282,8 +245,8 @@ async fn a_partition_that_glue_refuses_is_tried_again_after_a_minute_and_others_
     }
     let four = "severity=4/year=2023/month=11/day=14/";
     let three = "severity=3/year=2023/month=11/day=14/";
-    assert_eq!(*transform.catalog.registered.borrow(), [four, three]);
-    assert_eq!(transform.catalog.asked.get(), 2);
+    assert_eq!(registered(&transform), [four, three]);
+    assert_eq!(transform.catalog.0.requests.get(), 2);
 }
 
 /// An invocation that begins so many seconds after the others.

@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fakes::aggregate;
 use ingest::{normalise::Normaliser, request::Request};
-use md5::{Digest, Md5};
 use replay::redrive::{
     Place,
     reject::{Read, Reader, lines},
@@ -67,11 +67,6 @@ const TOKENS: [&[u8]; 36] = [
     b"\"Records\"",
     b"\"kinesis\"",
 ];
-
-/// A text with the magic and digest that make it an aggregate.
-pub(crate) fn aggregate(protobuf: &[u8]) -> Vec<u8> {
-    [&b"\xf3\x89\x9a\xc2"[..], protobuf, &Md5::digest(protobuf)[..]].concat()
-}
 
 /// Every input of the corpus, whatever its target: one format's text is another's bad input.
 fn seeds() -> Vec<Vec<u8>> {

@@ -1,11 +1,7 @@
 //! Inputs too large to be kept, made as they are needed.
 
-use std::{
-    io::Write as _,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use flate2::{Compression, write::GzEncoder};
 use ingest::rows::ROW_BYTES;
 
 use super::*;
@@ -28,12 +24,6 @@ async fn object(key: &str, bytes: &[u8]) -> (u64, u64, Vec<String>) {
 
 fn owned(reasons: &[&str]) -> Vec<String> {
     reasons.iter().map(|reason| (*reason).to_owned()).collect()
-}
-
-fn gzip(text: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(text).unwrap();
-    encoder.finish().unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,7 +179,7 @@ fn an_aggregate_of_many_empty_records_comes_apart() {
     // A sub-record without data is six bytes: as many as a record of the stream holds.
     let mut protobuf = b"\x0a\x01k".to_vec();
     protobuf.extend(b"\x1a\x04\x08\x00\x1a\x00".repeat(170_000));
-    let data = fuzz::aggregate(&protobuf);
+    let data = fakes::aggregate(&protobuf);
     assert!(data.len() <= 1024 * 1024);
     assert_eq!(kpl::deaggregate(data.into()).unwrap().len(), 170_000);
 }

@@ -9,7 +9,7 @@
 use std::{fmt::Debug, fs, path::Path, sync::Mutex};
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use fakes::{Inbox, LIMITS, Registry, Scripted, firehose, gzip, invocation, post};
 use ingest::{
     error::IngestError,
     handler::{Config, Handler},
@@ -17,45 +17,19 @@ use ingest::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use shared::{
-    aws::StreamRecord,
-    dataset::Dataset,
-    delivery::{Failure, Limits},
-    invocation::Invocation,
-    kpl,
-};
-use tests::{Scripted, inbox::Inbox};
-use transform::{
-    glue::Catalog,
-    partitions::{Partition, Registered},
-};
+use shared::{aws::StreamRecord, dataset::Dataset, kpl};
+use transform::partitions::{Partition, Registered};
 
 mod fuzz;
 mod large;
 mod oracle;
 
-/// Those of the services that the functions write to.
-const LIMITS: Limits = Limits { entries: 500, request_bytes: 4 * 1024 * 1024, entry_bytes: 1024 * 1024 };
-
 /// The stamp of everything that is taken in.
 const STAMP: &str = r#","Txn_Timestamp":"2023-11-14T22:13:20.000000Z""#;
-
-fn now() -> DateTime<Utc> {
-    DateTime::from_timestamp(1_700_000_000, 0).unwrap()
-}
 
 /// The variables that the functions need, and the defaults of the others.
 fn variable(name: &str) -> Option<String> {
     (name.ends_with("STREAM") || name.starts_with("GLUE_")).then(|| name.to_lowercase())
-}
-
-fn invocation() -> Invocation {
-    let deadline = u64::try_from(now().timestamp_millis()).unwrap() + 60_000;
-    Invocation::begin("request-1", deadline, now(), 7)
-}
-
-fn firehose() -> Scripted<Bytes> {
-    Scripted::new(LIMITS, Bytes::len)
 }
 
 type Ingest = Handler<Scripted<StreamRecord>, Scripted<Bytes>, Inbox>;
@@ -63,7 +37,7 @@ type Ingest = Handler<Scripted<StreamRecord>, Scripted<Bytes>, Inbox>;
 fn ingest() -> Ingest {
     Handler {
         config: Config::read(&variable).unwrap(),
-        stream: Scripted::new(LIMITS, |record| record.data.len()),
+        stream: fakes::stream(),
         rejects: firehose(),
         objects: Inbox::default(),
     }
@@ -95,36 +69,20 @@ fn body(answer: &Value) -> Value {
     serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
 }
 
-/// A POST of a body of that content type and encoding.
-fn post(body: &[u8], kind: &str, encoding: &str) -> String {
-    let body = base64_simd::STANDARD.encode_to_string(body);
-    json!({
-        "version": "2.0", "rawPath": "/", "rawQueryString": "", "isBase64Encoded": true, "body": body,
-        "headers": {"content-type": kind, "content-encoding": encoding},
-        "requestContext": {"http": {"method": "POST", "path": "/"}},
-    })
-    .to_string()
-}
-
-/// The catalog of a Glue that registers everything.
-struct Registry;
-
-impl Catalog for Registry {
-    async fn register(&self, partitions: &[Partition]) -> Result<Vec<Partition>, Failure> {
-        Ok(partitions.to_vec())
-    }
-}
-
-type Transform =
-    transform::handler::Handler<Scripted<StreamRecord>, Scripted<Bytes>, Scripted<Bytes>, Registry>;
+type Transform = transform::handler::Handler<
+    Scripted<StreamRecord>,
+    Scripted<Bytes>,
+    Scripted<Bytes>,
+    Registry<Scripted<Partition>>,
+>;
 
 fn transform() -> Transform {
     Transform {
         config: transform::handler::Config::read(&variable).unwrap(),
-        severe: Scripted::new(LIMITS, |record| record.data.len()),
+        severe: fakes::stream(),
         analytical: firehose(),
         rejects: firehose(),
-        catalog: Registry,
+        catalog: Registry(Scripted::new(LIMITS, |_| 1)),
         registered: Mutex::new(Registered::default()),
     }
 }

@@ -5,25 +5,16 @@
 
 mod streams;
 
-use std::{cell::Cell, io::Write as _};
-
 use bytes::Bytes;
 use chrono::DateTime;
-use flate2::{Compression, write::GzEncoder};
+use fakes::{LIMITS, Registry, RepeatedObject, Scripted, fixture, gzip, kinesis_event, post};
 use ingest::{
-    checkpoint::Checkpoints,
     handler::{Config, Handler},
     inflate::BODY_BYTES,
-    s3::{Object, ObjectVersion, Objects},
 };
 use peak_alloc::PeakAlloc;
 use serde_json::{Value, json};
-use shared::{
-    aws::StreamRecord,
-    delivery::{Answer, Failure, Limits, Service},
-    invocation::Invocation,
-};
-use tests::fixture;
+use shared::{aws::StreamRecord, invocation::Invocation};
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
@@ -36,81 +27,15 @@ const OBJECT_PEAK: u64 = 48 * MEBIBYTE;
 /// is inflated in passing.
 const BODY_PEAK: u64 = 48 * MEBIBYTE;
 
-/// Takes everything and keeps nothing but its count and its bytes.
-struct Counter<E> {
-    size: fn(&E) -> usize,
-    taken: Cell<usize>,
-    bytes: Cell<usize>,
-    largest: Cell<usize>,
+/// A service that only counts what it takes.
+fn counter<E: Clone + 'static>(size: fn(&E) -> usize) -> Scripted<E> {
+    Scripted::counting(LIMITS, size)
 }
 
-impl<E> Counter<E> {
-    fn new(size: fn(&E) -> usize) -> Self {
-        Self { size, taken: Cell::new(0), bytes: Cell::new(0), largest: Cell::new(0) }
-    }
-}
-
-impl<E> Service for Counter<E> {
-    type Entry = E;
-
-    fn limits(&self) -> Limits {
-        Limits { entries: 500, request_bytes: 4 * 1024 * 1024, entry_bytes: 1024 * 1024 }
-    }
-
-    fn size(&self, entry: &E) -> usize {
-        (self.size)(entry)
-    }
-
-    async fn send(&self, entries: &[&E]) -> Answer {
-        self.taken.set(self.taken.get() + entries.len());
-        for bytes in entries.iter().map(|entry| (self.size)(entry)) {
-            self.bytes.set(self.bytes.get() + bytes);
-            self.largest.set(self.largest.get().max(bytes));
-        }
-        Ok(Vec::new())
-    }
-}
-
-/// An object that is one chunk, again and again, with something behind it.
-struct Endless {
-    chunk: Bytes,
-    times: Cell<u32>,
-}
-
-struct Reading<'a>(&'a Endless);
-
-impl Checkpoints for &Endless {
-    async fn load(&self, _: &str, _: &str) -> Result<Option<Bytes>, Failure> {
-        Ok(None)
-    }
-
-    async fn save(&self, _: &str, _: &str, _: Bytes) -> Result<(), Failure> {
-        Ok(())
-    }
-}
-
-impl<'a> Objects for &'a Endless {
-    type Object = Reading<'a>;
-
-    async fn open(&self, _: &ObjectVersion, _: u64) -> Result<Reading<'a>, Failure> {
-        Ok(Reading(self))
-    }
-}
-
-impl Object for Reading<'_> {
-    fn metadata(&self, _: &str) -> Option<&str> {
-        None
-    }
-
-    fn size(&self) -> Option<u64> {
-        None
-    }
-
-    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        let left = self.0.times.get();
-        self.0.times.set(left.saturating_sub(1));
-        Ok((left > 0).then(|| self.0.chunk.clone()))
-    }
+/// An object of so many equal chunks.
+fn chunks(chunk: Vec<u8>, times: u64) -> RepeatedObject {
+    let chunk_bytes = chunk.len();
+    RepeatedObject::new(Bytes::new(), chunk.into(), times, chunk_bytes)
 }
 
 /// Runs something and gives the most bytes that it held beyond those held before.
@@ -123,8 +48,8 @@ fn peak<T>(run: impl FnOnce() -> T) -> (T, u64) {
 
 /// What became of an input: events on the stream, rejects and their bytes, the peak, and the counts of the answer.
 struct Taken {
-    accepted: usize,
-    rejects: usize,
+    accepted: u64,
+    rejects: u64,
     written: usize,
     largest: usize,
     peak: u64,
@@ -136,18 +61,18 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 /// Gives an event to ingest; gives what was accepted and rejected, and the peak.
-fn ingest(event: &Value, objects: &Endless) -> (usize, usize, u64) {
+fn ingest(event: &Value, objects: RepeatedObject) -> (u64, u64, u64) {
     let taken = take(event, objects);
     (taken.accepted, taken.rejects, taken.peak)
 }
 
-fn take(event: &Value, objects: &Endless) -> Taken {
+fn take(event: &Value, objects: RepeatedObject) -> Taken {
     let runtime = runtime();
     let variable = |name: &str| name.ends_with("STREAM").then(|| name.to_lowercase());
     let handler = Handler {
         config: Config::read(&variable).unwrap(),
-        stream: Counter::new(|record: &StreamRecord| record.data.len()),
-        rejects: Counter::new(Bytes::len),
+        stream: counter(|record: &StreamRecord| record.data.len()),
+        rejects: counter(Bytes::len),
         objects,
     };
     let event = event.to_string();
@@ -159,7 +84,7 @@ fn take(event: &Value, objects: &Endless) -> Taken {
     });
     let ingest::handler::Answer::Summary(summary) = answer else {
         return Taken {
-            accepted: handler.stream.taken.get(),
+            accepted: handler.stream.entries.get(),
             rejects: 0,
             written: 0,
             largest: 0,
@@ -167,10 +92,10 @@ fn take(event: &Value, objects: &Endless) -> Taken {
             rejected: 0,
         };
     };
-    let Counter { taken, bytes, largest, .. } = &handler.rejects;
+    let Scripted { entries, bytes, largest, .. } = &handler.rejects;
     Taken {
-        accepted: handler.stream.taken.get(),
-        rejects: taken.get(),
+        accepted: handler.stream.entries.get(),
+        rejects: entries.get(),
         written: bytes.get(),
         largest: largest.get(),
         peak,
@@ -182,31 +107,20 @@ fn take(event: &Value, objects: &Endless) -> Taken {
 fn object_of(key: &str, text: &[u8]) -> Taken {
     let mut event: Value = serde_json::from_str(&fixture("ingest-s3")).unwrap();
     event["Records"][0]["s3"]["object"]["key"] = json!(key);
-    take(&event, &Endless { chunk: Bytes::copy_from_slice(text), times: Cell::new(1) })
+    take(&event, chunks(text.to_vec(), 1))
 }
 
 /// Ingests an object of so many equal chunks.
-fn object(key: &str, chunk: Vec<u8>, times: u32) -> (usize, usize, u64) {
+fn object(key: &str, chunk: Vec<u8>, times: u64) -> (u64, u64, u64) {
     let mut event: Value = serde_json::from_str(&fixture("ingest-s3")).unwrap();
     event["Records"][0]["s3"]["object"]["key"] = json!(key);
-    ingest(&event, &Endless { chunk: chunk.into(), times: Cell::new(times) })
+    ingest(&event, chunks(chunk, times))
 }
 
 /// Ingests the gzip body of a request.
-fn posted(gzip: &[u8]) -> (usize, usize, u64) {
-    let event = json!({
-        "version": "2.0", "rawPath": "/", "rawQueryString": "", "isBase64Encoded": true,
-        "body": base64_simd::STANDARD.encode_to_string(gzip),
-        "headers": {"content-type": "text/csv", "content-encoding": "gzip"},
-        "requestContext": {"http": {"method": "POST", "path": "/"}},
-    });
-    ingest(&event, &Endless { chunk: Bytes::new(), times: Cell::new(0) })
-}
-
-fn gzip(text: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(text).unwrap();
-    encoder.finish().unwrap()
+fn posted(gzip: &[u8]) -> (u64, u64, u64) {
+    let event = serde_json::from_str(&post(gzip, "text/csv", "gzip")).unwrap();
+    ingest(&event, chunks(Vec::new(), 0))
 }
 
 #[test]

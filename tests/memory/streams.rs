@@ -2,50 +2,25 @@
 
 use std::sync::Mutex;
 
-use md5::{Digest as _, Md5};
+use fakes::aggregate;
 use metrics::aggregate::Request;
 use notify::{plan::Memory, word::Alert};
 use shared::aws::ActedUpon;
-use transform::{
-    glue::Catalog,
-    partitions::{Partition, Registered},
-};
+use transform::partitions::Registered;
 
-use super::{Bytes, Counter, DateTime, Failure, Invocation, MEBIBYTE, StreamRecord, json, peak, runtime};
+use super::{
+    Bytes, DateTime, Invocation, LIMITS, MEBIBYTE, Registry, Scripted, StreamRecord, counter, kinesis_event,
+    peak, runtime,
+};
 
 /// What a function may hold for a batch, its event and what it has at rest not counted: with them less than 96 MiB.
 const BATCH_PEAK: u64 = 48 * MEBIBYTE;
-
-struct NoCatalog;
-
-impl Catalog for NoCatalog {
-    async fn register(&self, partitions: &[Partition]) -> Result<Vec<Partition>, Failure> {
-        Ok(partitions.to_vec())
-    }
-}
-
-/// An aggregated record with that protobuf.
-fn aggregate(protobuf: &[u8]) -> Vec<u8> {
-    [b"\xf3\x89\x9a\xc2", protobuf, &Md5::digest(protobuf)[..]].concat()
-}
 
 /// A protobuf of so many user records.
 fn records(data: &str, times: usize) -> Vec<u8> {
     let length = u8::try_from(data.len()).unwrap();
     let record = [&[0x1a, length + 4, 8, 0, 0x1a, length], data.as_bytes()].concat();
     [b"\x0a\x01k", &record.repeat(times)[..]].concat()
-}
-
-/// The event of a batch of such records.
-fn batch(records: &[Vec<u8>]) -> String {
-    let record = |(number, data): (usize, &Vec<u8>)| {
-        json!({
-            "kinesis": {"sequenceNumber": number.to_string(), "data": base64_simd::STANDARD.encode_to_string(data)},
-            "eventID": format!("shardId-000000000000:{number}"),
-            "eventSourceARN": "arn:aws:kinesis:eu-west-1:000000000000:stream/s1",
-        })
-    };
-    json!({"Records": records.iter().enumerate().map(record).collect::<Vec<_>>()}).to_string()
 }
 
 /// A protobuf of about so many bytes of severe events, each with its own id and area.
@@ -59,21 +34,21 @@ fn different(bytes: usize) -> Vec<u8> {
 fn batches() -> Vec<(&'static str, String)> {
     let event = r#"{"ID":"a","Severity":4}"#;
     let mild = r#"{"ID":"a","Severity":2}"#;
-    let four = |record: Vec<u8>| batch(&vec![record; 4]);
+    let four = |record: Vec<u8>| kinesis_event(&vec![record; 4]);
     vec![
         ("four aggregates of empty records", four(aggregate(&records("", 170_000)))),
         ("four aggregates of empty objects", four(aggregate(&records("{}", 125_000)))),
         ("four damaged aggregates", four(aggregate(&b"\x1a\x00".repeat(520_000)))),
-        ("one aggregate of events", batch(&[aggregate(&records(event, 26_000))])),
+        ("one aggregate of events", kinesis_event(&[aggregate(&records(event, 26_000))])),
         ("four aggregates of severe events", four(aggregate(&records(event, 34_000)))),
         (
             "four aggregates of the shortest severe events",
             four(aggregate(&records(r#"{"Severity":4}"#, 50_000))),
         ),
         ("four aggregates of different severe events", four(aggregate(&different(1_000_000)))),
-        ("one aggregate of 4 MB of different events", batch(&[aggregate(&different(4_000_000))])),
+        ("one aggregate of 4 MB of different events", kinesis_event(&[aggregate(&different(4_000_000))])),
         ("four aggregates of events that are filtered", four(aggregate(&records(mild, 34_000)))),
-        ("ten thousand records that are no event", batch(&vec![vec![b'"'; 300]; 10_000])),
+        ("ten thousand records that are no event", kinesis_event(&vec![vec![b'"'; 300]; 10_000])),
         ("four records of control characters", four(vec![1; 1_000_000])),
     ]
 }
@@ -86,7 +61,7 @@ fn variable(name: &str) -> Option<String> {
 pub(crate) fn memory_is_bounded(check: &mut impl FnMut(&str, u64, u64)) {
     for (name, event) in batches() {
         assert!(event.len() < 6_000_000, "{name}: {} bytes", event.len());
-        let mut check = |function: &str, rejects: &Counter<Bytes>, peak: u64| {
+        let mut check = |function: &str, rejects: &Scripted<Bytes>, peak: u64| {
             let (written, largest) = (rejects.bytes.get(), rejects.largest.get());
             assert!(written <= 3 * event.len() + 1_000_000, "{function}, {name}: {written} bytes");
             assert!(largest <= 1_000 * 1024, "{function}, {name}: a reject of {largest} bytes");
@@ -96,10 +71,10 @@ pub(crate) fn memory_is_bounded(check: &mut impl FnMut(&str, u64, u64)) {
 
         let transform = transform::handler::Handler {
             config: transform::handler::Config::read(&variable).unwrap(),
-            severe: Counter::new(|record: &StreamRecord| record.data.len()),
-            analytical: Counter::new(Bytes::len),
-            rejects: Counter::new(Bytes::len),
-            catalog: NoCatalog,
+            severe: counter(|record: &StreamRecord| record.data.len()),
+            analytical: counter(Bytes::len),
+            rejects: counter(Bytes::len),
+            catalog: Registry(Scripted::new(LIMITS, |_| 1)),
             registered: Mutex::new(Registered::default()),
         };
         let handle = || runtime().block_on(async { transform.handle(&event, &begin()).await.unwrap() });
@@ -109,8 +84,8 @@ pub(crate) fn memory_is_bounded(check: &mut impl FnMut(&str, u64, u64)) {
 
         let metrics = metrics::handler::Handler {
             config: metrics::handler::Config::read(&variable).unwrap(),
-            metric: Counter::new(|request: &Request| request.data.len()),
-            rejects: Counter::new(Bytes::len),
+            metric: counter(|request: &Request| request.data.len()),
+            rejects: counter(Bytes::len),
         };
         let handle = || runtime().block_on(async { metrics.handle(&event, &begin()).await.unwrap() });
         let (answer, most) = peak(handle);
@@ -119,9 +94,9 @@ pub(crate) fn memory_is_bounded(check: &mut impl FnMut(&str, u64, u64)) {
 
         let notify = notify::handler::Handler {
             config: notify::handler::Config::read(&variable).unwrap(),
-            topic: Counter::new(|alert: &Alert| alert.message.len()),
-            ages: Counter::new(|ages: &ActedUpon| ages.received.len()),
-            rejects: Counter::new(Bytes::len),
+            topic: counter(|alert: &Alert| alert.message.len()),
+            ages: counter(|ages: &ActedUpon| ages.received.len()),
+            rejects: counter(Bytes::len),
             memory: Mutex::new(Memory::default()),
             turn: notify::pace::NextTurn::default(),
         };

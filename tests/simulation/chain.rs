@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use fakes::{Inbox, ONE};
 use futures_util::future::{join_all, join4};
 use notify::{
     pace::{NextTurn, Pace},
@@ -26,19 +27,19 @@ use tokio::time::sleep;
 
 use super::{
     function::{self, Function, Handle},
-    ingress::{Ingress, Shelf},
+    ingress::Ingress,
     mapping::{self, Answer, Mapping, Verdict},
     pace::INVOCATIONS,
     port::{Port, Simulated, Troubles},
     scenario::{Put, Reshard, Scenario},
-    services::{METRIC, ONE, Registry, Services, TOPIC},
+    services::{Glue, METRIC, Services, TOPIC},
     stream::{Stored, Stream},
     trace::Trace,
     unit::{Id, ids_in},
 };
 
-pub(super) type Ingest = ingest::handler::Handler<Port<StreamRecord>, Port<Bytes>, Shelf>;
-type Transform = transform::handler::Handler<Port<StreamRecord>, Port<Bytes>, Port<Bytes>, Registry>;
+pub(super) type Ingest = ingest::handler::Handler<Port<StreamRecord>, Port<Bytes>, Inbox>;
+type Transform = transform::handler::Handler<Port<StreamRecord>, Port<Bytes>, Port<Bytes>, Glue>;
 type Metrics = metrics::handler::Handler<Port<metrics::aggregate::Request>, Port<Bytes>>;
 type Notify = notify::handler::Handler<Port<Alert>, Port<ActedUpon>, Port<Bytes>>;
 
@@ -177,7 +178,7 @@ impl<'s> Chain<'s> {
         let Scenario { timeout, seed, .. } = *scenario;
         let ingest = {
             let (config, raw, bin) = (configs.ingest, Rc::clone(raw), Rc::clone(&bins[0]));
-            let objects = ingress.shelf.clone();
+            let objects = ingress.inbox.clone();
             Function::new("ingest", timeout, seed, &trace, move |process| Ingest {
                 config: config.clone(),
                 stream: raw.port(process),
@@ -194,8 +195,8 @@ impl<'s> Chain<'s> {
                 severe: severe.port(process),
                 analytical: firehose.port(process),
                 rejects: bin.port(process),
-                catalog: Registry {
-                    port: glue.port(process),
+                catalog: Glue {
+                    registry: fakes::Registry(glue.port(process)),
                     acknowledged: RefCell::default(),
                     complaints: Rc::clone(&complaints),
                 },

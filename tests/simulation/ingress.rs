@@ -3,17 +3,12 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
-    rc::Rc,
     time::Duration,
 };
 
 use bytes::Bytes;
-use ingest::{
-    checkpoint::Checkpoints,
-    s3::{Object, ObjectVersion, Objects},
-};
+use fakes::Inbox;
 use serde_json::{Value, json};
-use shared::delivery::{Failure, Fault};
 use tokio::time::sleep;
 
 use super::{
@@ -33,54 +28,11 @@ const DELIVERIES: u32 = 3;
 /// Lambda's pause before an asynchronous invocation is made again.
 const PAUSE: Duration = Duration::from_mins(1);
 
-/// Objects by their keys.
-#[derive(Clone, Default)]
-pub struct Shelf(Rc<RefCell<BTreeMap<String, Bytes>>>);
-
-/// An object being read.
-pub struct Held(Option<Bytes>);
-
-impl Objects for Shelf {
-    type Object = Held;
-
-    async fn open(&self, object: &ObjectVersion, _from: u64) -> Result<Held, Failure> {
-        let key = &object.key;
-        let object = self.0.borrow().get(key).cloned();
-        let missing = || Failure { fault: Fault::Permanent, detail: format!("there is no object {key}") };
-        object.map(|object| Held(Some(object))).ok_or_else(missing)
-    }
-}
-
-/// No object here is large enough for a checkpoint.
-impl Checkpoints for Shelf {
-    async fn load(&self, _bucket: &str, _name: &str) -> Result<Option<Bytes>, Failure> {
-        Ok(None)
-    }
-
-    async fn save(&self, _bucket: &str, _name: &str, _checkpoint: Bytes) -> Result<(), Failure> {
-        Ok(())
-    }
-}
-
-impl Object for Held {
-    fn metadata(&self, _name: &str) -> Option<&str> {
-        None
-    }
-
-    fn size(&self) -> Option<u64> {
-        None
-    }
-
-    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        Ok(self.0.take())
-    }
-}
-
 /// What those who ask ingest were told.
 #[derive(Default)]
 pub struct Ingress {
-    /// The objects that were put.
-    pub shelf: Shelf,
+    /// The bucket for objects.
+    pub inbox: Inbox,
     /// Events that were acknowledged as taken in.
     pub accepted: RefCell<BTreeSet<Id>>,
     /// Events that were acknowledged as rejected.
@@ -283,15 +235,7 @@ impl Asking<'_> {
             Way::Object => {
                 let key = format!("{}.csv", names(rows.iter().copied()).replace(", ", "-"));
                 let csv = Bytes::from(self.texts(rows).0);
-                self.ingress.shelf.0.borrow_mut().insert(key.clone(), csv);
-                json!({"Records": [{
-                    "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "eu-west-1",
-                    "eventTime": "2023-01-05T08:00:00.000Z", "eventName": "ObjectCreated:Put",
-                    "userIdentity": {"principalId": "EXAMPLE"}, "requestParameters": {"sourceIPAddress": "192.0.2.1"},
-                    "responseElements": {}, "s3": {"s3SchemaVersion": "1.0", "configurationId": "inbox",
-                        "bucket": {"name": "inbox", "ownerIdentity": {"principalId": "EXAMPLE"}, "arn": "arn:aws:s3:::inbox"},
-                        "object": {"key": key, "size": 1, "eTag": "e", "sequencer": "0A"}},
-                }]})
+                serde_json::from_str(&self.ingress.inbox.put(&key, csv)).unwrap_or_default()
             }
         }
     }

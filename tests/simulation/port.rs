@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use shared::delivery::{Answer, Failure, Fault, Limits, Refusal, Service};
+use fakes::failure;
+use shared::delivery::{Answer, Fault, Limits, Refusal, Service};
 use tokio::{task::spawn_local, time::sleep};
 
 use super::{trace::Trace, unit::Id};
@@ -268,10 +269,6 @@ impl<E: Clone + 'static> Simulated<E> {
             ));
         }
     }
-}
-
-fn failure(fault: Fault) -> Failure {
-    Failure { fault, detail: format!("a scripted fault: {fault:?}") }
 }
 
 impl Process {

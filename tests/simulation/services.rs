@@ -3,12 +3,13 @@
 use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 
 use bytes::Bytes;
+use fakes::{ONE, Registry};
 use futures_util::future::join_all;
 use notify::word::Alert;
 use serde_json::Value;
 use shared::{
     aws::StreamRecord,
-    delivery::{Failure, Limits, Service as _},
+    delivery::{Failure, Limits},
 };
 use tokio::time::Instant;
 use transform::{glue::Catalog, partitions::Partition};
@@ -30,29 +31,22 @@ pub(super) const TOPIC: &str = "SNS";
 /// Source: CloudWatch API reference, `PutMetricData`.
 const REQUEST_DATA: usize = 1_000;
 
-/// One entry in a request, of whatever size.
-pub(super) const ONE: Limits = Limits { entries: 1, request_bytes: usize::MAX, entry_bytes: usize::MAX };
-
 /// The Glue catalog, which fails by script too, as one container of transform reaches it.
-pub struct Registry {
-    pub(super) port: Port<Partition>,
+pub struct Glue {
+    pub(super) registry: Registry<Port<Partition>>,
     /// What it said to be registered.
     pub(super) acknowledged: RefCell<BTreeSet<Partition>>,
     pub(super) complaints: Rc<RefCell<Vec<String>>>,
 }
 
-impl Catalog for Registry {
+impl Catalog for Glue {
     async fn register(&self, partitions: &[Partition]) -> Result<Vec<Partition>, Failure> {
         let again = partitions.iter().find(|partition| self.acknowledged.borrow().contains(partition));
         if let Some(partition) = again {
             let words = format!("transform registers {} again, though Glue has it", partition.prefix());
             self.complaints.borrow_mut().push(words);
         }
-        let entries: Vec<&Partition> = partitions.iter().collect();
-        let refusals = self.port.send(&entries).await?;
-        let is_refused = |index: usize| refusals.iter().any(|refusal| refusal.index == index);
-        let registered = partitions.iter().enumerate().filter(|(index, _)| !is_refused(*index));
-        let registered: Vec<Partition> = registered.map(|(_, partition)| *partition).collect();
+        let registered = self.registry.register(partitions).await?;
         self.acknowledged.borrow_mut().extend(&registered);
         Ok(registered)
     }

@@ -1,25 +1,31 @@
-//! The functions as they are deployed, over ports that swallow.
+//! The functions as they are deployed, over ports that only count.
 
 use std::{sync::Mutex, time::Duration};
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use metrics::cloudwatch::Metric;
-use notify::{pace::NextTurn, sns::Topic};
+use fakes::{LIMITS, Registry, RepeatedObject, Scripted};
+use metrics::{aggregate::Request, cloudwatch::Metric};
+use notify::{pace::NextTurn, sns::Topic, word::Alert};
 use shared::{
     ages::{EVENT_TO_ALERT, EVENT_TO_METRIC},
-    aws::{AgeMetric, Ages, DeliveryStream, Namespace, Stream},
+    aws::{ActedUpon, AgeMetric, Ages, DeliveryStream, Namespace, Stream, StreamRecord},
     config::ConfigError,
     invocation::Invocation,
 };
-use transform::partitions::Registered;
+use transform::partitions::{Partition, Registered};
 
-use crate::ports::{Inbox, Register, Swallow, clients};
+use crate::ports::clients;
 
-pub(crate) type Ingest = ingest::handler::Handler<Swallow<Stream>, Swallow<DeliveryStream>, Inbox>;
-pub(crate) type Transform =
-    transform::handler::Handler<Swallow<Stream>, Swallow<DeliveryStream>, Swallow<DeliveryStream>, Register>;
-pub(crate) type Metrics = metrics::handler::Handler<Swallow<Metric>, Swallow<DeliveryStream>>;
-pub(crate) type Notify = notify::handler::Handler<Swallow<Topic>, Swallow<Ages>, Swallow<DeliveryStream>>;
+pub(crate) type Ingest = ingest::handler::Handler<Scripted<StreamRecord>, Scripted<Bytes>, RepeatedObject>;
+pub(crate) type Transform = transform::handler::Handler<
+    Scripted<StreamRecord>,
+    Scripted<Bytes>,
+    Scripted<Bytes>,
+    Registry<Scripted<Partition>>,
+>;
+pub(crate) type Metrics = metrics::handler::Handler<Scripted<Request>, Scripted<Bytes>>;
+pub(crate) type Notify = notify::handler::Handler<Scripted<Alert>, Scripted<ActedUpon>, Scripted<Bytes>>;
 
 /// The parameters of the stack at their defaults.
 fn variables(name: &str) -> Option<String> {
@@ -38,14 +44,14 @@ fn variables(name: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-fn rejects() -> Swallow<DeliveryStream> {
-    Swallow::new(DeliveryStream::new(clients::firehose(), "rejects"))
+fn rejects() -> Scripted<Bytes> {
+    Scripted::like(DeliveryStream::new(clients::firehose(), "rejects"))
 }
 
-pub(crate) fn ingest(objects: Inbox) -> Result<Ingest, ConfigError> {
+pub(crate) fn ingest(objects: RepeatedObject) -> Result<Ingest, ConfigError> {
     Ok(Ingest {
         config: ingest::handler::Config::read(&variables)?,
-        stream: Swallow::new(Stream::new(clients::kinesis(), "raw")),
+        stream: Scripted::like(Stream::new(clients::kinesis(), "raw")),
         rejects: rejects(),
         objects,
     })
@@ -54,10 +60,10 @@ pub(crate) fn ingest(objects: Inbox) -> Result<Ingest, ConfigError> {
 pub(crate) fn transform() -> Result<Transform, ConfigError> {
     Ok(Transform {
         config: transform::handler::Config::read(&variables)?,
-        severe: Swallow::new(Stream::new(clients::kinesis(), "severe")),
-        analytical: Swallow::new(DeliveryStream::new(clients::firehose(), "analytical")),
+        severe: Scripted::like(Stream::new(clients::kinesis(), "severe")),
+        analytical: Scripted::like(DeliveryStream::new(clients::firehose(), "analytical")),
         rejects: rejects(),
-        catalog: Register::default(),
+        catalog: Registry(Scripted::counting(LIMITS, |_| 1)),
         registered: Mutex::new(Registered::default()),
     })
 }
@@ -71,7 +77,7 @@ pub(crate) fn metrics() -> Result<Metrics, ConfigError> {
         dimensions,
         AgeMetric::new(EVENT_TO_METRIC, &config.common),
     );
-    Ok(Metrics { metric: Swallow::new(metric), rejects: rejects(), config })
+    Ok(Metrics { metric: Scripted::like(metric), rejects: rejects(), config })
 }
 
 pub(crate) fn notify() -> Result<Notify, ConfigError> {
@@ -82,8 +88,8 @@ pub(crate) fn notify() -> Result<Notify, ConfigError> {
         metric: AgeMetric::new(EVENT_TO_ALERT, &config.common),
     };
     Ok(Notify {
-        topic: Swallow::new(topic),
-        ages: Swallow::new(ages),
+        topic: Scripted::like(topic),
+        ages: Scripted::like(ages),
         rejects: rejects(),
         memory: Mutex::default(),
         turn: NextTurn::default(),

@@ -3,6 +3,8 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
+    ops::Deref,
+    rc::Rc,
     time::Duration,
 };
 
@@ -20,8 +22,20 @@ use crate::fixture;
 /// The bucket of the fixtures.
 pub const BUCKET: &str = "perishable-inbox-eu-west-1-000000000000-dev";
 
-/// A bucket with versions, unless it is told otherwise, that notifies of everything that is put.
-pub struct Inbox {
+/// A bucket, shared by those who put objects and those who read them.
+#[derive(Clone, Default)]
+pub struct Inbox(Rc<Bucket>);
+
+impl Deref for Inbox {
+    type Target = Bucket;
+
+    fn deref(&self) -> &Bucket {
+        &self.0
+    }
+}
+
+/// A bucket that notifies of everything that is put. It has versions, unless they are switched off.
+pub struct Bucket {
     puts: RefCell<BTreeMap<String, Vec<Put>>>,
     count: Cell<u64>,
     newest: Cell<usize>,
@@ -62,7 +76,7 @@ pub struct Download {
     breaks_after: Option<usize>,
 }
 
-impl Default for Inbox {
+impl Default for Bucket {
     fn default() -> Self {
         Self {
             puts: RefCell::default(),
@@ -80,7 +94,7 @@ impl Default for Inbox {
     }
 }
 
-impl Inbox {
+impl Bucket {
     /// Puts an object, and gives the event of it, which is not among those to take out.
     pub fn put(&self, key: &str, content: impl Into<Bytes>) -> String {
         self.put_with(key, content, &[])
@@ -216,7 +230,9 @@ impl Object for Download {
         if self.content.is_empty() {
             return Ok(None);
         }
-        tokio::time::sleep(self.chunk_takes).await;
+        if !self.chunk_takes.is_zero() {
+            tokio::time::sleep(self.chunk_takes).await;
+        }
         let most = self.breaks_after.unwrap_or(usize::MAX);
         if most == 0 {
             return Err(Failure { fault: Fault::Transient, detail: "the download broke off".to_owned() });

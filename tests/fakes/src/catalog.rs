@@ -1,0 +1,17 @@
+//! A Glue catalog over any service that takes partitions.
+
+use shared::delivery::{Failure, Service};
+use transform::{glue::Catalog, partitions::Partition};
+
+/// A catalog that registers the partitions that its service takes.
+pub struct Registry<S>(pub S);
+
+impl<S: Service<Entry = Partition>> Catalog for Registry<S> {
+    async fn register(&self, partitions: &[Partition]) -> Result<Vec<Partition>, Failure> {
+        let entries: Vec<&Partition> = partitions.iter().collect();
+        let refusals = self.0.send(&entries).await?;
+        let is_refused = |index: usize| refusals.iter().any(|refusal| refusal.index == index);
+        let registered = partitions.iter().enumerate().filter(|(index, _)| !is_refused(*index));
+        Ok(registered.map(|(_, partition)| *partition).collect())
+    }
+}
