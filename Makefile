@@ -32,11 +32,14 @@ export SAM_CLI_TELEMETRY := 0
 ADVISORIES := $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs/*/.git
 
 # A stack's cloud: the one that make deploy goes to, or the local one if LOCAL=1 says so or no AWS credentials are configured.
-PLACE = --port $(PORT) --env $(ENV) --dataset $(DATASET) $(if $(LOCAL),--local)
+PLACE = --port $(PORT) --env $(ENV) $(if $(filter-out file,$(origin DATASET)),--dataset $(DATASET)) $(if $(LOCAL),--local)
 
 .PHONY: help
 help: ## List what there is to make
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
+
+.DEFAULT:
+	@echo "error: there is no target $@; make help lists them" >&2; exit 2
 
 .PHONY: demo
 demo: $(TOOLS) ## Run the pipeline end to end on the local cloud [DATASET=name] [CSV=file] [ROWS=n] [RATE=rows/s] [PORT=n]
@@ -52,10 +55,10 @@ test: $(TEST_TOOLS) ## Run all tests, those on a local cloud of their own includ
 	cargo test --workspace
 	$(PY) -m pytest tests/template
 	$(PY) -m pytest -rs tests/report
-	rm -rf $(REQUESTS)
-	REQUEST_RECORD=$(REQUESTS) $(PY) -m pytest tests/e2e
-	REQUEST_RECORD=$(REQUESTS) $(PY) -m pytest tests/faults
-	$(PY) -m tests.conformance.check $(REQUESTS)
+	rm -rf "$(REQUESTS)"
+	REQUEST_RECORD="$(REQUESTS)" $(PY) -m pytest tests/e2e
+	REQUEST_RECORD="$(REQUESTS)" $(PY) -m pytest tests/faults
+	$(PY) -m tests.conformance.check "$(REQUESTS)"
 
 .PHONY: faults
 faults: $(TEST_TOOLS) ## Send events through functions that are killed, before services that fail [EVENTS=20000] [SHARE=0.2] [SEED=1]
@@ -136,7 +139,7 @@ redrive: $(TOOLS) ## Send again what was refused or given up: FROM=rejects|failu
 	@$(PY) -m tools.local.where $(PLACE) -- target/debug/replay redrive --dataset $(DATASET) --from "$(FROM)" --environment $(ENV) $(if $(SINCE),--since "$(SINCE)") $(if $(DRY_RUN),--dry-run) $(if $(AGAIN),--again)
 
 .PHONY: query
-query: $(TOOLS) ## Ask Athena: SQL="select …" or FILE=queries/x.sql [ENV=dev] [LOCAL=1] [PORT=n]
+query: $(TOOLS) ## Ask Athena: SQL="select …" or FILE=queries/x.sql [DATASET=name] [ENV=dev] [LOCAL=1] [PORT=n]
 	@$(if $(SQL)$(FILE),,echo 'error: name a query: make query SQL="select …", or FILE=queries/x.sql' >&2; exit 1)
 	@$(PY) -m tools.local.query $(PLACE) $(if $(FILE),--file "$(FILE)",--sql "$$SQL")
 query: export override SQL := $(value SQL)

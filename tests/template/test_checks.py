@@ -38,7 +38,10 @@ def test_every_environment_of_the_repository_can_be_deployed(name: str) -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"ShardCuont": "2"}, "ShardCuont is not a parameter of template.yaml; ShardCount"),
+        (
+            {"ShardCuont": "2"},
+            "is not a parameter of template.yaml; did you mean ShardCount?",
+        ),
         ({"StreamMode": "ONDEMAND"}, "StreamMode=ONDEMAND: expected one of ON_DEMAND, PROVISIONED"),
         ({"ShardCount": "many"}, "ShardCount=many: expected a number"),
         ({"ShardCount": "0"}, "ShardCount=0: expected 1 to 500"),

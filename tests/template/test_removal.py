@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.template.conftest import free_port
 from tests.template.rendered import rendered
-from tools.local import cloud, removal
+from tools.local import cloud, removal, where
 from tools.local.functions import environment
 
 TARGET = environment("dev")
@@ -20,9 +20,7 @@ TARGET = environment("dev")
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     """An empty local cloud."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        free = probe.getsockname()[1]
+    free = free_port()
     cloud.start(free, TARGET.region)
     try:
         yield free
@@ -58,6 +56,11 @@ def deploy(client: Any, buckets: dict[str, str]) -> None:
     client("s3").put_object(Bucket=buckets["RejectsBucket"], Key="rejects", Body=b"{}")
 
 
+def described(client: Any) -> dict[str, Any] | None:
+    stacks = client("cloudformation").describe_stacks()["Stacks"]
+    return next((each for each in stacks if each["StackName"] == TARGET.stack), None)
+
+
 def asked(port: int, action: str, **given: Any) -> argparse.Namespace:
     options = {"env": "dev", "dataset": "us_accidents", "port": port, "local": False}
     return argparse.Namespace(
@@ -79,20 +82,20 @@ def test_a_stack_is_taken_down_and_brought_back_with_its_events(
 ) -> None:
     deploy(client, buckets)
     with pytest.raises(removal.NotDone, match="is there already"):
-        removal.run(asked(port, "restore"))
+        removal.act(asked(port, "restore"))
 
     with pytest.raises(removal.NotDone, match="nothing was done"):
-        removal.run(asked(port, "remove", confirm="us-accidents-prod"))
-    assert removal.described(client, TARGET.stack) is not None
+        removal.act(asked(port, "remove", confirm="us-accidents-prod"))
+    assert described(client) is not None
 
-    removal.run(asked(port, "remove"))
-    assert removal.described(client, TARGET.stack) is None
+    removal.act(asked(port, "remove"))
+    assert described(client) is None
     assert removal.existing(client, buckets) == buckets
     with pytest.raises(removal.NotDone, match="there is no stack"):
-        removal.run(asked(port, "remove"))
+        removal.act(asked(port, "remove"))
 
-    removal.run(asked(port, "restore"))
-    stack = removal.described(client, TARGET.stack)
+    removal.act(asked(port, "restore"))
+    stack = described(client)
     assert stack is not None
     assert stack["StackStatus"] == "IMPORT_COMPLETE"
     resources = client("cloudformation").describe_stack_resources(StackName=TARGET.stack)
@@ -100,8 +103,8 @@ def test_a_stack_is_taken_down_and_brought_back_with_its_events(
     assert physical == set(buckets.values())
     assert sum(map(len, removal.versions(client, buckets["RawBucket"]))) == 3
 
-    removal.run(asked(port, "remove", events="delete"))
-    assert removal.described(client, TARGET.stack) is None
+    removal.act(asked(port, "remove", events="delete"))
+    assert described(client) is None
     assert removal.existing(client, buckets) == {}
 
 
@@ -109,21 +112,21 @@ def test_buckets_that_a_removed_stack_left_are_deleted_later(
     port: int, client: Any, buckets: dict[str, str]
 ) -> None:
     deploy(client, buckets)
-    removal.run(asked(port, "remove"))
-    removal.run(asked(port, "remove", events="delete"))
+    removal.act(asked(port, "remove"))
+    removal.act(asked(port, "remove", events="delete"))
     assert removal.existing(client, buckets) == {}
     with pytest.raises(removal.NotDone, match="has left no buckets"):
-        removal.run(asked(port, "restore"))
+        removal.act(asked(port, "restore"))
 
 
 def test_a_stack_is_brought_back_after_an_attempt_that_failed(
     port: int, client: Any, buckets: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deploy(client, buckets)
-    removal.run(asked(port, "remove"))
+    removal.act(asked(port, "remove"))
     begun = {"StackStatus": "REVIEW_IN_PROGRESS"}
-    monkeypatch.setattr(removal, "described", lambda *_: begun)
-    removal.run(asked(port, "restore"))
+    monkeypatch.setattr(where.Place, "deployed", lambda _: begun)
+    removal.act(asked(port, "restore"))
     monkeypatch.undo()
     answer = client("cloudformation").describe_stacks(StackName=TARGET.stack)
     assert answer["Stacks"][0]["StackStatus"] == "IMPORT_COMPLETE"

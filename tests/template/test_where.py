@@ -19,7 +19,7 @@ def chosen(
     local: bool = False,
     environment: dict[str, str] | None = None,
 ) -> where.Place:
-    monkeypatch.setattr(where, "configured", lambda: credentials)
+    monkeypatch.setattr(where, "configured", lambda port: credentials)
     monkeypatch.setattr(cloud, "running", lambda port: 1 if running else None)
     monkeypatch.setattr(cloud, "connect", lambda port: LOCAL)
     return where.choose(4566, TARGET, local, environment or {})
@@ -52,7 +52,7 @@ def test_the_local_cloud_is_used_without_credentials(monkeypatch: pytest.MonkeyP
 
 def test_an_endpoint_of_the_shell_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     shell = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9999"}
-    place = chosen(monkeypatch, credentials=True, running=True, environment=shell)
+    place = chosen(monkeypatch, credentials=True, running=False, environment=shell)
     assert not place.local
     assert "http://127.0.0.1:9999" in place.name
 

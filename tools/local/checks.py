@@ -6,7 +6,6 @@ asks the account.
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import re
 import sys
@@ -18,8 +17,15 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tools.local.commands import CommandError, say
-from tools.local.functions import DATASET, Environment, environment, load, template_of
+from tools.local.commands import CommandError, Parser, say
+from tools.local.functions import (
+    DATASET,
+    Environment,
+    configuration,
+    environment,
+    load,
+    template_of,
+)
 
 # Shards of an on-demand stream at the beginning.
 # Source: Kinesis developer guide, "Choose the right mode in Kinesis Data Streams".
@@ -78,8 +84,33 @@ def of_parameters(template: dict[str, Any], given: dict[str, str], now: datetime
 
 def unknown(name: str, described: dict[str, Any]) -> str:
     near = difflib.get_close_matches(name, described, 1)
-    hint = f"; {near[0]} is the nearest" if near else ""
+    hint = f"; did you mean {near[0]}?" if near else ""
     return f"{name} is not a parameter of template.yaml{hint}"
+
+
+def misspelled(described: dict[str, Any]) -> list[str]:
+    """Names that the template does not have, in any environment of samconfig.toml."""
+    found = []
+    for name, tables in configuration().items():
+        given = tables.get("global", {}).get("parameters", {}).get("parameter_overrides", [])
+        names = [entry.partition("=")[0] for entry in given]
+        found += [
+            f"{unknown(each, described)} ([{name}] of samconfig.toml)"
+            for each in names
+            if each not in described
+        ]
+    return found
+
+
+def refuse(target: Environment) -> None:
+    """Fails for parameters that CloudFormation would refuse or ignore."""
+    template = load(template_of(target.dataset))
+    problems = misspelled(template["Parameters"])
+    problems = (
+        problems or of_parameters(template, target.parameters, datetime.now(timezone.utc)).problems
+    )
+    if problems:
+        raise CommandError("; ".join(problems))
 
 
 def refused(parameter: dict[str, Any], value: str) -> str | None:
@@ -388,7 +419,7 @@ def left_buckets(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="checks before a deployment to AWS")
+    parser = Parser(description="checks before a deployment to AWS")
     parser.add_argument("environment", help="an environment of samconfig.toml")
     parser.add_argument(
         "--dataset", default=DATASET, help="a file of datasets/, without its ending"
@@ -400,13 +431,18 @@ def main() -> int:
         target = environment(arguments.environment, arguments.dataset)
         template = load(template_of(target.dataset))
         found = of_parameters(template, target.parameters, datetime.now(timezone.utc))
+        found.problems += [
+            each for each in misspelled(template["Parameters"]) if f"[{target.name}]" not in each
+        ]
         if not found.problems:
             defaults = {n: str(p.get("Default", "")) for n, p in template["Parameters"].items()}
             session = boto3.Session(region_name=target.region)
+            number = session.client("sts").get_caller_identity()["Account"]
+            say(f"goes to AWS account {number}, stack {target.stack} in {target.region}")
             account = of_account(target, defaults | target.parameters, session.client)
             found.problems += account.problems
             found.notes += account.notes
-    except (CommandError, BotoCoreError) as error:
+    except (CommandError, BotoCoreError, ClientError) as error:
         say(f"error: {error}")
         return 1
     for note in found.notes:

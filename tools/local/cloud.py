@@ -5,7 +5,6 @@ Each port has a cloud, a log and a state of its own under `target/local/<port>/`
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import fcntl
 import json
@@ -24,9 +23,20 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore.exceptions import ClientError
 
-from tools.local.commands import REPOSITORY, CommandError, logged, say, tail, without_aws
+from tools.local import checks
+from tools.local.commands import (
+    REPOSITORY,
+    CommandError,
+    Parser,
+    logged,
+    run,
+    say,
+    tail,
+    without_aws,
+)
 from tools.local.emulator import for_emulator
 from tools.local.functions import DATASET, SAMCONFIG, Environment, build, load, local_environment
 
@@ -90,13 +100,28 @@ def credentials(port: int, region: str) -> dict[str, str]:
 
 
 def client(service: str, port: int, region: str) -> Any:
-    return boto3.client(
-        service,
-        endpoint_url=endpoint(port),
+    return session(region).client(service, endpoint_url=endpoint(port))
+
+
+def session(region: str) -> boto3.Session:
+    """A session of the emulator's root user, whatever profile the shell has chosen."""
+    own = botocore.session.Session({"profile": (None, [], None, None)})
+    own.set_config_variable("config_file", os.devnull)
+    return boto3.Session(
+        botocore_session=own,
         region_name=region,
         aws_access_key_id=ACCESS_KEY,
         aws_secret_access_key=SECRET_KEY,
     )
+
+
+def left_running() -> str:
+    """What an interrupted command leaves, in a sentence."""
+    up = [port for port in ports() if running(port) is not None]
+    if not up:
+        return "no local cloud is running"
+    clouds = " and ".join(f"on port {port} (`make down PORT={port}` stops it)" for port in up)
+    return f"the local cloud is still running {clouds}"
 
 
 def up(port: int = PORT, fresh: bool = False, dataset: str = DATASET) -> Cloud:
@@ -106,6 +131,7 @@ def up(port: int = PORT, fresh: bool = False, dataset: str = DATASET) -> Cloud:
     """
     try:
         local = local_environment(dataset)
+        checks.refuse(local)
     except CommandError as error:
         raise CloudError(str(error)) from error
     if not fresh and running(port) is not None and (reason := outlived(port, local)):
@@ -291,8 +317,8 @@ def exclusive(path: Path) -> Iterator[None]:
 def deploy(port: int, local: Environment, template: Path) -> None:
     """Deploys a built template, fitted to the emulator."""
     fitted, differences = for_emulator(load(template))
-    for difference, names in differences.items():
-        say(f"stack: other than on AWS, {difference} ({', '.join(names)})")
+    if count := sum(map(len, differences.values())):
+        say(f"stack: {count} resources differ from AWS or are left out; see docs/LOCAL.md")
     path = template.with_name("local.json")
     path.write_text(json.dumps(fitted, indent=2))
     command = ["sam", "deploy", "--config-file", str(SAMCONFIG), "--config-env", local.name]
@@ -336,7 +362,7 @@ def outlived(port: int, local: Environment) -> str | None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="the local cloud and the stack in it")
+    parser = Parser(description="the local cloud and the stack in it")
     parser.add_argument("action", choices=["up", "down"])
     parser.add_argument("--port", type=int, default=PORT)
     parser.add_argument(
@@ -362,4 +388,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main, left_running)

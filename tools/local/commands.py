@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class CommandError(RuntimeError):
     """A tool failed; the text ends with the last lines of what it said."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong option in one sentence, by the name of its variable in `make`."""
+
+    def error(self, message: str) -> NoReturn:
+        def variable(option: re.Match[str]) -> str:
+            return option[1].replace("-", "_").upper()
+
+        self.exit(2, f"error: {re.sub(r'(?:argument )?--([a-z-]+)', variable, message)}\n")
+
+
+def console(**options: Any) -> Console:
+    """A console that writes plain text if `NO_COLOR` is set, without bold or dim text too."""
+    plain = {"color_system": None} if os.environ.get("NO_COLOR") else {}
+    return Console(**plain, **options)
+
+
+def run(main: Callable[[], int], left: Callable[[], str]) -> NoReturn:
+    """Runs a command; one that is interrupted ends in a line that says what is left running."""
+    try:
+        status = main()
+    except KeyboardInterrupt:
+        say(f"\ninterrupted; {left()}")
+        status = 130
+    sys.exit(status)
 
 
 def shown(command: Sequence[str]) -> None:

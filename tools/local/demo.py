@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import json
 import os
 import subprocess
@@ -25,8 +26,17 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from tools.local import cloud, report
-from tools.local.commands import REPOSITORY, CommandError, shown
+from tools.local import cloud, functions, report
+from tools.local.commands import (
+    REPOSITORY,
+    CommandError,
+    Parser,
+    console,
+    run,
+    say,
+    shown,
+    without_aws,
+)
 from tools.local.functions import DATASET
 from tools.local.stack import (
     Alert,
@@ -44,15 +54,13 @@ OUTPUT = REPOSITORY / "target" / "demo"
 SUMMARY = OUTPUT / "summary.json"
 REPORT = OUTPUT / "report.html"
 GENERATED = OUTPUT / "rows.csv"
+MORE = OUTPUT / "more.csv"
 SEED = 1
+BEGINNING = 50  # lines of a file that are tried before anything is started for it
 
 # What the local Firehose about keeps up with, at 30 ms for each severe row.
 ROWS_PER_SECOND = "200"
 ROWS = "2000"
-
-# The thresholds that the template has as defaults.
-SEVERE_ABOVE = 2
-ALERT_ABOVE = 3
 
 # No count has moved for so long: what is missing will not come any more.
 STALLED_AFTER_SECONDS = 90
@@ -111,7 +119,7 @@ class Counts:
 
     @property
     def exceed(self) -> bool:
-        """Whether something stands there more than once: waiting does not mend that."""
+        """Whether a stage has more than it should, which waiting does not change."""
         return any(found is not None and found > expected for _, found, expected in self._stages())
 
     @property
@@ -137,6 +145,9 @@ class Pipeline:
         self.queue = AlertQueue(stack, f"{stack.outputs['WorkGroupName']}-demo")
         self.raw = stack.raw_stream()
         self.severe = stack.severe_stream()
+        # What is expected follows from what is deployed.
+        self.severe_above = stack.severity_above("Transform")
+        self.alert_above = max(self.severe_above, stack.severity_above("Notify"))
         self.started = now()
         self.counts = Counts(rows)
 
@@ -148,8 +159,8 @@ class Pipeline:
         counts = replace(
             self.counts,
             accepted=len(severities),
-            severe=sum(severity > SEVERE_ABOVE for severity in severities),
-            to_alert=sum(severity > ALERT_ABOVE for severity in severities),
+            severe=sum(severity > self.severe_above for severity in severities),
+            to_alert=sum(severity > self.alert_above for severity in severities),
             severe_events=severe_events,
             alerts=alerts,
         )
@@ -169,7 +180,7 @@ class Pipeline:
         )
         if counts.gaps:
             return counts
-        raw_rows, severe, to_alert = self.stack.raw_counts(SEVERE_ABOVE, ALERT_ABOVE)
+        raw_rows, severe, to_alert = self.stack.raw_counts(self.severe_above, self.alert_above)
         counts = replace(counts, raw_rows=raw_rows)
         # From here on the raw layer says what is severe, unless it is still behind.
         return counts if counts.gaps else replace(counts, severe=severe, to_alert=to_alert)
@@ -201,7 +212,7 @@ def replay(
     *arguments: str, output: IO[str] | None = None, variables: dict[str, str] | None = None
 ) -> None:
     """Runs the project's own simulator, which shows its progress itself."""
-    environment = {**os.environ, **(variables or {})}
+    environment = {**without_aws(os.environ), **(variables or {})}
     status = subprocess.run(
         [REPLAY, *arguments], env=environment, stdout=output, check=False
     ).returncode
@@ -253,7 +264,7 @@ def stage_table(stack: Stack, counts: Counts) -> Table:
         ("severe, on stream 2", f"Kinesis {outputs['SevereStreamName']}", counts.severe_events),
         ("analytical layer", f"Athena {outputs['AnalyticalTableName']}", counts.analytical_rows),
         ("counted", f"CloudWatch {dataset.metric}", counts.metric_sum),
-        ("alerted", f"SNS {outputs['AlertTopicArn'].rpartition(':')[2]}", counts.alerts),
+        ("alerted", f"SNS {stack.alert_topic.rpartition(':')[2]}", counts.alerts),
     ]
     table = Table(title=f"{dataset.title}s, stage by stage", title_justify="left")
     table.add_column("stage")
@@ -277,9 +288,12 @@ def area_table(stack: Stack) -> Table:
     return table
 
 
-def next_steps(stack: Stack, rows: Path, port: int) -> Text:
-    at = "" if port == cloud.PORT else f" PORT={port}"
+def next_steps(stack: Stack, port: int) -> Text:
     of = "" if stack.dataset.name == DATASET else f" DATASET={stack.dataset.name}"
+    # Whatever credentials the shell has, these go to the cloud that was just started.
+    at = f"{of} LOCAL=1" + ("" if port == cloud.PORT else f" PORT={port}")
+    # Rows with ids of their own: notify recognises repeats and does not alert them again.
+    generate = f"{shorter(REPLAY)} generate --dataset {stack.dataset.name} --rows 200 --seed 2"
     steps = [
         ("ask the lake", f'make query SQL="{top_areas_query(stack, TOP_AREAS)}"{at}'),
         *[
@@ -287,10 +301,10 @@ def next_steps(stack: Stack, rows: Path, port: int) -> Text:
             for file in stack.dataset.queries[-1:]
         ],
         (
-            "send the rows again, as live incidents",
-            f"make replay CSV={shorter(rows)} RATE=20{of}{at}",
+            "send other rows, as live events",
+            f"{generate} >{shorter(MORE)} && make replay CSV={shorter(MORE)} RATE=20{at}",
         ),
-        ("stop the local cloud", f"make down{at}"),
+        ("stop the local cloud", "make down" + ("" if port == cloud.PORT else f" PORT={port}")),
     ]
     text = Text("what to try next")
     for purpose, command in steps:
@@ -325,7 +339,7 @@ def report_of(pipeline: Pipeline, summary: dict[str, Any]) -> str:
         dataset=stack.dataset,
         summary=summary,
         events=pipeline.raw.events,
-        severe_above=SEVERE_ABOVE,
+        severe_above=pipeline.severe_above,
         alerts=pipeline.queue.alerts,
         latencies_ms=event_to_alert_ms(
             pipeline.severe.events, pipeline.queue.alerts, stack.dataset
@@ -352,29 +366,44 @@ def show(console: Console, pipeline: Pipeline, summary: dict[str, Any]) -> None:
             highlight=False,
         )
         console.print(*map(alert_panel, alerts), sep="\n")
+    # Without the reason, whose sum is wrong: the emulator's alarms add up all series of a metric.
     for alarm in pipeline.queue.alarms[:1]:
-        console.print(Text(f"and an alarm: {alarm['AlarmName']}, {alarm['NewStateReason']}"))
+        console.print(Text(f"and an alarm was raised: {alarm['AlarmName']}"))
     console.print()
     console.print(area_table(pipeline.stack))
     console.print()
 
 
 def check_input(arguments: argparse.Namespace) -> None:
+    """Refuses what cannot work, before anything is started for it."""
+    if not (arguments.rows.isdecimal() and int(arguments.rows) > 0):
+        raise DemoFailed(f"ROWS={arguments.rows}: expected a number of rows, such as {ROWS}")
+    if arguments.rate != "max" and not (arguments.rate.isdecimal() and int(arguments.rate) > 0):
+        raise DemoFailed(
+            f"RATE={arguments.rate}: expected rows a second, such as {ROWS_PER_SECOND}, or max"
+        )
+    if functions.local_environment(arguments.dataset).parameters.get("PackRanges", "0") != "0":
+        raise DemoFailed(
+            "PackRanges in samconfig.toml: expected 0 for the local cloud, whose Firehose does not "
+            "split packed records"
+        )
     if arguments.csv:
         count_rows(arguments.csv)
-    elif not (arguments.rows.isdecimal() and int(arguments.rows) > 0):
-        raise DemoFailed(f"ROWS={arguments.rows} is no number of rows: {ROWS} is right")
-    if arguments.rate != "max" and not arguments.rate.isdecimal():
-        raise DemoFailed(
-            f"RATE={arguments.rate} is no rate: {ROWS_PER_SECOND} rows a second, or max, is right"
-        )
 
 
-def run(console: Console, local: cloud.Cloud, arguments: argparse.Namespace) -> None:
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    SUMMARY.unlink(missing_ok=True)
-    REPORT.unlink(missing_ok=True)
-    shown(["cargo", "build", "--workspace", "--bin", "replay"])
+def check_rows(dataset: str, file: Path) -> None:
+    """Refuses a file whose first rows ingest would all reject, with the reason for the first."""
+    beginning = OUTPUT / "beginning.csv"
+    with file.open("rb") as rows:
+        beginning.write_bytes(b"".join(itertools.islice(rows, BEGINNING)))
+    command = [REPLAY, "normalise", "--dataset", dataset, "--format", "csv", beginning]
+    tried = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    if tried.returncode != 0:
+        reason = tried.stderr.partition("\n")[0]
+        raise DemoFailed(f"CSV={file}: none of the first rows can be used: {reason}")
+
+
+def show_run(console: Console, local: cloud.Cloud, arguments: argparse.Namespace) -> None:
     rows = arguments.csv or generate(arguments.dataset, int(arguments.rows))
 
     pipeline = Pipeline(Stack.of(local), count_rows(rows))
@@ -389,11 +418,11 @@ def run(console: Console, local: cloud.Cloud, arguments: argparse.Namespace) -> 
     REPORT.write_text(report_of(pipeline, summary), encoding="utf-8")
     show(console, pipeline, summary)
     # Unfolded, so that the commands can be copied.
-    console.print(next_steps(pipeline.stack, rows, arguments.port), soft_wrap=True)
+    console.print(next_steps(pipeline.stack, arguments.port), soft_wrap=True)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="a CSV through the pipeline on the local cloud")
+    parser = Parser(description="a CSV through the pipeline on the local cloud")
     parser.add_argument("--csv", type=Path, help="the rows to send; without it some are generated")
     parser.add_argument(
         "--dataset", default=DATASET, help="a file of datasets/, without its ending"
@@ -405,14 +434,18 @@ def main() -> int:
     where = ""
     try:
         check_input(arguments)
+        OUTPUT.mkdir(parents=True, exist_ok=True)
+        shown(["cargo", "build", "--workspace", "--bin", "replay"])
+        if arguments.csv:
+            check_rows(arguments.dataset, arguments.csv)
         local = cloud.up(arguments.port, fresh=True, dataset=arguments.dataset)
         where = f"; the local cloud's log is {cloud.emulator_log(arguments.port)}"
-        run(Console(), local, arguments)
+        show_run(console(), local, arguments)
     except PROBLEMS as error:
-        print(f"error: {error}{where}", file=sys.stderr)
+        say(f"error: {error}{where}")
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main, cloud.left_running)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import platform
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 
 from samtranslator.yaml_helper import yaml_parse
 
-from tools.local.commands import REPOSITORY, CommandError, logged, say, shown
+from tools.local.commands import REPOSITORY, CommandError, Parser, logged, say, shown
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -48,14 +47,23 @@ def environment(name: str, dataset: str = DATASET) -> Environment:
     if not (DATASETS / f"{dataset}.toml").is_file():
         names = sorted(path.stem for path in DATASETS.glob("*.toml"))
         raise CommandError(f"there is no datasets/{dataset}.toml; there are {', '.join(names)}")
-    config = tomllib.loads(SAMCONFIG.read_text(encoding="utf-8"))
+    config = configuration()
     if "stack_name" not in config.get(name, {}).get("global", {}).get("parameters", {}):
-        names = [each for each in config if each not in ("version", "default")]
+        names = [each for each in config if each != "default"]
         raise CommandError(f"no environment {name} in samconfig.toml; it has {', '.join(names)}")
     settings = config[name]["global"]["parameters"]
     parameters = dict(entry.split("=", 1) for entry in settings["parameter_overrides"])
     stack = f"{dataset.replace('_', '-')}-{parameters['Environment']}"
     return Environment(name, stack, settings["region"], parameters, dataset)
+
+
+def configuration() -> dict[str, Any]:
+    """The tables of samconfig.toml, by environment."""
+    try:
+        config = tomllib.loads(SAMCONFIG.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise CommandError(f"samconfig.toml is not TOML: {error}") from error
+    return {name: tables for name, tables in config.items() if isinstance(tables, dict)}
 
 
 def local_environment(dataset: str = DATASET) -> Environment:
@@ -121,7 +129,7 @@ def binaries(template: dict[str, Any]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="build the functions for AWS")
+    parser = Parser(description="build the functions for AWS")
     parser.add_argument("environment", help="an environment of samconfig.toml")
     parser.add_argument(
         "--dataset", default=DATASET, help="a file of datasets/, without its ending"

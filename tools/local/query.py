@@ -10,16 +10,14 @@ where no AWS credentials are configured.
 from __future__ import annotations
 
 import argparse
-import sys
+import re
 from pathlib import Path
 
-from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tools.local import cloud, functions, where
-from tools.local.commands import CommandError, say
+from tools.local import cloud, where
+from tools.local.commands import Parser, console, run, say
 from tools.local.stack import Dataset, QueryFailed, QueryResult, Stack
 
 NUMBERS = {"tinyint", "smallint", "integer", "bigint", "float", "real", "double", "decimal"}
@@ -28,8 +26,12 @@ NUMBERS = {"tinyint", "smallint", "integer", "bigint", "float", "real", "double"
 UNFOLDED_WIDTH = 10_000
 
 
+# A cell is not folded to fewer characters in a table of a terminal.
+READABLE = 14
+
+
 class QueryNotAsked(Exception):
-    """Why there is no query to run, or no stack to run it in."""
+    """Why there is no answer: no query, or one that failed."""
 
 
 def statement(arguments: argparse.Namespace) -> str:
@@ -44,24 +46,33 @@ def statement(arguments: argparse.Namespace) -> str:
     return sql.strip().removesuffix(";")
 
 
-def find_stack(port: int, environment: str, dataset: str, local: bool = False) -> Stack:
-    """The stack that the environment points to."""
-    target = functions.environment(environment, dataset)
-    place = where.choose(port, target, local)
-    say(f"goes to {place}")
-    if place.local:
-        return Stack.of(cloud.connect(port))
-    try:
-        described = place.client("cloudformation").describe_stacks(StackName=place.stack)
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ValidationError":
-            raise
-        raise QueryNotAsked(
-            f"there is no stack {target.stack}; `make up` deploys one on this machine, "
-            f"`make deploy ENV={environment}` one into your AWS account"
-        ) from error
-    outputs = {o["OutputKey"]: o["OutputValue"] for o in described["Stacks"][0]["Outputs"]}
-    return Stack(Dataset.load(dataset), outputs, place.client)
+def find_stack(arguments: argparse.Namespace) -> tuple[where.Place, Stack]:
+    """The stack that the options name, and where it is."""
+    place = where.place_of(arguments)
+    place.announce()
+    return place, Stack(Dataset.load(place.dataset), place.outputs(), place.client)
+
+
+def shown(result: QueryResult, width: int) -> Table | Text:
+    """A table, or each row as lines of `column: value` where the columns would be too narrow."""
+    if wide(result) > width:
+        return as_lines(result)
+    return as_table(result)
+
+
+def wide(result: QueryResult) -> int:
+    """The width that a table needs, with cells folded at a length that can still be read."""
+    columns = zip(result.columns, *result.rows)
+    return sum(min(READABLE, max(len(cell or "") for cell in column)) + 3 for column in columns) + 1
+
+
+def as_lines(result: QueryResult) -> Text:
+    name = max(map(len, result.columns))
+    rows = [
+        "\n".join(f"{column:>{name}}: {cell or ''}" for column, cell in zip(result.columns, row))
+        for row in result.rows
+    ]
+    return Text("\n\n".join(rows))
 
 
 def as_table(result: QueryResult) -> Table:
@@ -79,41 +90,57 @@ def footer(result: QueryResult) -> str:
     return f"{rows}, {result.bytes_scanned:,} bytes scanned, {result.milliseconds:,} ms"
 
 
+def explained(error: QueryFailed, sql: str, place: where.Place, stack: Stack) -> str:
+    """Why a query failed, with what the stack has where it named something that is not there."""
+    text = str(error)
+    if re.search(r"function", text, re.IGNORECASE) and place.local:
+        return f"{text}; the local cloud's Athena is DuckDB, AWS may have this function"
+    tables = tables_of(stack)
+    named = [table for table in tables if re.search(rf"\b{table}\b", sql, re.IGNORECASE)]
+    if named and re.search(r"column", text, re.IGNORECASE):
+        return "; ".join([text, *(f"{table} has {columns_of(stack, table)}" for table in named)])
+    if not named and re.search(r"table|not exist|not found", text, re.IGNORECASE):
+        return f"{text}; the data set {stack.dataset.name} has the tables {', '.join(tables)}"
+    return text
+
+
+def tables_of(stack: Stack) -> list[str]:
+    return [name for key, name in stack.outputs.items() if key.endswith(("TableName", "ViewName"))]
+
+
+def columns_of(stack: Stack, table: str) -> str:
+    glue = stack.client("glue")
+    found = glue.get_table(DatabaseName=stack.outputs["GlueDatabaseName"], Name=table)["Table"]
+    columns = found["StorageDescriptor"]["Columns"] + found.get("PartitionKeys", [])
+    return ", ".join(column["Name"] for column in columns)
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description="an Athena query in the deployed stack")
+    parser = Parser(description="an Athena query in the deployed stack")
     asked = parser.add_mutually_exclusive_group()
     asked.add_argument("--sql", help="the query's text")
     asked.add_argument("--file", type=Path, help="a file with the query's text")
-    parser.add_argument("--port", type=int, default=cloud.PORT, help="of the local cloud")
-    parser.add_argument("--local", action="store_true", help="the local cloud is meant")
-    parser.add_argument("--env", default="dev", help="environment of the stack on AWS")
-    parser.add_argument("--dataset", default=functions.DATASET, help="of the stack on AWS")
+    where.add_options(parser, dataset=None)
     arguments = parser.parse_args()
-    console = Console()
-    if not console.is_terminal:
-        console.width = UNFOLDED_WIDTH
+    output = console()
+    if not output.is_terminal:
+        output.width = UNFOLDED_WIDTH
     try:
         sql = statement(arguments)
-        stack = find_stack(arguments.port, arguments.env, arguments.dataset, arguments.local)
-        with Console(stderr=True).status("Athena is at work"):
-            result = stack.query(sql)
-    except QueryFailed as error:
-        print(f"error: the query failed: {error}", file=sys.stderr)
-    except (
-        QueryNotAsked,
-        cloud.CloudError,
-        CommandError,
-        TimeoutError,
-        BotoCoreError,
-        ClientError,
-    ) as error:
-        print(f"error: {error}", file=sys.stderr)
-    else:
-        console.print(as_table(result))
-        console.print(Text(footer(result), style="dim"))
-        return 0
-    return 1
+        place, stack = find_stack(arguments)
+        try:
+            with console(stderr=True).status("waiting for Athena"):
+                result = stack.query(sql)
+        except QueryFailed as error:
+            why = explained(error, sql, place, stack)
+            raise QueryNotAsked(f"the query failed: {why}") from error
+    except (QueryNotAsked, *where.PROBLEMS) as error:
+        say(f"error: {error}")
+        return 1
+    output.print(shown(result, output.width))
+    output.print(Text(footer(result), style="dim"))
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main, cloud.left_running)

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, WaiterError
+from botocore.exceptions import WaiterError
 
 from tools.local import cloud, functions, where
-from tools.local.commands import CommandError, say
+from tools.local.commands import Parser, run, say
 
 # Objects of one request. Source: S3 API reference, DeleteObjects and ListObjectVersions.
 OBJECTS = 1_000
@@ -44,15 +43,6 @@ def bucket_names(parameters: dict[str, str], region: str, account: str) -> dict[
                 text = text.replace(f"${{{key}}}", value)
             found[name] = text
     return found
-
-
-def described(client: Client, stack: str) -> dict[str, Any] | None:
-    try:
-        return client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ValidationError":
-            raise
-        return None
 
 
 def existing(client: Client, buckets: dict[str, str]) -> dict[str, str]:
@@ -90,10 +80,10 @@ def delete_bucket(client: Client, bucket: str) -> int:
     return deleted
 
 
-def remove(client: Client, stack: str, buckets: dict[str, str], events: bool) -> None:
+def remove(client: Client, stack: str, there: bool, buckets: dict[str, str], events: bool) -> None:
     """Deletes the stack, which leaves its buckets, and then these if their events may go too."""
     formation = client("cloudformation")
-    if described(client, stack) is not None:
+    if there:
         say(f"stack: deleting {stack}")
         formation.delete_stack(StackName=stack)
         try:
@@ -187,13 +177,14 @@ def agreed(stack: str, given: str | None, ask: Callable[[str], str] = input) -> 
         return False
 
 
-def run(arguments: argparse.Namespace) -> None:
+def act(arguments: argparse.Namespace) -> None:
     target = functions.environment(arguments.env, arguments.dataset)
-    place = where.choose(arguments.port, target, arguments.local)
+    place = where.place_of(arguments)
+    place.announce()
     client, events = place.client, arguments.events == "delete"
     account = client("sts").get_caller_identity()["Account"]
     buckets = existing(client, bucket_names(target.parameters, place.region, account))
-    stack = described(client, place.stack)
+    stack = place.deployed()
     # A stack whose first change set was never carried out has no resources.
     is_there = stack is not None and stack["StackStatus"] != "REVIEW_IN_PROGRESS"
     if arguments.action == "restore" and is_there:
@@ -208,25 +199,22 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.action == "restore":
         restore(client, place.stack, buckets)
     else:
-        remove(client, place.stack, buckets, events)
+        remove(client, place.stack, stack is not None, buckets, events)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="take a stack down, or bring it back")
+    parser = Parser(description="take a stack down, or bring it back")
     parser.add_argument("action", choices=["remove", "restore"])
-    parser.add_argument("--env", default="dev", help="an environment of samconfig.toml")
-    parser.add_argument("--dataset", default=functions.DATASET, help="a file of datasets/")
-    parser.add_argument("--port", type=int, default=cloud.PORT, help="of the local cloud")
-    parser.add_argument("--local", action="store_true", help="the local cloud is meant")
+    where.add_options(parser)
     parser.add_argument("--events", choices=["keep", "delete"], default="keep")
     parser.add_argument("--confirm", help="the stack's name, instead of the question")
     try:
-        run(parser.parse_args())
-    except (NotDone, CommandError, cloud.CloudError, BotoCoreError, ClientError) as error:
+        act(parser.parse_args())
+    except (NotDone, *where.PROBLEMS) as error:
         say(f"error: {error}")
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main, cloud.left_running)

@@ -75,7 +75,7 @@ def render(run: Run) -> str:
     if (places := where(run)) is not None:
         figures["map"] = places
     return PAGE.substitute(
-        title=html.escape(f"{run.dataset.title}s, from the file to the alert"),
+        title=html.escape(heading(run.dataset)),
         lead=html.escape(lead(run)),
         counts=counts(run.summary),
         figures="".join(FIGURES[name] for name in FIGURES if name in figures),
@@ -84,6 +84,10 @@ def render(run: Run) -> str:
         plotly=get_plotlyjs(),
         data=in_script({name: figure.to_plotly_json() for name, figure in figures.items()}),
     )
+
+
+def heading(dataset: Dataset) -> str:
+    return f"{dataset.title[:1].upper()}{dataset.title[1:]}s, from the file to the alert"
 
 
 def lead(run: Run) -> str:

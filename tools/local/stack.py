@@ -139,6 +139,17 @@ class Stack:
     def cloudwatch(self) -> Any:
         return self.client("cloudwatch")
 
+    def severity_above(self, function: str) -> int:
+        """The threshold that a deployed function, such as `Notify`, has at this moment."""
+        name = self.outputs[f"{function}FunctionName"]
+        found = self.client("lambda").get_function_configuration(FunctionName=name)
+        return int(found["Environment"]["Variables"]["SEVERITY_ABOVE"])
+
+    @property
+    def alert_topic(self) -> str:
+        """The topic of the alerts, which is a FIFO topic with `FifoAlerts=true`."""
+        return self.outputs.get("AlertTopicArn") or self.outputs["AlertFifoTopicArn"]
+
     def raw_stream(self) -> StreamReader:
         return StreamReader(self.client("kinesis"), self.outputs["RawStreamName"])
 
@@ -229,14 +240,20 @@ class Stack:
     def metric_sums(self, since: datetime) -> dict[tuple[str, ...], float]:
         """The metric's sum by the values of the data set's dimensions, in their order.
 
-        Only the series that carry all of the dimensions: rollups would count an event twice.
+        Only the series that carry most of the dimensions, which are all of them unless
+        `MetricDimensionSets` says otherwise: the others count the same events again.
         """
-        names = list(self.dataset.dimensions)
-        series = []
-        for metric in self._metrics():
-            values = {d["Name"]: d["Value"] for d in metric["Dimensions"]}
-            if set(values) == set(names):
-                series.append((tuple(values[name] for name in names), metric))
+        found = [
+            ({d["Name"]: d["Value"] for d in metric["Dimensions"]}, metric)
+            for metric in self._metrics()
+        ]
+        most = max((sorted(values) for values, _ in found), key=lambda s: (len(s), s), default=[])
+        names = [name for name in self.dataset.dimensions if name in most]
+        series = [
+            (tuple(values[name] for name in names), metric)
+            for values, metric in found
+            if sorted(values) == most
+        ]
         sums: dict[tuple[str, ...], float] = {}
         for start in range(0, len(series), METRIC_QUERIES_PER_CALL):
             sums |= self._sums_of(series[start : start + METRIC_QUERIES_PER_CALL], since)
@@ -316,11 +333,14 @@ class AlertQueue:
         self, stack: Stack, name: str, filter_policy: dict[str, Any] | None = None
     ) -> None:
         self._sqs = stack.client("sqs")
-        self.url = self._sqs.create_queue(QueueName=name)["QueueUrl"]
+        alerts = stack.alert_topic
+        kind = {}
+        if alerts.endswith(".fifo"):
+            name, kind = f"{name}.fifo", {"FifoQueue": "true"}
+        self.url = self._sqs.create_queue(QueueName=name, Attributes=kind)["QueueUrl"]
         attributes = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])[
             "Attributes"
         ]
-        alerts = stack.outputs["AlertTopicArn"]
         # A stack of the release before has one topic for both.
         alarms = stack.outputs.get("AlarmTopicArn", alerts)
         self._admit([alerts, alarms], attributes["QueueArn"])
@@ -330,7 +350,8 @@ class AlertQueue:
         sns.subscribe(
             TopicArn=alerts, Attributes=filtered, ReturnSubscriptionArn=True, **subscription
         )
-        if alarms != alerts:
+        # A standard topic does not deliver to a FIFO queue.
+        if alarms != alerts and not kind:
             sns.subscribe(TopicArn=alarms, ReturnSubscriptionArn=True, **subscription)
         self._seen: set[str] = set()
         self.alerts: list[Alert] = []

@@ -11,17 +11,17 @@ what a record takes of the processor, and its bytes, are those of `measured.toml
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isfinite, isinf
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from tools.local.commands import Parser
 from tools.plan import defaults, model
 from tools.plan.model import Limit, Line, Workload
 
@@ -34,16 +34,6 @@ HERE = Path(__file__).resolve().parent
 
 # The rates at which the quotas are looked at, beside the one that was asked for.
 RATES = (100, 10_000, 1_000_000)
-
-
-class Parser(argparse.ArgumentParser):
-    """Complains in one sentence, about the variables of `make plan`."""
-
-    def error(self, message: str) -> NoReturn:
-        def variable(option: re.Match[str]) -> str:
-            return option[1].replace("-", "_").upper()
-
-        self.exit(2, f"error: {re.sub(r'(?:argument )?--([a-z-]+)', variable, message)}\n")
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

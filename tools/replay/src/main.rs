@@ -124,7 +124,7 @@ struct SendOptions {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     let dataset = &cli.dataset;
     let done = match (cli.command, cli.file) {
         (Some(Command::Generate(options)), _) => generate(dataset, &options),
@@ -143,6 +143,29 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Ends with what is wrong with the command, by the names of make's variables if make runs it.
+fn refuse(error: &clap::Error) -> ! {
+    if error.use_stderr() && std::env::var_os("MAKELEVEL").is_some() {
+        to_stderr(&for_make(&error.to_string()));
+        std::process::exit(2);
+    }
+    error.exit()
+}
+
+/// The first line of a message of clap's, with `RATE` instead of `'--rate <N>'`.
+fn for_make(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    let mut parts = line.split("'--");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (option, rest) = part.split_once('\'').unwrap_or((part, ""));
+        let name = option.split(' ').next().unwrap_or_default();
+        text += &name.replace('-', "_").to_uppercase();
+        text += rest;
+    }
+    text
 }
 
 fn generate(dataset: &str, options: &generate::Options) -> Result<ExitCode, Error> {
@@ -242,4 +265,20 @@ fn dataset(name: &str) -> Result<Dataset, Error> {
 
 fn print(line: &str) -> Result<(), Error> {
     writeln!(io::stdout().lock(), "{line}").map_err(Error::Write)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::for_make;
+
+    #[test]
+    fn options_are_named_as_variables_of_make() {
+        let message = "error: invalid value 'x' for '--date-order <ORDER>': mdy or dmy\n\nFor more";
+        assert_eq!(for_make(message), "error: invalid value 'x' for DATE_ORDER: mdy or dmy");
+        assert_eq!(
+            for_make("error: unexpected argument '--no' found"),
+            "error: unexpected argument NO found"
+        );
+        assert_eq!(for_make("error: nothing to name"), "error: nothing to name");
+    }
 }

@@ -29,15 +29,15 @@ impl Progress {
     /// Of working through objects, whose number is said by [`Progress::expect`].
     #[must_use]
     pub fn of_objects() -> Self {
-        Self::new(ProgressBar::new(0), "{bar:30} {human_pos} of {human_len} objects, {eta} left: {msg}")
+        Self::new(ProgressBar::new(0), "{bar:30} {human_pos} of {human_len} objects, {eta} left {msg}")
     }
 
     /// Of reading so many bytes, or nobody knows how many.
     #[must_use]
     pub fn of_bytes(bytes: Option<u64>) -> Self {
         match bytes {
-            Some(bytes) => Self::new(ProgressBar::new(bytes), "{bar:30} {percent}%, {eta} left: {msg}"),
-            None => Self::new(ProgressBar::new_spinner(), "{spinner} {elapsed}: {msg}"),
+            Some(bytes) => Self::new(ProgressBar::new(bytes), "{bar:30} {percent}%, {eta} left {msg}"),
+            None => Self::new(ProgressBar::new_spinner(), "{spinner} {elapsed} {msg}"),
         }
     }
 

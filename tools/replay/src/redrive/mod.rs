@@ -146,7 +146,7 @@ impl Summary {
             (self.failed, "were not taken: run it again when the functions can take them"),
             (
                 self.came_back,
-                "came back from an earlier redrive and stay: mend them at their source, or send them with --again once the functions have changed",
+                "came back from an earlier redrive and stay: correct them at their source, or add --again (AGAIN=1 of make) once the functions have changed",
             ),
             (
                 self.objects_told,

@@ -1,0 +1,226 @@
+"""What people do beyond the main road: other thresholds, profiles, data sets, columns."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.local import checks, cloud, demo, functions, query, where
+from tools.local.cloud import Cloud
+from tools.local.commands import REPOSITORY, CommandError, Parser, run
+from tools.local.functions import Environment, local_environment
+from tools.local.stack import QueryResult, Stack
+
+
+def asked(bare: Cloud, *command: str, **shell: str) -> tuple[int, str, str]:
+    """Runs a tool as somebody does whose shell has a profile that does not exist here."""
+    environment = {name: value for name, value in os.environ.items() if "AWS" not in name}
+    environment |= {"AWS_PROFILE": "work", "NO_COLOR": "1", "COLUMNS": "100", **shell}
+    finished = subprocess.run(
+        [sys.executable, "-m", *command, "--port", str(bare.port)],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    return finished.returncode, finished.stdout, finished.stderr
+
+
+def test_a_query_goes_to_the_local_cloud_whatever_the_profile(bare: Cloud) -> None:
+    sql = "select count(*) as events from us_accidents_raw"
+    status, answer, said = asked(bare, "tools.local.query", "--local", "--sql", sql)
+    assert status == 0, said
+    assert "events" in answer
+    assert said.startswith(f"goes to the local cloud on port {bare.port}, stack us-accidents-dev")
+    # Also for a shell that points to it, as the documents say.
+    status, _, said = asked(bare, "tools.local.query", "--sql", sql, **bare.credentials)
+    assert status == 0, said
+
+
+def test_a_profile_that_is_not_there_is_named_with_the_way_to_the_local_cloud(bare: Cloud) -> None:
+    status, _, said = asked(bare, "tools.local.query", "--sql", "select 1")
+    assert status == 1
+    assert "profile (work) could not be found" in said
+    assert "LOCAL=1" in said
+
+
+def test_a_command_for_the_local_cloud_gets_no_variable_of_an_account(bare: Cloud) -> None:
+    command = ["--local", "--port", str(bare.port), "--", "env"]
+    finished = subprocess.run(
+        [sys.executable, "-m", "tools.local.where", *command],
+        cwd=REPOSITORY,
+        env={**os.environ, "AWS_PROFILE": "work", "AWS_SESSION_TOKEN": "t"},
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    variables = dict(line.partition("=")[::2] for line in finished.stdout.splitlines())
+    assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN"} & variables.keys()
+    assert variables["AWS_ENDPOINT_URL"] == bare.endpoint
+
+
+def test_a_data_set_that_is_not_deployed_is_named(bare: Cloud) -> None:
+    options = ("--local", "--dataset", "support_tickets")
+    for command in (("tools.local.query", "--sql", "select 1"), ("tools.local.where", "env")):
+        status, _, said = asked(bare, command[0], *options, *command[1:])
+        assert status == 1
+        assert "the data set support_tickets is not deployed" in said
+        assert "has us_accidents; add DATASET=us_accidents" in said
+
+
+@pytest.mark.parametrize(
+    ("sql", "says"),
+    [
+        ("select nothing from us_accidents_raw", ["us_accidents_raw has id, ", "severity", "day"]),
+        ("select id from calls_911_raw", ["has the tables", "us_accidents_rejects"]),
+        ("select no_function_here(id) from us_accidents_raw", ["DuckDB"]),
+    ],
+)
+def test_a_query_that_fails_says_what_there_is(bare: Cloud, sql: str, says: list[str]) -> None:
+    status, _, said = asked(bare, "tools.local.query", "--local", "--sql", sql)
+    assert status == 1
+    assert "error: the query failed: " in said
+    assert all(text in said for text in says), said
+
+
+def test_a_row_too_wide_for_a_table_is_printed_by_column() -> None:
+    columns = [f"column_{number}" for number in range(54)]
+    wide = QueryResult(columns, ["varchar"] * 54, [[f"value {n}" for n in range(54)]] * 2, 0, 0)
+    shown = str(query.shown(wide, 100))
+    assert " column_7: value 7" in shown
+    assert "column_53: value 53\n\n" in shown
+    narrow = QueryResult(["a", "b"], ["varchar"] * 2, [["x" * 300, None]], 0, 0)
+    assert query.wide(narrow) <= 100
+
+
+def test_the_demo_expects_what_is_deployed(bare: Cloud) -> None:
+    stack = Stack.of(bare)
+    client, name = bare.client("lambda"), bare.outputs["NotifyFunctionName"]
+    before = client.get_function_configuration(FunctionName=name)["Environment"]
+    changed = {"Variables": {**before["Variables"], "SEVERITY_ABOVE": "2"}}
+    assert (stack.severity_above("Transform"), stack.severity_above("Notify")) == (2, 3)
+    client.update_function_configuration(FunctionName=name, Environment=changed)
+    try:
+        pipeline = demo.Pipeline(stack, 10)
+    finally:
+        client.update_function_configuration(FunctionName=name, Environment=before)
+    assert (pipeline.severe_above, pipeline.alert_above) == (2, 2)
+
+
+class Series:
+    """A CloudWatch with these series of one metric, each with the sum 1."""
+
+    def __init__(self, *series: dict[str, str]) -> None:
+        named = [[{"Name": n, "Value": v} for n, v in each.items()] for each in series]
+        self._metrics = [{"MetricName": "m", "Dimensions": each} for each in named]
+
+    def get_paginator(self, operation: str) -> Any:
+        self._operation = operation
+        return self
+
+    def paginate(self, **asked: Any) -> list[dict[str, Any]]:
+        if self._operation == "list_metrics":
+            return [{"Metrics": self._metrics}]
+        ids = [each["Id"] for each in asked["MetricDataQueries"]]
+        return [{"MetricDataResults": [{"Id": each, "Values": [1.0]} for each in ids]}]
+
+
+@pytest.mark.parametrize(
+    ("series", "total"),
+    [
+        ([{"severity_accident": "3", "city_accident": "A", "county_accident": "B"},
+          {"severity_accident": "3"}], 1),
+        ([{"severity_accident": "3"}, {"severity_accident": "4"}], 2),
+        ([{"severity_accident": "3"}, {"county_accident": "A"}, {"county_accident": "B"}], 1),
+        ([], 0),
+    ],
+)  # fmt: skip
+def test_each_event_is_counted_once_whatever_series_are_deployed(
+    bare: Cloud, series: list[dict[str, str]], total: int
+) -> None:
+    stack = Stack(Stack.of(bare).dataset, bare.outputs, lambda _: Series(*series))
+    assert sum(stack.metric_sums(demo.now()).values()) == total
+
+
+def test_what_the_demo_suggests_goes_to_its_own_cloud(bare: Cloud) -> None:
+    commands = [
+        line for line in demo.next_steps(Stack.of(bare), 4570).plain.splitlines() if "make" in line
+    ]
+    assert len(commands) == 4
+    assert all("PORT=4570" in line for line in commands)
+    assert all("LOCAL=1" in line for line in commands if "make down" not in line)
+    assert "--seed 2" in commands[2]
+
+
+@pytest.mark.parametrize("name", ["local", "prod"])
+def test_a_misspelled_parameter_of_any_environment_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = functions.SAMCONFIG.read_text("utf-8")
+    head, table, rest = text.partition(f"[{name}.global.parameters]")
+    rest = rest.replace('"Environment=', '"NotifySevertyAbove=2", "Environment=', 1)
+    (changed := tmp_path / "samconfig.toml").write_text(head + table + rest, encoding="utf-8")
+    monkeypatch.setattr(functions, "SAMCONFIG", changed)
+    with pytest.raises(CommandError) as refused:
+        checks.refuse(Environment("dev", "s", "eu-west-1", {"Environment": "dev"}))
+    assert str(refused.value) == (
+        "NotifySevertyAbove is not a parameter of template.yaml; did you mean "
+        f"NotifySeverityAbove? ([{name}] of samconfig.toml)"
+    )
+    monkeypatch.undo()
+    checks.refuse(local_environment())
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"rate": "0"}, "RATE=0: expected rows a second"),
+        ({"rows": "-1"}, "ROWS=-1: expected a number of rows"),
+        ({"csv": Path("nowhere.csv")}, "cannot read CSV=nowhere.csv"),
+    ],
+)
+def test_the_demo_refuses_what_cannot_work_by_the_name_of_the_variable(
+    given: dict[str, Any], says: str
+) -> None:
+    arguments = {"csv": None, "rows": "10", "rate": "max", "dataset": "us_accidents", **given}
+    with pytest.raises(demo.DemoFailed, match=says):
+        demo.check_input(demo.argparse.Namespace(**arguments))
+
+
+def test_an_option_is_named_as_the_variable_of_make(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = Parser()
+    where.add_options(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--port", "x"])
+    assert capsys.readouterr().err == "error: PORT: invalid int value: 'x'\n"
+
+
+def test_an_interrupted_command_ends_in_one_line(
+    bare: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pause()
+        return 0
+
+    with pytest.raises(SystemExit) as ended:
+        run(interrupted, cloud.left_running)
+    assert ended.value.code == 130
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("interrupted; the local cloud is still running")
+    assert f"`make down PORT={bare.port}` stops it" in line
+
+
+def test_a_target_that_there_is_not_leads_to_the_list() -> None:
+    finished = subprocess.run(
+        ["make", "nosuch"], cwd=REPOSITORY, capture_output=True, encoding="utf-8", check=False
+    )
+    assert finished.returncode == 2
+    assert "there is no target nosuch; make help lists them" in finished.stderr
