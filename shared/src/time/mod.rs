@@ -83,7 +83,7 @@ impl Timestamp {
     /// `13.08.2016 5:05 PM` or `2016-02-08T00:37:08.5+01:00`.
     ///
     /// Days whose month comes first or second are read in the declared order. Anything else is `None`: no time is
-    /// guessed. ARCHITECTURE.md has the whole grammar.
+    /// guessed. docs/INGEST.md has the whole grammar.
     #[must_use]
     pub fn parse(text: &str, order: DateOrder) -> Option<Self> {
         if let Some(time) = parse_usual(text.as_bytes()) {
