@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import threading
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tools.local import browser, report
+from tests.report import chromium
+from tools.local import report
 from tools.local.stack import Alert, Dataset, QueryResult
 
-CHROMIUM = browser.find()
 DATASET = Dataset.load("us_accidents")
 BEGAN = datetime(2026, 7, 14, 9, 30, tzinfo=timezone.utc)
 
@@ -22,7 +23,7 @@ BEGAN = datetime(2026, 7, 14, 9, 30, tzinfo=timezone.utc)
 HOSTILE = '</script><script>throw "x"</script><img src="http://example.com/x.png">Doña "Ana" & 横浜'
 
 needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None,
+    chromium.find() is None,
     reason="no Chromium is installed, so that the page was not opened: `apt install chromium`, "
     "or name one in CHROMIUM",
 )
@@ -87,62 +88,91 @@ def example() -> report.Run:
     )
 
 
-def each(selector: str, what: str) -> str:
-    """The script that answers something of every element that a selector finds."""
-    return f"[...document.querySelectorAll('{selector}')].map(each => each.{what})"
+EVERYTHING = """
+  const all = (selector, from = document) => [...from.querySelectorAll(selector)];
+  all("details").forEach(each => each.open = true);
+  const bars = name => all(`#figure-${name} .bars .point`).length;
+  return {
+    bars: {events: bars("events"), stages: bars("stages"), latency: bars("latency")},
+    points: all("#figure-map .scatter").map(each => all(".point", each).length),
+    heights: all(".plot .main-svg").map(each => each.getBoundingClientRect().height),
+    rights: all(".plot .main-svg").map(each => each.getBoundingClientRect().right),
+    width: document.documentElement.scrollWidth,
+    summary: Object.fromEntries(all("[data-summary]").map(
+      each => [each.dataset.summary, [each.dataset.value, each.textContent]])),
+    subjects: all(".alert summary").map(each => each.firstChild.textContent.trim()),
+    text: document.querySelector(".alert pre").textContent,
+    digest: document.querySelector(".digest").textContent,
+    question: document.querySelector(".answer h3").textContent,
+    cells: all(".answer td").map(each => each.textContent),
+  };
+"""
 
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(report.render(example()), encoding="utf-8")
-    return path
+# The colours of the page and of a plot, before and after dark is preferred. The plots follow the
+# page within a few frames.
+COLOURS = """
+  const style = selector => getComputedStyle(document.querySelector(selector));
+  const settled = () => new Promise((done, failed) => {
+    let left = 600;
+    const look = () => style("#figure-events .xtitle").fill === style("body").color ? done()
+      : --left ? requestAnimationFrame(look) : failed("the plots keep the colours that they had");
+    look();
+  });
+  const shown = async () => {
+    await settled();
+    return [style("body").backgroundColor, style("#figure-events .xtitle").fill];
+  };
+  const light = await shown();
+  const changed = new Promise(done => matchMedia("(prefers-color-scheme: dark)").onchange = done);
+  parent.postMessage({scheme: "dark"}, "*");
+  await changed;
+  return [light, await shown()];
+"""
 
 
 @pytest.fixture(scope="module", params=["light", "dark"])
-def page(request: pytest.FixtureRequest, file: Path) -> Iterator[browser.Page]:
-    with browser.chromium(CHROMIUM) as opened:
-        opened.open(file.as_uri(), 1180, 1200, dark=request.param == "dark")
-        yield opened
+def page(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("report")
+    return chromium.opened(report.render(example()), folder, EVERYTHING, scheme=request.param)
 
 
 @needs_chromium
-def test_it_opens_without_a_complaint_and_without_a_request(page: browser.Page, file: Path) -> None:
-    page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
-    assert page.complaints == []
-    asked_for = [url for url in page.asked_for if not url.startswith(("data:", "blob:"))]
-    assert asked_for == [file.as_uri()]
+def test_it_opens_without_a_complaint_and_without_a_request(page: dict[str, Any]) -> None:
+    assert page["complaints"] == []
+    assert [url for url in page["requests"] if not url.startswith(("data:", "blob:"))] == []
 
 
 @needs_chromium
 def test_a_complaint_and_a_request_would_be_seen(tmp_path: Path) -> None:
-    spoilt = tmp_path / "spoilt.html"
-    spoilt.write_text("<script>console.error('one'); nope()</script><img src='missing.png'>")
-    with browser.chromium(CHROMIUM) as opened:
-        opened.open(spoilt.as_uri(), 800, 600)
-        opened.evaluate("1")
-        assert len(opened.complaints) >= 2
-        assert any(url.endswith("missing.png") for url in opened.asked_for)
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        there = f"http://127.0.0.1:{server.server_port}/pyproject.toml"
+        spoilt = f"<head></head><script>console.error('one'); nope()</script><script src={there}>"
+        opened = chromium.opened(f"{spoilt}</script><img src=missing.png>", tmp_path, "")
+        server.shutdown()
+    said = "; ".join(opened["complaints"])
+    assert all(text in said for text in ("one", "nope", "missing.png"))
+    assert opened["requests"] == [there]
+    closed = report.render(example()).replace("</body>", '<img src="missing.png"></body>')
+    opened = chromium.opened(closed, tmp_path, "")
+    assert any(url.endswith("missing.png") for url in opened["complaints"]), "it was blocked"
 
 
 @needs_chromium
-def test_its_figures_are_drawn(page: browser.Page) -> None:
-    bars = "document.querySelectorAll('#figure-{} .bars .point').length"
-    assert page.evaluate(bars.format("events")) >= 4 * 20
-    assert page.evaluate(bars.format("stages")) == len(report.TITLES)
-    assert page.evaluate(bars.format("latency")) >= 10
-    points = page.evaluate(each("#figure-map .scatter", "querySelectorAll('.point').length"))
-    assert points == [200, 100, 100]
-    sizes = page.evaluate(each(".plot .main-svg", "getBoundingClientRect().height"))
-    assert min(sizes) > 200
+def test_its_figures_are_drawn(page: dict[str, Any]) -> None:
+    bars = page["value"]["bars"]
+    assert bars["events"] >= 4 * 20
+    assert bars["stages"] == len(report.TITLES)
+    assert bars["latency"] >= 10
+    assert page["value"]["points"] == [200, 100, 100]
+    assert min(page["value"]["heights"]) > 200
 
 
 @needs_chromium
-def test_its_numbers_are_those_of_the_summary(page: browser.Page) -> None:
-    shown = page.evaluate(
-        "Object.fromEntries([...document.querySelectorAll('[data-summary]')]"
-        ".map(each => [each.dataset.summary, [each.dataset.value, each.textContent]]))"
-    )
+def test_its_numbers_are_those_of_the_summary(page: dict[str, Any]) -> None:
+    shown = page["value"]["summary"]
     summary = dict(example().summary)
     del summary["seconds"]
     ages = summary.pop("event_to_alert_ms")
@@ -152,52 +182,30 @@ def test_its_numbers_are_those_of_the_summary(page: browser.Page) -> None:
 
 
 @needs_chromium
-def test_the_alerts_and_answers_stand_as_they_are(page: browser.Page) -> None:
-    subjects = page.evaluate(
-        "[...document.querySelectorAll('.alert summary')].map(each => each.firstChild.textContent)"
-    )
-    sent = example().alerts
-    assert [subject.strip() for subject in subjects] == [
-        each.subject for each in sent[: report.SHOWN_ALERTS]
-    ]
-    texts = page.evaluate("document.querySelector('.alert pre').textContent")
-    assert texts == sent[0].text
-    assert page.evaluate("document.querySelector('.digest').textContent") == "12 in one"
-    assert page.evaluate("document.querySelector('.answer h3').textContent") == "Where are they?"
-    cells = page.evaluate(
-        "[...document.querySelectorAll('.answer td')].map(each => each.textContent)"
-    )
-    assert cells == [HOSTILE, "85", "", "1"]
+def test_the_alerts_and_answers_are_shown_as_they_are(page: dict[str, Any]) -> None:
+    found, sent = page["value"], example().alerts
+    assert found["subjects"] == [each.subject for each in sent[: report.SHOWN_ALERTS]]
+    assert found["text"] == sent[0].text
+    assert found["digest"] == "12 in one"
+    assert found["question"] == "Where are they?"
+    assert found["cells"] == [HOSTILE, "85", "", "1"]
 
 
 @needs_chromium
-def test_it_is_dark_where_dark_is_preferred(page: browser.Page) -> None:
-    back = "getComputedStyle(document.body).backgroundColor"
-    text = "getComputedStyle(document.querySelector('#figure-events .xtitle')).fill"
-    # The plots follow the page within a few frames.
-    settled = (
-        "new Promise(done => { let left = 600; const look = () =>"
-        f" {text} === getComputedStyle(document.body).color || --left === 0"
-        " ? done(left > 0) : requestAnimationFrame(look); look(); })"
-    )
-    shown = {}
-    for dark in (False, True):
-        page.dark(dark)
-        assert page.evaluate(settled), "the plots keep the colours that they had"
-        shown[dark] = page.evaluate(back), page.evaluate(text)
-    light, dark = shown[False], shown[True]
+def test_it_is_dark_where_dark_is_preferred(tmp_path: Path) -> None:
+    opened = chromium.opened(report.render(example()), tmp_path, COLOURS)
+    assert opened["complaints"] == []
+    light, dark = opened["value"]
     assert light[0] != dark[0]
     assert light[1] != dark[1]
 
 
 @needs_chromium
-def test_it_can_be_read_on_a_phone(file: Path) -> None:
-    with browser.chromium(CHROMIUM) as phone:
-        phone.open(file.as_uri(), 390, 844)
-        assert phone.evaluate("document.documentElement.scrollWidth") <= 390
-        widths = phone.evaluate(each(".plot .main-svg", "getBoundingClientRect().right"))
-        assert max(widths) <= 390
-        assert phone.complaints == []
+def test_it_can_be_read_on_a_phone(tmp_path: Path) -> None:
+    phone = chromium.opened(report.render(example()), tmp_path, EVERYTHING, width=390)
+    assert phone["value"]["width"] <= 390
+    assert max(phone["value"]["rights"]) <= 390
+    assert phone["complaints"] == []
 
 
 def test_a_run_without_alerts_and_coordinates_has_a_page_too() -> None:
