@@ -103,9 +103,8 @@ check: $(TEST_TOOLS) $(CHECK_TOOLS) ## Check format, lints, documentation and th
 	@echo "check: lints and format of the Python code"
 	ruff check
 	ruff format --check
-	@echo "check: what is generated from the data sets"
-	cargo build --quiet --workspace --bin schema  # with the features, and so the build, of the tests
-	target/debug/schema --check
+	@echo "check: what is generated"
+	@$(MAKE) render CHECK=1
 	@echo "check: template against the resources' schemas"
 	cfn-lint template.yaml key.yaml
 	@echo "check: template as SAM"
@@ -176,14 +175,10 @@ remove: $(TOOLS) ## Take a stack down, all but the buckets; EVENTS=delete delete
 restore: $(TOOLS) ## Make a stack again with the buckets that it left [ENV=dev] [DATASET=name] [CONFIRM=stack] [LOCAL=1]
 	@$(PY) -m tools.local.removal restore $(REMOVAL)
 
-.PHONY: schema
-schema: ## Rewrite what is generated from datasets/
-	cargo build --quiet --workspace --bin schema  # with the features, and so the build, of the tests
-	target/debug/schema
-
-.PHONY: watch
-watch: $(TOOLS) ## Rewrite the alarms, the dashboards and the departments' subscriptions
-	@$(PY) tools/watch/render.py
+.PHONY: render
+render: ## Rewrite what is generated: tables, queries, pages, alarms, dashboards, departments [CHECK=1 only compares]
+	@cargo build --quiet --workspace --bin render  # with the features, and so the build, of the tests
+	@target/debug/render $(if $(CHECK),--check)
 
 .PHONY: clean
 clean: ## Stop every local cloud and remove all that was made

@@ -6,7 +6,7 @@
 --  2026-07-14 | 2        | 3967   | 82.1
 --  2026-07-14 | 3        | 866    | 17.9
 --
--- Rendered from tools/schema/queries/ by make schema.
+-- Rendered from tools/render/queries/ by make render.
 with counted as (
     select concat(year, '-', month, '-', day) as day, severity, count(distinct id) as events
     from us_accidents_raw

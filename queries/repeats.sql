@@ -6,7 +6,7 @@
 --  id        | times | first_received              | last_received
 --  A-3567812 | 2     | 2026-07-14T09:30:00.000000Z | 2026-07-14T11:02:45.114092Z
 --
--- Rendered from tools/schema/queries/ by make schema.
+-- Rendered from tools/render/queries/ by make render.
 select
     id,
     count(*) as times,

@@ -5,7 +5,7 @@
 --  county      | severe | worst | latest
 --  Los Angeles | 7      | 4     | 2026-07-14 09:41:12.094
 --
--- Rendered from tools/schema/queries/ by make schema.
+-- Rendered from tools/render/queries/ by make render.
 select
     county,
     count(distinct id) as severe,

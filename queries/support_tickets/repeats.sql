@@ -6,7 +6,7 @@
 --  ticket_id | times | first_received              | last_received
 --  T-204817  | 2     | 2026-07-14T09:30:00.000000Z | 2026-07-14T11:02:45.114092Z
 --
--- Rendered from tools/schema/queries/ by make schema.
+-- Rendered from tools/render/queries/ by make render.
 select
     ticket_id,
     count(*) as times,

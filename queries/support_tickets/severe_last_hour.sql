@@ -5,7 +5,7 @@
 --  department | severe | worst | latest
 --  Billing    | 7      | 4     | 2026-07-14 09:41:12.094
 --
--- Rendered from tools/schema/queries/ by make schema.
+-- Rendered from tools/render/queries/ by make render.
 select
     department,
     count(distinct ticket_id) as severe,

@@ -9,18 +9,27 @@ use crate::invocation::Invocation;
 pub const NAMESPACE: &str = "perishable";
 /// Dimensions of the books.
 pub const DIMENSIONS: [&str; 3] = ["Dataset", "Environment", "Function"];
-/// Metrics of the books.
-pub const METRICS: [&str; 9] = [
-    "In",
-    "Delivered",
-    "Filtered",
-    "Rejected",
-    "Failed",
-    "Retried",
-    "Late",
-    "UnknownSeverity",
-    "Unaccounted",
-];
+/// Records that came in.
+pub const IN: &str = "In";
+/// Records whose every output was accepted.
+pub const DELIVERED: &str = "Delivered";
+/// Records without an output.
+pub const FILTERED: &str = "Filtered";
+/// Records that are in the rejects.
+pub const REJECTED: &str = "Rejected";
+/// Records that are retried.
+pub const FAILED: &str = "Failed";
+/// Entries that were sent again.
+pub const RETRIED: &str = "Retried";
+/// Events that reached transform later than its watermark.
+pub const LATE: &str = "Late";
+/// Events of a severity that the data set does not list.
+pub const UNKNOWN_SEVERITY: &str = "UnknownSeverity";
+/// Records of which nothing is known.
+pub const UNACCOUNTED: &str = "Unaccounted";
+/// All of these metrics, as the line declares them.
+pub const METRICS: [&str; 9] =
+    [IN, DELIVERED, FILTERED, REJECTED, FAILED, RETRIED, LATE, UNKNOWN_SEVERITY, UNACCOUNTED];
 
 /// What became of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,11 +7,12 @@ before the deployment; parameters and pseudo parameters become their values.
 from __future__ import annotations
 
 import base64
+import json
 import re
 from functools import cache
 from typing import Any
 
-from tools.local.functions import TEMPLATE, load
+from tools.local.functions import DATASET, TEMPLATE, load, render
 
 PSEUDO = {
     "AWS::AccountId": "000000000000",
@@ -34,6 +35,9 @@ EVERYTHING = {
     "MonthlyBudgetDollars": "100",
     "BudgetEmail": "costs@example.com",
 }
+
+# A namespace, a name, and the names of the dimensions.
+Metric = tuple[str, str, frozenset[str]]
 
 NOTHING = object()  # AWS::NoValue
 
@@ -143,6 +147,15 @@ def merged(of_all: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
         if isinstance(of_all[name], dict) and isinstance(own[name], dict)
     }
     return {**of_all, **own, **both}
+
+
+@cache
+def emitted(dataset: str = DATASET) -> frozenset[Metric]:
+    """What the functions and AWS emit for a data set: the constants that the renderer knows."""
+    return frozenset(
+        (metric["namespace"], metric["name"], frozenset(metric["dimensions"]))
+        for metric in json.loads(render("--metrics", dataset))
+    )
 
 
 def rendered(parameters: dict[str, str] | None = None) -> Rendered:

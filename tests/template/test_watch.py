@@ -7,23 +7,20 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from samtranslator.yaml_helper import yaml_parse
 
-import alarms
-import departments
-import grafana
-import metrics
-import render
-from tests.template.rendered import KEY, Rendered, rendered
+from tests.template.rendered import KEY, Metric, Rendered, emitted, rendered
 from tools.local import checks
-from tools.local.functions import DATASETS
+from tools.local.commands import REPOSITORY
+from tools.local.functions import DATASET, TEMPLATE, load, render
+from tools.local.stack import Dataset
 
-DATASET = metrics.dataset()
-TEMPLATE_TEXT = render.TEMPLATE.read_text(encoding="utf-8")
-GRAFANA = json.loads(render.GRAFANA.read_text(encoding="utf-8"))
+EVENTS = Dataset.load(DATASET)
+GRAFANA = json.loads((REPOSITORY / "dashboards" / "grafana.json").read_text(encoding="utf-8"))
 STACK = rendered()
 WITH_KEY = rendered({"EncryptionKeyArn": KEY})
 ALARMS = {
@@ -32,8 +29,6 @@ ALARMS = {
 }
 COMPOSITE = STACK.properties("PipelineUnhealthyAlarm")
 CLOUDWATCH = json.loads(STACK.properties("Dashboard")["DashboardBody"])
-
-Metric = tuple[str, str, frozenset[str]]
 
 
 def read_by(alarm: dict[str, Any]) -> list[dict[str, Any]]:
@@ -79,10 +74,12 @@ def of_grafana(dashboard: dict[str, Any]) -> Iterator[tuple[str, Metric]]:
     for variable in dashboard["templating"]["list"]:
         query = variable["query"]
         if isinstance(query, dict) and "metricName" in query:
-            sets = [set(each) for each in metrics.of_events(DATASET)[0].dimensions]
+            sets = [
+                each for *metric, each in emitted() if metric == [EVENTS.namespace, EVENTS.metric]
+            ]
             assert any(query["dimensionKey"] in each for each in sets), query
-            assert query["metricName"] == DATASET["metric"]["name"]
-            assert query["namespace"] == DATASET["metric"]["namespace"]
+            assert query["metricName"] == EVENTS.metric
+            assert query["namespace"] == EVENTS.namespace
 
 
 def named() -> list[tuple[str, Metric]]:
@@ -90,32 +87,13 @@ def named() -> list[tuple[str, Metric]]:
 
 
 def unknown(named: list[tuple[str, Metric]]) -> list[tuple[str, Metric]]:
-    return [
-        (where, metric)
-        for where, metric in named
-        if not metrics.emitted(DATASET, metric[0], metric[1], set(metric[2]))
-    ]
-
-
-def test_what_is_generated_stands_as_it_is_generated() -> None:
-    assert render.blocks(TEMPLATE_TEXT) == TEMPLATE_TEXT, "run `make watch`"
-    assert render.GRAFANA.read_text(encoding="utf-8") == grafana.render(DATASET), "run `make watch`"
+    return [(where, metric) for where, metric in named if metric not in emitted()]
 
 
 def test_alarms_and_dashboards_name_only_what_is_emitted() -> None:
     places = named()
     assert len(places) > 100
     assert unknown(places) == []
-
-
-@pytest.mark.parametrize("name", sorted(each.stem for each in DATASETS.glob("*.toml")))
-def test_what_alarms_and_dashboards_read_is_emitted_of_every_data_set(name: str) -> None:
-    document = metrics.dataset(name)
-    known = metrics.names(document)
-    severity, area = known[metrics.SEVERITY], known[metrics.AREA]
-    for dimensions in ({severity}, {severity, area}):
-        count = known[metrics.EVENTS], known[metrics.EVENT_COUNT]
-        assert metrics.emitted(document, *count, dimensions), dimensions
 
 
 @pytest.mark.parametrize(
@@ -136,8 +114,8 @@ def test_a_name_that_nothing_emits_is_found(
 
 def test_every_metric_of_the_project_itself_is_watched() -> None:
     watched = {(metric[0], metric[1]) for _, metric in named()}
-    own = [*metrics.of_events(DATASET), metrics.OF_BOOKS]
-    assert {(each.namespace, name) for each in own for name in each.names} <= watched
+    own = {metric[:2] for metric in emitted() if not metric[0].startswith("AWS/")}
+    assert own <= watched
 
 
 def test_both_dashboards_tell_the_same_story() -> None:
@@ -213,15 +191,18 @@ def lost(given: Any, kept: Any, place: str = "") -> list[str]:
     return [] if given == kept else [place]
 
 
+RUNBOOK = "docs/RUNBOOK.md"
+
+
 def test_every_alarm_says_what_it_means_and_what_to_do() -> None:
-    runbook = (metrics.REPOSITORY / alarms.RUNBOOK).read_text(encoding="utf-8")
+    runbook = (REPOSITORY / RUNBOOK).read_text(encoding="utf-8")
     headings = re.findall(r"^#+ (.+)$", runbook, re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
     for name, alarm in {**ALARMS, "PipelineUnhealthy": COMPOSITE}.items():
         description = alarm["AlarmDescription"]
         assert len(description) <= 1024, name
         assert description.count(". ") >= 2, f"{name} must say what it means and what to do"
-        anchor = re.search(rf"{re.escape(alarms.RUNBOOK)}#([a-z-]+)$", description)
+        anchor = re.search(rf"{re.escape(RUNBOOK)}#([a-z-]+)$", description)
         assert anchor is not None, f"{name}: {description}"
         assert anchor[1] in anchors, f"{name}: {description}"
 
@@ -239,8 +220,8 @@ def test_one_alarm_is_over_all_that_watch_the_pipeline() -> None:
 
 def test_there_are_few_alarms_and_none_reads_more_than_it_may() -> None:
     assert len(ALARMS) + 1 <= 28
-    assert all(len(each.lines) <= alarms.METRICS_AT_MOST for each in alarms.alarms())
-    assert alarms.metrics_read() == sum(len(read_by(alarm)) for alarm in ALARMS.values())
+    # Source: CloudWatch user guide, "Create a CloudWatch alarm based on a metric math expression".
+    assert all(len(read_by(alarm)) <= 10 for alarm in ALARMS.values())
 
 
 def test_an_alarm_over_several_metrics_compares_one_value() -> None:
@@ -263,6 +244,15 @@ def test_a_redrives_marks_raise_no_alarm() -> None:
             assert event["Properties"]["MetricsConfig"] == {"Metrics": ["EventCount"]}
 
 
+# Lambda's own counts of what it gives up, and the mappings that every stack has.
+GIVEN_UP = ("OnFailureDestinationDeliveredEventCount", "DroppedEventCount")
+MAPPINGS = (
+    "TransformFunctionRawStream",
+    "MetricsFunctionSevereStream",
+    "NotifyFunctionSevereStream",
+)
+
+
 def test_what_a_replay_gives_up_raises_the_alarm() -> None:
     replays = rendered({"ReplayFrom": "1795900000"})
     assert replays.properties("ReplayMapping")["MetricsConfig"] == {"Metrics": ["EventCount"]}
@@ -271,7 +261,7 @@ def test_what_a_replay_gives_up_raises_the_alarm() -> None:
         for metric in read_by(replays.properties("FailuresAlarm"))
         if metric["Dimensions"][0]["Value"] == "<ReplayMapping>"
     }
-    assert watched == set(alarms.GIVEN_UP)
+    assert watched == set(GIVEN_UP)
 
 
 @pytest.mark.parametrize("fifo", ["false", "true"])
@@ -290,15 +280,13 @@ def test_every_queue_that_keeps_what_failed_is_watched(fifo: str) -> None:
 
 def test_a_severity_of_any_value_raises_an_alarm_about_events() -> None:
     """The highest by its name; metrics counts all that the data set does not list as `other`."""
-    severity = DATASET["severities"][-1]
+    severity = load(TEMPLATE)["Mappings"]["Dataset"]["Severity"]
     watched = {
         alarm["Dimensions"][0]["Value"]
         for alarm in ALARMS.values()
-        if alarm.get("MetricName") == DATASET["metric"]["name"]
+        if alarm.get("MetricName") == EVENTS.metric
     }
-    assert watched == {str(severity), metrics.OTHER}
-    source = (metrics.REPOSITORY / "functions/metrics/src/series.rs").read_text(encoding="utf-8")
-    assert f'pub const OTHER: &str = "{metrics.OTHER}";' in source
+    assert watched == {severity["Highest"], "other"}
 
 
 def test_alarms_reach_nobody_who_reads_alerts_and_no_alert_ends_them() -> None:
@@ -324,11 +312,9 @@ def test_alarms_reach_nobody_who_reads_alerts_and_no_alert_ends_them() -> None:
 
 
 @pytest.mark.parametrize("fifo", ["false", "true"])
-def test_every_subscription_keeps_what_it_could_not_deliver(
-    fifo: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_subscription_keeps_what_it_could_not_deliver(fifo: str, tmp_path: Path) -> None:
     queue = {"name": "Archive", "protocol": "sqs", "address": "arn:aws:sqs:eu-west-1:1:archive"}
-    template = with_departments(monkeypatch, queue)
+    template = with_departments(tmp_path, queue)
     given = {"AlertEmail": "a@example.com", "AlarmEmail": "b@example.com", "FifoAlerts": fifo}
     stack = Rendered(template, given)
     subscriptions = stack.of("AWS::SNS::Subscription")
@@ -352,7 +338,7 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def test_a_queue_and_a_function_let_the_topic_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_and_a_function_let_the_topic_in(tmp_path: Path) -> None:
     queue = {
         "name": "Archive",
         "protocol": "sqs",
@@ -364,7 +350,7 @@ def test_a_queue_and_a_function_let_the_topic_in(monkeypatch: pytest.MonkeyPatch
         "address": "arn:aws:lambda:eu-west-1:000000000000:function:router",
         "environments": ["prod"],
     }
-    template = with_departments(monkeypatch, queue, function)
+    template = with_departments(tmp_path, queue, function)
     stack = Rendered(template, {"Environment": "prod"})
     policy = stack.properties("DepartmentArchivePolicy")
     assert policy["Queues"] == ["https://sqs.eu-west-1.amazonaws.com/000000000000/q"]
@@ -380,22 +366,12 @@ def test_a_queue_and_a_function_let_the_topic_in(monkeypatch: pytest.MonkeyPatch
     assert "DepartmentRouterPermission" not in Rendered(template, {}).resources
     for address in ("eu-west-1:111111111111:q", "eu-west-2:000000000000:q"):
         elsewhere = {**queue, "address": f"arn:aws:sqs:{address}"}
-        template = with_departments(monkeypatch, elsewhere)
+        template = with_departments(tmp_path, elsewhere)
         assert "DepartmentArchivePolicy" not in Rendered(template, {}).resources
 
 
-def test_an_address_is_subscribed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = '[[department]]\nname = "One"\nprotocol = "email"\naddress = "a@example.com"\n'
-    other = one.replace("One", "Other")
-    with pytest.raises(departments.NotADepartment, match="One and Other have the same address"):
-        departments.read(one + other)
-    with pytest.raises(departments.NotADepartment, match="same address"):
-        departments.read(one + other + 'environments = ["prod"]\n')
-    apart = one + 'environments = ["dev"]\n' + other + 'environments = ["prod"]\n'
-    assert len(departments.read(apart)) == 2
-    assert len(departments.read(one + other.replace("a@", "b@"))) == 2
-
-    template = with_departments(monkeypatch, {**FRANKLIN, "environments": ["prod"]})
+def test_an_alert_address_that_is_a_departments_is_found(tmp_path: Path) -> None:
+    template = with_departments(tmp_path, {**FRANKLIN, "environments": ["prod"]})
     defaults = {name: str(each["Default"]) for name, each in template["Parameters"].items()}
     given = defaults | {"AlertEmail": FRANKLIN["address"]}
     assert list(checks.twice(template, given)) == []
@@ -404,21 +380,21 @@ def test_an_address_is_subscribed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_fifo_topic_is_refused_with_departments_that_it_cannot_reach(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     queue = {"name": "Archive", "protocol": "sqs", "address": "arn:aws:sqs:eu-west-1:1:archive"}
-    template = with_departments(monkeypatch, FRANKLIN, queue)
+    template = with_departments(tmp_path, FRANKLIN, queue)
     rule = template["Rules"]["FifoReachesDepartments"]
     assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "FifoAlerts"}, "true"]}
     (assertion,) = rule["Assertions"]
     contains = {"Fn::Contains": [FRANKLIN["environments"], {"Ref": "Environment"}]}
     assert assertion["Assert"] == {"Fn::Not": [contains]}
     assert "Franklin" in assertion["AssertDescription"]
-    assert "FifoReachesDepartments" not in with_departments(monkeypatch, queue)["Rules"]
+    assert "FifoReachesDepartments" not in with_departments(tmp_path, queue)["Rules"]
 
 
 def test_departments_that_the_topic_cannot_reach_are_refused_before_a_deployment(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     arn = "arn:aws:sqs:eu-west-1:1:archive"
     fifo = {"name": "Ordered", "protocol": "sqs", "address": f"{arn}.fifo"}
@@ -437,11 +413,14 @@ def test_departments_that_the_topic_cannot_reach_are_refused_before_a_deployment
         ),
         ([{k: v for k, v in mail.items() if k != "environments"}], {}, []),
     ]:
-        template = with_departments(monkeypatch, *them)
+        template = with_departments(tmp_path, *them)
         defaults = {n: str(p["Default"]) for n, p in template["Parameters"].items()}
         found = list(checks.broken_rules(template["Rules"], defaults | given))
         assert len(found) == len(refused), found
         assert all(name in text for name, text in zip(refused, found)), found
+
+
+FUNCTIONS = ("ingest", "transform", "metrics", "notify")
 
 
 def test_what_is_to_be_watched_is_watched() -> None:
@@ -450,10 +429,10 @@ def test_what_is_to_be_watched_is_watched() -> None:
         for alarm in ALARMS.values()
         for metric in read_by(alarm)
     }
-    functions = [f"us-accidents-{name}-dev" for name in metrics.FUNCTIONS]
+    functions = [f"us-accidents-{name}-dev" for name in FUNCTIONS]
     deliveries = [f"us-accidents-{name}-dev" for name in ("raw", "analytical", "rejects")]
     streams = [f"us-accidents-data-stream-{number}-dev" for number in (1, 2)]
-    books = [("us_accidents", "dev", name) for name in metrics.FUNCTIONS]
+    books = [("us_accidents", "dev", name) for name in FUNCTIONS]
     key = ("AccessDenied", "Disabled", "InvalidState", "NotFound")
     expected = {
         ("us_accidents_severity_high", "4"),
@@ -477,7 +456,7 @@ def test_what_is_to_be_watched_is_watched() -> None:
         ("NumberOfNotificationsFailed", "us-accidents-alarms-dev"),
         ("IncomingRecords", deliveries[2]),
         ("PutRequests", "<FailuresBucket>", "Failures"),
-        *((metric, f"<{mapping}>") for metric in alarms.GIVEN_UP for mapping in alarms.MAPPINGS),
+        *((metric, f"<{mapping}>") for metric in GIVEN_UP for mapping in MAPPINGS),
         *(("DeliveryToS3.DataFreshness", name) for name in deliveries),
         *(("DeliveryToS3.Success", name) for name in deliveries),
         *(("ThrottledRecords", name) for name in deliveries),
@@ -505,14 +484,28 @@ FRANKLIN = {
 }
 
 
-def with_departments(monkeypatch: pytest.MonkeyPatch, *told: dict[str, Any]) -> dict[str, Any]:
-    monkeypatch.setattr(departments, "read", lambda: list(told))
-    return yaml_parse(render.blocks(TEMPLATE_TEXT))
+def with_departments(folder: Path, *departments: dict[str, Any]) -> dict[str, Any]:
+    """The template with those departments instead of the project's."""
+    entries = [
+        "[[department]]\n" + "".join(f"{key} = {toml(value)}\n" for key, value in each.items())
+        for each in departments
+    ]
+    file = folder / "departments.toml"
+    file.write_text("".join(entries), encoding="utf-8")
+    return yaml_parse(render("--template", DATASET, "--departments", str(file)))
 
 
-def test_each_department_is_subscribed_with_its_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+def toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{json.dumps(key)} = {toml(of)}' for key, of in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml, value))}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def test_each_department_is_subscribed_with_its_filter(tmp_path: Path) -> None:
     queue = {"name": "Archive", "protocol": "sqs", "address": "arn:aws:sqs:eu-west-1:1:archive"}
-    template = with_departments(monkeypatch, FRANKLIN, queue)
+    template = with_departments(tmp_path, FRANKLIN, queue)
     subscribed: dict[str, Any] = {}
     for environment in ("dev", "test", "prod"):
         stack = Rendered(template, {"Environment": environment})
@@ -536,68 +529,6 @@ def test_each_department_is_subscribed_with_its_filter(monkeypatch: pytest.Monke
     }
     both = {"DepartmentArchive": archive, "DepartmentFranklin": franklin}
     assert subscribed == {"dev": {"DepartmentArchive": archive}, "test": both, "prod": both}
-
-
-def test_the_example_of_the_file_is_an_entry_as_it_should_be() -> None:
-    text = departments.FILE.read_text(encoding="utf-8")
-    example = "\n".join(re.findall(r"^# ?((?:\[\[|\w+ = ).*)$", text, re.MULTILINE))
-    (department,) = metrics.tomllib.loads(example)["department"]
-    departments.check(department)
-    assert set(department) == departments.KEYS
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"name": "St. Mary's"}, 'name = "St. Mary\'s", where letters and digits are right'),
-        ({"protocol": "mail"}, "Franklin: protocol = 'mail'; it is one of email, sms, https"),
-        ({"address": " "}, "Franklin has no address"),
-        ({"protocol": "sqs"}, "Franklin: address = 'dispatch@example.com'; expected arn:aws:sqs"),
-        ({"county": "Franklin"}, "Franklin has ['county']; there are ['address', 'environments'"),
-        ({"environments": "prod"}, "Franklin: environments = 'prod'; expected a list such as"),
-        ({"environments": []}, "Franklin: environments = []; expected a list such as"),
-        ({"environments": True}, "Franklin: environments = True; expected a list"),
-        ({"environments": ["prod", 7]}, "Franklin: environments has 7; expected a name such as"),
-        ({"environments": ["Production"]}, "Franklin: environments has 'Production'; expected a"),
-        ({"environments": ["prod", "prod"]}, "environments = ['prod', 'prod']; names differ"),
-        (
-            {"environments": [f"e{number}" for number in range(11)]},
-            "Franklin has 11 environments; at most 10 work",
-        ),
-        ({"filter": "county"}, "Franklin: filter = 'county'; expected a table such as"),
-        ({"filter": ["county"]}, "Franklin: filter = ['county']; expected a table such as"),
-        ({"filter": {}}, "Franklin: filter = {}; expected a table such as"),
-        ({"filter": {"county": "Lucas"}}, "filter names county = 'Lucas'; expected a list"),
-        ({"filter": {"county": []}}, "Franklin: filter names county = []; expected a list"),
-        (
-            {"filter": {"county": [["Lucas"]]}},
-            "filter names county with ['Lucas']; expected a text",
-        ),
-        (
-            {"filter": {f"a{number}": ["x"] for number in range(6)}},
-            "Franklin: filter has 6 attributes; a policy takes 5",
-        ),
-    ],
-)
-def test_an_entry_that_is_not_whole_is_refused(change: dict[str, Any], said: str) -> None:
-    with pytest.raises(departments.NotADepartment, match=re.escape(said)):
-        departments.check({**FRANKLIN, **change})
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("department = 'Franklin'", "expected [[department]], in double brackets"),
-        ("[department]\nname = 'Franklin'", "expected [[department]], in double brackets"),
-        ("department = ['Franklin']", "expected [[department]], in double brackets"),
-        ("[[departments]]\nname = 'Franklin'", "has ['departments']; expected [[department]] only"),
-        ("[[department]\n", "departments.toml is not TOML: "),
-    ],
-)
-def test_a_file_that_is_no_list_of_departments_is_refused(text: str, said: str) -> None:
-    with pytest.raises(departments.NotADepartment, match=re.escape(said)):
-        departments.read(text)
-    assert departments.read("") == []
 
 
 def test_alerts_go_to_a_fifo_topic_where_it_is_asked_for() -> None:

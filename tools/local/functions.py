@@ -102,17 +102,21 @@ def template_of(dataset: str) -> Path:
     """The template that deploys a data set: the repository's own, or one rendered from it."""
     if load(TEMPLATE)["Parameters"]["Dataset"]["Default"] == dataset:
         return TEMPLATE
-    shown(["cargo", "build", "--quiet", "--workspace", "--bin", "schema"])
-    schema = REPOSITORY / "target" / "debug" / "schema"
-    rendered = subprocess.run(
-        [schema, "--template", dataset], capture_output=True, encoding="utf-8", check=False
-    )
-    if rendered.returncode != 0:
-        raise CommandError(rendered.stderr.strip().removeprefix("error: "))
+    rendered = render("--template", dataset)
     path = REPOSITORY / "target" / "templates" / f"{dataset}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(rendered.stdout, encoding="utf-8")
+    path.write_text(rendered, encoding="utf-8")
     return path
+
+
+def render(*arguments: str) -> str:
+    """What the renderer prints."""
+    shown(["cargo", "build", "--quiet", "--workspace", "--bin", "render"])
+    command = [str(REPOSITORY / "target" / "debug" / "render"), *arguments]
+    rendered = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    if rendered.returncode != 0:
+        raise CommandError(rendered.stderr.strip().removeprefix("error: "))
+    return rendered.stdout
 
 
 def load(template: Path) -> dict[str, Any]:

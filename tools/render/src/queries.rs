@@ -1,5 +1,4 @@
-//! The saved queries of a data set: those that every data set has, rendered from `tools/schema/queries/`, and its own
-//! beside them.
+//! The saved queries of a data set: those that every data set has, rendered from `tools/render/queries/`, and its own.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -8,6 +7,8 @@ use std::{
 };
 
 use shared::dataset::Dataset;
+
+use crate::yaml::{pascal, quoted};
 
 /// The questions that any data set can be asked: name and text, with `{{places}}` for its names.
 const GENERAL: [(&str, &str); 4] = [
@@ -18,22 +19,21 @@ const GENERAL: [(&str, &str); 4] = [
 ];
 
 /// What ends the header of a query that is not written by hand.
-const ORIGIN: &str = "-- Rendered from tools/schema/queries/ by make schema.";
+const ORIGIN: &str = "-- Rendered from tools/render/queries/ by make render.";
 
 /// The folder of a data set's queries below the project's own. Those of the data set that the template stands for lie in
 /// `queries/` itself.
-#[must_use]
-pub fn folder(dataset: &Dataset) -> String {
+pub(crate) fn folder(dataset: &Dataset) -> String {
     if dataset.name == crate::COMMITTED { "queries".to_owned() } else { format!("queries/{}", dataset.name) }
 }
 
 /// The general queries as the data set has them, by their names.
-pub fn general(dataset: &Dataset) -> impl Iterator<Item = (&'static str, String)> {
+pub(crate) fn general(dataset: &Dataset) -> impl Iterator<Item = (&'static str, String)> {
     GENERAL.iter().map(|(name, text)| (*name, fill(dataset, text)))
 }
 
 /// All saved queries by their names: the general ones, and what stands in the data set's folder.
-pub fn all(dataset: &Dataset, root: &Path) -> io::Result<BTreeMap<String, String>> {
+pub(crate) fn all(dataset: &Dataset, root: &Path) -> io::Result<BTreeMap<String, String>> {
     let mut queries: BTreeMap<_, _> = general(dataset).map(|(name, text)| (name.to_owned(), text)).collect();
     let files = match fs::read_dir(root.join(folder(dataset))) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(queries),
@@ -53,9 +53,24 @@ pub fn all(dataset: &Dataset, root: &Path) -> io::Result<BTreeMap<String, String
 }
 
 /// The question that a query answers: its first line.
-#[must_use]
-pub fn question(query: &str) -> &str {
+pub(crate) fn question(query: &str) -> &str {
     query.lines().next().unwrap_or_default().trim_start_matches('-').trim()
+}
+
+/// The saved queries as resources of the template.
+pub(crate) fn resources(queries: &BTreeMap<String, String>) -> String {
+    queries.iter().map(|(name, text)| resource(name, text)).collect::<Vec<_>>().join("\n")
+}
+
+fn resource(name: &str, text: &str) -> String {
+    let indented = |line: &str| if line.is_empty() { "\n".to_owned() } else { format!("      {line}\n") };
+    format!(
+        "{}Query:\n  Type: AWS::Athena::NamedQuery\n  Properties:\n    Name: {name}\n    Description: {}\n    \
+         Database: !Ref Database\n    WorkGroup: !Ref QueryWorkGroup\n    QueryString: |\n{}",
+        pascal(name),
+        quoted(question(text)),
+        text.lines().map(indented).collect::<String>()
+    )
 }
 
 fn fill(dataset: &Dataset, text: &str) -> String {
@@ -155,5 +170,13 @@ mod tests {
             aligned(text),
             format!("-- Who?\n--\n--  county      | n\n--  Los Angeles | 10\n--\n{ORIGIN}\nselect 1\n")
         );
+    }
+
+    #[test]
+    fn a_saved_query_is_a_resource_with_its_question() {
+        let resource = resource("by_county", "-- Where \"is\" it?\n\nselect 1\n");
+        assert!(resource.starts_with("ByCountyQuery:\n"), "{resource}");
+        assert!(resource.contains("\n    Description: \"Where \\\"is\\\" it?\"\n"), "{resource}");
+        assert!(resource.ends_with("|\n      -- Where \"is\" it?\n\n      select 1\n"), "{resource}");
     }
 }

@@ -5,11 +5,13 @@ use shared::{
     reject,
 };
 
-use crate::{glue_type, queries, raw_type};
+use crate::{
+    queries,
+    tables::{glue_type, raw_type},
+};
 
 /// The page, as Markdown.
-#[must_use]
-pub fn render(dataset: &Dataset) -> String {
+pub(crate) fn render(dataset: &Dataset) -> String {
     let Dataset { name, title, .. } = dataset;
     let folder = queries::folder(dataset);
     let column = |index: usize| code(&dataset.columns[index].name);
@@ -29,7 +31,7 @@ pub fn render(dataset: &Dataset) -> String {
         .map(|(name, index)| format!("{} ({})", code(name), column(*index)))
         .collect();
     let mut page = format!(
-        "<!-- Generated from datasets/{name}.toml by make schema. -->\n\
+        "<!-- Generated from datasets/{name}.toml by make render. -->\n\
          # The data set `{name}`\n\n\
          One row is one {title}.\n\n\
          ## Tables\n\n\

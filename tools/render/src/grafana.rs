@@ -1,0 +1,215 @@
+//! The story as a dashboard of Grafana, over its CloudWatch data source.
+
+use serde_json::{Value, json};
+use shared::dataset::Dataset;
+
+use crate::{
+    metrics::{self, ANY, CHOSEN_AREA, FAILURES_BUCKET, Line, TOPIC_SUFFIX},
+    story::{self, Item, Kind, Panel, Place, Unit},
+};
+
+/// The file.
+pub(crate) fn render(dataset: &Dataset) -> String {
+    format!("{:#}\n", dashboard(dataset))
+}
+
+fn dashboard(dataset: &Dataset) -> Value {
+    let names = Names::of(dataset);
+    let rows = story::rows();
+    let panels: Vec<_> = story::layout(&rows, 0)
+        .into_iter()
+        .zip(1..)
+        .map(|((place, item), id)| match item {
+            Item::Heading(title) => heading(title, place, id),
+            Item::Panel(panel) => chart(panel, place, id, &names),
+        })
+        .collect();
+    json!({
+        "uid": "perishable",
+        "title": format!("Perishable: {}s", dataset.title),
+        "description": "Severe events, alerts, latencies, lag and books of the pipeline.",
+        "tags": ["perishable"],
+        "timezone": "browser",
+        "editable": true,
+        "graphTooltip": 1,
+        "schemaVersion": 41,
+        "refresh": "30s",
+        "time": {"from": "now-3h", "to": "now"},
+        "templating": {"list": variables(&names)},
+        "panels": panels,
+    })
+}
+
+/// A data set's names, and the dashboard's variables, for the variables of the story.
+struct Names(Vec<(&'static str, String)>);
+
+impl Names {
+    fn of(dataset: &Dataset) -> Self {
+        let of_dataset = metrics::names(dataset).map(|(variable, name)| (variable, name.to_owned()));
+        let others = [
+            ("${Dataset}", dataset.name.clone()),
+            ("${Name}", dataset.name.replace('_', "-")),
+            ("${Environment}", "$environment".to_owned()),
+            (TOPIC_SUFFIX, String::new()),
+            // The bucket's name holds an account, which the dashboard does not know.
+            (FAILURES_BUCKET, ANY.to_owned()),
+            (CHOSEN_AREA, "$area".to_owned()),
+        ];
+        Self(of_dataset.into_iter().chain(others).collect())
+    }
+
+    fn fill(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, (variable, name)| text.replace(variable, name))
+    }
+}
+
+fn source() -> Value {
+    json!({"type": "cloudwatch", "uid": "${datasource}"})
+}
+
+fn variables(names: &Names) -> Value {
+    let areas = json!({
+        "queryType": "dimensionValues",
+        "region": "$region",
+        "namespace": names.fill(metrics::EVENTS),
+        "metricName": names.fill(metrics::EVENT_COUNT),
+        "dimensionKey": names.fill(metrics::AREA),
+        "dimensionFilters": {},
+        "refId": "area",
+    });
+    json!([
+        {"type": "datasource", "name": "datasource", "label": "Data source", "query": "cloudwatch"},
+        {
+            "type": "query",
+            "name": "region",
+            "label": "Region",
+            "datasource": source(),
+            "query": {"queryType": "regions", "refId": "region"},
+            "current": {"text": "eu-west-1", "value": "eu-west-1"},
+            "refresh": 1,
+            "sort": 1,
+        },
+        {
+            "type": "textbox",
+            "name": "environment",
+            "label": "Environment",
+            "query": "dev",
+            "current": {"text": "dev", "value": "dev"},
+        },
+        {
+            "type": "query",
+            "name": "area",
+            "label": names.fill(metrics::AREA_NAME),
+            "datasource": source(),
+            "query": areas,
+            "refresh": 2,
+            "sort": 1,
+        },
+    ])
+}
+
+fn grid(place: Place) -> Value {
+    json!({"x": place.left, "y": place.top, "w": place.width, "h": place.height})
+}
+
+fn heading(title: &str, place: Place, id: u32) -> Value {
+    json!({
+        "type": "row", "title": title, "id": id, "collapsed": false, "gridPos": grid(place), "panels": [],
+    })
+}
+
+fn chart(panel: &Panel, place: Place, id: u32, names: &Names) -> Value {
+    let kind = match panel.kind {
+        Kind::Lines | Kind::Bars => "timeseries",
+        Kind::Map => "heatmap",
+        Kind::Number => "stat",
+    };
+    let targets: Vec<_> =
+        panel.lines.iter().zip('A'..).map(|(line, letter)| target(line, letter, names)).collect();
+    json!({
+        "type": kind,
+        "id": id,
+        "title": names.fill(&panel.title),
+        "description": names.fill(&panel.description),
+        "datasource": source(),
+        "gridPos": grid(place),
+        "fieldConfig": {"defaults": defaults(panel), "overrides": []},
+        "options": options(panel.kind),
+        "targets": targets,
+    })
+}
+
+fn defaults(panel: &Panel) -> Value {
+    let unit = match panel.unit {
+        Unit::Count => "short",
+        Unit::Milliseconds => "ms",
+        Unit::Seconds => "s",
+    };
+    let mut defaults = json!({"unit": unit, "min": 0});
+    match panel.kind {
+        Kind::Bars => {
+            defaults["custom"] = json!({
+                "drawStyle": "bars", "fillOpacity": 80, "stacking": {"mode": "normal", "group": "A"},
+            });
+        }
+        Kind::Lines => {
+            defaults["custom"] = json!({"drawStyle": "line", "lineWidth": 2, "spanNulls": 300_000});
+        }
+        Kind::Number => {
+            let steps = json!([{"color": "green", "value": null}, {"color": "red", "value": 1}]);
+            defaults["thresholds"] = json!({"mode": "absolute", "steps": steps});
+        }
+        Kind::Map => {}
+    }
+    defaults
+}
+
+fn options(kind: Kind) -> Value {
+    match kind {
+        Kind::Map => json!({
+            "calculate": false,
+            "color": {"mode": "scheme", "scheme": "YlOrRd", "steps": 64},
+            "yAxis": {"axisPlacement": "left", "reverse": false},
+            "rowsFrame": {"layout": "auto", "value": "events"},
+            "cellGap": 1,
+        }),
+        Kind::Number => json!({
+            "reduceOptions": {"calcs": ["max"], "fields": "", "values": false},
+            "colorMode": "background",
+            "graphMode": "none",
+        }),
+        Kind::Lines | Kind::Bars => json!({
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": []},
+            "tooltip": {"mode": "multi", "sort": "desc"},
+        }),
+    }
+}
+
+/// A query of the data source's builder, which searches where the value of a dimension is a star.
+fn target(line: &Line, letter: char, names: &Names) -> Value {
+    let any = line.dimensions().filter(|(_, value)| *value == ANY);
+    let label = if line.label.is_empty() {
+        any.map(|(name, _)| format!("${{PROP('Dim.{}')}}", names.fill(name))).collect()
+    } else {
+        line.label.clone()
+    };
+    let dimensions: serde_json::Map<_, _> =
+        line.dimensions().map(|(name, value)| (names.fill(name), json!(names.fill(value)))).collect();
+    json!({
+        "refId": letter,
+        "id": format!("m{}", letter.to_ascii_lowercase()),
+        "datasource": source(),
+        "queryMode": "Metrics",
+        "metricQueryType": 0,
+        "metricEditorMode": 0,
+        "region": "$region",
+        "namespace": names.fill(line.metric.namespace),
+        "metricName": names.fill(line.metric.name),
+        "dimensions": dimensions,
+        "matchExact": true,
+        "statistic": line.statistic,
+        "period": "60",
+        "label": label,
+        "expression": "",
+    })
+}

@@ -1,0 +1,247 @@
+//! The metrics that alarms and dashboards may read. A metric is named by a constant, and the project's own by those of the
+//! functions that emit it: what nothing emits has no name here.
+//!
+//! Names of a data set are variables such as `${MetricName}`, which the template or the dashboard fills in.
+
+use serde_json::{Value, json};
+use shared::{
+    ages, books,
+    dataset::{self, Dataset},
+};
+
+pub(crate) use ::metrics::series::OTHER;
+
+pub(crate) const FUNCTIONS: [&str; 4] = ["ingest", "transform", "metrics", "notify"];
+/// The functions that read a stream.
+pub(crate) const CONSUMERS: [&str; 3] = ["transform", "metrics", "notify"];
+pub(crate) const DELIVERIES: [&str; 3] = ["raw", "analytical", "rejects"];
+
+pub(crate) const EVENTS: &str = "${MetricNamespace}";
+pub(crate) const EVENT_COUNT: &str = "${MetricName}";
+pub(crate) const SEVERITY: &str = "${SeverityDimension}";
+pub(crate) const AREA: &str = "${AreaDimension}";
+/// The area as people call it, such as County.
+pub(crate) const AREA_NAME: &str = "${AreaName}";
+/// What follows the name of the alerts' topic: `.fifo` if it is one.
+pub(crate) const TOPIC_SUFFIX: &str = "${TopicSuffix}";
+pub(crate) const FAILURES_BUCKET: &str = "${FailuresBucket}";
+
+/// Every value of a dimension: a line for each.
+pub(crate) const ANY: &str = "*";
+/// The area that the reader of a dashboard has chosen.
+pub(crate) const CHOSEN_AREA: &str = "${Area}";
+
+/// A metric under one set of dimensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Metric {
+    pub(crate) namespace: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) dimensions: &'static [&'static str],
+}
+
+/// Declares metrics as constants, and all of them as `ALL`.
+macro_rules! metrics {
+    ($($namespace:expr, $dimensions:expr => { $($metric:ident = $name:expr),+ $(,)? })+) => {
+        $($(
+            pub(crate) const $metric: Metric =
+                Metric { namespace: $namespace, name: $name, dimensions: &$dimensions };
+        )+)+
+        const ALL: &[Metric] = &[$($($metric),+),+];
+    };
+}
+
+metrics! {
+    // The data set's own.
+    EVENTS, [SEVERITY] => { EVENTS_BY_SEVERITY = EVENT_COUNT }
+    EVENTS, [SEVERITY, AREA] => { EVENTS_OF_AREA = EVENT_COUNT }
+    EVENTS, ages::DIMENSIONS => {
+        EVENT_TO_ALERT = ages::EVENT_TO_ALERT,
+        EVENT_TO_METRIC = ages::EVENT_TO_METRIC,
+    }
+    books::NAMESPACE, books::DIMENSIONS => {
+        IN = books::IN,
+        DELIVERED = books::DELIVERED,
+        FILTERED = books::FILTERED,
+        REJECTED = books::REJECTED,
+        FAILED = books::FAILED,
+        RETRIED = books::RETRIED,
+        LATE = books::LATE,
+        UNKNOWN_SEVERITY = books::UNKNOWN_SEVERITY,
+        UNACCOUNTED = books::UNACCOUNTED,
+    }
+    // Source: Lambda developer guide, "Types of metrics for Lambda functions".
+    "AWS/Lambda", ["FunctionName"] => {
+        ERRORS = "Errors",
+        THROTTLES = "Throttles",
+        DURATION = "Duration",
+        ITERATOR_AGE = "IteratorAge",
+        DESTINATION_FAILURES = "DestinationDeliveryFailures",
+        ASYNC_DROPPED = "AsyncEventsDropped",
+    }
+    // Of mappings whose MetricsConfig asks for EventCount.
+    "AWS/Lambda", ["EventSourceMappingUUID"] => {
+        SENT_TO_FAILURES = "OnFailureDestinationDeliveredEventCount",
+        DROPPED = "DroppedEventCount",
+    }
+    // Source: SQS developer guide, "Available CloudWatch metrics for Amazon SQS".
+    "AWS/SQS", ["QueueName"] => {
+        OLDEST_MESSAGE = "ApproximateAgeOfOldestMessage",
+        MESSAGES = "ApproximateNumberOfMessagesVisible",
+    }
+    // Source: Kinesis developer guide, "Monitor the Amazon Kinesis Data Streams service with Amazon CloudWatch".
+    "AWS/Kinesis", ["StreamName"] => {
+        STREAM_RECORDS = "IncomingRecords",
+        READS_REFUSED = "ReadProvisionedThroughputExceeded",
+        WRITES_REFUSED = "WriteProvisionedThroughputExceeded",
+    }
+    // Source: Firehose developer guide, "Monitor Amazon Data Firehose with CloudWatch metrics".
+    "AWS/Firehose", ["DeliveryStreamName"] => {
+        DELIVERY_RECORDS = "IncomingRecords",
+        DELIVERY_LAG = "KinesisMillisBehindLatest",
+        FRESHNESS = "DeliveryToS3.DataFreshness",
+        SUCCESS = "DeliveryToS3.Success",
+        FAILED_CONVERSION = "FailedConversion.Records",
+        KEY_DENIED = "KMSKeyAccessDenied",
+        KEY_DISABLED = "KMSKeyDisabled",
+        KEY_INVALID = "KMSKeyInvalidState",
+        KEY_NOT_FOUND = "KMSKeyNotFound",
+        PARTITIONS_EXCEEDED = "PartitionCountExceeded",
+        THROTTLED_RECORDS = "ThrottledRecords",
+    }
+    // Source: S3 user guide, "Metrics and dimensions".
+    "AWS/S3", ["BucketName", "FilterId"] => { PUT_REQUESTS = "PutRequests" }
+    // Source: SNS developer guide, "Monitoring Amazon SNS topics using CloudWatch".
+    "AWS/SNS", ["TopicName"] => {
+        PUBLISHED = "NumberOfMessagesPublished",
+        NOTIFICATIONS_FAILED = "NumberOfNotificationsFailed",
+    }
+}
+
+/// A metric under values of its dimensions, as one line; one for each value where one of them is [`ANY`].
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    pub(crate) metric: Metric,
+    values: Vec<String>,
+    pub(crate) statistic: &'static str,
+    pub(crate) label: String,
+    /// The template's condition under which there is what it measures.
+    pub(crate) condition: Option<&'static str>,
+}
+
+impl Line {
+    pub(crate) fn labelled(self, label: impl Into<String>) -> Self {
+        Self { label: label.into(), ..self }
+    }
+
+    pub(crate) fn with(self, statistic: &'static str) -> Self {
+        Self { statistic, ..self }
+    }
+
+    pub(crate) fn only_if(self, condition: &'static str) -> Self {
+        Self { condition: Some(condition), ..self }
+    }
+
+    /// Names and values of its dimensions.
+    pub(crate) fn dimensions(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.metric.dimensions.iter().copied().zip(self.values.iter().map(String::as_str))
+    }
+}
+
+impl Metric {
+    /// The metric under these values of its dimensions, added up.
+    pub(crate) fn line<const N: usize>(self, values: [&str; N]) -> Line {
+        let values = values.map(str::to_owned).to_vec();
+        Line { metric: self, values, statistic: "Sum", label: String::new(), condition: None }
+    }
+
+    /// The metric of something that is deployed under `name`.
+    pub(crate) fn of_resource(self, name: &str) -> Line {
+        self.line([&format!("${{Name}}-{name}-${{Environment}}")]).labelled(name)
+    }
+
+    /// The metric of what is deployed under `name` with a suffix.
+    pub(crate) fn of_suffixed_resource(self, name: &str, suffix: &str) -> Line {
+        self.line([&format!("${{Name}}-{name}-${{Environment}}{suffix}")]).labelled(name)
+    }
+
+    pub(crate) fn of_stream(self, stream: u8, label: &str) -> Line {
+        self.of_resource(&format!("data-stream-{stream}")).labelled(format!("stream {stream} {label}"))
+    }
+
+    /// A count of a function's records.
+    pub(crate) fn counted_by(self, function: &str) -> Line {
+        let label = format!("{function}: {}", self.name.to_lowercase());
+        self.line(["${Dataset}", "${Environment}", function]).labelled(label)
+    }
+
+    /// An age of the data set's events.
+    pub(crate) fn of_events(self, statistic: &'static str) -> Line {
+        self.line(["${Dataset}", "${Environment}"]).with(statistic)
+    }
+}
+
+/// What a data set calls the variables of its events' metric.
+pub(crate) fn names(dataset: &Dataset) -> [(&'static str, &str); 5] {
+    let dataset::Metric { namespace, name, .. } = &dataset.metric;
+    let severity = dataset.metric.dimension(dataset.severity).unwrap_or_default();
+    // A metric that is not counted by area is watched by severity only.
+    let area = dataset.metric.dimension(dataset.severe_partition_key).unwrap_or(severity);
+    let area_name = &dataset.columns[dataset.severe_partition_key].name;
+    [(EVENTS, namespace), (EVENT_COUNT, name), (SEVERITY, severity), (AREA, area), (AREA_NAME, area_name)]
+}
+
+/// All that is emitted for a data set, under each set of dimensions, for tests of what is deployed.
+pub(crate) fn emitted(dataset: &Dataset) -> Value {
+    let dataset::Metric { namespace, name, dimensions, sets } = &dataset.metric;
+    let counts = sets.iter().map(|set| {
+        let names: Vec<_> = set.iter().map(|place| &dimensions[*place].0).collect();
+        json!({"namespace": namespace, "name": name, "dimensions": names})
+    });
+    let others = ALL.iter().filter(|metric| metric.name != EVENT_COUNT).map(|metric| {
+        let namespace = if metric.namespace == EVENTS { namespace } else { metric.namespace };
+        json!({"namespace": namespace, "name": metric.name, "dimensions": metric.dimensions})
+    });
+    counts.chain(others).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_count_of_the_functions_has_a_constant() {
+        let counts = ALL.iter().filter(|metric| metric.namespace == books::NAMESPACE);
+        assert!(counts.map(|metric| metric.name).eq(books::METRICS));
+    }
+
+    #[test]
+    fn a_line_has_a_value_for_each_dimension() {
+        for line in crate::alarms::all().iter().flat_map(|alarm| &alarm.lines) {
+            assert_eq!(line.values.len(), line.metric.dimensions.len(), "{line:?}");
+        }
+        for line in crate::story::rows().iter().flat_map(|row| &row.panels).flat_map(|panel| &panel.lines) {
+            assert_eq!(line.values.len(), line.metric.dimensions.len(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn every_data_set_counts_its_events_by_what_is_watched() {
+        for name in Dataset::names() {
+            let dataset = Dataset::named(name).unwrap();
+            let emitted = emitted(&dataset);
+            let [(_, namespace), (_, metric), (_, severity), (_, area), _] = names(&dataset);
+            for watched in [BTreeSet::from([severity]), BTreeSet::from([severity, area])] {
+                let is_emitted = emitted.as_array().unwrap().iter().any(|each| {
+                    let dimensions = each["dimensions"].as_array().unwrap();
+                    each["namespace"] == namespace
+                        && each["name"] == metric
+                        && dimensions.iter().map(|name| name.as_str().unwrap()).collect::<BTreeSet<_>>()
+                            == watched
+                });
+                assert!(is_emitted, "{name}: {watched:?}");
+            }
+        }
+    }
+}
