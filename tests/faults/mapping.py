@@ -1,6 +1,6 @@
 """The Kinesis event source mapping as Lambda documents it, in the place of the emulator's, which
-ignores what a function reports: a shard goes on from the lowest sequence number that is reported,
-and a batch whose invocation fails comes again as a whole.
+ignores what a function reports: a shard continues from the lowest sequence number that is reported,
+and a batch whose invocation fails is retried as a whole.
 
 https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-batchfailurereporting.html
 """
@@ -12,7 +12,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from tests.faults.environment import Environment, Failed
+from tests.faults.environment import Environment
+from tools.local.runtime_api import Failed
 
 POLL_SECONDS = 0.1
 RETRY_SECONDS = 0.1
@@ -25,7 +26,7 @@ class Shard:
         self, kinesis: Any, arn: str, shard: str, environment: Environment, batch_size: int
     ) -> None:
         self.environment = environment
-        self.done = 0  # records that need not come again
+        self.done = 0  # records that are not retried
         self.error: BaseException | None = None
         self._kinesis = kinesis
         self._arn = arn
@@ -43,7 +44,7 @@ class Shard:
         try:
             for batch in self._batches():
                 while batch and not self._stop.is_set():
-                    first = self._first_to_come_again(batch)
+                    first = self._first_to_retry(batch)
                     self.done += first
                     batch = batch[first:]
                     if batch:
@@ -63,8 +64,8 @@ class Shard:
             else:
                 self._stop.wait(POLL_SECONDS)
 
-    def _first_to_come_again(self, batch: list[dict[str, Any]]) -> int:
-        """The position of the first record that is to come again, past the end when none is."""
+    def _first_to_retry(self, batch: list[dict[str, Any]]) -> int:
+        """The position of the first record that is retried, past the end when none is."""
         try:
             answer = self.environment.invoke({"Records": [self._record(each) for each in batch]})
         except Failed:

@@ -24,12 +24,13 @@ from typing import Any
 
 import pytest
 
-from tests.faults.environment import Environment, Failed
+from tests.faults.environment import Environment
 from tests.faults.mapping import Shard
 from tests.faults.proxy import REFUSED, WHOLE, FaultProxy
 from tools.local import cloud
 from tools.local.cloud import Cloud
 from tools.local.commands import REPOSITORY, say, shown
+from tools.local.runtime_api import Failed
 from tools.local.stack import AlertQueue, Stack, now, wait_for
 
 PORT = int(os.environ.get("E2E_PORT", "4576"))
