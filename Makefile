@@ -144,7 +144,7 @@ query: $(TOOLS) ## Ask Athena: SQL="select …" or FILE=queries/x.sql [DATASET=n
 query: export override SQL := $(value SQL)
 
 .PHONY: bench
-bench: $(TOOLS) ## Measure every function beside its floor and baselines [README=yes] [OBJECT_MB=n OBJECT_SECONDS=n]
+bench: $(TOOLS) ## Measure every function with its floor and baselines [README=yes] [OBJECT_MB=n OBJECT_SECONDS=n]
 	@$(PY) -m tools.bench.bench $(if $(README),--readme) $(if $(INSTRUCTIONS),--instructions) \
 	  $(if $(OBJECT_MB),--object-mb $(OBJECT_MB)) $(if $(OBJECT_SECONDS),--object-seconds $(OBJECT_SECONDS))
 
@@ -154,7 +154,7 @@ plan: $(TOOLS) ## What a rate of events needs and costs: EPS=events/s [SEVERE=sh
 	@$(PY) -m tools.plan.plan --eps "$(EPS)" $(foreach name,$(PLAN_OPTIONS),$(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) "$($(name))"))
 
 # The options of tools/plan/plan.py, as variables.
-PLAN_OPTIONS := SEVERE TOLD MODE PACK ARCHITECTURE MEMORY_MB BATCH METRICS_BATCH NOTIFY_BATCH WINDOW_SECONDS \
+PLAN_OPTIONS := SEVERE ALERTED MODE PACK ARCHITECTURE MEMORY_MB BATCH METRICS_BATCH NOTIFY_BATCH WINDOW_SECONDS \
   METRICS_WINDOW_SECONDS NOTIFY_WINDOW_SECONDS LOG_IDS INGEST_ROWS CALL_MS RETENTION_HOURS BUFFER_SECONDS SERIES ATHENA_TB
 
 .PHONY: deploy

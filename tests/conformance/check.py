@@ -1,4 +1,4 @@
-"""Whether requests conform to AWS's models of their operations, and to limits that these lack.
+"""Whether requests conform to AWS's models of their operations, and to limits that these miss.
 
     python tests/conformance/check.py target/requests
 
@@ -149,7 +149,7 @@ def check_structure(place: str, value: Any, shape: StructureShape) -> Iterator[s
         return
     for name in shape.required_members:
         if value.get(name) is None:
-            yield f"`{place}` lacks the required member `{name}`"
+            yield f"`{place}` misses the required member `{name}`"
     for name, each in value.items():
         if name not in shape.members:
             yield f"`{place}` has the unknown member `{name}`"

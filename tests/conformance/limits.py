@@ -1,4 +1,4 @@
-"""Limits of operations that the service models lack, each with the page that states it."""
+"""Limits of operations that the service models miss, each with the page that states it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Limit:
-    """A limit that the models lack: what it is of, how much, and the page that says so."""
+    """A limit that the models miss: what it is of, how much, and the page that says so."""
 
     operation: str
     text: str
@@ -70,7 +70,7 @@ def entries(call: Call) -> list[dict[str, Any]]:
 
 
 def wrong_json(call: Call) -> int:
-    """Messages that are declared as JSON and lack a text for all protocols."""
+    """Messages that are declared as JSON without a text for all protocols."""
     declared = [entry for entry in entries(call) if entry.get("MessageStructure") == "json"]
     return sum("default" not in json.loads(entry["Message"]) for entry in declared)
 

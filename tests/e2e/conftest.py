@@ -1,7 +1,7 @@
 """One local cloud and one deployed stack for all the end-to-end tests.
 
 The first thing that happens in it is a run: a file of generated rows, and some that try it, goes
-through the deployed pipeline. What then stood at each stage is kept for the tests to look at.
+through the deployed pipeline. The state of each stage after it is kept for the tests.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tools.local.cloud import Cloud
 from tools.local.commands import REPOSITORY, shown
 from tools.local.stack import Alert, AlertQueue, QueryResult, Stack, now, wait_for
 
-# Not the port of `make up`, so that the tests leave that cloud alone.
+# Not the port of `make up`, so that the tests do not touch that cloud.
 PORT = int(os.environ.get("E2E_PORT", "4576"))
 
 REPLAY = REPOSITORY / "target" / "debug" / "replay"
@@ -34,7 +34,7 @@ DEADLINE_SECONDS = 180
 
 @dataclass(frozen=True)
 class Run:
-    """A file that went through, and what stood at each stage when it was."""
+    """A file that went through, and the state of each stage when it was."""
 
     file: Path
     rows: list[dict[str, str]]  # those that can be placed, as a reader of CSV sees them
@@ -83,7 +83,7 @@ def run(
     expected = {
         "events on stream 1": len(rows),
         "events on stream 2": sum(severity > 2 for severity in severities),
-        "events told by alerts": sum(severity > 3 for severity in severities),
+        "alerted events": sum(severity > 3 for severity in severities),
         "events in the metric": sum(severity > 2 for severity in severities),
         "rows in the raw table": len(rows),
         "rows in the analytical table": sum(severity > 2 for severity in severities),
@@ -96,7 +96,7 @@ def run(
             {
                 "events on stream 1": len(raw.poll()),
                 "events on stream 2": len(severe.poll()),
-                "events told by alerts": sum(alert.count for alert in alerts.poll()),
+                "alerted events": sum(alert.count for alert in alerts.poll()),
                 "events in the metric": round(sum(stack.metric_sums(started).values())),
                 "rows in the raw table": stack.raw_counts()[0],
                 "rows in the analytical table": stack.analytical_rows(),
@@ -157,7 +157,7 @@ def write_rows(file: Path) -> tuple[list[dict[str, str]], dict[str, str]]:
         ("E2E-half", "bad_severity", list({**sample, "Severity": "3.5"}.values())[1:]),
         ("E2E-blank", "missing_severity", list({**sample, "Severity": ""}.values())[1:]),
         ("", "missing_id", list(sample.values())[1:]),
-        # Too large for one record of the rejects: it stands there in parts.
+        # Too large for one record of the rejects: it is there in parts.
         ("E2E-large", "bad_severity", list({**large, "Severity": "high"}.values())[1:]),
     ]
     csv.writer(output).writerows([first, *cells] for first, _, cells in others)

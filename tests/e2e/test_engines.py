@@ -39,7 +39,7 @@ def layer(run: Run, local: Cloud, stack: Stack, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def question(run: Run) -> str:
-    """Of the run alone: other tests add events of their own."""
+    """Of the run only: other tests add events of their own."""
     ids = ", ".join("'" + row["ID"].replace("'", "''") + "'" for row in run.above(2))
     return BY_SEVERITY_AND_DAY.format(table="{table}", ids=ids)
 

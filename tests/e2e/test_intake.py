@@ -39,7 +39,7 @@ def ndjson_rows(name: str, count: int) -> str:
 
 @pytest.fixture(scope="module")
 def arrive(stack: Stack) -> Arrive:
-    """Waits until the rows of a name stand on stream 1, each of them once."""
+    """Waits until the rows of a name are on stream 1, each of them once."""
     stream = stack.raw_stream()
 
     def waits(name: str, count: int) -> None:
@@ -216,7 +216,7 @@ def test_objects_put_into_the_inbox_are_taken_in(name: str, local: Cloud, arrive
     arrive(name, 3)
 
 
-def test_a_large_object_is_taken_in_once_however_often_it_is_told_of(
+def test_a_large_object_is_taken_in_once_however_often_it_is_notified(
     local: Cloud, stack: Stack, arrive: Arrive
 ) -> None:
     rows = "".join(f's3-large-{number},2,"{"x" * 400_000}"\n' for number in range(45))

@@ -1,5 +1,5 @@
 """Records of the reference aggregator come apart in the deployed function, to the byte; damaged
-ones are told or taken as they are."""
+ones are rejected or read as they are."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def aggregated(records: list[tuple[str, str | None, bytes]]) -> list[bytes]:
 
 
 def invoke(local: Cloud, stream: str, records: list[bytes]) -> None:
-    """Gives records to transform as a batch of that stream; none of them may come again."""
+    """Gives records to transform as a batch of that stream; none of them may be retried."""
     batch = [
         {
             "kinesis": {
@@ -116,7 +116,7 @@ def test_what_is_in_an_aggregate_keeps_its_bytes(local: Cloud, stack: Stack, nam
     assert {reason for _, reason, _ in found} == {"not_json"}
 
 
-def test_damaged_aggregates_are_told_or_taken_as_they_are(
+def test_damaged_aggregates_are_rejected_or_read_as_they_are(
     local: Cloud, stack: Stack, name: str
 ) -> None:
     (whole,) = aggregated([("k", None, json.dumps(event(n, name)).encode()) for n in range(3)])
@@ -130,14 +130,14 @@ def test_damaged_aggregates_are_told_or_taken_as_they_are(
         whole,
     ]
     invoke(local, name, records)
-    told = {
+    expected = {
         "0": ("not_json", records[0]),
         "1": ("damaged_aggregate", records[1]),
         "2": ("not_json", records[2]),
         "3": ("not_json", records[3]),
     }
-    found = rejects(stack, name, len(told))
-    assert {number: (reason, payload) for number, reason, payload in found} == told
+    found = rejects(stack, name, len(expected))
+    assert {number: (reason, payload) for number, reason, payload in found} == expected
     severe = [each["ID"] for each in stack.severe_stream().poll()]
     assert sorted(each for each in severe if each.startswith(f"{name}-")) == [
         f"{name}-{n}" for n in range(3)

@@ -43,7 +43,7 @@ def packing(local: Cloud) -> Iterator[Cloud]:
 
 
 def shards(packing: Cloud, stream: str) -> list[list[dict[str, Any]]]:
-    """The records of each shard of a stream, as they stand on it."""
+    """The records of each shard of a stream, as they are on it."""
     kinesis = packing.client("kinesis")
     iterators = [
         kinesis.get_shard_iterator(
@@ -59,7 +59,7 @@ def records(packing: Cloud, stream: str) -> list[dict[str, Any]]:
 
 
 def unpacked(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The events in records, taken apart by the reference implementation."""
+    """The events in records, split by the reference implementation."""
     events = []
     for record in iter_deaggregate_records(found, "Boto3"):
         data = record["kinesis"]["data"]
@@ -72,7 +72,7 @@ def ids(events: list[dict[str, Any]]) -> Counter[str]:
     return Counter(event["ID"] for event in events)
 
 
-# The raw layer is left out: Firehose takes KPL records apart on AWS, and the emulator's does not.
+# The raw layer is left out: Firehose splits KPL records on AWS, and the emulator's does not.
 def test_packed_events_come_through_and_in_fewer_records(packing: Cloud) -> None:
     stack, started = Stack.of(packing), now()
     alerts = AlertQueue(stack, "packing-alerts")
@@ -102,7 +102,7 @@ def test_packed_events_come_through_and_in_fewer_records(packing: Cloud) -> None
     expected = {
         "on stream 2": ids(above[2]),
         "analytical": ids(above[2]),
-        "told": ids(above[3]),
+        "alerted": ids(above[3]),
         "counted": len(above[2]),
     }
     found: dict[str, Any] = {}
@@ -113,7 +113,7 @@ def test_packed_events_come_through_and_in_fewer_records(packing: Cloud) -> None
             {
                 "on stream 2": ids(unpacked(records(packing, stack.outputs["SevereStreamName"]))),
                 "analytical": Counter(row[0] for row in rows),
-                "told": Counter(event for alert in alerts.poll() for event in alert.ids),
+                "alerted": Counter(event for alert in alerts.poll() for event in alert.ids),
                 "counted": round(sum(stack.metric_sums(started).values())),
             }
         )

@@ -54,7 +54,7 @@ def record(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def severe(local: Cloud) -> dict[str, Any]:
-    return record({"ID": f"iam-{uuid4()}", **SEVERE})  # a repeat of an id owes no alert
+    return record({"ID": f"iam-{uuid4()}", **SEVERE})  # a repeat of an id gets no alert
 
 
 def poison(local: Cloud) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def without(local: Cloud, role: str, action: str) -> Iterator[None]:
     for statement in lesser["Statement"]:
         named = statement["Action"]
         actions = [named] if isinstance(named, str) else named
-        # The emulator has actions of its own beside AWS's, such as sns:PublishBatch.
+        # The emulator has actions of its own next to AWS's, such as sns:PublishBatch.
         statement["Action"] = [a for a in actions if not a.startswith(action)] or ["sts:TagSession"]
     assert lesser != document, f"{role} does not have {action}"
     iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(lesser))
@@ -138,7 +138,7 @@ def without(local: Cloud, role: str, action: str) -> Iterator[None]:
 
 
 def outcome(local: Cloud, function: str, event: dict[str, Any]) -> tuple[bool, str]:
-    """Whether an invocation did all that it owes, and all that it answered and logged."""
+    """Whether an invocation delivered all its outputs, and all that it answered and logged."""
     answer = local.client("lambda").invoke(
         FunctionName=function, Payload=json.dumps(event), LogType="Tail"
     )
@@ -175,7 +175,7 @@ def test_every_action_of_a_role_is_taken_away_once(function: str, local: Cloud) 
     granted = {a for s in statements(local, role_of(local, function)) for a in s["Action"]}
     tried = {case.action for case in CASES if case.function == function}
     assert tried <= granted
-    # The emulator has actions of its own beside AWS's, such as sns:PublishBatch.
+    # The emulator has actions of its own next to AWS's, such as sns:PublishBatch.
     assert granted - tried - {"sns:PublishBatch"} <= NOT_ASKED.keys()
 
 

@@ -1,4 +1,4 @@
-"""What stood at each stage after the run, read from the services."""
+"""The state of each stage after the run, read from the services."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def objects(local: Cloud, bucket: str) -> dict[str, bytes]:
 
 
 def exactly(line: str) -> list[tuple[str, Any]]:
-    """A JSON object as its keys in their order, numbers as their digits stand there."""
+    """A JSON object as its keys in their order, numbers by their digits."""
     return json.loads(line, parse_float=str, parse_int=str, object_pairs_hook=list)
 
 
@@ -103,8 +103,8 @@ def test_the_metric_sums_to_the_rows_of_each_severity_city_and_county(run: Run) 
 
 
 def test_every_alert_tells_of_one_row_of_severity_4(run: Run) -> None:
-    told = Counter(event for alert in run.alerts for event in alert.ids)
-    assert told == ids(run.above(3))
+    alerted = Counter(event for alert in run.alerts for event in alert.ids)
+    assert alerted == ids(run.above(3))
     rows = {row["ID"]: row for row in run.above(3)}
     for alert in run.alerts:
         row = rows[alert.attributes["id"]]
@@ -262,7 +262,7 @@ def test_rejects_hold_the_reason_and_all_that_is_needed_to_send_the_row_again(
 
 
 def test_rejects_tell_by_their_reason_what_is_wrong(run: Run, stack: Stack) -> None:
-    # What is no UTF-8, from other tests, stands in base64 beside the payload.
+    # What is not UTF-8, from other tests, is in base64 next to the payload.
     sql = "select payload, reason from us_accidents_rejects where payload is not null"
     found = stack.query(sql).rows
     reasons = {payload.partition(",")[0]: reason for payload, reason in found}
@@ -291,11 +291,11 @@ def test_the_alarm_is_raised_by_the_events_of_severity_4(
 
 
 def test_the_alarm_reaches_the_readers_of_the_alerts(alerts: AlertQueue) -> None:
-    def told() -> dict[str, Any] | None:
+    def reported() -> dict[str, Any] | None:
         alerts.poll()
         return next((a for a in alerts.alarms if a["NewStateValue"] == "ALARM"), None)
 
-    wait_for(told, 30, 0.5, lambda: "no message told of the alarm")
+    wait_for(reported, 30, 0.5, lambda: "no message reported the alarm")
 
 
 def watched_by(alarm: dict[str, Any]) -> dict[str, Any]:

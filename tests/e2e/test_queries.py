@@ -95,7 +95,7 @@ def by(rows: Iterable[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
 
 
 def last(text: str | None) -> tuple[bool, str]:
-    """Orders texts as a query does, no text behind them all."""
+    """Orders texts as a query does, no text after them all."""
     return text is None, text or ""
 
 

@@ -66,18 +66,18 @@ def department(stack: Stack) -> AlertQueue:
 
 @pytest.fixture(scope="module")
 def storm(local: Cloud, stack: Stack, alerts: AlertQueue, department: AlertQueue) -> list[Alert]:
-    """Ten thousand events of one county at once, and the messages that told them."""
+    """Ten thousand events of one county at once, and the messages about them."""
     events = [
         {"ID": f"storm-{n}", "Severity": 4, "City": f"City {n % 7}", "County": "Stormville"}
         for n in range(STORM)
     ]
     put(local, stack, events)
 
-    def told() -> list[Alert] | None:
+    def alerted() -> list[Alert] | None:
         messages = of_county(alerts, "Stormville")
         return messages if sum(alert.count for alert in messages) >= STORM else None
 
-    return wait_for(told, ARRIVAL_SECONDS, 1, lambda: "the storm was not told")
+    return wait_for(alerted, ARRIVAL_SECONDS, 1, lambda: "the storm was not alerted")
 
 
 def test_ten_thousand_events_of_one_county_are_at_most_sixty_messages(storm: list[Alert]) -> None:
@@ -90,7 +90,7 @@ def test_a_digest_counts_names_the_first_and_says_where_the_rest_is(storm: list[
     digest = max(storm, key=lambda alert: alert.count)
     assert digest.count > 10
     assert digest.subject == f"{digest.count} accidents of severity 4 in Stormville county"
-    assert digest.told["ids"][0] in digest.text
+    assert digest.content["ids"][0] in digest.text
     assert "us_accidents_analytical" in digest.text
 
 
@@ -98,7 +98,7 @@ def test_a_department_gets_every_message_about_its_own_and_no_other(
     storm: list[Alert], department: AlertQueue
 ) -> None:
     def is_its_own(alert: Alert) -> bool:
-        city = alert.told["city"]
+        city = alert.content["city"]
         return bool({"City 3", "City 4"} & set(city if isinstance(city, list) else [city]))
 
     expected = Counter(alert.attributes["id"] for alert in storm if is_its_own(alert))
@@ -131,13 +131,13 @@ def test_every_text_makes_a_metric_and_an_alert(
     put(local, stack, events)
     expected = Counter(event["ID"] for event in events)
 
-    def told() -> Counter[str] | None:
+    def alerted() -> Counter[str] | None:
         found = Counter(
             event for alert in alerts.poll() for event in alert.ids if event in expected
         )
         return found if found >= expected else None
 
-    assert wait_for(told, ARRIVAL_SECONDS, 0.5, lambda: "not every text was told") == expected
+    assert wait_for(alerted, ARRIVAL_SECONDS, 0.5, lambda: "not every text was alerted") == expected
     for alert in alerts.alerts:
         assert len(alert.subject) < 100
         assert alert.subject.isprintable()
@@ -166,8 +166,8 @@ def test_how_old_events_are_when_acted_upon_stands_in_cloudwatch(
         Period=3600,
         Statistics=["SampleCount", "Minimum"],
     )["Datapoints"]
-    told = len(run.alerts) if metric == "EventToAlert" else len(run.severe_events)
-    assert sum(point["SampleCount"] for point in points) >= told
+    expected = len(run.alerts) if metric == "EventToAlert" else len(run.severe_events)
+    assert sum(point["SampleCount"] for point in points) >= expected
     percentiles = stack.cloudwatch.get_metric_statistics(
         Namespace=stack.dataset.namespace,
         MetricName=metric,
@@ -202,7 +202,7 @@ def listed(namespace: str) -> set[tuple[str, frozenset[str]]]:
     }
 
 
-def books(local: Cloud, function: str) -> Iterator[dict[str, Any]]:
+def counts(local: Cloud, function: str) -> Iterator[dict[str, Any]]:
     """The lines of a function's log that CloudWatch reads metrics from."""
     pages = (
         local.client("logs")
@@ -218,7 +218,7 @@ def books(local: Cloud, function: str) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", ["ingest", "transform", "metrics", "notify"])
 def test_the_books_are_what_the_list_says(name: str, run: Run, local: Cloud) -> None:
-    line = next(books(local, local.outputs[f"{name.capitalize()}FunctionName"]))
+    line = next(counts(local, local.outputs[f"{name.capitalize()}FunctionName"]))
     (declared,) = line["_aws"]["CloudWatchMetrics"]
     (dimensions,) = declared["Dimensions"]
     names = {(metric["Name"], frozenset(dimensions)) for metric in declared["Metrics"]}

@@ -79,8 +79,8 @@ def test_rejects_are_sent_again_once(local: Cloud, stack: Stack) -> None:
     }
     put_rejects(local, [*rows, downstream])
 
-    told = redrive(local, "--from", "rejects", "--dry-run")
-    assert (told["found"], told["sent"]) == (4, 0)
+    listed = redrive(local, "--from", "rejects", "--dry-run")
+    assert (listed["found"], listed["sent"]) == (4, 0)
     first = redrive(local, "--from", "rejects")
     assert (first["found"], first["sent"], first["failed"]) == (4, 4, 0)
     second = redrive(local, "--from", "rejects")
@@ -153,7 +153,7 @@ def given_up(function: str) -> dict[str, Any]:
     }
 
 
-def test_what_lambda_gave_up_goes_to_its_function_alone(local: Cloud, stack: Stack) -> None:
+def test_what_lambda_gave_up_goes_to_its_function_only(local: Cloud, stack: Stack) -> None:
     stamp = now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     records = []
     for number in range(3):

@@ -1,4 +1,4 @@
-"""What became of one event can be followed through the functions' logs, by its id alone."""
+"""One event can be followed through the functions' logs, by its id only."""
 
 from __future__ import annotations
 

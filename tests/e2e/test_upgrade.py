@@ -73,7 +73,7 @@ def earlier(local: Cloud, tmp_path: Path) -> Iterator[Cloud]:
 
 
 class Sender:
-    """Sends events into ingest until it is told to stop; those that were not taken, again."""
+    """Sends events into ingest until it is stopped; those that were not accepted, again."""
 
     def __init__(self, upgraded: Cloud) -> None:
         self._lambda = upgraded.client("lambda")
@@ -143,18 +143,18 @@ def test_an_upgrade_loses_no_event_that_is_on_its_way(earlier: Cloud) -> None:
         "raw": above[0],
         "on stream 2": above[2],
         "analytical": above[2],
-        "told": above[3],
+        "alerted": above[3],
     }
     found: dict[str, set[Any]] = {}
 
     def through() -> bool | None:
-        # Sets, since an invocation that the upgrade cuts short comes again.
+        # Sets, since an invocation that the upgrade cuts short is retried.
         found.update(
             {
                 "raw": ids_in(stack, "RawTableName"),
                 "on stream 2": {event["ID"] for event in severe.poll()},
                 "analytical": ids_in(stack, "AnalyticalTableName"),
-                "told": {event for alert in alerts.poll() for event in alert.ids},
+                "alerted": {event for alert in alerts.poll() for event in alert.ids},
             }
         )
         return True if found == expected else None

@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
     faults: FaultProxy
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keeps quiet: the test tells what was injected."""
+        """Logs nothing: the test reports what was injected."""
 
     def do_GET(self) -> None:
         self._serve()
@@ -212,11 +212,11 @@ class _Handler(BaseHTTPRequestHandler):
         root = ElementTree.fromstring(text)
         result = root.find(f"{{{SNS}}}PublishBatchResult")
         assert result is not None, text
-        told = result.find(f"{{{SNS}}}Failed")
-        if told is None:
-            told = ElementTree.SubElement(result, f"{{{SNS}}}Failed")
+        failed = result.find(f"{{{SNS}}}Failed")
+        if failed is None:
+            failed = ElementTree.SubElement(result, f"{{{SNS}}}Failed")
         for entry, code in failed:
-            member = ElementTree.SubElement(told, f"{{{SNS}}}member")
+            member = ElementTree.SubElement(failed, f"{{{SNS}}}member")
             # SNS says of throttling, too, that the sender is at fault.
             at_fault = "true" if code == "Throttled" else "false"
             for name, value in (("Id", entry), ("Code", code), ("SenderFault", at_fault)):
@@ -276,7 +276,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
     def handle(self) -> None:
-        # A function that is killed leaves its connections behind in whatever state they are.
+        # A function that is killed leaves its connections in any state.
         try:
             super().handle()
         except (ConnectionError, ValueError):

@@ -55,7 +55,7 @@ Row = dict[str, str]
 
 @dataclass
 class Run:
-    """What was sent, what stood at each stage when it was through, and what happened on the way."""
+    """What was sent, what was at each stage when it was through, and what happened on the way."""
 
     ids: dict[str, int]  # with their severities
     raw_stream: Counter[str] = field(default_factory=Counter)
@@ -160,8 +160,8 @@ def run(local: Cloud, binaries: dict[str, Path]) -> Run:
             return sum(shard.done for shard in consumers) == len(events)
 
         def through() -> bool | None:
-            told = f"faults: {len(raw.poll())} on stream 1, {len(severe.poll())} on stream 2"
-            progress(f"{told}, {sum(shard.done for shard in notify)} worked off by notify")
+            counts = f"faults: {len(raw.poll())} on stream 1, {len(severe.poll())} on stream 2"
+            progress(f"{counts}, {sum(shard.done for shard in notify)} processed by notify")
             if not worked_off(transform, raw.poll()):
                 return None
             # Stream 2 is complete once transform is done with stream 1.
@@ -178,7 +178,7 @@ def run(local: Cloud, binaries: dict[str, Path]) -> Run:
             run.outcomes += each.outcomes
         proxy.close()
 
-    say("faults: reading what stands at each stage")
+    say("faults: reading each stage")
     run.injected = proxy.injected
     run.raw_stream = Counter(event["ID"] for event in raw.poll())
     run.severe_stream = Counter(event["ID"] for event in severe.poll())
@@ -311,7 +311,7 @@ def test_every_severe_event_is_on_stream_2_and_in_the_analytical_layer(run: Run)
     assert set(run.analytical_layer) == run.above(2)
 
 
-def test_every_event_of_severity_4_is_told(run: Run) -> None:
+def test_every_event_of_severity_4_is_alerted(run: Run) -> None:
     assert set(run.alerts) == run.above(3)
 
 

@@ -1,4 +1,4 @@
-"""The bill, held to examples that were worked by hand from the price list.
+"""The bill, compared with examples that were calculated by hand from the price list.
 
 The examples have prices of their own, round ones, so that a price that changes changes no test.
 """
@@ -67,8 +67,8 @@ MEASURED = {
     },
     "bytes": {"raw": 1_100, "severe": 130, "analytical": 1_000, "cookbook_raw": 1_500},
 }
-# Round shares: a fifth is severe, a fiftieth told.
-WORKLOAD = Workload(eps=1_000, severe=0.2, told=0.02)
+# Round shares: a fifth is severe, a fiftieth alerted.
+WORKLOAD = Workload(eps=1_000, severe=0.2, alerted=0.02)
 
 
 def dollars(lines: list[model.Line], service: str, what: str) -> float:
@@ -198,7 +198,7 @@ def test_the_whole_bill_has_the_lines_worked_by_hand() -> None:
     # metrics: four shards and a window of a second are four batches a second of 50 events, one
     # call each. notify: a window of two seconds, two a second, each of which alerts.
     assert isclose(dollars(lines, "CloudWatch", "PutMetricData"), (14_400 + 7_200) * 0.01)
-    # 1,000 series, 36 of the books and 2 of the latency: 100 at 0.3 and 938 at 0.1.
+    # 1,000 series, 36 of the counts and 2 of the latency: 100 at 0.3 and 938 at 0.1.
     assert isclose(dollars(lines, "CloudWatch", "series"), 30 + 93.8)
     # ingest 2, transform 4, metrics 4 and notify 2 invocations a second, 1,100 bytes each.
     assert isclose(dollars(lines, "CloudWatch", "logs"), 12 * 1_100 * 3.6e6 / 1e9 * 0.5)
@@ -221,8 +221,8 @@ def test_alarms_cost_by_the_metrics_that_they_read() -> None:
 
 
 def test_notify_makes_no_more_calls_for_the_latency_than_it_has_alerts() -> None:
-    def calls(told: float) -> float:
-        return model.need(replace(WORKLOAD, told=told), MEASURED).put_metric_data
+    def calls(alerted: float) -> float:
+        return model.need(replace(WORKLOAD, alerted=alerted), MEASURED).put_metric_data
 
     assert isclose(calls(0), 4)
     assert isclose(calls(0.001), 5)  # one event a second
@@ -230,13 +230,13 @@ def test_notify_makes_no_more_calls_for_the_latency_than_it_has_alerts() -> None
 
 
 @pytest.mark.parametrize("severe", [0.0, 1e-9, 0.195, 1.0])
-@pytest.mark.parametrize("told", [0.0, 1e-9, 0.027, 1.0])
+@pytest.mark.parametrize("alerted", [0.0, 1e-9, 0.027, 1.0])
 @pytest.mark.parametrize("mode", ["on-demand", "provisioned"])
-def test_any_shares_have_a_bill_and_limits(severe: float, told: float, mode: str) -> None:
-    if told > severe:
+def test_any_shares_have_a_bill_and_limits(severe: float, alerted: float, mode: str) -> None:
+    if alerted > severe:
         return
     for pack in (False, True):
-        workload = Workload(eps=100, severe=severe, told=told, mode=mode, pack=pack)
+        workload = Workload(eps=100, severe=severe, alerted=alerted, mode=mode, pack=pack)
         for lines in (model.bill, model.cookbook_bill):
             assert all(line.dollars >= 0 for line in lines(workload, PRICES, MEASURED))
         assert all(limit.need >= 0 for limit in model.limits(workload, MEASURED))
@@ -244,7 +244,7 @@ def test_any_shares_have_a_bill_and_limits(severe: float, told: float, mode: str
 
 
 def test_without_severe_events_there_is_a_report(capsys: pytest.CaptureFixture[str]) -> None:
-    workload = Workload(**vars(plan.arguments(["--eps", "100", "--severe", "0", "--told", "0"])))
+    workload = Workload(**vars(plan.arguments(["--eps", "100", "--severe", "0", "--alerted", "0"])))
     plan.report(workload, plan.measured(), plan.prices())
     said = capsys.readouterr().out
     assert "At 100 events/s the default quotas do." in said
@@ -278,11 +278,13 @@ def test_the_defaults_are_those_of_the_template() -> None:
     assert (parsed.composite_alarms, parsed.dashboards) == (1, 1)
 
 
-def test_every_metric_of_the_books_is_billed_for_each_function() -> None:
-    books = defaults.TEMPLATE.parent / "shared" / "src" / "books.rs"
-    names = re.findall(r'^    "([A-Z]\w+)",$', books.read_text(encoding="utf-8"), re.MULTILINE)
+def test_every_metric_of_the_counts_is_billed_for_each_function() -> None:
+    sources = (defaults.TEMPLATE.parent / "shared" / "src").rglob("*.rs")
+    texts = (each.read_text(encoding="utf-8") for each in sources)
+    (text,) = (each for each in texts if "pub const UNACCOUNTED" in each)
+    names = re.findall(r'^pub const [A-Z_]+: &str = "([A-Z]\w+)";$', text, re.MULTILINE)
     assert "Unaccounted" in names
-    assert len(names) * 4 == model.BOOK_SERIES
+    assert len(names) * 4 == model.COUNT_SERIES
 
 
 def test_a_constant_of_the_template_is_a_default_as_well(tmp_path: Path) -> None:
@@ -356,7 +358,7 @@ def test_the_price_list_and_the_measurements_have_all_that_the_model_reads() -> 
         ["--eps", "nan"],
         ["--eps", "ten"],
         ["--eps", "10", "--severe", "1.5"],
-        ["--eps", "10", "--severe", "0.01", "--told", "0.5"],
+        ["--eps", "10", "--severe", "0.01", "--alerted", "0.5"],
         ["--eps", "10", "--mode", "serverless"],
         ["--eps", "10", "--batch", "0"],
     ],

@@ -42,11 +42,11 @@ def event(number: int) -> dict[str, Any]:
 
 
 def alert(number: int, count: int = 1) -> Alert:
-    told = {"count": count, "ids": [f"A-{number}"], "text": f"Severity 4 in {HOSTILE}"}
+    content = {"count": count, "ids": [f"A-{number}"], "text": f"Severity 4 in {HOSTILE}"}
     return Alert(
         subject=f"Severity 4: {HOSTILE}" if number == 3 else f"Severity 4: City {number}",
-        message=json.dumps(told),
-        told=told,
+        message=json.dumps(content),
+        content=content,
         attributes={"id": f"A-{number}"},
         received=BEGAN + timedelta(seconds=2),
     )

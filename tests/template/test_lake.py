@@ -103,7 +103,7 @@ def test_ages_are_parameters() -> None:
     for bucket in ("RejectsBucket", "FailuresBucket"):
         assert rules(resources, bucket)["Expiry"]["ExpirationInDays"] == "50"
     assert "Expiry" not in rules(rendered().resources, "RawBucket"), (
-        "the lake is kept for good unless told otherwise"
+        "the lake is kept for good by default"
     )
 
 

@@ -27,7 +27,7 @@ SHARED_ADAPTERS = {
 
 ACTION = re.compile(r'action: "([a-z0-9]+:[A-Za-z]+)"')
 
-# What AWS does in a role's name beside the code.
+# What AWS does in a role's name in addition to the code.
 # Source: Lambda developer guide, "Define Lambda function permissions with an execution role" and
 # the pages of its event sources; Firehose developer guide, "Controlling access with Firehose".
 LOG = ["logs:CreateLogStream", "logs:PutLogEvents"]
@@ -96,7 +96,7 @@ def arn(reference: str) -> str:
 
 
 def glue(stack: Rendered, table: str) -> list[str]:
-    """A table, and what it stands in, as Glue asks for them."""
+    """A table, and what contains it, as Glue asks for them."""
     name = stack.properties(table.strip("<>"))["TableInput"]["Name"]
     begin = "arn:aws:glue:eu-west-1:000000000000:"
     return [f"{begin}catalog", f"{begin}database/<Database>", f"{begin}table/<Database>/{name}"]
@@ -143,12 +143,12 @@ def needed_by_function(stack: Rendered, function: str) -> Needs:
         else:
             needs.add(actions, value if variable == "TOPIC_ARN" else arn(value))
     for bucket in stack.of("AWS::S3::Bucket").values():
-        told = (
+        notified = (
             bucket["Properties"]
             .get("NotificationConfiguration", {})
             .get("LambdaConfigurations", [])
         )
-        if any(each["Function"] == f"<{name}.Arn>" for each in told):
+        if any(each["Function"] == f"<{name}.Arn>" for each in notified):
             inbox = f"arn:aws:s3:::{bucket['Properties']['BucketName']}"
             # Objects by version, checkpoints without.
             needs.add(["s3:GetObject", "s3:GetObjectVersion"], f"{inbox}/*")

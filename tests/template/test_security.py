@@ -180,7 +180,7 @@ def test_a_bucket_outlives_the_stack(name: str) -> None:
 @pytest.mark.parametrize("name", BUCKETS)
 def test_a_bucket_keeps_versions_where_loss_would_hurt(name: str) -> None:
     versions = DEFAULTS.properties(name).get("VersioningConfiguration", {}).get("Status")
-    # A query's results come again by asking again.
+    # A query can be asked again for its results.
     assert versions == (None if name == "QueriesBucket" else "Enabled")
 
 

@@ -1,4 +1,4 @@
-"""Alarms and dashboards name only what is emitted, and stand as they are generated."""
+"""Alarms and dashboards name only what is emitted, and are as they are generated."""
 
 from __future__ import annotations
 
@@ -209,9 +209,9 @@ def test_every_alarm_says_what_it_means_and_what_to_do() -> None:
 
 def test_one_alarm_is_over_all_that_watch_the_pipeline() -> None:
     over = set(re.findall(r'ALARM\("<(\w+)Alarm>"\)', COMPOSITE["AlarmRule"]))
-    tells = {name for name, alarm in ALARMS.items() if "AlarmActions" in alarm}
-    assert tells == {"SevereEvent", "SevereEventRate", "UnlistedSeverity"}
-    assert over == set(ALARMS) - tells - {"DeliveryKey"}
+    notify = {name for name, alarm in ALARMS.items() if "AlarmActions" in alarm}
+    assert notify == {"SevereEvent", "SevereEventRate", "UnlistedSeverity"}
+    assert over == set(ALARMS) - notify - {"DeliveryKey"}
     assert COMPOSITE["AlarmActions"] == ["<AlarmTopic>"]
     with_key = WITH_KEY.properties("PipelineUnhealthyAlarm")["AlarmRule"]
     assert with_key.endswith(' OR ALARM("<DeliveryKeyAlarm>")')
@@ -432,7 +432,7 @@ def test_what_is_to_be_watched_is_watched() -> None:
     functions = [f"us-accidents-{name}-dev" for name in FUNCTIONS]
     deliveries = [f"us-accidents-{name}-dev" for name in ("raw", "analytical", "rejects")]
     streams = [f"us-accidents-data-stream-{number}-dev" for number in (1, 2)]
-    books = [("us_accidents", "dev", name) for name in FUNCTIONS]
+    counted = [("us_accidents", "dev", name) for name in FUNCTIONS]
     key = ("AccessDenied", "Disabled", "InvalidState", "NotFound")
     expected = {
         ("us_accidents_severity_high", "4"),
@@ -447,7 +447,7 @@ def test_what_is_to_be_watched_is_watched() -> None:
             for name in functions
         ),
         ("AsyncEventsDropped", functions[0]),
-        *(("Unaccounted", *whose) for whose in books),
+        *(("Unaccounted", *whose) for whose in counted),
         ("Failed", "us_accidents", "dev", "ingest"),
         ("ApproximateNumberOfMessagesVisible", "us-accidents-ingest-dead-letters-dev"),
         ("ApproximateNumberOfMessagesVisible", "us-accidents-undelivered-alerts-dev"),

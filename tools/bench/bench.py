@@ -1,8 +1,8 @@
-"""Runs the benchmarks, beside their floors and baselines in the same run.
+"""Runs the benchmarks, with their floors and baselines in the same run.
 
     make bench
 
-Prints a table of figures and one of ratios with what each is held to, and writes
+Prints a table of figures and one of ratios with what is expected of each, and writes
 `target/bench/summary.json`. With `--readme` it also puts the figures and the chart into the README
 and `tools/plan/measured.toml`.
 """
@@ -40,7 +40,7 @@ DATA = OUT / "data"
 BUILT = REPOSITORY / "target" / "lambda"
 FUNCTIONS = ("ingest", "transform", "metrics", "notify")
 COLD_LAPS = 15
-# What a Lambda function can hold beside a batch; each batch of 6 MB is handed over this often.
+# What a Lambda function can hold in addition to a batch; each batch of 6 MB is sent this often.
 PAYLOAD_LAPS = 10
 # Two inputs of each function and how many records one has more: what starting up takes cancels out.
 COUNTED = {
@@ -54,7 +54,7 @@ MB = 1_000_000
 
 @dataclass(frozen=True)
 class Ratio:
-    """A figure against a floor or a baseline, and what it is held to."""
+    """A figure against a floor or a baseline, and what is expected of it."""
 
     what: str
     value: float
@@ -98,7 +98,7 @@ def batch_sizes() -> list[str]:
 
 
 def bench(*arguments: str | Path) -> None:
-    """Runs the benchmarks of one process; the books that the functions print are not wanted."""
+    """Runs the benchmarks of one process; the counts that the functions print are not wanted."""
     command = [str(binary("bench")), *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
     if done.returncode != 0:
@@ -327,7 +327,7 @@ def title(name: str) -> str:
 def verdicts(found: Sequence[Ratio]) -> Table:
     table = Table(title="ratios", title_justify="left")
     table.add_column("")
-    for column in ("measured", "held to", ""):
+    for column in ("measured", "expected", ""):
         table.add_column(column, justify="right")
     for ratio in found:
         mark = "[green]holds[/green]" if ratio.holds else "[red]misses[/red]"

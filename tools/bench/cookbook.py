@@ -119,7 +119,7 @@ def metrics(payload: bytes, cloudwatch: Any) -> int:
 
 def notify(payload: bytes, sns: Any) -> int:
     """One Publish for each event of severity 4."""
-    told = 0
+    alerted = 0
     for document in records(json.loads(payload)):
         if int(document["Severity"]) <= 3:
             continue
@@ -128,8 +128,8 @@ def notify(payload: bytes, sns: Any) -> int:
             Subject=f"Severity {document['Severity']} accident in {document['City']}",
             Message=json.dumps(document),
         )
-        told += 1
-    return told
+        alerted += 1
+    return alerted
 
 
 def timed(work: Callable[[], int]) -> dict[str, float]:

@@ -1,11 +1,10 @@
 """The emulator, its Athena taught to read tables as Glue describes them.
 
-By itself it takes a table's columns from its files: a key of JSON is found under its own name
-alone, a column that no file has is an error, and views are unknown. Here a JSON table is read
-through its SerDe's mapping, what no file has reads null, and a view stands for its query, as on
-AWS.
+By itself it takes a table's columns from its files: a key of JSON is found only under its own name,
+a column that no file has is an error, and views are unknown. Here a JSON table is read through its
+SerDe's mapping, a column that no file has reads null, and a view means its query, as on AWS.
 
-Run in the emulator's place: `python -m tools.local.athena`.
+Run it instead of the emulator: `python -m tools.local.athena`.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def json_relation(table: Table, files: list[str]) -> str:
 
 def rows(table: Table, files: list[str]) -> Iterator[dict[str, Any]]:
     """The rows as the OpenX JSON SerDe reads them: keys in lower case, those that are mapped under
-    their column's name, and nulls where a line is no JSON object and that is to be ignored."""
+    their column's name, and nulls where a line is not a JSON object and that is to be ignored."""
     parameters = table["StorageDescriptor"]["SerdeInfo"].get("Parameters", {})
     column_of = {
         key: name.removeprefix("mapping.")
@@ -90,7 +89,7 @@ def rows(table: Table, files: list[str]) -> Iterator[dict[str, Any]]:
 
 
 async def rewrite(query: str, database: str, catalog: str | None = None) -> Any:
-    """The query with each view as what it stands for, and then its tables as their files."""
+    """The query with each view replaced by its query, and then its tables by their files."""
     while edits := list(views(query, database)):
         for start, end, text in reversed(edits):
             query = query[:start] + text + query[end:]

@@ -278,12 +278,12 @@ def unwatched(dataset: dict[str, Any], values: dict[str, str]) -> Iterator[str]:
     given = [set(each.split("+")) for each in text.split(",")]
     if text and {severity} not in given:
         yield (
-            f"MetricDimensionSets={text} lacks {severity}: the alarms severe-event and "
+            f"MetricDimensionSets={text} misses {severity}: the alarms severe-event and "
             f"unlisted-severity can never be raised"
         )
     if text and {severity, area} not in given:
         yield (
-            f"MetricDimensionSets={text} lacks {severity}+{area}: the dashboards' panel of one "
+            f"MetricDimensionSets={text} misses {severity}+{area}: the dashboards' panel of one "
             f"area stays empty"
         )
 

@@ -152,7 +152,7 @@ def up(port: int = PORT, fresh: bool = False, dataset: str = DATASET) -> Cloud:
 
 
 def build_directory(dataset: str = DATASET) -> Path:
-    """Where the stack of a data set stands built for the local cloud, whatever its port."""
+    """The folder of a data set's stack as it is built for the local cloud, on any port."""
     return STATE / "build" / dataset
 
 
@@ -233,7 +233,7 @@ def start(port: int, region: str) -> None:
         "BIND_HOST": "127.0.0.1",
         "MINISTACK_REGION": region,
         "AUTH": "true",  # IAM is enforced
-        "AWS_LAMBDA_LOG_FORMAT": "JSON",  # as Lambda tells functions whose log format that is
+        "AWS_LAMBDA_LOG_FORMAT": "JSON",  # as Lambda sets it for functions with that log format
         # Listeners that nothing here needs, on ports that another cloud may have.
         "IOT_MTLS_ENABLED": "false",
         "SFTP_ENABLED": "false",

@@ -77,7 +77,7 @@ class DemoFailed(Exception):
     """Why the demo did not come to its end."""
 
 
-# What the demo tells in a sentence and ends with.
+# What ends the demo, in one sentence.
 PROBLEMS = (
     DemoFailed,
     cloud.CloudError,
@@ -91,7 +91,7 @@ PROBLEMS = (
 
 @dataclass(frozen=True)
 class Counts:
-    """What stands at each stage, of the so many rows of a file; none where nobody has looked.
+    """The counts at each stage, of the rows of a file; none where nobody has looked.
 
     The lake is looked at last, because a query costs the local cloud seconds which the functions
     need themselves. Until then the events on stream 1 say how many are severe.
@@ -110,7 +110,7 @@ class Counts:
 
     @property
     def gaps(self) -> list[str]:
-        """Where what stands is not what should."""
+        """The stages whose count is not the expected one."""
         return [
             f"{what}: {found:,} of {expected:,}"
             for what, found, expected in self._stages()
@@ -152,7 +152,7 @@ class Pipeline:
         self.counts = Counts(rows)
 
     def look(self) -> Counts:
-        """Reads what stands where: upstream last, so that it is never behind what follows."""
+        """Reads the counts, upstream last, so that no stage seems to have more than its source."""
         alerts = sum(alert.count for alert in self.queue.poll())
         severe_events = len(self.severe.poll())
         severities = [int(event[self.stack.dataset.severity]) for event in self.raw.poll()]
@@ -182,7 +182,7 @@ class Pipeline:
             return counts
         raw_rows, severe, to_alert = self.stack.raw_counts(self.severe_above, self.alert_above)
         counts = replace(counts, raw_rows=raw_rows)
-        # From here on the raw layer says what is severe, unless it is still behind.
+        # From here on the raw layer says what is severe, unless it still lags.
         return counts if counts.gaps else replace(counts, severe=severe, to_alert=to_alert)
 
 
@@ -223,7 +223,7 @@ def replay(
 def await_through(console: Console, pipeline: Pipeline) -> float:
     """Waits until the counts of all stages agree and a second look finds the same; answers when
     the first one did."""
-    moved = told = time.monotonic()
+    moved = printed = time.monotonic()
     spinner = Spinner("dots")
     with Live(console=console, refresh_per_second=8, transient=True) as live:
         while True:
@@ -237,8 +237,8 @@ def await_through(console: Console, pipeline: Pipeline) -> float:
             if console.is_terminal:
                 spinner.update(text=Text(waiting_for))
                 live.update(Group(stage_table(pipeline.stack, counts), spinner))
-            elif time.monotonic() - told > LINE_EVERY_SECONDS:
-                told = time.monotonic()
+            elif time.monotonic() - printed > LINE_EVERY_SECONDS:
+                printed = time.monotonic()
                 console.print(waiting_for, highlight=False)
             time.sleep(PAUSE_SECONDS)
 
@@ -254,7 +254,7 @@ def check(pipeline: Pipeline, counts: Counts, still: float) -> None:
 
 
 def stage_table(stack: Stack, counts: Counts) -> Table:
-    """The run at a glance: what stands where."""
+    """The run at a glance: the count of each stage."""
     outputs, dataset = stack.outputs, stack.dataset
     stages = [
         ("rows in the file", "the CSV itself", counts.rows),

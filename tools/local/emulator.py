@@ -1,6 +1,6 @@
 """Where the emulator falls short of AWS, and the template as it can take it.
 
-`template.yaml` is written for AWS alone; whatever has to give way for the local cloud does so here.
+`template.yaml` is written for AWS only; what has to differ for the local cloud is changed here.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ METRIC_MATH = "an alarm over several metrics is left out: the emulator does not 
 # What it does not count of a mapping.
 NO_EVENT_COUNT = "a mapping does not count its events: the emulator has no MetricsConfig"
 
-# Actions that it asks for under a name of its own, beside the one that AWS has for them.
+# Actions that it asks for under a name of its own, in addition to AWS's.
 OWN_ACTIONS = {
-    "sns:Publish": ("sns:PublishBatch", "AWS knows the first alone"),
+    "sns:Publish": ("sns:PublishBatch", "AWS knows only the first"),
 }
 
 # Actions of the functions' roles for which it takes no request of theirs, and what it does instead.
@@ -148,14 +148,14 @@ def names(value: Any, resources: set[str]) -> bool:
 
 
 def widen(statement: dict[str, Any]) -> list[str]:
-    """Adds to a role's statement, in place, the actions that the emulator asks for besides."""
+    """Adds to a role's statement, in place, the actions that the emulator requires too."""
     texts = []
     action = statement["Action"]
     actions = action if isinstance(action, list) else [action]
     for known, (own, reason) in OWN_ACTIONS.items():
         if known in actions:
             statement["Action"] = [*actions, own]
-            texts.append(f"{own} is allowed beside {known}: {reason}")
+            texts.append(f"{own} is allowed in addition to {known}: {reason}")
     return texts
 
 

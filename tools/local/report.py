@@ -1,5 +1,5 @@
 """The run of a demo as one page that needs no network: what came in, where, how fast, and what was
-told.
+alerted.
 
 The charts are Plotly's, whose script is part of the page.
 """
@@ -37,7 +37,7 @@ TITLES = {
     "severe_events": "severe, on stream 2",
     "analytical_rows": "in the analytical layer",
     "metric_sum": "counted in CloudWatch",
-    "alerts": "told by alerts",
+    "alerts": "alerted",
 }
 
 
@@ -51,7 +51,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Run:
-    """All that the page tells of."""
+    """All that the page shows."""
 
     dataset: Dataset
     summary: dict[str, Any]
@@ -94,7 +94,7 @@ def lead(run: Run) -> str:
     summary = run.summary
     text = (
         f"{summary['rows']:,} rows went through in {summary['seconds']:,} s: "
-        f"{summary['severe_events']:,} severe events, {summary['alerts']:,} of them told by "
+        f"{summary['severe_events']:,} severe events, {summary['alerts']:,} of them alerted by "
         f"{len(run.alerts):,} messages"
     )
     ages = summary["event_to_alert_ms"]
@@ -180,7 +180,7 @@ def where(run: Run) -> go.Figure | None:
 
 
 def stages(run: Run) -> go.Figure:
-    """How many stand at each stage."""
+    """The counts of each stage."""
     names = list(TITLES)[::-1]
     figure = go.Figure(
         go.Bar(
@@ -198,7 +198,7 @@ def stages(run: Run) -> go.Figure:
 
 
 def latency(run: Run) -> go.Figure:
-    """How many events were told within which time."""
+    """How many events were alerted within which time."""
     figure = go.Figure(
         go.Histogram(
             x=list(run.latencies_ms),
@@ -309,7 +309,7 @@ FIGURES = {
         "map", "Where the severe ones were", "By their coordinates; grey are the others."
     ),
     "stages": figure_section(
-        "stages", "Stage by stage", "What stood at each stage, read back from the services."
+        "stages", "Stage by stage", "The count at each stage, read back from the services."
     ),
     "latency": figure_section(
         "latency",

@@ -52,7 +52,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def serve(handler: type[Handler]) -> ThreadingHTTPServer:
-    """Serves on a free port, in threads; a process that ends while it is connected is no error."""
+    """Serves on a free port, in threads; that a process ends while connected is not an error."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""Reads from the services' side what stands at each stage of a deployed stack.
+"""Reads from the services' side the state of each stage of a deployed stack.
 
 Nothing here trusts a function's own counters: streams are read record by record, the lake through
 Athena, metrics from CloudWatch, and alerts from a queue that is subscribed to the topic.
@@ -95,27 +95,27 @@ class QueryFailed(Exception):
 
 @dataclass(frozen=True)
 class Alert:
-    """What one message to the topic's subscribers tells."""
+    """What one message to the topic's subscribers says."""
 
     subject: str
     message: str
-    told: dict[str, Any]
+    content: dict[str, Any]
     attributes: dict[str, str]
     received: datetime
 
     @property
     def count(self) -> int:
-        """How many events the message tells: a digest says so itself."""
-        return int(self.told.get("count", 1))
+        """How many events the message is about: a digest says so itself."""
+        return int(self.content.get("count", 1))
 
     @property
     def text(self) -> str:
-        """The text for people, which a message for machines carries beside its fields."""
-        return str(self.told.get("text", self.message))
+        """The text for people, which a message for machines has in addition to its fields."""
+        return str(self.content.get("text", self.message))
 
     @property
     def ids(self) -> list[str]:
-        return [str(event) for event in self.told.get("ids") or [self.attributes["id"]]]
+        return [str(event) for event in self.content.get("ids") or [self.attributes["id"]]]
 
 
 @dataclass(frozen=True)
@@ -395,9 +395,9 @@ class AlertQueue:
             return  # a standard queue may deliver a message twice
         self._seen.add(message["MessageId"])
         envelope = json.loads(message["Body"])
-        told = json_object(envelope["Message"])
-        if "AlarmName" in told:
-            self.alarms.append(told)
+        content = json_object(envelope["Message"])
+        if "AlarmName" in content:
+            self.alarms.append(content)
             return
         attributes = envelope.get("MessageAttributes", {})
         sent = int(message["Attributes"]["SentTimestamp"]) / 1000
@@ -405,7 +405,7 @@ class AlertQueue:
             Alert(
                 subject=envelope.get("Subject", ""),
                 message=envelope["Message"],
-                told=told,
+                content=content,
                 attributes={name: value["Value"] for name, value in attributes.items()},
                 received=datetime.fromtimestamp(sent, timezone.utc),
             )

@@ -31,7 +31,7 @@ ON_DEMAND_SHARDS = 4
 # Amazon Kinesis".
 CORE_MB = 1_769
 PAYLOAD_BYTES = 6 * MB
-ENVELOPE_BYTES = 450  # what the event says of a record beside its data
+ENVELOPE_BYTES = 450  # what the event holds of a record in addition to its data
 POLLS_PER_SECOND = 1  # of a mapping, for each shard
 
 # Entries of a request, of PutRecords and PutRecordBatch alike.
@@ -46,9 +46,9 @@ METRIC_DATA = 1_000
 PACK_BYTES = 64 * 1024
 PACK_OVERHEAD_BYTES = 7
 
-LOG_BYTES_PER_INVOCATION = 1_100  # the books, and Lambda's own three lines
+LOG_BYTES_PER_INVOCATION = 1_100  # the counts, and Lambda's own three lines
 LOG_BYTES_PER_ID = 12  # of an event in the log of each function that it passes, as "A-1234567",
-BOOK_SERIES = 4 * 9  # four functions, nine metrics each
+COUNT_SERIES = 4 * 9  # four functions, nine metrics each
 LATENCY_SERIES = 2  # EventToMetric and EventToAlert
 
 KINESIS_RECORD_BYTES = 1024 * 1024
@@ -60,7 +60,7 @@ class Workload:
 
     eps: float
     severe: float = 0.195  # share of the events above transform's threshold
-    told: float = 0.027  # share above notify's
+    alerted: float = 0.027  # share above notify's
     mode: str = "on-demand"
     pack: bool = False  # KPL records on both streams
     memory_mb: int = 256
@@ -299,7 +299,7 @@ def need(workload: Workload, measured: Mapping[str, Any]) -> Need:
     size, cpu = measured["bytes"], measured["cpu_us_per_record"]
     raw = Stream("stream 1", workload.eps, size["raw"], 2, workload.pack)
     severe = Stream("stream 2", workload.eps * workload.severe, size["severe"], 2, workload.pack)
-    told = workload.eps * workload.told
+    alerted = workload.eps * workload.alerted
     raw_shards, severe_shards = raw.shards(workload.mode), severe.shards(workload.mode)
 
     requests = workload.eps / workload.ingest_rows
@@ -326,7 +326,7 @@ def need(workload: Workload, measured: Mapping[str, Any]) -> Need:
         severe, severe_shards, workload.notify_batch, workload.notify_window_seconds
     )
     per_notify = severe.records / at_notify if at_notify else 0
-    alerts = per_notify * told / severe.records if severe.records else 0
+    alerts = per_notify * alerted / severe.records if severe.records else 0
     publish_calls = alerts / SNS_ENTRIES
     publish_calls = min(max(publish_calls, 1), ceil(publish_calls)) if publish_calls else 0
     pauses = 0.0
@@ -337,9 +337,9 @@ def need(workload: Workload, measured: Mapping[str, Any]) -> Need:
         pauses = alerts * pause
     # A shard's batches are handed over one after the other, and grow while one waits.
     at_notify = min(at_notify, severe_shards / pauses) if pauses else at_notify
-    publishes = min(told, workload.alerts_per_second or inf)
+    publishes = min(alerted, workload.alerts_per_second or inf)
     # A call for the latency of what an invocation alerted about, where there is any.
-    latency_calls = min(told, at_notify)
+    latency_calls = min(alerted, at_notify)
     notify_calls = publish_calls + (latency_calls / at_notify if at_notify else 0)
     notify = Function(
         "notify",
@@ -417,7 +417,7 @@ def bill(workload: Workload, prices: Mapping[str, Any], measured: Mapping[str, A
             workload.athena_tb * prices["athena"]["tb_scanned"],
         ),
     ]
-    series = workload.series + BOOK_SERIES + LATENCY_SERIES
+    series = workload.series + COUNT_SERIES + LATENCY_SERIES
     lines += cloudwatch_lines(needs.put_metric_data, series, prices)
     invocations = sum(function.invocations for function in needs.functions)
     logs = invocations * LOG_BYTES_PER_INVOCATION * month / GB
@@ -633,7 +633,7 @@ def limits(workload: Workload, measured: Mapping[str, Any]) -> list[Limit]:
         Limit(
             "Firehose",
             "bytes of one active partition",
-            analytical * (1 - (workload.told / workload.severe if workload.severe else 0)) / MB,
+            analytical * (1 - (workload.alerted / workload.severe if workload.severe else 0)) / MB,
             PARTITION_BYTES / MB,
             "MB/s",
             "a second partition key",

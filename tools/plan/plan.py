@@ -32,7 +32,7 @@ else:
 
 HERE = Path(__file__).resolve().parent
 
-# The rates at which the quotas are looked at, beside the one that was asked for.
+# The rates at which the quotas are shown, next to the one that was asked for.
 RATES = (100, 10_000, 1_000_000)
 
 
@@ -46,7 +46,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
     parser.add_argument("--eps", type=rate, required=True, help="events a second")
     add("severe", "share of the events above transform's threshold", share)
-    add("told", "share of the events above notify's threshold", share)
+    add("alerted", "share of the events above notify's threshold", share)
     parser.add_argument(
         "--mode", type=str.lower, choices=["on-demand", "provisioned"], default=default.mode
     )
@@ -76,9 +76,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         dashboards=default.dashboards,
     )
     parsed = parser.parse_args(argv)
-    if parsed.told > parsed.severe:
+    if parsed.alerted > parsed.severe:
         parser.error(
-            f"--told {parsed.told:g} is more than --severe {parsed.severe:g}, which holds it"
+            f"--alerted {parsed.alerted:g} is more than --severe {parsed.severe:g}; expected less"
         )
     return parsed
 
@@ -107,7 +107,7 @@ def positive_integer(text: str) -> int:
 def share(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no share from 0 to 1")
+        raise argparse.ArgumentTypeError(f"{text} is not a share from 0 to 1")
     return value
 
 
