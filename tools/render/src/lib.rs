@@ -13,6 +13,7 @@ mod metrics;
 mod page;
 mod product;
 mod queries;
+mod repeated;
 mod story;
 mod tables;
 mod template;

@@ -9,7 +9,7 @@ use shared::{
 
 use crate::{
     metrics,
-    yaml::{quoted, scalar},
+    yaml::{filled, indented, pascal, quoted, scalar},
 };
 
 /// What the column of unlisted severities means.
@@ -18,14 +18,23 @@ const UNLISTED: &str = "Severity of an event that the data set does not list; nu
 /// The default of `TransformSeverityAbove`, whatever the data set.
 const DEFAULT_THRESHOLD: i64 = 2;
 
-/// What the stack has to know of the data set.
-pub(crate) fn names(dataset: &Dataset) -> String {
+/// The template's mappings: what the stack has to know of the data set.
+pub(crate) fn mappings(dataset: &Dataset) -> String {
+    format!(
+        "# Partitions in which Athena looks, by TransformSeverityAbove: one above the list and one below it hold the events of\n\
+         # severities that the data set does not list.\nSeverities:\n{}Dataset:\n{}",
+        severities(dataset),
+        names(dataset)
+    )
+}
+
+fn names(dataset: &Dataset) -> String {
     let [(_, namespace), (_, name), (_, severity), (_, area), (_, area_name)] = metrics::names(dataset);
     let area_example = dataset.columns[dataset.severe_partition_key].examples.first();
     let (_, highest) = dataset.severity_range();
     format!(
-        "Source: {{Folder: {folder}}}\nMetric: {{Namespace: {namespace}, Name: {name}}}\n\
-         Severity: {{Dimension: {severity}, Highest: \"{highest}\"}}\n\
+        "  Source: {{Folder: {folder}}}\n  Metric: {{Namespace: {namespace}, Name: {name}}}\n  \
+         Severity: {{Dimension: {severity}, Highest: \"{highest}\"}}\n  \
          Area: {{Dimension: {area}, Name: {area_name}, Example: {area_example}}}\n",
         folder = quoted(&format!("{}/{}", dataset.source, dataset.source_region)),
         namespace = quoted(namespace),
@@ -37,42 +46,177 @@ pub(crate) fn names(dataset: &Dataset) -> String {
     )
 }
 
+/// The partitions in which Athena looks, by threshold.
+fn severities(dataset: &Dataset) -> String {
+    let line = |above: &i64| {
+        let (least, greatest) = projected(dataset, *above);
+        format!("  \"{above}\": {{Range: \"{least},{greatest}\"}}\n")
+    };
+    thresholds(dataset).iter().map(line).collect()
+}
+
 /// The thresholds of transform that make a difference, as values of the parameter.
 pub(crate) fn allowed_thresholds(dataset: &Dataset) -> String {
     let allowed: Vec<_> = thresholds(dataset).iter().map(ToString::to_string).collect();
     format!("AllowedValues: [{}]\n", allowed.join(", "))
 }
 
-/// The partitions in which Athena looks, by threshold.
-pub(crate) fn severities(dataset: &Dataset) -> String {
-    let line = |above: &i64| {
-        let (least, greatest) = projected(dataset, *above);
-        format!("\"{above}\": {{Range: \"{least},{greatest}\"}}\n")
-    };
-    thresholds(dataset).iter().map(line).collect()
+/// The tables and the view.
+pub(crate) fn resources(dataset: &Dataset) -> String {
+    [raw(dataset), analytical(dataset), rejects(), view(dataset)].join("\n")
 }
 
-/// The keys of the JSON that are not the columns' own names.
-pub(crate) fn mappings(dataset: &Dataset) -> String {
-    dataset.columns.iter().filter_map(mapping).collect()
+/// A table of objects in folders by severity, if they have one, and by day.
+///
+/// Partitions are projected: Athena works out the folders from the query's dates, so that new data is visible at once. The
+/// dates are those of arrival in UTC, as Firehose writes them.
+struct Table<'a> {
+    name: &'a str,
+    description: &'a str,
+    /// What the dates are the dates of.
+    dates_of: &'a str,
+    by_severity: bool,
+    format: Format,
+    columns: String,
 }
 
-pub(crate) fn raw_columns(dataset: &Dataset) -> String {
+enum Format {
+    /// JSON lines in gzip, and what their reader is told.
+    Json(String),
+    Parquet,
+}
+
+fn raw(dataset: &Dataset) -> String {
     let column = |column: &Column| glue_column(&column.column, raw_type(column.kind), &column.comment);
-    dataset.columns.iter().map(column).collect()
+    let invalid = "Text of the cells that could not be read as their column's type, by column.";
+    let columns: String = dataset.columns.iter().map(column).collect();
+    let keys: String = dataset.columns.iter().filter_map(key_mapping).collect();
+    Table {
+        name: "raw",
+        description: "Every event that was taken in, as JSON lines. Times are text as they stand in the event, because the local \
+                      ones name no zone.",
+        dates_of: "arrival",
+        by_severity: false,
+        // Keys are compared in lower case. A line that is not JSON, from a producer other than ingest, reads as nulls and does
+        // not fail the query.
+        format: Format::Json(format!(
+            "case.insensitive: \"true\"\nignore.malformed.json: \"true\"\nmapping.invalid: _invalid\n{keys}"
+        )),
+        columns: columns + &glue_column("invalid", "\"map<string,string>\"", invalid),
+    }
+    .resource()
 }
 
-pub(crate) fn analytical_columns(dataset: &Dataset) -> String {
-    without_severity(dataset) + &glue_column(UNLISTED_SEVERITY, "bigint", UNLISTED)
+fn analytical(dataset: &Dataset) -> String {
+    Table {
+        name: "analytical",
+        description: "The severe events, typed, as Parquet.",
+        dates_of: "arrival",
+        by_severity: true,
+        format: Format::Parquet,
+        columns: without_severity(dataset) + &glue_column(UNLISTED_SEVERITY, "bigint", UNLISTED),
+    }
+    .resource()
 }
 
-/// The columns where there are no partitions, the severity last.
-pub(crate) fn latest_columns(dataset: &Dataset) -> String {
-    without_severity(dataset) + &glue_column(SEVERITY_KEY, "bigint", "Severity of the event.")
+fn rejects() -> String {
+    Table {
+        name: "rejects",
+        description: "What could not be taken in or passed on, with the reason and all that is needed to send it again.",
+        dates_of: "the rejection",
+        by_severity: false,
+        format: Format::Json("case.insensitive: \"true\"\n".to_owned()),
+        columns: reject::COLUMNS.iter().map(|(name, kind, comment)| glue_column(name, kind, comment)).collect(),
+    }
+    .resource()
 }
 
-pub(crate) fn rejects_columns() -> String {
-    reject::COLUMNS.iter().map(|(name, kind, comment)| glue_column(name, kind, comment)).collect()
+impl Table<'_> {
+    fn resource(&self) -> String {
+        let Self { name, description, dates_of, columns, .. } = self;
+        let location = format!("s3://${{{}Bucket}}/${{Source}}/${{Dataset}}_{name}/", pascal(name));
+        let folders = if self.by_severity { "severity=${!severity}/" } else { "" };
+        let template = format!("{location}{folders}year=${{!year}}/month=${{!month}}/day=${{!day}}/");
+        let [severity_range, severity_key] = if self.by_severity {
+            [
+                "projection.severity.type: integer\nprojection.severity.range: !FindInMap [Severities, !Ref TransformSeverityAbove, Range]\n",
+                "- {Name: severity, Type: int, Comment: \"Severity of the event.\"}\n",
+            ]
+        } else {
+            ["", ""]
+        };
+        let (classification, storage) = self.format.yaml();
+        let parameters = format!(
+            "EXTERNAL: \"TRUE\"\n{classification}projection.enabled: \"true\"\n{severity_range}projection.year.type: integer\n\
+             projection.year.range: !Ref ProjectedYears\n\
+             projection.month.type: integer\nprojection.month.range: 1,12\nprojection.month.digits: \"2\"\n\
+             projection.day.type: integer\nprojection.day.range: 1,31\nprojection.day.digits: \"2\"\n\
+             storage.location.template: {}\n",
+            filled(&template)
+        );
+        let keys = format!(
+            "{severity_key}- {{Name: year, Type: string, Comment: \"Year of {dates_of}, UTC.\"}}\n\
+             - {{Name: month, Type: string, Comment: \"Month of {dates_of}, two digits, UTC.\"}}\n\
+             - {{Name: day, Type: string, Comment: \"Day of {dates_of}, two digits, UTC.\"}}\n"
+        );
+        let input = format!(
+            "TableType: EXTERNAL_TABLE\nParameters:\n{}PartitionKeys:\n{}StorageDescriptor:\n  Location: {}\n{}  Columns:\n{}",
+            indented(&parameters, "  "),
+            indented(&keys, "  "),
+            filled(&location),
+            indented(&storage, "  "),
+            indented(columns, "    "),
+        );
+        resource(&format!("{}Table", pascal(name)), name, description, &input)
+    }
+}
+
+impl Format {
+    /// Its parameters of the table, and of the storage.
+    fn yaml(&self) -> (&'static str, String) {
+        match self {
+            Self::Json(parameters) => (
+                "classification: json\ncompressionType: gzip\n",
+                format!(
+                    "InputFormat: org.apache.hadoop.mapred.TextInputFormat\n\
+                     OutputFormat: org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat\nCompressed: true\nSerdeInfo:\n  \
+                     SerializationLibrary: org.openx.data.jsonserde.JsonSerDe\n  Parameters:\n{}",
+                    indented(parameters, "    ")
+                ),
+            ),
+            Self::Parquet => (
+                "classification: parquet\n",
+                "InputFormat: org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat\n\
+                 OutputFormat: org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat\n\
+                 SerdeInfo: {SerializationLibrary: org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe}\n"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+/// A table or view of the catalogue.
+fn resource(id: &str, name: &str, description: &str, input: &str) -> String {
+    format!(
+        "{id}:\n  Type: AWS::Glue::Table\n  Properties:\n    CatalogId: !Ref AWS::AccountId\n    DatabaseName: !Ref Database\n    \
+         TableInput:\n      Name: {}\n      Description: {}\n{}",
+        filled(&format!("${{Dataset}}_{name}")),
+        quoted(description),
+        indented(input, "      ")
+    )
+}
+
+/// Of the severe events each id once, the newest: what came in again hides what came before. A view as Athena keeps one.
+fn view(dataset: &Dataset) -> String {
+    let columns = without_severity(dataset) + &glue_column(SEVERITY_KEY, "bigint", "Severity of the event.");
+    let input = format!(
+        "TableType: VIRTUAL_VIEW\nParameters: {{presto_view: \"true\", comment: Presto View}}\n\
+         ViewExpandedText: /* Presto View */\nViewOriginalText: !Sub\n  - \"/* Presto View: ${{Encoded}} */\"\n  - Encoded:\n      \
+         {}StorageDescriptor:\n  SerdeInfo: {{Name: \"-\", SerializationLibrary: \"-\"}}\n  Columns:\n{}",
+        latest_query(dataset),
+        indented(&columns, "    ")
+    );
+    resource("LatestView", "latest", "Of the severe events each id once, the newest.", &input)
 }
 
 /// The thresholds of transform that make a difference, and its default. Athena looks for the severities above the one that is
@@ -89,7 +233,7 @@ fn projected(dataset: &Dataset, above: i64) -> (i64, i64) {
 }
 
 /// The key of the JSON, in lower case as the deserialiser reads it, where it is not the column's own name.
-fn mapping(column: &Column) -> Option<String> {
+fn key_mapping(column: &Column) -> Option<String> {
     let key = column.name.to_lowercase();
     (key != column.column).then(|| format!("mapping.{}: {}\n", column.column, quoted(&key)))
 }
@@ -105,7 +249,7 @@ fn glue_column(name: &str, kind: &str, comment: &str) -> String {
 }
 
 /// The definition of the view without repeats, in the form in which Athena keeps one: JSON, which the template encodes.
-pub(crate) fn latest_query(dataset: &Dataset) -> String {
+fn latest_query(dataset: &Dataset) -> String {
     let id = &dataset.columns[dataset.id].column;
     let received_at = &dataset.columns[dataset.received_at].column;
     let columns: Vec<(&str, &str)> = dataset

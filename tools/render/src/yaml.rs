@@ -11,9 +11,10 @@ use serde_json::{Serializer, ser::Formatter};
 const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
 
 /// The variables that are not parameters of the template, and their values.
-pub(crate) const VARIABLES: [(&str, &str); 9] = [
+pub(crate) const VARIABLES: [(&str, &str); 10] = [
     ("Name", "!Join [\"-\", !Split [\"_\", !Ref Dataset]]"),
     ("TopicSuffix", "!If [IsFifo, .fifo, \"\"]"),
+    ("Source", "!FindInMap [Dataset, Source, Folder]"),
     ("MetricNamespace", "!FindInMap [Dataset, Metric, Namespace]"),
     ("MetricName", "!FindInMap [Dataset, Metric, Name]"),
     ("SeverityDimension", "!FindInMap [Dataset, Severity, Dimension]"),
@@ -61,6 +62,12 @@ pub(crate) fn pascal(name: &str) -> String {
             word.char_indices().map(|(index, c)| if index == 0 { c.to_ascii_uppercase() } else { c })
         })
         .collect()
+}
+
+/// A text with that before each of its lines.
+pub(crate) fn indented(text: &str, indent: &str) -> String {
+    let line = |line: &str| if line.is_empty() { "\n".to_owned() } else { format!("{indent}{line}\n") };
+    text.lines().map(line).collect()
 }
 
 /// A name as YAML reads it as a text.
