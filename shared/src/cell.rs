@@ -4,7 +4,7 @@ use crate::{
     dataset::Type,
     reader::is_plain_number,
     scan::plain_run,
-    time::{DateOrder, Timestamp},
+    time::{self, Date, DateOrder, Timestamp, Unreadable},
     writer::Writer,
 };
 
@@ -27,8 +27,40 @@ pub fn write(kind: Type, text: &str, order: DateOrder, out: &mut Writer) -> Resu
             time.write_iso(out);
             out.byte(b'"');
         }
+        Type::Date => write_date(trim(text), order, out)?,
+        Type::TimestampOrDate => {
+            // A day stays a day: no midnight is invented.
+            if write(Type::Timestamp, text, order, out).is_err() {
+                write_date(trim(text), order, out)?;
+            }
+        }
     }
     Ok(())
+}
+
+/// Whether a trimmed cell is the same in both orders of the date, so that none need be declared.
+#[must_use]
+pub fn needs_no_order(kind: Type, text: &str) -> bool {
+    match kind {
+        Type::String | Type::Int | Type::Double | Type::Boolean => true,
+        Type::Timestamp => Timestamp::needs_no_order(text),
+        Type::Date => Date::needs_no_order(text),
+        Type::TimestampOrDate => Timestamp::needs_no_order(text) || Date::needs_no_order(text),
+    }
+}
+
+/// Why a trimmed cell of a column of times or days cannot be read; nothing where it can, or where the column holds neither.
+#[must_use]
+pub fn explain(kind: Type, text: &str, order: DateOrder) -> Option<Unreadable> {
+    match kind {
+        Type::String | Type::Int | Type::Double | Type::Boolean => None,
+        Type::Timestamp => time::explain(text, order),
+        Type::Date => time::explain_date(text, order),
+        Type::TimestampOrDate => match time::explain(text, order) {
+            Some(Unreadable::DayOnly) => time::explain_date(text, order),
+            reason => reason,
+        },
+    }
 }
 
 /// Writes `text` as a JSON string, as compact as JSON allows.
@@ -102,6 +134,14 @@ fn boolean(text: &str) -> Option<&'static str> {
         _ if text.eq_ignore_ascii_case("false") => Some("false"),
         _ => None,
     }
+}
+
+fn write_date(text: &str, order: DateOrder, out: &mut Writer) -> Result<(), Untypable> {
+    let date = Date::parse(text, order).ok_or(Untypable)?;
+    out.byte(b'"');
+    date.write_iso(out);
+    out.byte(b'"');
+    Ok(())
 }
 
 fn write_integer(text: &str, out: &mut Writer) -> Result<(), Untypable> {
@@ -234,5 +274,53 @@ mod tests {
     fn times_are_written_as_iso_8601() {
         assert_eq!(typed(Type::Timestamp, " 2/8/2016 0:37 ").as_deref(), Some("\"2016-02-08T00:37:00\""));
         assert_eq!(typed(Type::Timestamp, "45:00.0"), None);
+        assert_eq!(typed(Type::Timestamp, "2/8/2016"), None, "no midnight is invented");
+    }
+
+    #[test]
+    fn days_are_written_without_a_time() {
+        for kind in [Type::Date, Type::TimestampOrDate] {
+            assert_eq!(typed(kind, " 2/8/2016 ").as_deref(), Some("\"2016-02-08\""));
+            assert_eq!(typed(kind, "2016-02-08").as_deref(), Some("\"2016-02-08\""));
+            assert_eq!(typed(kind, "42408.0257"), None);
+        }
+        let noon = "2/8/2016 12:00";
+        assert_eq!(typed(Type::Date, noon), None, "the time would be lost");
+        assert_eq!(typed(Type::TimestampOrDate, noon).as_deref(), Some("\"2016-02-08T12:00:00\""));
+        let midnight = "2016-02-08 00:00:00";
+        assert_eq!(typed(Type::Date, midnight).as_deref(), Some("\"2016-02-08\""));
+        assert_eq!(typed(Type::TimestampOrDate, midnight).as_deref(), Some("\"2016-02-08T00:00:00\""));
+    }
+
+    #[test]
+    fn a_cell_is_explained_as_its_column_needs() {
+        let explained = |kind, text| explain(kind, text, DateOrder::Mdy);
+        for (text, timestamp, date, either) in [
+            ("2/8/2016", Some(Unreadable::DayOnly), None, None),
+            (
+                "13/8/2016",
+                Some(Unreadable::DayOnly),
+                Some(Unreadable::OtherOrder),
+                Some(Unreadable::OtherOrder),
+            ),
+            ("2/8/2016 0:37", None, Some(Unreadable::DayAndTime), None),
+            (
+                "13/8/2016 0:37",
+                Some(Unreadable::OtherOrder),
+                Some(Unreadable::DayAndTime),
+                Some(Unreadable::OtherOrder),
+            ),
+            (
+                "42408",
+                Some(Unreadable::SerialNumber),
+                Some(Unreadable::SerialNumber),
+                Some(Unreadable::SerialNumber),
+            ),
+        ] {
+            assert_eq!(explained(Type::Timestamp, text), timestamp, "{text}");
+            assert_eq!(explained(Type::Date, text), date, "{text}");
+            assert_eq!(explained(Type::TimestampOrDate, text), either, "{text}");
+        }
+        assert_eq!(explained(Type::Int, "x"), None);
     }
 }

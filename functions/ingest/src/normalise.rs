@@ -4,7 +4,7 @@ use shared::{
     cell,
     dataset::{Dataset, Type},
     event::{self, Cell, Event},
-    time::{DateOrder, Timestamp},
+    time::DateOrder,
     writer::{Literal, Writer},
 };
 
@@ -120,8 +120,7 @@ impl<'d> Normaliser<'d> {
     fn tries_again(&self, kind: Type, text: &str) -> bool {
         match kind {
             Type::String => !text.starts_with(['{', '[']),
-            Type::Timestamp => self.declared || Timestamp::needs_no_order(cell::trim(text)),
-            Type::Int | Type::Double | Type::Boolean => true,
+            _ => self.declared || cell::needs_no_order(kind, cell::trim(text)),
         }
     }
 
@@ -351,6 +350,72 @@ mod tests {
         assert!(again(Some(DateOrder::Dmy), "2/1/2016 1:00").contains("2016-01-02T01:00:00"));
         assert!(again(None, "2/2/2016 1:00").contains("2016-02-02T01:00:00"), "it has one meaning");
         assert!(again(None, "2016-02-13 01:00:00").contains("2016-02-13T01:00:00"));
+    }
+
+    #[test]
+    fn days_stay_days_and_are_read_again_to_the_same_event() {
+        let file = r#"
+            name = "tickets"
+            title = "ticket"
+            id = "Id"
+            severity = "Level"
+            received_at = "Received"
+            date_order = "dmy"
+            partition_key = "Id"
+            severe_partition_key = "Id"
+            projection = ["Id", "Level", "Received"]
+            metric = { namespace = "tickets", name = "severe", dimensions = { level = "Level" } }
+            column = [
+                { name = "Id", column = "id", type = "string", comment = "" },
+                { name = "Level", column = "level", type = "int", comment = "" },
+                { name = "Due", column = "due", type = "date", comment = "" },
+                { name = "Opened", column = "opened_at", day_column = "opened_on", type = "timestamp", comment = "" },
+                { name = "Closed", column = "closed_at", type = "timestamp", comment = "" },
+                { name = "Received", column = "received", type = "timestamp", comment = "" },
+            ]"#;
+        let dataset = Dataset::parse("tickets", file).unwrap();
+        let event = |format, order: Option<DateOrder>, text: &str| {
+            let mut rows = Rows::new(&dataset, format);
+            rows.push(text.as_bytes());
+            rows.finish();
+            let mut out = Writer::default();
+            Normaliser::new(&dataset, order).normalise(&rows.next().unwrap(), RECEIVED, &mut out).unwrap();
+            String::from_utf8(out.into_bytes()).unwrap()
+        };
+        for (cells, typed, invalid) in [
+            (
+                "8/2/2016,8/2/2016,8/2/2016",
+                r#""Due":"2016-02-08","Opened":"2016-02-08""#,
+                r#""Closed":"8/2/2016""#,
+            ),
+            (
+                "2016-02-08,8/2/2016 2:41 PM,13.8.2016 0:37",
+                r#""Due":"2016-02-08","Opened":"2016-02-08T14:41:00","Closed":"2016-08-13T00:37:00""#,
+                "",
+            ),
+            (
+                "2/13/2016,2/13/2016,42408.0257",
+                "",
+                r#""Due":"2/13/2016","Opened":"2/13/2016","Closed":"42408.0257""#,
+            ),
+        ] {
+            let once = event(Format::Csv, None, &format!("Id,Level,Due,Opened,Closed\nT-1,3,{cells}\n"));
+            let comma = if typed.is_empty() { "" } else { "," };
+            let invalid =
+                if invalid.is_empty() { String::new() } else { format!(r#","_invalid":{{{invalid}}}"#) };
+            let expected =
+                format!(r#"{{"Id":"T-1","Level":3{comma}{typed},"Received":"{RECEIVED}"{invalid}}}"#);
+            assert_eq!(once.trim_end(), expected);
+            // The other order must not change what is read.
+            assert_eq!(event(Format::Ndjson, None, &once), once);
+            if invalid.is_empty() {
+                assert_eq!(event(Format::Ndjson, Some(DateOrder::Mdy), &once), once);
+            }
+        }
+        // Once the order is declared, the days that needed it are read.
+        let row = r#"{"Id":"T-1","Level":3,"_invalid":{"Due":"2/13/2016","Opened":"2/13/2016"}}"#;
+        let again = event(Format::Ndjson, Some(DateOrder::Mdy), row);
+        assert!(again.contains(r#""Due":"2016-02-13","Opened":"2016-02-13""#), "{again}");
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct Selector<'d> {
     places: Places,
     /// The beginning of each column's entry under its name in Glue, `,"temperature_f":`.
     glue_entries: Vec<Literal>,
+    /// The same for the columns that hold the days of cells without a time, `,"opened_on":`.
+    day_entries: Vec<Option<Literal>>,
     /// Whether the data set's own severity has the name of the partitions' key.
     is_key: bool,
     /// Events so far whose severity the data set does not list.
@@ -60,6 +62,11 @@ impl<'d> Selector<'d> {
                 .columns
                 .iter()
                 .map(|column| Literal::new(&cell::entry(&column.column)))
+                .collect(),
+            day_entries: dataset
+                .columns
+                .iter()
+                .map(|column| Some(Literal::new(&cell::entry(column.day_column.as_ref()?))))
                 .collect(),
         }
     }
@@ -149,6 +156,7 @@ impl<'d> Selector<'d> {
             out.literal(&self.glue_entries[column]);
             let written = match described.kind {
                 Type::Timestamp => self.time(value, out),
+                Type::TimestampOrDate => self.time(value, out) || self.day(column, entry, value, out),
                 _ => event::write(self.dataset, column, value, out),
             };
             if !written {
@@ -171,6 +179,14 @@ impl<'d> Selector<'d> {
         time.write_firehose(out);
         out.byte(b'"');
         true
+    }
+
+    /// Writes a day without a time under the column for such days, in place of the entry that begins at `entry`.
+    fn day(&self, column: usize, entry: usize, value: &str, out: &mut Writer) -> bool {
+        let Some(key) = &self.day_entries[column] else { return false };
+        out.truncate(entry);
+        out.literal(key);
+        event::write(self.dataset, column, value, out)
     }
 }
 
@@ -299,6 +315,54 @@ mod tests {
         {
             let (owed, late, _) = select_at(EVENT, now);
             assert!(late == expected && matches!(owed, Owed::Output(_)), "{now}");
+        }
+    }
+
+    #[test]
+    fn a_day_without_a_time_has_a_column_of_its_own() {
+        let file = r#"
+            name = "tickets"
+            title = "ticket"
+            id = "Id"
+            severity = "Level"
+            received_at = "Received"
+            date_order = "dmy"
+            partition_key = "Id"
+            severe_partition_key = "Id"
+            projection = ["Id", "Level", "Received", "Opened"]
+            metric = { namespace = "tickets", name = "severe", dimensions = { level = "Level" } }
+            column = [
+                { name = "Id", column = "id", type = "string", comment = "" },
+                { name = "Level", column = "level", type = "int", comment = "" },
+                { name = "Due", column = "due", type = "date", comment = "" },
+                { name = "Opened", column = "opened_at", day_column = "opened_on", type = "timestamp", comment = "" },
+                { name = "Received", column = "received_at", type = "timestamp", comment = "" },
+            ]"#;
+        let dataset = Dataset::parse("tickets", file).unwrap();
+        let mut selector = Selector::new(&dataset, 2, at("2022-12-24T04:53:58Z"));
+        for (due, opened, on_stream, analytical) in [
+            ("2016-02-08", "2016-02-08", "2016-02-08", r#","due":"2016-02-08","opened_on":"2016-02-08""#),
+            (
+                "2016-02-08",
+                "2016-02-08T00:00:00",
+                "2016-02-08T00:00:00",
+                r#","due":"2016-02-08","opened_at":"2016-02-08 00:00:00""#,
+            ),
+            // As other producers write them, in the order of the data set.
+            ("8/2/2016", "8/2/2016", "2016-02-08", r#","due":"2016-02-08","opened_on":"2016-02-08""#),
+            ("8/2/2016 12:00", "soon", "", ""),
+        ] {
+            let mut out = Writer::default();
+            let event = format!(r#"{{"Id":"T-1","Level":3,"Due":"{due}","Opened":"{opened}"}}"#);
+            let Owed::Output(found) = selector.select(event.as_bytes(), &mut out).0 else {
+                panic!("{event}")
+            };
+            let text = |range: Range<usize>| String::from_utf8(out.written()[range].to_vec()).unwrap();
+            let on_stream = if on_stream.is_empty() { "null".to_owned() } else { format!("\"{on_stream}\"") };
+            let projection = format!(r#"{{"Id":"T-1","Level":3,"Received":null,"Opened":{on_stream}}}"#);
+            assert_eq!(text(found.projection).trim_end(), projection);
+            let expected = format!(r#"{{"id":"T-1","level":3{analytical},"severity":3}}"#);
+            assert_eq!(text(found.analytical).trim_end(), expected);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Alert, Column, Dataset, INVALID, Metric, SEVERITY_KEY, Template, UNLISTED_SEVERITY, Wording, fold,
+    Alert, Column, Dataset, INVALID, Metric, SEVERITY_KEY, Template, Type, UNLISTED_SEVERITY, Wording, fold,
 };
 
 /// Columns that the tables have in addition to the data set's: keys of the partitions, the text of unreadable cells, and
@@ -77,7 +77,7 @@ pub(super) fn dataset(dataset: &Dataset) -> Check {
 /// The columns, whose names are keys of events, columns of tables and text in the template.
 pub(super) fn columns(columns: &[Column]) -> Check {
     let (mut names, mut glue) = (HashMap::new(), HashSet::new());
-    for Column { name, column, comment, .. } in columns {
+    for Column { name, column, comment, kind, day_column, .. } in columns {
         column_name(name)?;
         if let Some(earlier) = names.insert(fold(name), name) {
             return Err(format!(
@@ -89,6 +89,14 @@ pub(super) fn columns(columns: &[Column]) -> Check {
             return Err(format!(
                 "column = `{column}` of `{name}`: expected a name of its own, found it twice"
             ));
+        }
+        if let Some(day) = day_column {
+            day_name(name, day, *kind)?;
+            if !glue.insert(day.as_str()) {
+                return Err(format!(
+                    "day_column = `{day}` of `{name}`: expected a name of its own, found it twice"
+                ));
+            }
         }
         if comment.chars().count() > GLUE_CHARS || comment.contains(char::is_control) {
             return Err(format!(
@@ -131,6 +139,17 @@ fn glue_name(name: &str, column: &str) -> Check {
         ));
     }
     if TAKEN.contains(&column) { Err(taken(name, column)) } else { Ok(()) }
+}
+
+/// The name in Glue of the column for days without a time.
+fn day_name(name: &str, day: &str, kind: Type) -> Check {
+    if kind != Type::Timestamp {
+        return Err(format!(
+            "day_column = `{day}` of `{name}`: expected a column of type timestamp, found type {kind}"
+        ));
+    }
+    // Also where the severity has another name in Glue: the partitions' key has this one.
+    if day == SEVERITY_KEY { Err(taken(name, day)) } else { glue_name(name, day) }
 }
 
 fn taken(name: &str, column: &str) -> String {

@@ -140,6 +140,11 @@ impl File {
             return Err(format!("`name`: expected the file's own name, `{name}`, found `{}`", self.name));
         }
         check::columns(&self.column)?;
+        for column in &mut self.column {
+            if column.day_column.is_some() {
+                column.kind = Type::TimestampOrDate;
+            }
+        }
         let index: HashMap<_, _> =
             self.column.iter().enumerate().map(|(at, column)| (column.name.clone(), at)).collect();
         let column = |role: &str, name: &str| {

@@ -95,6 +95,9 @@ pub struct Column {
     /// Values as files hold them, for the documentation and for generated rows; none need be given.
     #[serde(default)]
     pub examples: Vec<String>,
+    /// Name in Glue of the column for those cells of a `timestamp` that hold a day without a time.
+    #[serde(default)]
+    pub day_column: Option<String>,
 }
 
 /// What the cells of a column hold.
@@ -111,6 +114,11 @@ pub enum Type {
     Boolean,
     /// An ISO-8601 time, with or without an offset.
     Timestamp,
+    /// A day without a time.
+    Date,
+    /// A time, or a day without one: a `timestamp` in the file that has a `day_column`.
+    #[serde(skip)]
+    TimestampOrDate,
 }
 
 impl fmt::Display for Type {
@@ -121,6 +129,8 @@ impl fmt::Display for Type {
             Self::Double => "double",
             Self::Boolean => "boolean",
             Self::Timestamp => "timestamp",
+            Self::Date => "date",
+            Self::TimestampOrDate => "timestamp with a day_column",
         })
     }
 }

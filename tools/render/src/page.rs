@@ -1,13 +1,13 @@
 //! The page of `docs/datasets/` about a data set: its tables and columns, for those who query them.
 
 use shared::{
-    dataset::{Column, Dataset, SEVERITY_KEY, UNLISTED_SEVERITY},
+    dataset::{Column, Dataset, SEVERITY_KEY, Type, UNLISTED_SEVERITY},
     reject,
 };
 
 use crate::{
     queries,
-    tables::{glue_type, raw_type},
+    tables::{day_comment, glue_type, raw_type},
 };
 
 /// The page, as Markdown.
@@ -71,7 +71,7 @@ pub(crate) fn render(dataset: &Dataset) -> String {
         attributes = attributes.join(", "),
     );
     for described in &dataset.columns {
-        let Column { name, column, kind, comment, examples } = described;
+        let Column { name, column, kind, comment, examples, day_column } = described;
         let analytical = if column == SEVERITY_KEY { "int, partition" } else { glue_type(*kind) };
         let examples: Vec<_> = examples.iter().map(|example| code(example)).collect();
         page.push_str(&row(&[
@@ -82,6 +82,16 @@ pub(crate) fn render(dataset: &Dataset) -> String {
             &cell(comment),
             &examples.join(", "),
         ]));
+        if let Some(day) = day_column {
+            page.push_str(&row(&[
+                &code(name),
+                &code(day),
+                "",
+                glue_type(Type::Date),
+                &cell(&day_comment(described)),
+                "",
+            ]));
+        }
     }
     page.push_str(
         "\nThe raw table has the column `invalid` besides, a map: the text of cells that could not be read as their column's \

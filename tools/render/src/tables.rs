@@ -1,6 +1,6 @@
 //! The data set's tables in Glue, and what else the template has of the data set.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use shared::{
     dataset::{Column, Dataset, SEVERITY_KEY, Type, UNLISTED_SEVERITY},
@@ -240,8 +240,22 @@ fn key_mapping(column: &Column) -> Option<String> {
 
 /// The columns without the one that is the partitions' key: Glue takes no column twice.
 fn without_severity(dataset: &Dataset) -> String {
-    let column = |column: &Column| glue_column(&column.column, glue_type(column.kind), &column.comment);
-    dataset.columns.iter().filter(|column| column.column != SEVERITY_KEY).map(column).collect()
+    described(dataset).map(|(name, kind, comment)| glue_column(name, glue_type(kind), &comment)).collect()
+}
+
+/// The columns of the events in the analytical table without the partitions' key: their names, types and meanings. The column
+/// for the days of a timestamp follows it.
+fn described(dataset: &Dataset) -> impl Iterator<Item = (&str, Type, Cow<'_, str>)> {
+    dataset.columns.iter().filter(|column| column.column != SEVERITY_KEY).flat_map(|column| {
+        let own = (column.column.as_str(), column.kind, Cow::from(&column.comment));
+        let day = column.day_column.as_deref().map(|day| (day, Type::Date, Cow::from(day_comment(column))));
+        [own].into_iter().chain(day)
+    })
+}
+
+/// What the column for the days of a timestamp holds.
+pub(crate) fn day_comment(column: &Column) -> String {
+    format!("The day, where {} has no time and is null.", column.column)
 }
 
 fn glue_column(name: &str, kind: &str, comment: &str) -> String {
@@ -252,11 +266,8 @@ fn glue_column(name: &str, kind: &str, comment: &str) -> String {
 fn latest_query(dataset: &Dataset) -> String {
     let id = &dataset.columns[dataset.id].column;
     let received_at = &dataset.columns[dataset.received_at].column;
-    let columns: Vec<(&str, &str)> = dataset
-        .columns
-        .iter()
-        .filter(|column| column.column != SEVERITY_KEY)
-        .map(|column| (column.column.as_str(), athena_type(column.kind)))
+    let columns: Vec<(&str, &str)> = described(dataset)
+        .map(|(name, kind, _)| (name, athena_type(kind)))
         .chain([(SEVERITY_KEY, "bigint")])
         .collect();
     let name = |(name, _): &(&str, &str)| match *name {
@@ -292,18 +303,76 @@ pub(crate) fn glue_type(kind: Type) -> &'static str {
         Type::Int => "bigint",
         Type::Double => "double",
         Type::Boolean => "boolean",
-        Type::Timestamp => "timestamp",
+        Type::Timestamp | Type::TimestampOrDate => "timestamp",
+        Type::Date => "date",
     }
 }
 
-/// The type in the raw table, which is faithful: times stay as they stand, since as timestamps the table's reader would refuse them.
+/// The type in the raw table, which is faithful: times stay as they stand, since as timestamps the table's reader would refuse
+/// them. Days are written as it reads them, `2016-02-08`.
+///
+/// Source: rcongiu/Hive-JSON-Serde, `JavaStringDateObjectInspector`, and Athena user guide, "Data types", `DATE`.
 pub(crate) fn raw_type(kind: Type) -> &'static str {
-    if kind == Type::Timestamp { "string" } else { glue_type(kind) }
+    match kind {
+        Type::Timestamp | Type::TimestampOrDate => "string",
+        Type::String | Type::Int | Type::Double | Type::Boolean | Type::Date => glue_type(kind),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A data set whose tickets have a due day, and are opened at a time or on a day.
+    const WITH_DAYS: &str = r#"
+        name = "with_days"
+        title = "ticket"
+        id = "Id"
+        severity = "Level"
+        received_at = "Received"
+        date_order = "dmy"
+        partition_key = "Id"
+        severe_partition_key = "Id"
+        projection = ["Id", "Level", "Received", "Due", "Opened"]
+        metric = { namespace = "tickets", name = "severe", dimensions = { level = "Level" } }
+        column = [
+            { name = "Id", column = "id", type = "string", comment = "" },
+            { name = "Level", column = "level", type = "int", comment = "" },
+            { name = "Due", column = "due", type = "date", comment = "Due day." },
+            { name = "Opened", column = "opened_at", day_column = "opened_on", type = "timestamp", comment = "" },
+            { name = "Received", column = "received_at", type = "timestamp", comment = "" },
+        ]
+    "#;
+
+    #[test]
+    fn days_have_columns_of_their_type_in_every_table() {
+        let dataset = Dataset::parse("with_days", WITH_DAYS).unwrap();
+        let due = r#"- {Name: due, Type: date, Comment: "Due day."}"#;
+        let raw = raw_columns(&dataset);
+        assert!(raw.contains(due) && raw.contains("{Name: opened_at, Type: string,"), "{raw}");
+        assert!(!raw.contains("opened_on"), "the raw table has both as text: {raw}");
+        for columns in [analytical_columns(&dataset), latest_columns(&dataset)] {
+            let opened = r#"- {Name: opened_at, Type: timestamp, Comment: ""}
+- {Name: opened_on, Type: date, Comment: "The day, where opened_at has no time and is null."}
+"#;
+            assert!(columns.contains(due) && columns.contains(opened), "{columns}");
+        }
+        let view = latest_query(&dataset);
+        for part in [
+            r#"\"due\", \"opened_at\", \"opened_on\", \"received_at\""#,
+            r#"{"name":"opened_at","type":"timestamp"},{"name":"opened_on","type":"date"}"#,
+        ] {
+            assert!(view.contains(part), "{view}");
+        }
+        let page = crate::page::render(&dataset);
+        for row in [
+            "| `Due` | `due` | date | date | Due day. |",
+            "| `Opened` | `opened_at` | string | timestamp |",
+            "| `Opened` | `opened_on` |  | date | The day, where opened_at has no time and is null. |",
+        ] {
+            assert!(page.contains(row), "{page}");
+        }
+    }
 
     #[test]
     fn every_partition_that_transform_names_is_projected() {

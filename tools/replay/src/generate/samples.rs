@@ -16,6 +16,8 @@ const SECONDS_BETWEEN_EVENTS: i64 = 37;
 const LONGEST_MINUTES: i64 = 90;
 /// The share of blank cells, in columns that no metric or alert needs.
 const BLANKS: f64 = 0.05;
+/// The share of days without a time, in columns that may have both.
+const DAYS_WITHOUT_TIME: f64 = 0.2;
 /// Different texts of a column without examples.
 const TEXTS: u32 = 20;
 
@@ -64,8 +66,13 @@ impl<'d> Samples<'d> {
             Type::Int => rounded(self.number(column), 0).to_string(),
             Type::Double => rounded(self.number(column), decimals(column)).to_string(),
             Type::Boolean => self.rng.bool().to_string(),
-            Type::Timestamp => {
-                let cell = time.format(self.form(column)).to_string();
+            Type::Timestamp | Type::Date | Type::TimestampOrDate => {
+                let day_only = match column.kind {
+                    Type::Timestamp => false,
+                    Type::Date => true,
+                    _ => chance(&mut self.rng, DAYS_WITHOUT_TIME),
+                };
+                let cell = time.format(self.form(column, day_only)).to_string();
                 *time += Duration::seconds(self.rng.i64(60..60 * LONGEST_MINUTES));
                 cell
             }
@@ -105,12 +112,15 @@ impl<'d> Samples<'d> {
     }
 
     /// How the example is written: an ISO date, or one in the data set's order.
-    fn form(&self, column: &Column) -> &'static str {
+    fn form(&self, column: &Column, day_only: bool) -> &'static str {
         let is_local = column.examples.first().is_some_and(|example| example.contains('/'));
-        match (is_local, self.dataset.date_order) {
-            (false, _) => "%Y-%m-%d %H:%M:%S",
-            (true, DateOrder::Mdy) => "%m/%d/%Y %H:%M",
-            (true, DateOrder::Dmy) => "%d/%m/%Y %H:%M",
+        match (is_local, self.dataset.date_order, day_only) {
+            (false, _, false) => "%Y-%m-%d %H:%M:%S",
+            (false, _, true) => "%Y-%m-%d",
+            (true, DateOrder::Mdy, false) => "%m/%d/%Y %H:%M",
+            (true, DateOrder::Mdy, true) => "%m/%d/%Y",
+            (true, DateOrder::Dmy, false) => "%d/%m/%Y %H:%M",
+            (true, DateOrder::Dmy, true) => "%d/%m/%Y",
         }
     }
 }
@@ -124,7 +134,7 @@ fn decimals(column: &Column) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use shared::time::Timestamp;
+    use shared::cell;
 
     use super::*;
 
@@ -147,11 +157,35 @@ mod tests {
                         Type::Int => cell.parse::<i64>().is_ok(),
                         Type::Double => cell.parse::<f64>().is_ok(),
                         Type::Boolean => cell.parse::<bool>().is_ok(),
-                        Type::Timestamp => Timestamp::parse(&cell, dataset.date_order).is_some(),
+                        kind => cell::explain(kind, &cell, dataset.date_order).is_none(),
                     };
                 assert!(fits, "{name}: {cell}");
             }
         }
+    }
+
+    #[test]
+    fn days_are_drawn_without_a_time() {
+        let file = include_str!("../../../../datasets/support_tickets.toml")
+            .replacen("column = \"opened_at\"", "column = \"opened_at\"\nday_column = \"opened_on\"", 1)
+            .replacen(
+                "column = \"answered_at\"\ntype = \"timestamp\"",
+                "column = \"answered_at\"\ntype = \"date\"",
+                1,
+            );
+        let dataset = Dataset::parse("support_tickets", &file).unwrap();
+        let mut samples = Samples::new(&dataset, 1);
+        let place = |name| samples.columns().position(|column| column == name).unwrap();
+        let (opened, answered) = (place("Opened_At"), place("Answered_At"));
+        let rows: Vec<_> = (0..500).map(|_| samples.next_row()).collect();
+        let is_day = |cell: &String| cell::explain(Type::Date, cell, dataset.date_order).is_none();
+        assert!(rows.iter().all(|row| row[answered].is_empty() || is_day(&row[answered])));
+        let days = rows.iter().filter(|row| is_day(&row[opened])).count();
+        assert!((50..200).contains(&days), "{days}");
+        let is_cell = |cell: &String| {
+            cell.is_empty() || cell::explain(Type::TimestampOrDate, cell, dataset.date_order).is_none()
+        };
+        assert!(rows.iter().all(|row| is_cell(&row[opened])));
     }
 
     #[test]
