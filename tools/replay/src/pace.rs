@@ -32,10 +32,10 @@ impl FromStr for Rate {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "max" => Ok(Self::Max),
-            number => match number.parse::<u32>() {
-                Ok(number) => Ok(NonZeroU32::new(number).map_or_else(Self::default, Self::PerSecond)),
-                Err(_) => Err("a whole number of rows a second, or max, is right".to_owned()),
-            },
+            number => number
+                .parse()
+                .map(Self::PerSecond)
+                .map_err(|_| "expected a whole number of rows a second, from 1, or max".to_owned()),
         }
     }
 }
@@ -128,9 +128,8 @@ mod tests {
     #[test]
     fn a_rate_is_a_number_or_max() {
         assert_eq!("max".parse(), Ok(Rate::Max));
-        assert_eq!("0".parse(), Ok(Rate::default()));
         assert_eq!("25".parse(), Ok(Rate::PerSecond(NonZeroU32::new(25).unwrap())));
-        for wrong in ["", "-1", "1.5", "fast"] {
+        for wrong in ["0", "", "-1", "1.5", "fast"] {
             assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
         }
     }
