@@ -21,11 +21,29 @@ use crate::{
 /// Unknown keys among which the next is looked for one by one; among more it is looked up.
 const FEW: usize = 32;
 
-/// The text of an event, with U+FFFD for what is not UTF-8.
+/// The byte order mark that some programs put before UTF-8.
+pub const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// The text of an event, without byte order marks before it and with U+FFFD for what is not UTF-8.
+#[must_use]
+pub fn text(data: &[u8]) -> Cow<'_, str> {
+    lossy(unmarked(data))
+}
+
+/// Data without the byte order marks before it.
+#[must_use]
+pub fn unmarked(mut data: &[u8]) -> &[u8] {
+    while let Some(rest) = data.strip_prefix(BOM) {
+        data = rest;
+    }
+    data
+}
+
+/// Data as text, with U+FFFD for what is not UTF-8.
 ///
 /// Text that is UTF-8, as nearly all is, is checked by SIMD, in half the standard library's time.
 #[must_use]
-pub fn text(data: &[u8]) -> Cow<'_, str> {
+pub fn lossy(data: &[u8]) -> Cow<'_, str> {
     match simdutf8::basic::from_utf8(data) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => String::from_utf8_lossy(data),
@@ -269,6 +287,7 @@ const ID_WITHIN: usize = 64;
 /// Most events are looked at no further than their beginning.
 #[must_use]
 pub fn id<'a>(dataset: &Dataset, data: &'a [u8]) -> Option<Cow<'a, str>> {
+    let data = unmarked(data);
     let begin = data.get(..ID_WITHIN).unwrap_or(data);
     // A character may be cut off at its end.
     let begin = simdutf8::basic::from_utf8(begin).or_else(|_| match std::str::from_utf8(begin) {
@@ -380,6 +399,19 @@ mod tests {
         for json in ["{}", "[]", "", "{\"ID\":{}}", "{\"ID\":null}", "{\"ID\":17", "\u{fffd}"] {
             assert_eq!(super::id(&dataset, json.as_bytes()), None, "{json}");
         }
+    }
+
+    #[test]
+    fn marks_before_an_event_are_ignored() {
+        let dataset = dataset();
+        for marks in ["", "\u{feff}", "\u{feff}\u{feff}"] {
+            let data = format!("{marks}{{\"ID\":\"A-1\",\"Severity\":4}}");
+            let text = text(data.as_bytes());
+            assert_eq!(Event::parse(&dataset, &text).unwrap().integer(dataset.severity), Some(4), "{data:?}");
+            assert_eq!(super::id(&dataset, data.as_bytes()).as_deref(), Some("A-1"), "{data:?}");
+        }
+        let within = "{\"ID\":\"\u{feff}\"}";
+        assert_eq!(text(within.as_bytes()), within, "one within it is text");
     }
 
     #[test]

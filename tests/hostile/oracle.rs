@@ -121,7 +121,7 @@ fn pieces(format: &str, text: &[u8], bound: usize) -> Vec<Piece> {
 /// Whether a byte may be between two pieces of a text.
 fn is_between(format: &str, byte: u8) -> bool {
     let structure: &[u8] = match format {
-        "csv" => b",\"",
+        "csv" => b",;|\"",
         "ndjson" => b"",
         _ => b",[]",
     };
@@ -190,23 +190,29 @@ impl Oracle<'_> {
         let mut pieces = Vec::new();
         // Cells that a row needs and may have; nothing below a header that is none.
         let mut header: Option<Option<(usize, usize)>> = None;
+        // What separates cells, once that is known.
+        let mut separator = None;
         while at < self.text.len() {
             if is_line_end(self.text[at]) {
                 at += 1;
                 continue;
             }
-            let row = self.csv_row(at);
-            let mut piece = self.csv_piece(at, &row);
+            let (now, row, mut piece) = self.csv_first(at, separator);
             at = piece.until;
             let is_whole = !piece.what.starts_with('!');
-            let text = &self.text[piece.begin..piece.end];
-            let blank = |cell: &String| cell.bytes().all(is_blank);
-            if is_whole
-                && row.cells.iter().all(blank)
-                && text.iter().all(|byte| matches!(byte, b',' | b'"' | b' ' | b'\t' | 0x1a))
-            {
+            if self.has_no_text(now, &row, &piece) {
                 continue;
             }
+            if separator.is_none()
+                && is_whole
+                && let Some(declared) = self.declared(&piece)
+            {
+                separator = Some(declared);
+                piece.what = "header".to_owned();
+                pieces.push(piece);
+                continue;
+            }
+            separator = Some(now);
             match header {
                 None => {
                     let shape = is_whole.then(|| header_shape(&row.cells)).flatten();
@@ -230,7 +236,54 @@ impl Oracle<'_> {
         pieces
     }
 
-    fn csv_row(&self, begin: usize) -> CsvRow {
+    /// The row at that place with the separator that is known, or else with the one that makes sense of it.
+    fn csv_first(&self, at: usize, separator: Option<u8>) -> (u8, CsvRow, Piece) {
+        let read = |separator: u8| {
+            let row = self.csv_row(at, separator);
+            let piece = self.csv_piece(at, &row);
+            (separator, row, piece)
+        };
+        if let Some(separator) = separator {
+            return read(separator);
+        }
+        let is_header = |(_, row, piece): &(u8, CsvRow, Piece)| {
+            let names: Vec<String> = row.cells.iter().map(|cell| cell.trim().to_ascii_lowercase()).collect();
+            let has = |name: &str| names.iter().any(|other| other == name);
+            !piece.what.starts_with('!') && has("id") && has("severity")
+        };
+        let commas = read(b',');
+        let is_blank = |(now, row, piece): &(u8, CsvRow, Piece)| self.has_no_text(*now, row, piece);
+        let declares = !commas.2.what.starts_with('!') && self.declared(&commas.2).is_some();
+        if is_blank(&commas) || declares || is_header(&commas) {
+            return commas;
+        }
+        let mut others: Vec<_> = [b';', b'\t', b'|'].into_iter().map(read).collect();
+        if let Some(blank) = others.iter().position(is_blank) {
+            return others.swap_remove(blank);
+        }
+        others.retain(is_header);
+        if others.len() == 1 { others.remove(0) } else { commas }
+    }
+
+    fn has_no_text(&self, separator: u8, row: &CsvRow, piece: &Piece) -> bool {
+        let text = &self.text[piece.begin..piece.end];
+        let is_blank_byte = |byte: &u8| *byte == separator || matches!(byte, b'"' | b' ' | b'\t' | 0x1a);
+        !piece.what.starts_with('!')
+            && row.cells.iter().all(|cell| cell.bytes().all(is_blank))
+            && text.iter().all(is_blank_byte)
+    }
+
+    /// What a row declares as the separator: `sep=;`.
+    fn declared(&self, piece: &Piece) -> Option<u8> {
+        let text = std::str::from_utf8(&self.text[piece.begin..piece.end]).ok()?;
+        let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+        let (name, separator) = text.split_once('=')?;
+        let is_separator = separator == "\t" || separator.bytes().all(|byte| byte.is_ascii_punctuation());
+        (name.eq_ignore_ascii_case("sep") && separator.len() == 1 && separator != "\"" && is_separator)
+            .then(|| separator.as_bytes()[0])
+    }
+
+    fn csv_row(&self, begin: usize, separator: u8) -> CsvRow {
         let mut row = CsvRow { quoted: Vec::new(), cells: Vec::new(), end: None };
         let mut at = begin;
         loop {
@@ -257,17 +310,17 @@ impl Oracle<'_> {
                 }
                 row.quoted.push((open, Some(at)));
                 at += 1;
-                if self.text.get(at).is_some_and(|byte| *byte != b',' && !is_line_end(*byte)) {
+                if self.text.get(at).is_some_and(|byte| *byte != separator && !is_line_end(*byte)) {
                     return row;
                 }
             } else {
-                while self.text.get(at).is_some_and(|byte| *byte != b',' && !is_line_end(*byte)) {
+                while self.text.get(at).is_some_and(|byte| *byte != separator && !is_line_end(*byte)) {
                     cell.push(self.text[at]);
                     at += 1;
                 }
             }
             row.cells.push(String::from_utf8_lossy(&cell).into_owned());
-            if self.text.get(at) != Some(&b',') {
+            if self.text.get(at) != Some(&separator) {
                 row.end = Some(at);
                 return row;
             }
@@ -455,6 +508,7 @@ fn header_shape(cells: &[String]) -> Option<(usize, usize)> {
         .filter(|(_, cell)| !cell.is_empty())
         .collect();
     let names: HashSet<&str> = named.iter().map(|(_, name)| *name).collect();
-    let is_usable = names.len() == named.len() && names.contains("ID") && names.contains("Severity");
+    let has = |wanted: &str| names.iter().any(|name| name.eq_ignore_ascii_case(wanted));
+    let is_usable = names.len() == named.len() && has("ID") && has("Severity");
     is_usable.then(|| (named.last().map_or(0, |(at, _)| at + 1), cells.len()))
 }

@@ -333,6 +333,23 @@ mod tests {
     }
 
     #[test]
+    fn keys_and_names_in_another_case_are_those_of_their_columns() {
+        let expected = event("\"ID\":\"A-1\",\"Severity\":3,\"City\":\"x\"|,\"_invalid\":{\"CITY\":\"y\"}");
+        assert_eq!(csv("id, severity ,city,CITY\nA-1,3,x,y\n"), [expected.clone()]);
+        assert_eq!(json(r#"{"id":"A-1","severity":3,"city":"x","CITY":"y"}"#), expected);
+        // A key in the column's own case counts, wherever it is and whatever it holds.
+        let expected = event("\"ID\":\"A-1\",\"Severity\":3|,\"_invalid\":{\"city\":\"x\"}");
+        assert_eq!(json(r#"{"id":"A-1","severity":3,"city":"x","City":null}"#), expected);
+        let expected = event("\"ID\":\"A-1\",\"Severity\":3|,\"_invalid\":{\"Number\":\"x\"}");
+        assert_eq!(json(r#"{"id":"A-1","severity":3,"number":"x"}"#), expected);
+        // What ingest stamps itself is kept with what else has no place.
+        let expected = event("\"ID\":\"A-1\",\"Severity\":3|,\"_invalid\":{\"txn_timestamp\":\"then\"}");
+        assert_eq!(csv("id,severity,txn_timestamp\nA-1,3,then\n"), [expected]);
+        let expected = event("\"ID\":\"A-1\",\"Severity\":3,\"City\":\"x\"|,\"_invalid\":{\"City\":\"y\"}");
+        assert_eq!(json(r#"{"_invalid":{"City":"y"},"id":"A-1","severity":3,"city":"x"}"#), expected);
+    }
+
+    #[test]
     fn cells_that_need_a_date_order_stay_invalid_until_one_is_declared() {
         let dataset = Dataset::named("us_accidents").unwrap();
         let again = |order: Option<DateOrder>, text: &str| {

@@ -10,7 +10,7 @@ use shared::{
 
 use crate::{
     keys::Unknown,
-    rows::{Cells, Header},
+    rows::{Cells, Header, column_in_another_case},
 };
 
 /// Cells under their names.
@@ -88,20 +88,25 @@ impl<'a> JsonRow<'a> {
             return row;
         }
         let mut keys = Unknown::new(dataset);
-        let mut repeated = Vec::new();
+        let (mut invalid, mut repeated) = (Vec::new(), Vec::new());
         for (name, value) in unknown {
             if Cell::of(Some(value)).is_blank() {
                 continue;
             }
             if name == INVALID && value.starts_with('{') {
-                row.put_back(dataset, event::pairs(value).unwrap_or_default());
+                invalid = event::pairs(value).unwrap_or_default();
             } else if keys.admits(&name) {
                 row.unknown.push((name, value));
             } else {
-                repeated.push((name, value));
+                match column_in_another_case(dataset, &name) {
+                    // As in a header, a key in the column's own case counts, else the first in another.
+                    Some(column) if row.columns[column].is_none() => row.columns[column] = Some(value),
+                    _ => repeated.push((name, value)),
+                }
             }
         }
-        // After the invalid cells, so that these keep their names.
+        // Before the other cells, so that these keep their names.
+        row.put_back(dataset, invalid);
         row.aside.extend(repeated);
         row.aside.extend(superseded);
         row

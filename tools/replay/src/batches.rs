@@ -428,7 +428,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_header_without_the_id_ends_it_before_anything_is_sent() {
-        let error = batches(Format::Csv, "Id,Severity\na,1\n").next(9).unwrap_err().to_string();
+        let error = batches(Format::Csv, "Idx,Severity\na,1\n").next(9).unwrap_err().to_string();
         assert!(error.starts_with("a test cannot be used: the header has no column `ID`"), "{error}");
     }
 }

@@ -9,7 +9,7 @@ use super::DOS_END;
 pub struct Cells {
     text: String,
     ends: Vec<usize>,
-    /// Bytes between two cells: the comma of a row that stands as it came, nothing where quotes were resolved.
+    /// Bytes between two cells: the separator of a row that is kept as it came, nothing where quotes were resolved.
     gap: usize,
 }
 
@@ -42,25 +42,25 @@ impl Cells {
     }
 
     /// Splits the text of a row into its cells; `quoted` says whether a cell of it begins with a quote.
-    pub(super) fn read(&mut self, row: &str, quoted: bool) {
+    pub(super) fn read(&mut self, row: &str, quoted: bool, separator: u8) {
         self.text.clear();
         self.ends.clear();
         self.gap = usize::from(!quoted);
         if quoted {
             let mut rest = row;
-            while let Some(next) = self.read_cell(rest) {
+            while let Some(next) = self.read_cell(rest, char::from(separator)) {
                 rest = next;
             }
             return;
         }
         // Copied once and whole, not cell by cell.
         self.text.push_str(row);
-        scan::commas(row.as_bytes(), &mut self.ends);
+        scan::positions(separator, row.as_bytes(), &mut self.ends);
         self.ends.push(row.len());
     }
 
-    /// Takes the first cell off `rest` and returns what follows its comma, if there is one.
-    fn read_cell<'r>(&mut self, rest: &'r str) -> Option<&'r str> {
+    /// Takes the first cell off `rest` and returns what follows its separator, if there is one.
+    fn read_cell<'r>(&mut self, rest: &'r str, separator: char) -> Option<&'r str> {
         let mut tail = rest;
         if let Some(mut quoted) = rest.strip_prefix('"') {
             // Inside the quotes a doubled quote is a quote; the first single one closes them.
@@ -83,7 +83,7 @@ impl Cells {
                 }
             }
         }
-        let (text, next) = match tail.split_once(',') {
+        let (text, next) = match tail.split_once(separator) {
             Some((text, next)) => (text, Some(next)),
             None => (tail, None),
         };

@@ -1,7 +1,7 @@
 //! Where a CSV row ends: with its line, unless a quote that begins a cell is open.
 //!
-//! A quote that begins a cell is wrong when it is not closed within the bound, or when anything but a comma or the end
-//! of the line follows the one that closes it. Then the row ends with the line on which that cell begins, and what
+//! A quote that begins a cell is wrong when it is not closed within the bound, or when anything but a separator or the
+//! end of the line follows the one that closes it. Then the row ends with the line on which that cell begins, and what
 //! follows is read as rows again. No byte is looked at more than a few times: what was searched for the end of a wrong
 //! quote has no quote that could open another cell of that kind.
 
@@ -11,6 +11,9 @@ use super::{
     Skip,
     span::{End, Kind, Scan, Span, line_end},
 };
+
+/// Why a row is not read in which text follows a closing quote.
+const BAD_QUOTE: &str = "bad_quote";
 
 /// How far a row was scanned, so that the scan goes on from there once more is pushed.
 #[derive(Debug, Default, Clone, Copy)]
@@ -24,23 +27,23 @@ pub(super) struct Scanned {
 }
 
 /// Finds the end of the row with which `text` begins.
-pub(super) fn scan(text: &[u8], scanned: &mut Scanned, bound: usize, end: End) -> Scan {
+pub(super) fn scan(text: &[u8], scanned: &mut Scanned, bound: usize, end: End, separator: u8) -> Scan {
     // A row of `bound` bytes ends with the byte that follows them.
     let view = &text[..text.len().min(bound + 1)];
     let end_of_view = if text.len() > bound { End::Open } else { end };
     let mut state = *scanned;
     loop {
         let step = match state.open {
-            Some(open) => match close(view, &mut state, open, bound) {
+            Some(open) => match close(view, &mut state, open, bound, separator) {
                 Closing::Closed => continue,
-                Closing::Wrong => wrong_quote(view, open, "bad_quote", end_of_view),
+                Closing::Wrong => wrong_quote(view, open, BAD_QUOTE, end_of_view),
                 Closing::Open => None,
             },
             None => match memchr3(b'"', b'\n', b'\r', view.get(state.at..).unwrap_or_default()) {
                 Some(found) if view[state.at + found] == b'"' => {
                     let at = state.at + found;
                     state.at = at + 1;
-                    if (at == 0 || view[at - 1] == b',') && at < bound {
+                    if (at == 0 || view[at - 1] == separator) && at < bound {
                         (state.open, state.quoted) = (Some(at), true);
                     }
                     continue;
@@ -75,7 +78,7 @@ enum Closing {
 }
 
 /// Looks for the quote that closes the cell at `open`.
-fn close(view: &[u8], state: &mut Scanned, open: usize, bound: usize) -> Closing {
+fn close(view: &[u8], state: &mut Scanned, open: usize, bound: usize, separator: u8) -> Closing {
     state.at = state.at.max(open + 1);
     while let Some(found) = memchr(b'"', view.get(state.at..).unwrap_or_default()) {
         let quote = state.at + found;
@@ -84,7 +87,7 @@ fn close(view: &[u8], state: &mut Scanned, open: usize, bound: usize) -> Closing
         }
         match view.get(quote + 1) {
             Some(b'"') => state.at = quote + 2,
-            Some(b',' | b'\n' | b'\r') => {
+            Some(byte) if *byte == separator || matches!(byte, b'\n' | b'\r') => {
                 (state.at, state.open) = (quote + 1, None);
                 return Closing::Closed;
             }
@@ -105,8 +108,8 @@ fn close(view: &[u8], state: &mut Scanned, open: usize, bound: usize) -> Closing
 /// The row that ends with the line on which a cell with a wrong quote begins; nothing if that end is not there.
 fn wrong_quote(view: &[u8], open: usize, reason: &'static str, end: End) -> Option<Span> {
     let detail = match reason {
-        "bad_quote" => {
-            "text follows the quote that closes a cell: expected a comma or the end of the line; double a quote that is part of a quoted cell"
+        BAD_QUOTE => {
+            "text follows the quote that closes a cell: expected a separator or the end of the line; double a quote that is part of a quoted cell"
         }
         _ => "a quote is opened that is never closed: a cell that begins with a quote must end with one",
     };

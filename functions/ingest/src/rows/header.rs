@@ -2,9 +2,9 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use shared::dataset::Dataset;
+use shared::dataset::{Dataset, fold};
 
-use super::{Cells, Content};
+use super::{Cells, Content, separator};
 use crate::keys::Unknown;
 
 /// Why no row is accepted below a header that names no id or severity, or cannot be read.
@@ -13,11 +13,16 @@ pub(super) const BAD_HEADER: &str = "bad_header";
 pub(super) const HEADER_BEGIN: usize = 1024;
 /// Characters of a column's name that a sentence repeats.
 const NAME_CHARACTERS: usize = 64;
+/// Names that a sentence repeats of a header that cannot be used.
+const NAMES: usize = 3;
+/// Characters of each of them.
+const SHORT_NAME_CHARACTERS: usize = 12;
 
 /// The header of a CSV, its cells matched with the data set's columns.
 #[derive(Debug, Clone)]
 pub struct Header {
-    /// The line as it is in the text, without its end; its beginning if it cannot be read.
+    /// The line as it is in the text, without its end; its beginning if it cannot be read. Where it does not show by
+    /// itself what separates its cells, a line before it declares that.
     pub line: Arc<str>,
     /// For each column of the data set, the position of its cell in a row.
     pub columns: Vec<Option<usize>>,
@@ -49,7 +54,10 @@ impl Header {
     }
 
     /// Matches the cells of the first line with the columns of the data set.
-    pub(super) fn read(dataset: &Dataset, line: &str, cells: &Cells) -> Self {
+    ///
+    /// A name that is that of a column but for its case names the column, unless another cell has the exact name or
+    /// comes first.
+    pub(super) fn read(dataset: &Dataset, line: &str, cells: &Cells, separator: u8) -> Self {
         let mut header = Self::unreadable(dataset, line, String::new());
         header.most = cells.len();
         let (mut twice, mut unknown, mut nameless) = (None, HashSet::new(), Vec::new());
@@ -71,11 +79,46 @@ impl Header {
                 twice.get_or_insert(name);
             }
         }
+        header.match_without_case(dataset);
         header.name_the_nameless(dataset, &nameless);
         let mut keys = Unknown::new(dataset);
         (header.unknown, header.aside) = header.unknown.into_iter().partition(|(_, name)| keys.admits(name));
-        header.problem = problem(dataset, &header.columns, twice);
+        header.problem = header.problem(dataset, cells, separator, twice);
         header
+    }
+
+    /// Gives columns that no cell names exactly the first cell that names them in another case.
+    fn match_without_case(&mut self, dataset: &Dataset) {
+        let columns = &mut self.columns;
+        self.unknown.retain(|(position, name)| match column_in_another_case(dataset, name) {
+            Some(column) if columns[column].is_none() => {
+                columns[column] = Some(*position);
+                false
+            }
+            _ => true,
+        });
+    }
+
+    /// Why the header cannot be used, if it cannot.
+    fn problem(
+        &self,
+        dataset: &Dataset,
+        cells: &Cells,
+        separator: u8,
+        twice: Option<&str>,
+    ) -> Option<String> {
+        let needed = [dataset.id, dataset.severity];
+        if let Some(missing) = needed.into_iter().find(|column| self.columns[*column].is_none()) {
+            return Some(format!(
+                "the header has no column `{}`: the first line must name the columns of the data set {}; it was read as {}",
+                dataset.columns[missing].name,
+                dataset.name,
+                names(cells, separator)
+            ));
+        }
+        let name = twice?;
+        let name = begin(name, NAME_CHARACTERS);
+        Some(format!("the header names `{name}` twice: a header names each column once"))
     }
 
     /// Gives columns without a name the name of their position, so that no text below them is lost.
@@ -109,19 +152,38 @@ impl Header {
     }
 }
 
-/// Why a header with these columns cannot be used.
-fn problem(dataset: &Dataset, columns: &[Option<usize>], twice: Option<&str>) -> Option<String> {
-    let missing = [dataset.id, dataset.severity].into_iter().find(|column| columns[*column].is_none());
-    match (missing, twice) {
-        (Some(column), _) => Some(format!(
-            "the header has no column `{}`: the first line must name the columns of the data set {}",
-            dataset.columns[column].name, dataset.name
-        )),
-        (None, Some(name)) => {
-            let begin: String = name.chars().take(NAME_CHARACTERS).collect();
-            let more = if begin.len() < name.len() { "…" } else { "" };
-            Some(format!("the header names `{begin}{more}` twice: a header names each column once"))
-        }
-        (None, None) => None,
+/// The column that a name is of but for its case. The column that ingest stamps is not one: what a sender has there
+/// would be lost.
+pub(crate) fn column_in_another_case(dataset: &Dataset, name: &str) -> Option<usize> {
+    dataset.column_folded(&fold(name)).filter(|column| *column != dataset.received_at)
+}
+
+/// Whether cells name the columns without which no row can be accepted.
+pub(super) fn names_what_is_needed(dataset: &Dataset, cells: &Cells) -> bool {
+    let column = |position| {
+        let name = cells.get(position).trim();
+        dataset.column(name).or_else(|| column_in_another_case(dataset, name))
+    };
+    let named: HashSet<usize> = (0..cells.len()).filter_map(column).collect();
+    named.contains(&dataset.id) && named.contains(&dataset.severity)
+}
+
+/// The first cells of a header for a sentence, and what separates them.
+fn names(cells: &Cells, separator: u8) -> String {
+    let first = (0..cells.len().min(NAMES)).map(|position| {
+        let name = begin(cells.get(position).trim(), SHORT_NAME_CHARACTERS);
+        format!("`{name}`")
+    });
+    let first = first.collect::<Vec<_>>().join(", ");
+    let separated = format!("separated by {}", separator::name(separator));
+    match cells.len().saturating_sub(NAMES) {
+        0 => format!("{first}, {separated}"),
+        more => format!("{first} and {more} more, {separated}"),
     }
+}
+
+/// The beginning of a name that may be long.
+fn begin(name: &str, characters: usize) -> String {
+    let begin: String = name.chars().take(characters).collect();
+    if begin.len() < name.len() { begin + "…" } else { begin }
 }

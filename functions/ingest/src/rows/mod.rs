@@ -13,10 +13,12 @@ mod csv;
 mod header;
 mod json;
 mod position;
+mod separator;
 mod span;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::header::column_in_another_case;
 pub use self::{
     cells::Cells,
     header::Header,
@@ -26,6 +28,7 @@ pub use self::{
 use self::{
     header::{BAD_HEADER, HEADER_BEGIN},
     position::Lines,
+    separator::{COMMA, Search},
     span::{CUT_SHORT, End, Kind, Scan, Span, is_blank, line_end},
 };
 
@@ -41,7 +44,7 @@ const DOS_END: u8 = 0x1a;
 /// How the text holds its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Comma-separated, with a header line, quoted as RFC 4180 has it.
+    /// Rows of cells below a header line, quoted as RFC 4180 has it, with commas or another separator.
     Csv,
     /// A JSON object on each line.
     Ndjson,
@@ -134,6 +137,11 @@ pub struct Rows<'d> {
     passed: u64,
     end: End,
     begun: bool,
+    /// What is between two cells of a CSV.
+    separator: u8,
+    /// Whether a line declares it.
+    is_declared: bool,
+    search: Search,
     /// How far the next row was scanned.
     csv: csv::Scanned,
     json: json::Scanned,
@@ -176,6 +184,9 @@ impl<'d> Rows<'d> {
             passed: 0,
             end: End::Open,
             begun: false,
+            separator: COMMA,
+            is_declared: false,
+            search: Search::default(),
             csv: csv::Scanned::default(),
             json: json::Scanned::default(),
             skipping: None,
@@ -207,11 +218,18 @@ impl<'d> Rows<'d> {
             rows.array = position.array.then_some(Array::Open);
             rows.skipping = position.skipping;
         }
+        if let Some(separator) = position.separator.and_then(|separator| u8::try_from(separator).ok()) {
+            (rows.separator, rows.is_declared) = (separator, true);
+        }
         if let (Some(line), Some(problem)) = (&position.header, &position.unreadable) {
             rows.header = Some(Header::unreadable(dataset, line, problem.clone()));
-        } else if let Some(line) = &position.header {
-            rows.cells.read(line, line.starts_with('"') || line.contains(",\""));
-            rows.header = Some(Header::read(dataset, line, &rows.cells));
+        } else if let Some(kept) = &position.header {
+            let (declared, line) = separator::without_declaration(kept);
+            rows.separator = declared.unwrap_or(rows.separator);
+            let quoted = [char::from(rows.separator), '"'];
+            let is_quoted = line.starts_with('"') || line.contains(&String::from_iter(quoted));
+            rows.cells.read(line, is_quoted, rows.separator);
+            rows.header = Some(Header::read(dataset, kept, &rows.cells, rows.separator));
         }
         rows
     }
@@ -230,6 +248,8 @@ impl<'d> Rows<'d> {
                 .as_ref()
                 .filter(|header| header.len == 0)
                 .and_then(|header| header.problem.clone()),
+            separator: (self.separator != COMMA || self.is_declared && self.header.is_none())
+                .then_some(char::from(self.separator)),
             after_return: self.lines.after_return,
             array: self.array == Some(Array::Open),
             skipping: self.skipping,
@@ -260,6 +280,12 @@ impl<'d> Rows<'d> {
         self.header.as_ref()
     }
 
+    /// What separates the cells of a CSV, for people and in the plural, where it is not the comma.
+    #[must_use]
+    pub fn separator(&self) -> Option<String> {
+        (self.separator != COMMA).then(|| separator::name(self.separator))
+    }
+
     /// The format of the text.
     #[must_use]
     pub fn format(&self) -> Format {
@@ -272,6 +298,7 @@ impl<'d> Rows<'d> {
         match (self.index, &self.header, self.array) {
             (1.., _, _) => None,
             (0, Some(_), _) => Some(NoRows::OnlyHeader),
+            (0, None, None) if self.is_declared => Some(NoRows::OnlyHeader),
             (0, None, Some(_)) => Some(NoRows::EmptyArray),
             (0, None, None) => Some(NoRows::Blank),
         }
@@ -288,7 +315,7 @@ impl<'d> Rows<'d> {
             (Kind::Broken(reason, detail), _) => Content::Broken { reason, detail },
             (kind, Some(header)) => {
                 let text = lossy(text, &mut self.lossy);
-                self.cells.read(text, matches!(kind, Kind::Quoted));
+                self.cells.read(text, matches!(kind, Kind::Quoted), self.separator);
                 header.check(&self.cells)
             }
             (_, None) => Content::Json,
@@ -305,14 +332,26 @@ impl<'d> Rows<'d> {
                 return None;
             }
             self.skip_blank();
-            let span = self.scan()?;
+            let mut span = self.scan()?;
+            if self.format == Format::Csv && self.awaits_separator() {
+                span = self.separate(span)?;
+            }
             let (begin, line) = (self.start, self.lines.number);
             self.pass(&span);
             let mut found =
                 Found { text: begin..begin + span.end, line, kind: span.kind, is_first_line: false };
             if self.format == Format::Csv {
                 let text = &self.buffer[found.text.clone()];
-                if has_no_text(text, &found.kind, &mut self.cells) {
+                if has_no_text(text, &found.kind, self.separator, &mut self.cells) {
+                    if self.awaits_separator() {
+                        self.separator = COMMA;
+                    }
+                    continue;
+                }
+                if self.awaits_separator()
+                    && let Some(separator) = separator::declared(text, &found.kind)
+                {
+                    (self.separator, self.is_declared) = (separator, true);
                     continue;
                 }
                 if self.header.is_none() {
@@ -324,6 +363,37 @@ impl<'d> Rows<'d> {
             }
             return Some(found);
         }
+    }
+
+    /// Whether the header, or a line before it, is still to show what separates cells.
+    fn awaits_separator(&self) -> bool {
+        self.header.is_none() && !self.is_declared
+    }
+
+    /// Finds what separates the cells of the first row, which was found with commas; nothing where that takes more text.
+    fn separate(&mut self, span: Span) -> Option<Span> {
+        let Self { dataset, bound, end, cells, .. } = self;
+        let text = &self.buffer[self.start..];
+        let row = &text[..span.end];
+        if has_no_text(row, &span.kind, COMMA, cells)
+            || separator::declared(row, &span.kind).is_some()
+            || separator::is_header(dataset, row, &span.kind, COMMA, cells)
+        {
+            return Some(span);
+        }
+        let found = self.search.find(dataset, text, *bound, *end, cells);
+        let (separator, span) = match found {
+            separator::Found::More => return None,
+            separator::Found::Nothing => (COMMA, span),
+            separator::Found::Blank(separator, other) | separator::Found::Header(separator, other) => {
+                // What is too long with commas is not what was found.
+                self.skipping = None;
+                (separator, other)
+            }
+        };
+        self.search = Search::default();
+        self.separator = separator;
+        Some(span)
     }
 
     /// Reads the first line as the header; what kind of row it is if it cannot be used.
@@ -339,8 +409,9 @@ impl<'d> Rows<'d> {
             }
             kind => {
                 let text = lossy(text, &mut self.lossy);
-                self.cells.read(text, matches!(kind, Kind::Quoted));
-                (Header::read(self.dataset, text, &self.cells), BAD_HEADER)
+                let line = separator::with_declaration(self.dataset, text, self.separator, &mut self.cells);
+                self.cells.read(text, matches!(kind, Kind::Quoted), self.separator);
+                (Header::read(self.dataset, &line, &self.cells, self.separator), BAD_HEADER)
             }
         };
         let problem = header.problem.clone();
@@ -405,7 +476,7 @@ impl<'d> Rows<'d> {
             return None;
         }
         let scan = match self.format {
-            Format::Csv => csv::scan(text, &mut self.csv, self.bound, self.end),
+            Format::Csv => csv::scan(text, &mut self.csv, self.bound, self.end, self.separator),
             Format::Ndjson => csv::scan_line(text, self.bound, self.end),
             Format::Json => {
                 let array = self.array == Some(Array::Open);
@@ -441,15 +512,15 @@ impl<'d> Rows<'d> {
 }
 
 /// Whether a CSV row has no cell with any text, as spreadsheets write them below a table.
-fn has_no_text(row: &[u8], kind: &Kind, cells: &mut Cells) -> bool {
-    let is_blank = |byte: &u8| matches!(byte, b',' | b' ' | b'\t' | b'"' | &DOS_END);
+fn has_no_text(row: &[u8], kind: &Kind, separator: u8, cells: &mut Cells) -> bool {
+    let is_blank = |byte: &u8| *byte == separator || matches!(byte, b' ' | b'\t' | b'"' | &DOS_END);
     if !row.first().is_some_and(is_blank) || !row.iter().all(is_blank) {
         return false;
     }
     match kind {
         Kind::Plain => !row.contains(&b'"'),
         Kind::Quoted => {
-            cells.read(&String::from_utf8_lossy(row), true);
+            cells.read(&String::from_utf8_lossy(row), true, separator);
             cells.are_blank_from(0)
         }
         Kind::Broken(..) => false,
@@ -458,7 +529,7 @@ fn has_no_text(row: &[u8], kind: &Kind, cells: &mut Cells) -> bool {
 
 /// The text, with U+FFFD for what is not UTF-8.
 fn lossy<'a>(text: &'a [u8], scratch: &'a mut String) -> &'a str {
-    match event::text(text) {
+    match event::lossy(text) {
         Cow::Borrowed(text) => text,
         Cow::Owned(text) => {
             *scratch = text;

@@ -13,11 +13,14 @@ pub struct Position {
     pub line: u64,
     /// Rows before it.
     pub index: u64,
-    /// The header line above it, in a CSV.
+    /// The header line above it, in a CSV; after a line that declares the separator, if the header does not show it.
     pub header: Option<String>,
     /// Why that line cannot be read, if it cannot.
     #[serde(default)]
     pub unreadable: Option<String>,
+    /// What is between two cells of a CSV, if that is known and not a comma. An earlier version knew commas only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub separator: Option<char>,
     /// Whether the byte before it is a carriage return, so that a line feed there ends no further line.
     #[serde(default)]
     pub after_return: bool,

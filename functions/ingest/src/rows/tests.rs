@@ -157,11 +157,114 @@ fn a_row_cut_short_and_a_row_too_long_are_told() {
 
 #[test]
 fn a_header_that_names_no_id_or_a_column_twice_places_no_row() {
-    for text in ["A-1,3\nA-2,4", "ID,Severity,City,City\na,1,b,c", "Id,Severity\na,1", "ID,\nA,"] {
+    for text in ["A-1,3\nA-2,4", "ID,Severity,City,City\na,1,b,c", "Idx,Severity\na,1", "ID,\nA,"] {
         let (first, second) = text.split_once('\n').unwrap();
         check(Format::Csv, first, &[(1, first, &["!bad_header"])]);
         check(Format::Csv, text, &[(1, first, &["!bad_header"]), (2, second, &["!bad_header"])]);
     }
+}
+
+/// The header's columns of the id, severity and city, and why no row below it is accepted.
+fn header_of(text: &str) -> (Vec<Option<usize>>, Option<String>) {
+    let dataset = dataset();
+    let mut rows = Rows::new(dataset, Format::Csv);
+    rows.push(text.as_bytes());
+    rows.finish();
+    while rows.next().is_some() {}
+    let header = rows.header().unwrap();
+    let columns = ["ID", "Severity", "City"].map(|name| header.columns[dataset.column(name).unwrap()]);
+    (columns.to_vec(), header.problem.clone())
+}
+
+#[test]
+fn names_are_matched_without_blanks_and_case() {
+    for (header, columns) in [
+        ("id,severity,city", [Some(0), Some(1), Some(2)]),
+        (" ID ,\tSEVERITY , City", [Some(0), Some(1), Some(2)]),
+        ("\"id \",Severity,\" CITY\"", [Some(0), Some(1), Some(2)]),
+        // The exact name counts, wherever it is; else the first.
+        ("id,severity,city,City", [Some(0), Some(1), Some(3)]),
+        ("City,id,CITY,severity", [Some(1), Some(3), Some(0)]),
+        ("id,severity,CITY,city", [Some(0), Some(1), Some(2)]),
+        ("id,severity,c ity", [Some(0), Some(1), None]),
+    ] {
+        assert_eq!(header_of(header), (columns.to_vec(), None), "{header}");
+    }
+    let (_, problem) = header_of("id,severity,city,city");
+    assert!(problem.unwrap().contains("names `city` twice"));
+}
+
+#[test]
+fn header_that_cannot_be_used_says_how_it_was_read() {
+    for (header, expected) in [
+        ("Idx;Severity;City\nA;1;x", "it was read as `Idx;Severity…`, separated by commas"),
+        ("A-1,4,Dayton,x,y", "it was read as `A-1`, `4`, `Dayton` and 2 more, separated by commas"),
+        ("sep=;\nID,Severity\nA,1", "it was read as `ID,Severity`, separated by semicolons"),
+        ("sep=^\nID;Severity\nA;1", "it was read as `ID;Severity`, separated by `^`"),
+    ] {
+        let problem = header_of(header).1.unwrap();
+        assert!(problem.starts_with("the header has no column `ID`: the first line must"), "{problem}");
+        assert!(problem.ends_with(expected), "{problem}");
+    }
+    let long = header_of(&"x".repeat(500).replace("xx", "é,")).1.unwrap();
+    assert!(long.chars().count() <= 200, "{long}");
+}
+
+#[test]
+fn separator_is_that_with_which_alone_the_header_makes_sense() {
+    let expected: &[(u64, &str, &[&str])] =
+        &[(2, "a;1;\"x;y\"", &["a", "1", "x;y"]), (3, "b;2;c,d|e", &["b", "2", "c,d|e"])];
+    for separator in [";", "\t", "|"] {
+        let text = "ID;Severity;City\na;1;\"x;y\"\n;;\nb;2;c,d|e\n".replace('|', "/");
+        let text = text.replace(';', separator);
+        let row = |text: &str| text.replace('|', "/").replace(';', separator);
+        let rows: Vec<_> = expected
+            .iter()
+            .map(|(line, text, cells)| {
+                (
+                    line + u64::from(*line == 3),
+                    row(text),
+                    cells.iter().map(|cell| row(cell)).collect::<Vec<_>>(),
+                )
+            })
+            .collect();
+        for text in [text.clone(), format!("\u{feff}{text}")] {
+            assert_eq!(read(Format::Csv, text.as_bytes(), 3), rows, "{text:?}");
+        }
+    }
+    // With two of them, or a comma, it is the comma.
+    for header in ["ID;Severity;x|ID|Severity|y", "ID,Severity,x;ID;Severity;y"] {
+        let text = format!("{header}\na;1,2,3\n");
+        let rows = read(Format::Csv, text.as_bytes(), 5);
+        assert!(rows.last().unwrap().2 == ["!bad_header"] || rows[0].2 == ["a;1", "2", "3"], "{rows:?}");
+    }
+    // A line break in a name.
+    let text = "ID;Severity;\"City\nname\"\na;1;x\n";
+    check(Format::Csv, text, &[(3, "a;1;x", &["a", "1", "x"])]);
+}
+
+#[test]
+fn separator_that_is_declared_counts() {
+    for (text, expected) in [
+        ("sep=;\nID;Severity\na;1\n", "a;1"),
+        ("\u{feff}SEP=,\r\nID,Severity\r\na,1\r\n", "a,1"),
+        ("\n\n\"sep=:\"\nID:Severity\na:1", "a:1"),
+        ("sep=\t\nID\tSeverity\na\t1", "a\t1"),
+        ("sep=|\n|\nID|Severity\na|1", "a|1"),
+    ] {
+        let rows = read(Format::Csv, text.as_bytes(), 2);
+        let [(_, row, cells)] = &rows[..] else { panic!("{text:?}: {rows:?}") };
+        assert_eq!((row.as_str(), cells.as_slice()), (expected, &["a".to_owned(), "1".to_owned()][..]));
+    }
+    // What declares none is a first line like any other.
+    for text in ["sep=", "sep=;;", "sep=a", "sep=\"", "xsep=;"] {
+        assert_eq!(read(Format::Csv, text.as_bytes(), 2)[0].2, ["!bad_header"], "{text}");
+    }
+    let mut rows = Rows::new(dataset(), Format::Csv);
+    rows.push(b"sep=;\n");
+    rows.finish();
+    assert!(rows.next().is_none());
+    assert_eq!(rows.no_rows(), Some(NoRows::OnlyHeader));
 }
 
 #[test]
@@ -286,11 +389,13 @@ fn an_overlong_row_is_cut_and_what_follows_is_read() {
 proptest! {
     #[test]
     fn rows_equal_those_of_the_csv_crate(
-        cells in proptest::collection::vec(proptest::collection::vec("[a,\"\n\r é]{0,4}", 2), 1..6),
+        cells in proptest::collection::vec(proptest::collection::vec("[a,;\t|\"\n\r é]{0,4}", 2), 1..6),
+        separator in proptest::sample::select(b",;\t|".to_vec()),
         crlf in any::<bool>(),
         chunk in 1_usize..9,
     ) {
         let mut writer = ::csv::WriterBuilder::new()
+            .delimiter(separator)
             .terminator(if crlf { ::csv::Terminator::CRLF } else { ::csv::Terminator::Any(b'\n') })
             .from_writer(Vec::new());
         writer.write_record(["ID", "Severity"]).unwrap();
@@ -299,7 +404,10 @@ proptest! {
         }
         let text = writer.into_inner().unwrap();
         let read: Vec<_> = read(Format::Csv, &text, chunk).into_iter().map(|(_, _, cells)| cells).collect();
-        let is_blank = |row: &Vec<String>| row.iter().all(|cell| cell.chars().all(|byte| byte == ' '));
+        let blanks = [' ', '\t', char::from(separator)];
+        let is_blank = |row: &Vec<String>| {
+            row.iter().all(|cell| cell.trim().is_empty() && cell.chars().all(|byte| blanks.contains(&byte)))
+        };
         let expected: Vec<_> = cells.into_iter().filter(|row| !is_blank(row)).collect();
         prop_assert_eq!(read, expected);
     }
@@ -325,6 +433,44 @@ proptest! {
     ) {
         let header = if is_headed { "ID,Severity\n" } else { "" };
         oracle::check(dataset(), Format::Csv, format!("{header}{text}").as_bytes(), bound, chunk);
+    }
+
+    #[test]
+    fn each_byte_of_a_csv_with_any_separator_is_in_exactly_one_row(
+        declaration in prop_oneof![3 => Just(String::new()), 1 => "\"?[sS]ep=[;,|:\t]\"?(\n|\r\n)"],
+        header in prop_oneof![
+            "(id|ID|Severity|severity|x|[,;|\t:]|\"|\n| ){0,12}",
+            Just("ID;Severity;City".to_owned()),
+            Just("\"id\"|\"a\nb\"|severity".to_owned()),
+            Just(";\t;\nID\tSeverity\t\"x".to_owned()),
+            Just("ID;Severity;x|ID|Severity|\"y".to_owned()),
+        ],
+        text in "[a1,;|\t\"\"\n\n\r \u{1a}é]{0,40}",
+        bound in 12_usize..60,
+        chunk in 1_usize..9,
+    ) {
+        oracle::check(dataset(), Format::Csv, format!("{declaration}{header}\n{text}").as_bytes(), bound, chunk);
+    }
+
+    #[test]
+    fn a_row_below_the_header_that_is_kept_is_the_same_row(
+        declaration in prop_oneof![3 => Just(String::new()), 1 => "sep=[;,|:\t]\n"],
+        separator in proptest::sample::select(vec![",", ";", "\t", "|", ":"]),
+        names in "(;[ a;|\t\"]{0,5}){0,3}",
+        text in "[a1,;|\t\"\n ]{0,40}",
+    ) {
+        let header = format!("Severity;id{names}").replace(';', separator);
+        let text = format!("{declaration}{header}\n{text}");
+        let mut rows = Rows::new(dataset(), Format::Csv);
+        rows.push(text.as_bytes());
+        rows.finish();
+        while let Some(row) = rows.next() {
+            let (Content::Cells(cells), Some(header)) = (&row.content, row.header) else { continue };
+            let expected: Vec<_> = (0..cells.len()).map(|at| cells.get(at).to_owned()).collect();
+            let again = [header.line.as_bytes(), b"\n", row.text, b"\n"].concat();
+            let again: Vec<_> = read(Format::Csv, &again, 7).into_iter().map(|(_, _, cells)| cells).collect();
+            prop_assert_eq!(again, [expected], "{:?}", text);
+        }
     }
 
     #[test]

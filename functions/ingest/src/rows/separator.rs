@@ -1,0 +1,149 @@
+//! What is between two cells of a CSV: declared by a first line such as `sep=;`, or shown by the header.
+//!
+//! A header shows it by naming the id and the severity. If it does with commas, or with more than one of the other
+//! separators, or with none, the comma is the separator.
+
+use shared::dataset::Dataset;
+
+use super::{
+    Cells, csv, has_no_text,
+    header::names_what_is_needed,
+    lossy,
+    span::{End, Kind, Scan, Span},
+};
+
+/// The separator of a CSV that says nothing else.
+pub(super) const COMMA: u8 = b',';
+/// The separators that a header can show by itself, next to the comma.
+const OTHERS: [u8; 3] = [b';', b'\t', b'|'];
+/// How the first line begins that declares a separator, as Excel writes and reads it.
+const DECLARATION: &[u8] = b"sep=";
+
+/// How far the first row was scanned with each of the other separators.
+#[derive(Debug, Default)]
+pub(super) struct Search([csv::Scanned; OTHERS.len()]);
+
+/// What the other separators make of the first row.
+pub(super) enum Found {
+    /// More text is needed to know.
+    More,
+    /// A row without text, with one of them.
+    Blank(u8, Span),
+    /// A header, with exactly one of them.
+    Header(u8, Span),
+    /// Nothing: the row is what it is with commas.
+    Nothing,
+}
+
+impl Search {
+    /// Finds the separator of the header with which `text` begins, which makes no sense with commas.
+    pub(super) fn find(
+        &mut self,
+        dataset: &Dataset,
+        text: &[u8],
+        bound: usize,
+        end: End,
+        cells: &mut Cells,
+    ) -> Found {
+        let mut found = Found::Nothing;
+        let mut headers = 0;
+        for (separator, scanned) in OTHERS.into_iter().zip(&mut self.0) {
+            let span = match csv::scan(text, scanned, bound, end, separator) {
+                Scan::More => return Found::More,
+                Scan::TooLong(_) => continue,
+                Scan::Row(span) => span,
+            };
+            let row = &text[..span.end];
+            if has_no_text(row, &span.kind, separator, cells) {
+                return Found::Blank(separator, span);
+            }
+            if is_header(dataset, row, &span.kind, separator, cells) {
+                headers += 1;
+                found = Found::Header(separator, span);
+            }
+        }
+        if headers == 1 { found } else { Found::Nothing }
+    }
+}
+
+/// Whether a row names the columns that a header must name.
+pub(super) fn is_header(
+    dataset: &Dataset,
+    row: &[u8],
+    kind: &Kind,
+    separator: u8,
+    cells: &mut Cells,
+) -> bool {
+    if matches!(kind, Kind::Broken(..)) {
+        return false;
+    }
+    cells.read(lossy(row, &mut String::new()), matches!(kind, Kind::Quoted), separator);
+    names_what_is_needed(dataset, cells)
+}
+
+/// The separator that a row declares, if it does.
+pub(super) fn declared(row: &[u8], kind: &Kind) -> Option<u8> {
+    if matches!(kind, Kind::Broken(..)) { None } else { declared_by_line(row) }
+}
+
+fn declared_by_line(line: &[u8]) -> Option<u8> {
+    let quoted = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\""));
+    let (begin, separator) = quoted.unwrap_or(line).split_at_checked(DECLARATION.len())?;
+    match separator {
+        [separator] if begin.eq_ignore_ascii_case(DECLARATION) && can_separate(*separator) => {
+            Some(*separator)
+        }
+        _ => None,
+    }
+}
+
+fn can_separate(byte: u8) -> bool {
+    byte == b'\t' || byte.is_ascii_punctuation() && byte != b'"'
+}
+
+/// The text of a header that is read with that separator at the beginning of any text: the line itself, or the line
+/// after one that declares the separator.
+pub(super) fn with_declaration(dataset: &Dataset, line: &str, separator: u8, cells: &mut Cells) -> String {
+    if shown(dataset, line, cells) == Some(separator) {
+        return line.to_owned();
+    }
+    format!("sep={}\n{line}", char::from(separator))
+}
+
+/// The declared separator of a header that was kept, and its line.
+pub(super) fn without_declaration(header: &str) -> (Option<u8>, &str) {
+    let declaration = header.split_once('\n').and_then(|(first, line)| {
+        let separator = declared_by_line(first.as_bytes())?;
+        Some((Some(separator), line))
+    });
+    declaration.unwrap_or((None, header))
+}
+
+/// The separator that a header shows, whatever follows it; nothing where that depends on what follows.
+fn shown(dataset: &Dataset, line: &str, cells: &mut Cells) -> Option<u8> {
+    let line = [line.as_bytes(), b"\n"].concat();
+    let bound = line.len();
+    match csv::scan(&line, &mut csv::Scanned::default(), bound, End::Open, COMMA) {
+        Scan::Row(span) if is_header(dataset, &line[..span.end], &span.kind, COMMA, cells) => {
+            return Some(COMMA);
+        }
+        Scan::Row(_) | Scan::TooLong(_) => {}
+        Scan::More => return None,
+    }
+    match Search::default().find(dataset, &line, bound, End::Open, cells) {
+        Found::Header(separator, _) => Some(separator),
+        Found::Blank(..) | Found::Nothing => Some(COMMA),
+        Found::More => None,
+    }
+}
+
+/// A separator's name in the plural.
+pub(super) fn name(separator: u8) -> String {
+    match separator {
+        COMMA => "commas".to_owned(),
+        b';' => "semicolons".to_owned(),
+        b'\t' => "tabs".to_owned(),
+        b'|' => "vertical bars".to_owned(),
+        other => format!("`{}`", char::from(other)),
+    }
+}
