@@ -91,6 +91,72 @@ async fn an_object_that_declares_two_date_orders_is_one_reject() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_object_is_read_in_the_charset_that_it_declares() {
+    let row = b"A-1;3;Do\xf1a Ana\nA-2;high;\xf1\n";
+    let text = [b"ID;Severity;City\n", &row.repeat(2_000)[..]].concat();
+    let latin = "text/csv; charset=ISO-8859-1";
+    for (metadata, pack) in [
+        (&[("charset", "latin-1")][..], false),
+        (&[("Content-Type", latin)], false),
+        (&[("Content-Type", latin)], true),
+        (&[("Content-Type", "text/csv;charset=utf-8"), ("charset", "windows-1252")], false),
+    ] {
+        let ingest = ingest();
+        ingest.objects.chunk_bytes.set(if pack { 7 } else { 501 });
+        let content = if pack { gzip(&text) } else { text.clone() };
+        let event = ingest.objects.put_with("a.csv", content, metadata);
+        slow(&ingest, 100);
+        let (invocations, answer) = to_the_end(&ingest, &event).await;
+        assert!(invocations > 1, "it is resumed");
+        assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(2_000), &json!(2_000)));
+        for event in lines(&ingest.stream.take().into_iter().map(|record| record.data).collect::<Vec<_>>()) {
+            assert_eq!((&event["City"], event.get("_invalid")), (&json!("Doña Ana"), None));
+        }
+        let rejects = lines(&ingest.rejects.take());
+        assert!(rejects.iter().all(|line| line["header"] == "ID;Severity;City"));
+        assert!(rejects.iter().all(|line| line["payload"].as_str().unwrap().starts_with("A-2;high;ñ")));
+    }
+    let ingest = ingest();
+    for charset in ["text/csv; charset=utf-16", "text/csv; charset=klingon"] {
+        let event = ingest.objects.put_with("a.csv", text.clone(), &[("Content-Type", charset)]);
+        assert_eq!(handle(&ingest, &event).await.unwrap()["rejected"], json!(1));
+        let reject = &lines(&ingest.rejects.take())[0];
+        assert_eq!(reject["reason"], "bad_charset");
+        assert!(reject["detail"].as_str().unwrap().contains("expected utf-8, windows-1252, iso-8859-1"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_separator_of_an_object_is_that_of_its_continuations() {
+    for first in ["", "sep=:\n"] {
+        let ingest = ingest();
+        let row = "A-1;3;x,y\nA-2;3;\"p;q\nr\"\nA-3;3\n";
+        let mut text = format!("{first}ID;Severity;City\n{}", row.repeat(2_000));
+        if !first.is_empty() {
+            text = text.replace("sep=:", "sep=;").replace(';', ":");
+        }
+        let event = ingest.objects.put("a.csv", text);
+        slow(&ingest, 100);
+        let (invocations, answer) = to_the_end(&ingest, &event).await;
+        assert!(invocations > 1, "it is resumed");
+        assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(4_000), &json!(2_000)));
+        // A reject is read with its separator again.
+        let rejects = lines(&ingest.rejects.take());
+        for reject in rejects {
+            let again = format!("{}\n{}:y;y\n", reject["header"].as_str().unwrap(), "A-3;3");
+            let again = if first.is_empty() { again.replace(':', ";") } else { again.replace(";", ":") };
+            let again = if first.is_empty() {
+                again.replacen("A-3;3;y;y", "A-3;3;y", 1)
+            } else {
+                again.replacen("A-3:3:y:y", "A-3:3:y", 1)
+            };
+            let request = json!({"format": "csv", "body": again});
+            assert_eq!(handle(&ingest, &request.to_string()).await.unwrap()["accepted"], json!(1), "{again}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_object_that_cannot_be_read_or_delivered_fails_the_invocation() {
     let ingest = ingest();
     let error = handle(&ingest, &fixture("ingest-s3")).await.unwrap_err().to_string();

@@ -18,6 +18,7 @@ use shared::{
 use tokio::time::Instant;
 
 use crate::{
+    charset::Charset,
     checkpoint::{self, Checkpoints},
     error::IngestError,
     front::{HttpRequest, HttpResponse},
@@ -111,7 +112,8 @@ where
         invocation: &Invocation,
     ) -> Result<Answer, IngestError> {
         let origin = Origin { name: invocation.request_id.clone(), group: 0 };
-        self.take(direct.format, direct.body.as_bytes(), direct.date_order, &origin, intake).await;
+        self.take(direct.format, direct.body.bytes(), (direct.charset, direct.date_order), &origin, intake)
+            .await;
         intake.deliver().await;
         if direct.asynchronous {
             fail_if_undelivered(intake)?;
@@ -132,7 +134,8 @@ where
                 if posted.is_gzip {
                     self.take_gzip(&posted, &origin, intake).await;
                 } else {
-                    self.take(posted.format, &posted.body, posted.date_order, &origin, intake).await;
+                    let declared = (posted.charset, posted.date_order);
+                    self.take(posted.format, &posted.body, declared, &origin, intake).await;
                 }
                 intake.deliver().await;
                 http::answer(&intake.summary, posted.format)
@@ -153,8 +156,8 @@ where
             let body = message.body.unwrap_or_default();
             match Direct::read(&body) {
                 Ok(direct) => {
-                    self.take(direct.format, direct.body.as_bytes(), direct.date_order, &origin, intake)
-                        .await;
+                    let declared = (direct.charset, direct.date_order);
+                    self.take(direct.format, direct.body.bytes(), declared, &origin, intake).await;
                 }
                 Err(error) => {
                     let refused = Refused { reason: "bad_message", detail: error.to_string() };
@@ -210,7 +213,7 @@ where
         &self,
         format: Format,
         body: &[u8],
-        order: Option<DateOrder>,
+        (charset, order): (Charset, Option<DateOrder>),
         origin: &Origin,
         intake: &mut Intake<'_, S, R>,
     ) {
@@ -220,7 +223,7 @@ where
             intake.refuse(refused, Bytes::copy_from_slice(body), origin);
             return;
         }
-        let mut rows = Rows::new(&self.config.common.dataset, format);
+        let mut rows = Rows::new(&self.config.common.dataset, format).with_charset(charset);
         let normaliser = self.normaliser(order);
         // Piece by piece, so that not all of it is held twice.
         for piece in body.chunks(BODY_STEP_BYTES) {
@@ -233,7 +236,7 @@ where
 
     /// Takes the rows of a gzip body, inflated piece by piece. It was read to its end before, and found whole.
     async fn take_gzip(&self, posted: &Posted, origin: &Origin, intake: &mut Intake<'_, S, R>) {
-        let mut rows = Rows::new(&self.config.common.dataset, posted.format);
+        let mut rows = Rows::new(&self.config.common.dataset, posted.format).with_charset(posted.charset);
         let normaliser = self.normaliser(posted.date_order);
         let mut inflate = Inflate::new(BODY_BYTES);
         let mut inflated = Ok(());

@@ -7,6 +7,7 @@ use serde::Serialize;
 use shared::{excerpt::excerpt, time::DateOrder};
 
 use crate::{
+    charset::{self, Charset},
     front::{FrontEnd, HttpContent, HttpRequest, HttpResponse},
     inflate::{self, Body, InflateError},
     intake::Summary,
@@ -27,6 +28,8 @@ pub struct Posted {
     pub format: Format,
     /// The rows, as text or as gzip.
     pub body: Vec<u8>,
+    /// The charset that the content type declares.
+    pub charset: Charset,
     /// Whether the body is gzip, which holds too much text to be held whole.
     pub is_gzip: bool,
     /// The declared order of ambiguous dates.
@@ -83,7 +86,12 @@ pub fn read(request: HttpRequest) -> Result<Posted, Answer> {
         let allow = vec![("allow", "POST, PUT")];
         return Err(Answer { headers: allow, ..Answer::error(405, "rows are sent with POST") });
     }
-    let format = format(content.header(header::CONTENT_TYPE.as_str()))?;
+    let content_type = content.header(header::CONTENT_TYPE.as_str());
+    let format = format(content_type)?;
+    let charset = charset::of_content_type(content_type).map_or(Ok(Charset::default()), str::parse);
+    let declared = charset.map_err(|error: String| Answer::error(415, &error))?;
+    // What the front end passes on as text, it has read already.
+    let charset = if content.is_base64 { declared } else { Charset::default() };
     let date_order = date_order(&content.query)?;
     let encoding = content.header(header::CONTENT_ENCODING.as_str()).to_ascii_lowercase();
     if !matches!(encoding.as_str(), "" | "identity" | "gzip" | "x-gzip") {
@@ -91,7 +99,7 @@ pub fn read(request: HttpRequest) -> Result<Posted, Answer> {
         return Err(Answer::error(415, &error));
     }
     let (body, is_gzip) = text(bytes(content)?)?;
-    Ok(Posted { format, body, is_gzip, date_order })
+    Ok(Posted { format, body, charset, is_gzip, date_order })
 }
 
 /// The body as it was sent.
@@ -183,14 +191,13 @@ fn format(content_type: &str) -> Result<Format, Answer> {
 /// Refuses a parameter of the content type by which the body would be read in another way than it is.
 fn check_parameter(format: Format, name: &str, value: &str) -> Result<(), Answer> {
     let error = match (name, value) {
-        ("charset", "utf-8" | "utf8" | "us-ascii") | ("header", "present") => return Ok(()),
-        ("charset", other) => format!("charset `{}` is unknown: expected utf-8", excerpt(other)),
+        ("charset", _) | ("header", "present") => return Ok(()),
         ("header", "absent") => {
             "header=absent is not supported: expected a first line that names the columns".to_owned()
         }
         _ if format != Format::Csv => return Ok(()),
         (name, _) => format!(
-            "parameter `{}` of the content type is unknown: expected charset=utf-8, header=present or none",
+            "parameter `{}` of the content type is unknown: expected charset, header=present or none",
             excerpt(name)
         ),
     };
@@ -275,6 +282,17 @@ mod tests {
     }
 
     #[test]
+    fn content_type_declares_the_charset_of_bytes() {
+        for (is_base64, charset) in [(true, "windows-1252"), (false, "UTF-8")] {
+            let content_type = json!({"Content-Type": "text/csv; charset=ISO-8859-1"});
+            let posted = read(request(&json!({
+                "headers": content_type, "body": "SUQsU2V2ZXJpdHkK", "isBase64Encoded": is_base64,
+            })));
+            assert_eq!(posted.unwrap().charset.name(), charset);
+        }
+    }
+
+    #[test]
     fn the_query_declares_the_date_order_and_nothing_else() {
         let order = |query: Value| read(request(&json!({"queryStringParameters": query})));
         for query in [
@@ -327,7 +345,16 @@ mod tests {
             ),
             (json!({"headers": headers("text/plain", "")}), 415, "content type `text/plain` is unknown"),
             (json!({"headers": {}}), 415, "content type `` is unknown"),
-            (json!({"headers": headers("text/csv; charset=latin1", "")}), 415, "charset `latin1` is unknown"),
+            (
+                json!({"headers": headers("text/csv; charset=klingon", "")}),
+                415,
+                "charset `klingon` is unknown",
+            ),
+            (
+                json!({"headers": headers("text/csv; charset=UTF-16", "")}),
+                415,
+                "charset `utf-16` is not supported: expected utf-8, windows-1252",
+            ),
             (
                 json!({"headers": headers("text/csv; header=absent", "")}),
                 415,

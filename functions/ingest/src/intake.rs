@@ -1,6 +1,7 @@
 //! The intake: rows made events and delivered, several requests in flight, in memory that does not grow.
 
 use std::{
+    borrow::Cow,
     collections::HashSet,
     hash::{BuildHasher as _, RandomState},
     sync::Arc,
@@ -286,6 +287,7 @@ where
             }
         };
         let detail = refused.detail.into();
+        let payload = self.readable_payload(row);
         self.refused.add(reject::Refused {
             owner: (origin.group, row.index),
             reason: refused.reason,
@@ -293,7 +295,7 @@ where
             name: &origin.name,
             line: Some(row.line),
             row_index: Some(row.index),
-            payload: row.text,
+            payload: &payload,
             // What is not closed would take the rows after it with it.
             alone: matches!(row.content, Content::Broken { reason, .. } if !CLOSED.contains(&reason)),
             file: Some(&file),
@@ -301,6 +303,18 @@ where
         self.file = Some(file);
         let place = Place { group: origin.group, index: row.index, line: row.line };
         self.list(place, refused.reason, detail);
+    }
+
+    /// The text of a row that is declared to be in another charset than UTF-8, so that a reject need not say in which;
+    /// its bytes if that text would not have all of them.
+    fn readable_payload<'r>(&mut self, row: &Row<'r>) -> Cow<'r, [u8]> {
+        match row.charset.decode(row.text) {
+            (Cow::Owned(text), false) => {
+                self.refused.came_in(text.len().saturating_sub(row.text.len()));
+                Cow::Owned(text.into_bytes())
+            }
+            _ => Cow::Borrowed(row.text),
+        }
     }
 
     /// Lists a reject in the summary; it is taken out again if it cannot be written.

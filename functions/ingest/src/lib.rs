@@ -4,6 +4,7 @@
 //! [`intake`] delivers, [`object`] reads the objects of the inbox, [`checkpoint`] lets another invocation go on with one
 //! that takes long, and [`handler`] puts them together.
 
+pub mod charset;
 pub mod checkpoint;
 pub mod error;
 pub mod front;

@@ -2,8 +2,8 @@
 
 use shared::{
     cell,
-    dataset::{Dataset, Type},
-    event::{self, Cell, Event},
+    dataset::{Dataset, ORIGINAL_BYTES, Type},
+    event::{Cell, Event, unmarked},
     time::DateOrder,
     writer::{Literal, Writer},
 };
@@ -13,6 +13,10 @@ use crate::{
     rows::{Content, Row},
     source::{CsvRow, JsonRow, Source, is_left_out},
 };
+
+/// The longest row whose bytes are kept with its event, if it is not text in its charset. In base64 they are a third more,
+/// and a record is 1 MiB at most.
+const ORIGINAL_ROW_BYTES: usize = 256 * 1024;
 
 /// Makes events of rows.
 #[derive(Debug)]
@@ -54,8 +58,11 @@ impl<'d> Normaliser<'d> {
     pub fn normalise(&self, row: &Row<'_>, received: &str, out: &mut Writer) -> Result<String, Refused> {
         let begin = out.len();
         let result = match (&row.content, row.header) {
-            (Content::Cells(cells), Some(header)) => self.write(&CsvRow { header, cells }, received, out),
-            (Content::Cells(_), None) | (Content::Json, _) => self.json(row.text, received, out),
+            (Content::Cells(cells), Some(header)) => {
+                let altered = row.is_altered.then_some(row);
+                self.write(&CsvRow { header, cells }, altered, received, out)
+            }
+            (Content::Cells(_), None) | (Content::Json, _) => self.json(row, received, out),
             (Content::Broken { reason, detail }, _) => Err(Refused { reason, detail: detail.clone() }),
         };
         if result.is_err() {
@@ -64,17 +71,25 @@ impl<'d> Normaliser<'d> {
         result
     }
 
-    fn json(&self, text: &[u8], received: &str, out: &mut Writer) -> Result<String, Refused> {
-        let text = event::text(text);
+    fn json(&self, row: &Row<'_>, received: &str, out: &mut Writer) -> Result<String, Refused> {
+        let (text, is_altered) = row.charset.decode(unmarked(row.text));
         let event = Event::parse(self.dataset, &text).map_err(|error| Refused {
             reason: "not_json",
             detail: format!("the row is not a JSON object: {error}"),
         })?;
-        self.write(&JsonRow::new(self.dataset, event), received, out)
+        self.write(&JsonRow::new(self.dataset, event), is_altered.then_some(row), received, out)
     }
 
-    fn write<'a>(&self, row: &impl Source<'a>, received: &str, out: &mut Writer) -> Result<String, Refused> {
+    /// Writes the event of `row`. `altered` is the row as it came if its text could not be read in full.
+    fn write<'a>(
+        &self,
+        row: &impl Source<'a>,
+        altered: Option<&Row<'_>>,
+        received: &str,
+        out: &mut Writer,
+    ) -> Result<String, Refused> {
         self.check(row)?;
+        let original = altered.map(original_bytes).transpose()?;
         let mut object = Object { begin: out.len(), out, invalid: InvalidCells::new(self.dataset) };
         for (column, entry) in self.dataset.entries().iter().enumerate() {
             if column == self.dataset.received_at {
@@ -101,6 +116,10 @@ impl<'d> Normaliser<'d> {
                 object.out.text(&cell::entry(name));
                 cell::write_string(&cell.into_text(), object.out);
             }
+        }
+        // Before the others, so that it has its name.
+        if let Some(original) = original {
+            object.invalid.aside(ORIGINAL_BYTES, &original, |_| false);
         }
         for (name, cell) in row.aside() {
             if !cell.is_blank() {
@@ -160,6 +179,18 @@ impl<'d> Normaliser<'d> {
     }
 }
 
+/// The bytes of a row in base64, from which it can be read once its charset is known.
+fn original_bytes(row: &Row<'_>) -> Result<String, Refused> {
+    if row.text.len() > ORIGINAL_ROW_BYTES {
+        let detail = format!(
+            "the row is not text in {} and longer than {ORIGINAL_ROW_BYTES} bytes, so that its bytes cannot be kept with the event: declare its charset",
+            row.charset.name()
+        );
+        return Err(refused("bad_charset", detail));
+    }
+    Ok(base64_simd::STANDARD.encode_to_string(row.text))
+}
+
 fn refused(reason: &'static str, detail: String) -> Refused {
     Refused { reason, detail }
 }
@@ -200,7 +231,7 @@ mod tests {
     use std::collections::HashSet;
 
     use proptest::prelude::*;
-    use shared::dataset;
+    use shared::{dataset, event};
 
     use super::*;
     use crate::rows::{Format, Rows};
@@ -436,6 +467,26 @@ mod tests {
     }
 
     #[test]
+    fn bytes_of_a_row_that_is_not_text_are_kept_with_its_event() {
+        // `A-1,2,Do?a` in base64, the byte of the question mark being 0xf1.
+        let bytes = "\"_bytes\":\"QS0xLDIsRG/xYQ==\"";
+        let mangled = events(Format::Csv, DateOrder::Mdy, b"ID,Severity,City\nA-1,2,Do\xf1a\nA-2,2,x\n");
+        let expected = [
+            event(&format!(
+                "\"ID\":\"A-1\",\"Severity\":2,\"City\":\"Do\u{fffd}a\"|,\"_invalid\":{{{bytes}}}"
+            )),
+            event("\"ID\":\"A-2\",\"Severity\":2,\"City\":\"x\""),
+        ];
+        assert_eq!(mangled, expected);
+        let long = [b"ID,Severity,City\nA-1,2,", &b"\xf1".repeat(ORIGINAL_ROW_BYTES)[..]].concat();
+        let refused = events(Format::Csv, DateOrder::Mdy, &long).remove(0).unwrap_err();
+        assert!(
+            refused.starts_with("bad_charset: the row is not text in UTF-8 and longer than"),
+            "{refused}"
+        );
+    }
+
+    #[test]
     fn a_row_is_refused_only_when_it_cannot_be_placed() {
         let cases = [
             ("ID,Severity\n,3\n", "missing_id: `ID` is blank"),
@@ -591,6 +642,33 @@ mod tests {
                 prop_assert!(kept, "{} of {} is not in {}", text, row, once);
             }
             prop_assert_eq!(normalise(once.trim_end()), once.clone(), "{}", row);
+        }
+
+        #[test]
+        fn bytes_that_are_kept_are_those_of_the_row(
+            format in proptest::sample::select(vec![Format::Csv, Format::Ndjson]),
+            text in proptest::collection::vec(
+                any::<u8>().prop_filter("cuts the row", |byte| !b"\n\r\",\\".contains(byte) && *byte >= 32), 1..20),
+            key in proptest::sample::select(vec!["City", "_bytes", "_BYTES", "Number", "own"]),
+        ) {
+            let ([begin, between, end], header) = if format == Format::Csv {
+                (["A-1,3,", ",", ",x"], format!("ID,Severity,{key},_bytes,x_bytes\n"))
+            } else {
+                let begin = format!("{{\"ID\":\"A-1\",\"Severity\":3,\"{key}\":\"");
+                ([&*begin.leak(), "\",\"_bytes\":\"", "\",\"_BYTES\":\"x\"}"], String::new())
+            };
+            let row = [begin.as_bytes(), &text, between.as_bytes(), end.as_bytes()].concat();
+            let written = events(format, DateOrder::Mdy, &[header.as_bytes(), &row, b"\n"].concat()).remove(0);
+            let Ok(once) = written else { return Ok(()) };
+            let pairs = event::pairs(&once).unwrap();
+            let invalid = pairs.iter().find(|(name, _)| name == "_invalid").map_or("{}", |(_, value)| value);
+            let kept = event::pairs(invalid).unwrap().into_iter().find(|(name, _)| name == ORIGINAL_BYTES);
+            if std::str::from_utf8(&row).is_err() {
+                let (_, base64) = kept.unwrap();
+                let bytes = base64_simd::STANDARD.decode_to_vec(base64.trim_matches('"')).unwrap();
+                prop_assert_eq!(bytes, row);
+            }
+            prop_assert_eq!(json(once.trim_end()), Ok(once));
         }
 
         #[test]

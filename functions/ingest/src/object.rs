@@ -11,6 +11,7 @@ use shared::{
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    charset::{self, Charset},
     checkpoint::{Checkpoint, Checkpoints, INTERVAL_BYTES, Own, Progress},
     error::IngestError,
     inflate::{Inflate, InflateError, OBJECT_BYTES},
@@ -94,10 +95,17 @@ where
                 return Ok(());
             }
         };
+        let charset = match source.charset() {
+            Ok(charset) => charset,
+            Err(detail) => {
+                self.refuse("bad_charset", detail, Bytes::new(), name);
+                return Ok(());
+            }
+        };
         let summary = &mut self.intake.summary;
         let mut reading = Reading {
             source,
-            rows: Rows::resume(self.dataset, format, &progress.noted.position),
+            rows: Rows::resume(self.dataset, format, &progress.noted.position).with_charset(charset),
             normaliser: Normaliser::new(self.dataset, order),
             origin: Origin { name, group: 0 },
             before: (summary.accepted, summary.rejected),
@@ -327,6 +335,14 @@ impl<D: Object> Source<D> {
             }
         }
         Ok(Some(first))
+    }
+
+    /// The charset that the object declares: in its metadata, else in its content type, which many tools set by
+    /// themselves.
+    fn charset(&self) -> Result<Charset, String> {
+        let Some(download) = &self.download else { return Ok(Charset::default()) };
+        let in_type = || download.content_type().and_then(charset::of_content_type);
+        download.metadata("charset").or_else(in_type).map_or(Ok(Charset::default()), str::parse)
     }
 
     fn is_gzip(&self) -> bool {

@@ -10,7 +10,7 @@ use serde::{
 use serde_json::value::RawValue;
 use shared::{excerpt::excerpt, json, time::DateOrder};
 
-use crate::{front::HttpRequest, rows::Format};
+use crate::{charset::Charset, front::HttpRequest, rows::Format};
 
 /// What is asked of ingest.
 #[derive(Debug)]
@@ -31,11 +31,39 @@ pub struct Direct<'a> {
     /// How the body holds its rows.
     pub format: Format,
     /// The rows.
-    pub body: Cow<'a, str>,
+    pub body: Body<'a>,
+    /// The charset of a body of bytes.
+    pub charset: Charset,
     /// The declared order of ambiguous dates.
     pub date_order: Option<DateOrder>,
     /// Whether the caller does not wait for the answer, so that a failure must be an error.
     pub asynchronous: bool,
+}
+
+/// The body of a request.
+#[derive(Debug)]
+pub enum Body<'a> {
+    /// Text, whatever charset it came from.
+    Text(Cow<'a, str>),
+    /// Bytes that may be in another charset than UTF-8.
+    Bytes(Vec<u8>),
+}
+
+impl Body<'_> {
+    fn of_base64(base64: &str) -> Result<Self, NotUnderstood> {
+        let bytes = base64_simd::STANDARD.decode_to_vec(base64);
+        let bytes = bytes.map_err(|_| NotUnderstood("its `body_base64` is not base64".to_owned()))?;
+        Ok(Self::Bytes(bytes))
+    }
+
+    /// The body's bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
 }
 
 /// What was asked is not understood.
@@ -63,6 +91,8 @@ struct Source<'a> {
 struct DirectShape<'a> {
     format: Option<String>,
     body: Option<Cow<'a, str>>,
+    body_base64: Option<Cow<'a, str>>,
+    charset: Option<String>,
     records: Option<&'a RawValue>,
     date_order: Option<String>,
     asynchronous: Option<bool>,
@@ -87,6 +117,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for DirectShape<'a> {
                     match &*name {
                         "format" => set(&mut shape.format, "format", map.next_value()?)?,
                         "body" => set(&mut shape.body, "body", map.next_value()?)?,
+                        "body_base64" => set(&mut shape.body_base64, "body_base64", map.next_value()?)?,
+                        "charset" => set(&mut shape.charset, "charset", map.next_value()?)?,
                         "records" => set(&mut shape.records, "records", map.next_value()?)?,
                         "asynchronous" => set(&mut shape.asynchronous, "asynchronous", map.next_value()?)?,
                         name if DateOrder::is_option(name) => {
@@ -154,11 +186,15 @@ impl<'a> Direct<'a> {
     /// Reads the direct form, of an event or of a queue's message.
     pub fn read(text: &'a str) -> Result<Self, NotUnderstood> {
         let shape: DirectShape<'a> = parse(text, "the direct form")?;
-        let (format, body) = match (shape.format, shape.body, shape.records) {
-            (Some(format), Some(body), None) => (excerpt(&format).parse().map_err(NotUnderstood)?, body),
-            (None, None, Some(records)) if records.get().starts_with('[') => {
-                (Format::Json, Cow::Borrowed(records.get()))
+        let records = shape.records.filter(|records| records.get().starts_with('['));
+        let (format, body) = match (shape.format, shape.body, shape.body_base64, shape.records, records) {
+            (Some(format), Some(body), None, None, _) => {
+                (excerpt(&format).parse().map_err(NotUnderstood)?, Body::Text(body))
             }
+            (Some(format), None, Some(base64), None, _) => {
+                (excerpt(&format).parse().map_err(NotUnderstood)?, Body::of_base64(&base64)?)
+            }
+            (None, None, None, _, Some(records)) => (Format::Json, Body::Text(Cow::Borrowed(records.get()))),
             _ => {
                 return Err(NotUnderstood(
                     r#"{"format":"csv"|"ndjson"|"json","body":"…"} or {"records":[{…}]} is right"#.to_owned(),
@@ -168,12 +204,18 @@ impl<'a> Direct<'a> {
         // A misspelt option would be ignored: dates that were read in the wrong order look right.
         if let Some(unknown) = shape.unknown {
             return Err(NotUnderstood(format!(
-                "its member `{}` is unknown: expected format and body, or records, with date_order and asynchronous or without",
+                "its member `{}` is unknown: expected format and body or body_base64, or records, with date_order, charset and asynchronous or without",
                 excerpt(&unknown)
             )));
         }
         let date_order = shape.date_order.map(|order| order.parse()).transpose().map_err(NotUnderstood)?;
-        Ok(Self { format, body, date_order, asynchronous: shape.asynchronous.unwrap_or_default() })
+        let declared = shape.charset.map(|name| name.parse()).transpose().map_err(NotUnderstood)?;
+        // Text is read already.
+        let charset = match body {
+            Body::Text(_) => Charset::default(),
+            Body::Bytes(_) => declared.unwrap_or_default(),
+        };
+        Ok(Self { format, body, charset, date_order, asynchronous: shape.asynchronous.unwrap_or_default() })
     }
 }
 
@@ -193,14 +235,14 @@ mod tests {
     #[test]
     fn the_ways_of_asking_are_told_apart_by_shape() {
         let cases = [
-            (r#"{"format":"csv","body":"ID\nA"}"#, "Direct(Direct { format: Csv, body: \"ID\\nA\""),
+            (r#"{"format":"csv","body":"ID\nA"}"#, "Direct(Direct { format: Csv, body: Text(\"ID\\nA\")"),
             (
                 r#"{"records":[{"ID":"A"}],"date_order":"dmy"}"#,
-                "Direct(Direct { format: Json, body: \"[{\\\"ID\\\":\\\"A\\\"}]\", date_order: Some(Dmy)",
+                "Direct(Direct { format: Json, body: Text(\"[{\\\"ID\\\":\\\"A\\\"}]\"), charset: Charset(Encoding { UTF-8 }), date_order: Some(Dmy)",
             ),
             (
                 r#"{"date-order":"dmy","records":[],"asynchronous":null}"#,
-                "Direct(Direct { format: Json, body: \"[]\", date_order: Some(Dmy), asynchronous: false",
+                "Direct(Direct { format: Json, body: Text(\"[]\"), charset: Charset(Encoding { UTF-8 }), date_order: Some(Dmy), asynchronous: false",
             ),
             (r#"{"Records":[{"eventSource":"aws:sqs","messageId":"1","body":"{}"}]}"#, "Queue("),
             (include_str!("../../../events/ingest-s3.json"), "Objects("),
@@ -209,6 +251,31 @@ mod tests {
         for (text, expected) in cases {
             let told = tell(text).unwrap();
             assert!(told.starts_with(expected), "{told}\nshould begin: {expected}");
+        }
+    }
+
+    #[test]
+    fn body_of_bytes_has_a_charset_and_text_has_none() {
+        let read = |text: &str| {
+            let direct = Direct::read(text).unwrap();
+            (direct.body.bytes().to_vec(), direct.charset.name())
+        };
+        let bytes = r#"{"format":"csv","body_base64":"8Q==","charset":"latin1"}"#;
+        assert_eq!(read(bytes), (b"\xf1".to_vec(), "windows-1252"));
+        assert_eq!(read(r#"{"format":"csv","body_base64":"8Q=="}"#), (b"\xf1".to_vec(), "UTF-8"));
+        let text = r#"{"format":"csv","body":"ñ","charset":"latin1"}"#;
+        assert_eq!(read(text), ("ñ".as_bytes().to_vec(), "UTF-8"));
+        for (wrong, expected) in [
+            (
+                r#"{"format":"csv","body":"","charset":"klingon"}"#,
+                "charset `klingon` is unknown: expected utf-8",
+            ),
+            (r#"{"format":"csv","body_base64":"*"}"#, "its `body_base64` is not base64"),
+            (r#"{"format":"csv","body":"","body_base64":""}"#, "is right"),
+            (r#"{"records":[],"body_base64":""}"#, "is right"),
+        ] {
+            let error = Direct::read(wrong).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
         }
     }
 
@@ -239,7 +306,7 @@ mod tests {
             ),
             (
                 r#"{"format":"csv","body":"ID\nA","dateOrder":"dmy"}"#,
-                "its member `dateOrder` is unknown: expected format and body, or records, with date_order",
+                "its member `dateOrder` is unknown: expected format and body or body_base64, or records, with date_order",
             ),
             (
                 r#"{"records":[],"date_order":"dmy","date-order":"dmy"}"#,

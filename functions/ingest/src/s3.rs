@@ -87,6 +87,11 @@ pub trait Object {
     /// The user-defined metadata of that name.
     fn metadata(&self, name: &str) -> Option<&str>;
 
+    /// The content type, if it has one.
+    fn content_type(&self) -> Option<&str> {
+        None
+    }
+
     /// Bytes of the whole object, where it was not opened at its end.
     fn size(&self) -> Option<u64>;
 
@@ -102,6 +107,7 @@ pub struct Buckets(Client);
 #[derive(Debug)]
 pub struct Download {
     metadata: HashMap<String, String>,
+    content_type: Option<String>,
     size: Option<u64>,
     body: ByteStream,
     name: String,
@@ -142,6 +148,7 @@ impl Objects for Buckets {
             // Nothing is left of an object that was read up to here.
             Err(error) if from > 0 && error.code() == Some("InvalidRange") => Ok(Download {
                 metadata: HashMap::new(),
+                content_type: None,
                 size: None,
                 body: ByteStream::default(),
                 name: name.clone(),
@@ -157,13 +164,18 @@ impl Download {
         let whole = answer.content_range.as_deref().and_then(|range| range.rsplit_once('/')?.1.parse().ok());
         let length = answer.content_length.and_then(|length| u64::try_from(length).ok());
         let size = if answer.content_range.is_some() { whole } else { length };
-        Self { metadata: answer.metadata.unwrap_or_default(), size, body: answer.body, name }
+        let metadata = answer.metadata.unwrap_or_default();
+        Self { metadata, content_type: answer.content_type, size, body: answer.body, name }
     }
 }
 
 impl Object for Download {
     fn metadata(&self, name: &str) -> Option<&str> {
         self.metadata.get(name).map(String::as_str)
+    }
+
+    fn content_type(&self) -> Option<&str> {
+        self.content_type.as_deref()
     }
 
     fn size(&self) -> Option<u64> {

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Alert, Column, Dataset, INVALID, Metric, SEVERITY_KEY, Template, Type, UNLISTED_SEVERITY, Wording, fold,
+    Alert, Column, Dataset, INVALID, Metric, ORIGINAL_BYTES, SEVERITY_KEY, Template, Type, UNLISTED_SEVERITY,
+    Wording, fold,
 };
 
 /// Columns that the tables have in addition to the data set's: keys of the partitions, the text of unreadable cells, and
@@ -122,6 +123,12 @@ fn column_name(name: &str) -> Check {
         return expected(
             "another name, such as `invalid_cells`",
             "the one under which events keep unreadable cells",
+        );
+    }
+    if fold(name) == ORIGINAL_BYTES {
+        return expected(
+            "another name, such as `bytes`",
+            "the one under which events keep the bytes of unreadable rows",
         );
     }
     Ok(())

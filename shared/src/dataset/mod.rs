@@ -26,6 +26,8 @@ const SERIES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/series.rs"))
 
 /// The key of an event's entry that holds its unreadable cells by their columns' names.
 pub const INVALID: &str = "_invalid";
+/// The key below [`INVALID`] that holds the bytes of a row, in base64, whose text could not be read in full.
+pub const ORIGINAL_BYTES: &str = "_bytes";
 /// The key of the partitions that holds the severity, whatever the data set's own column is called.
 pub const SEVERITY_KEY: &str = "severity";
 /// The column of the analytical table that holds a severity that the data set does not list.

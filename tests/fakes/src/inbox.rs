@@ -100,7 +100,7 @@ impl Bucket {
         self.put_with(key, content, &[])
     }
 
-    /// Puts an object with metadata.
+    /// Puts an object with metadata, among them `Content-Type`.
     pub fn put_with(&self, key: &str, content: impl Into<Bytes>, metadata: &[(&str, &str)]) -> String {
         let content = content.into();
         let number = self.count.get() + 1;
@@ -224,6 +224,11 @@ impl Object for Download {
 
     fn size(&self) -> Option<u64> {
         self.size
+    }
+
+    fn content_type(&self) -> Option<&str> {
+        // Its own name, so that metadata of that name is something else.
+        self.metadata("Content-Type")
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {

@@ -23,7 +23,8 @@ const BYTES: usize = 6 * 1_000 * 1_000 - 100_000;
 pub struct FileRow {
     /// The line of the file on which it begins, from 1.
     pub line: u64,
-    text: String,
+    /// In UTF-8, or as it came if it cannot be read in full.
+    text: Vec<u8>,
     cut: Cut,
 }
 
@@ -47,7 +48,12 @@ impl FileRow {
             Content::Broken { reason, .. } if reason != "cell_count" => Cut::Open,
             _ => Cut::Closed,
         };
-        Self { line: row.line, text: String::from_utf8_lossy(row.text).into_owned(), cut }
+        let text = match row.charset.decode(row.text) {
+            (text, false) => text.into_owned().into_bytes(),
+            // Sent as it came, it is kept as it came.
+            (_, true) => row.text.to_vec(),
+        };
+        Self { line: row.line, text, cut }
     }
 }
 
@@ -66,7 +72,10 @@ pub struct Batch {
 #[derive(Serialize)]
 struct Request<'a> {
     format: &'a str,
-    body: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     date_order: Option<DateOrder>,
 }
@@ -74,7 +83,7 @@ struct Request<'a> {
 impl Batch {
     fn of(&self, rows: Vec<FileRow>) -> Self {
         let bytes =
-            self.header.iter().map(String::as_str).chain(rows.iter().map(|row| &*row.text)).map(size).sum();
+            self.header.iter().map(String::as_bytes).chain(rows.iter().map(|row| &*row.text)).map(size).sum();
         Self { rows, bytes, header: self.header.clone(), ..*self }
     }
 
@@ -94,27 +103,39 @@ impl Batch {
     #[must_use]
     pub fn request(&self) -> Vec<u8> {
         let body = self.body();
-        let request = Request { format: self.format, body, date_order: self.date_order };
+        let (text, base64) = match str::from_utf8(&body) {
+            Ok(text) => (Some(text), None),
+            Err(_) => (None, Some(base64_simd::STANDARD.encode_to_string(&body))),
+        };
+        let date_order = self.date_order;
+        let request = Request { format: self.format, body: text, body_base64: base64, date_order };
         serde_json::to_vec(&request)
             .unwrap_or_else(|error| unreachable!("text can be written as JSON: {error}"))
     }
 
-    fn body(&self) -> String {
-        let mut body = String::with_capacity(self.bytes);
+    fn body(&self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(self.bytes);
         if self.rows.iter().any(|row| row.cut == Cut::Nested) {
-            body.push('[');
+            body.push(b'[');
         }
-        for line in self.header.iter().chain(self.rows.iter().map(|row| &row.text)) {
-            body.push_str(line);
-            body.push('\n');
+        let header = self.header.iter().map(String::as_bytes);
+        for line in header.chain(self.rows.iter().map(|row| &*row.text)) {
+            body.extend_from_slice(line);
+            body.push(b'\n');
         }
         body
     }
 }
 
-/// The bytes of a line within a JSON string, its line feed included.
-fn size(line: &str) -> usize {
-    let escapes = line.bytes().map(|byte| match byte {
+/// The bytes of a line within a JSON string, its line feed included: as text or in base64, which a single line that is
+/// not UTF-8 makes of all of them.
+fn size(line: &[u8]) -> usize {
+    let base64 = (line.len() + 1).div_ceil(3) * 4;
+    base64.max(size_as_text(line))
+}
+
+fn size_as_text(line: &[u8]) -> usize {
+    let escapes = line.iter().map(|byte| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 1,
         0..0x20 => 5,
         _ => 0,
@@ -139,7 +160,7 @@ impl<'d> Batches<'d> {
     /// The batches of that file. A date order that is not declared is the data set's.
     #[must_use]
     pub fn new(dataset: &'d Dataset, input: Input, date_order: Option<DateOrder>) -> Self {
-        let rows = Rows::new(dataset, input.format);
+        let rows = Rows::new(dataset, input.format).with_charset(input.charset);
         Self { dataset, input, rows, date_order, finished: false, broken: None, held: None }
     }
 
@@ -153,6 +174,12 @@ impl<'d> Batches<'d> {
     #[must_use]
     pub fn no_rows(&self) -> Option<NoRows> {
         self.rows.no_rows()
+    }
+
+    /// What separates the cells of a CSV, for people, where it is not the comma.
+    #[must_use]
+    pub fn separator(&self) -> Option<String> {
+        self.rows.separator()
     }
 
     /// The next batch, of at most so many rows; `None` at the end of the file.
@@ -190,7 +217,7 @@ impl<'d> Batches<'d> {
     /// Whether ingest reads a batch of a single row as one.
     fn is_one_row(&self, batch: &Batch) -> bool {
         let mut rows = Rows::new(self.dataset, self.rows.format());
-        rows.push(batch.body().as_bytes());
+        rows.push(&batch.body());
         rows.finish();
         rows.next().is_some() && rows.next().is_none()
     }
@@ -327,17 +354,17 @@ pub(crate) mod tests {
             rows.finish();
             let mut expected = Vec::new();
             while let Some(row) = rows.next() {
-                expected.push((row.line, String::from_utf8(row.text.to_vec()).unwrap()));
+                expected.push((row.line, row.text.to_vec()));
             }
             let (mut batches, mut found) = (batches(format, &text), Vec::new());
             while let Some(batch) = batches.next(ROWS).unwrap() {
                 let body = batch.body();
                 let mut rows = Rows::new(&DATASET, format);
-                rows.push(body.as_bytes());
+                rows.push(&body);
                 rows.finish();
                 let mut sent = 0;
                 while let Some(row) = rows.next() {
-                    assert_eq!(row.text, batch.rows[sent].text.as_bytes());
+                    assert_eq!(row.text, batch.rows[sent].text);
                     sent += 1;
                 }
                 assert!(batch.is_too_large() || sent == batch.rows.len());
@@ -379,11 +406,27 @@ pub(crate) mod tests {
     fn the_size_of_a_line_is_that_in_json() {
         for line in ["a,b", "\"q\"", "tab\tand\r", "\u{0}\u{1f}\u{7f}", "Doña", "\u{2028}"] {
             assert_eq!(
-                size(line),
+                size_as_text(line.as_bytes()),
                 serde_json::to_string(&format!("{line}\n")).unwrap().len() - 2,
                 "{line:?}"
             );
         }
+    }
+
+    #[test]
+    fn rows_that_are_not_utf_8_are_sent_as_they_came() {
+        let text = b"sep=:\nID:Severity:City\na:2:Do\xf1a\nb:3:\xc3\xb1\n";
+        let mut batches = Batches::new(&DATASET, input(Format::Csv, text), None);
+        let request: Value = serde_json::from_slice(&batches.next(9).unwrap().unwrap().request()).unwrap();
+        let body = request["body_base64"].as_str().unwrap();
+        assert_eq!(base64_simd::STANDARD.decode_to_vec(body).unwrap(), text);
+        assert_eq!(request.get("body"), None);
+
+        let mut latin = input(Format::Csv, text);
+        latin.charset = "latin1".parse().unwrap();
+        let mut batches = Batches::new(&DATASET, latin, None);
+        let request: Value = serde_json::from_slice(&batches.next(9).unwrap().unwrap().request()).unwrap();
+        assert_eq!(request["body"], "sep=:\nID:Severity:City\na:2:Doña\nb:3:Ã±\n");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{
 };
 
 use ingest::{
+    charset::Charset,
     inflate::{Inflate, InflateError, OBJECT_BYTES},
     rows::Format,
 };
@@ -22,6 +23,8 @@ pub struct Input {
     pub name: String,
     /// How it holds its rows.
     pub format: Format,
+    /// The charset of its text.
+    pub charset: Charset,
     reader: Box<dyn Read>,
     inflate: Inflate,
     chunk: Vec<u8>,
@@ -72,6 +75,7 @@ impl Input {
         Self {
             name,
             format,
+            charset: Charset::default(),
             reader: Box::new(reader),
             inflate: Inflate::new(OBJECT_BYTES),
             chunk: vec![0; CHUNK],

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
-use ingest::rows::Format;
+use ingest::{charset::Charset, rows::Format};
 use replay::{
     batches::Batches,
     error::Error,
@@ -102,6 +102,10 @@ struct FileOptions {
     /// How 2/8/2016 is to be read: mdy or dmy [default: as the data set says]
     #[arg(long, value_name = "ORDER")]
     date_order: Option<DateOrder>,
+
+    /// The charset of the file, of one byte a character: windows-1252 or iso-8859-15, for example [default: utf-8]
+    #[arg(long, value_name = "NAME", default_value = "utf-8", hide_default_value = true)]
+    charset: Charset,
 }
 
 #[derive(Debug, Args)]
@@ -181,6 +185,7 @@ fn generate(dataset: &str, options: &generate::Options) -> Result<ExitCode, Erro
 fn normalise(dataset: &str, file: &FileOptions) -> Result<ExitCode, Error> {
     let dataset = self::dataset(dataset)?;
     let (mut input, progress) = Input::open(&file.file, file.format, !io::stdout().is_terminal())?;
+    input.charset = file.charset;
     let reject = |line: u64, reason: &str, detail: &str| {
         let place = if line == 0 { "the file".to_owned() } else { format!("line {line}") };
         progress.note(&format!("{place}: rejected ({reason}): {detail}"))
@@ -188,6 +193,9 @@ fn normalise(dataset: &str, file: &FileOptions) -> Result<ExitCode, Error> {
     let output = BufWriter::new(io::stdout().lock());
     let counts = normalise::normalise(&dataset, &mut input, file.date_order, output, reject, &progress)?;
     progress.finish();
+    if let Some(separator) = &counts.separator {
+        to_stderr(&format!("the cells are separated by {separator}"));
+    }
     to_stderr(&format!("{} rows normalised, {} rejected", counts.normalised, counts.rejected));
     match counts.nothing_used() {
         None => Ok(ExitCode::SUCCESS),
@@ -198,7 +206,8 @@ fn normalise(dataset: &str, file: &FileOptions) -> Result<ExitCode, Error> {
 #[tokio::main(flavor = "current_thread")]
 async fn send(dataset: &str, file: &FileOptions, options: SendOptions) -> Result<ExitCode, Error> {
     let dataset = self::dataset(dataset)?;
-    let (input, progress) = Input::open(&file.file, file.format, true)?;
+    let (mut input, progress) = Input::open(&file.file, file.format, true)?;
+    input.charset = file.charset;
     let name = options.function.unwrap_or_else(|| deployed(&dataset, "ingest", &options.environment));
     let function = Function { lambda: Lambda::new(&configuration().await)?, name };
     let mut batches = Batches::new(&dataset, input, file.date_order);
@@ -206,6 +215,9 @@ async fn send(dataset: &str, file: &FileOptions, options: SendOptions) -> Result
     let sent =
         send::send(&mut batches, &function, options.rate.unwrap_or_default(), &mut summary, &progress).await;
     progress.finish();
+    if let Some(separator) = batches.separator() {
+        to_stderr(&format!("the cells are separated by {separator}"));
+    }
     if options.json {
         let json = serde_json::to_string(&summary).map_err(|error| Error::Write(error.into()))?;
         print(&json)?;

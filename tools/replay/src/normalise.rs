@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What became of the rows.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Counts {
     /// Events written.
     pub normalised: u64,
@@ -27,6 +27,8 @@ pub struct Counts {
     pub rejected: u64,
     /// Why there were neither, if there were none.
     pub no_rows: Option<NoRows>,
+    /// What separates the cells of a CSV, where it is not the comma.
+    pub separator: Option<String>,
 }
 
 impl Counts {
@@ -56,7 +58,7 @@ pub fn normalise(
     progress: &Progress,
 ) -> Result<Counts, Error> {
     let normaliser = Normaliser::new(dataset, date_order);
-    let mut rows = Rows::new(dataset, input.format);
+    let mut rows = Rows::new(dataset, input.format).with_charset(input.charset);
     let mut counts = Counts::default();
     let mut events = Writer::default();
     loop {
@@ -96,6 +98,7 @@ pub fn normalise(
         if at_end {
             output.flush().map_err(Error::Write)?;
             counts.no_rows = rows.no_rows();
+            counts.separator = rows.separator();
             return Ok(counts);
         }
     }
@@ -131,9 +134,31 @@ mod tests {
         let ids: Vec<_> = events.iter().map(|event| event["ID"].as_str().unwrap()).collect();
         assert_eq!(ids, ["a", "d", "e"]);
         assert_eq!(rejects, ["3 bad_severity", "4 cell_count"]);
-        assert_eq!(counts, Counts { normalised: 3, rejected: 2, no_rows: None });
+        assert_eq!(counts, Counts { normalised: 3, rejected: 2, ..Counts::default() });
         assert_eq!(counts.nothing_used(), None);
         assert!(events[0]["Txn_Timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+
+    #[test]
+    fn separator_other_than_the_comma_is_reported() {
+        for (text, separator) in [
+            ("ID;Severity\na;3\n", Some("semicolons")),
+            ("sep=:\nID:Severity\na:3\n", Some("`:`")),
+            ("ID,Severity\na,3\n", None),
+        ] {
+            let (events, _, counts) = run(Format::Csv, text.as_bytes());
+            assert_eq!((events.len(), counts.separator.as_deref()), (1, separator), "{text}");
+        }
+    }
+
+    #[test]
+    fn file_in_another_charset_is_read_as_it_is_declared() {
+        let mut input = input(Format::Csv, b"ID,Severity,City\na,3,Do\xf1a Ana \x96\n");
+        input.charset = "windows-1252".parse().unwrap();
+        let mut output = Vec::new();
+        normalise(&DATASET, &mut input, None, &mut output, |_, _, _| (), &Progress::hidden()).unwrap();
+        let event: Value = serde_json::from_slice(&output).unwrap();
+        assert_eq!(event["City"], "Doña Ana –");
     }
 
     #[test]

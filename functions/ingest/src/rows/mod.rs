@@ -6,13 +6,16 @@
 
 use std::{borrow::Cow, mem, ops::Range};
 
-use shared::{dataset::Dataset, event};
+use shared::{dataset::Dataset, event::BOM};
+
+use crate::charset::Charset;
 
 mod cells;
 mod csv;
 mod header;
 mod json;
 mod position;
+mod row;
 mod separator;
 mod span;
 #[cfg(test)]
@@ -24,6 +27,7 @@ pub use self::{
     header::Header,
     json::Element,
     position::{Position, Skip},
+    row::{Content, Format, NoRows, Row},
 };
 use self::{
     header::{BAD_HEADER, HEADER_BEGIN},
@@ -36,98 +40,18 @@ use self::{
 /// delivered; the bound keeps memory bounded. Of a longer row its first bytes are a reject and the others are dropped,
 /// up to the end of its line or element.
 pub const ROW_BYTES: usize = 4 * 1024 * 1024;
-/// The byte order mark that some programs put before UTF-8.
-const BOM: &[u8] = b"\xEF\xBB\xBF";
 /// By which DOS programs mark the end of a text.
 const DOS_END: u8 = 0x1a;
-
-/// How the text holds its rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Rows of cells below a header line, quoted as RFC 4180 has it, with commas or another separator.
-    Csv,
-    /// A JSON object on each line.
-    Ndjson,
-    /// A JSON array of objects, or objects one after the other.
-    Json,
-}
-
-impl Format {
-    /// The name by which a request declares it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Csv => "csv",
-            Self::Ndjson => "ndjson",
-            Self::Json => "json",
-        }
-    }
-}
-
-impl std::str::FromStr for Format {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "csv" => Ok(Self::Csv),
-            "ndjson" | "jsonl" => Ok(Self::Ndjson),
-            "json" => Ok(Self::Json),
-            other => Err(format!("format `{other}` is unknown: csv, ndjson or json is right")),
-        }
-    }
-}
-
-/// A row, as it is in the text.
-#[derive(Debug)]
-pub struct Row<'a> {
-    /// Position among the rows of the text, from 0. A header is not counted, unless it cannot be used and so is a
-    /// rejected row. In a JSON array it is the position of the element.
-    pub index: u64,
-    /// The line on which it begins, from 1.
-    pub line: u64,
-    /// Its text, without the end of its line.
-    pub text: &'a [u8],
-    /// The header above it, in a CSV.
-    pub header: Option<&'a Header>,
-    /// What it holds.
-    pub content: Content<'a>,
-}
-
-/// What a row holds.
-#[derive(Debug)]
-pub enum Content<'a> {
-    /// The cells of a CSV row, at least as many as its header needs.
-    Cells(&'a Cells),
-    /// A JSON text.
-    Json,
-    /// Nothing that can be used.
-    Broken {
-        /// A short stable code.
-        reason: &'static str,
-        /// What is wrong, and what was expected.
-        detail: String,
-    },
-}
-
-/// Why a text has no row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NoRows {
-    /// There is nothing but blank space.
-    #[error("there is nothing but blank space: expected rows")]
-    Blank,
-    /// There is a header and nothing else.
-    #[error("there is a header but no row below it")]
-    OnlyHeader,
-    /// There is an array without elements.
-    #[error("the array has no elements: expected at least one object")]
-    EmptyArray,
-}
 
 /// Cuts text into rows. Push chunks, take rows until there is none, push more; finish at the end.
 #[derive(Debug)]
 pub struct Rows<'d> {
     dataset: &'d Dataset,
     format: Format,
+    /// The charset that is declared.
+    charset: Charset,
+    /// Whether byte order marks preceded the text, so that it is UTF-8 whatever is declared.
+    is_marked: bool,
     /// The longest row.
     bound: usize,
     buffer: Vec<u8>,
@@ -178,6 +102,8 @@ impl<'d> Rows<'d> {
         Self {
             dataset,
             format,
+            charset: Charset::default(),
+            is_marked: false,
             bound: ROW_BYTES,
             buffer: Vec::new(),
             start: 0,
@@ -206,12 +132,26 @@ impl<'d> Rows<'d> {
         self
     }
 
+    /// The same rows of a text that is declared to be in that charset.
+    #[must_use]
+    pub fn with_charset(mut self, charset: Charset) -> Self {
+        self.charset = charset;
+        self
+    }
+
+    /// The charset in which the text is read.
+    #[must_use]
+    pub fn charset(&self) -> Charset {
+        if self.is_marked { Charset::default() } else { self.charset }
+    }
+
     /// Rows of a text that was read before, up to `position`, from where it is pushed.
     #[must_use]
     pub fn resume(dataset: &'d Dataset, format: Format, position: &Position) -> Self {
         let mut rows = Self::new(dataset, format);
         if position.offset > 0 {
             rows.begun = true;
+            rows.is_marked = position.is_marked;
             rows.passed = position.offset;
             rows.lines = Lines { number: position.line, after_return: position.after_return };
             rows.index = position.index;
@@ -250,6 +190,7 @@ impl<'d> Rows<'d> {
                 .and_then(|header| header.problem.clone()),
             separator: (self.separator != COMMA || self.is_declared && self.header.is_none())
                 .then_some(char::from(self.separator)),
+            is_marked: self.is_marked,
             after_return: self.lines.after_return,
             array: self.array == Some(Array::Open),
             skipping: self.skipping,
@@ -309,20 +250,22 @@ impl<'d> Rows<'d> {
     pub fn next(&mut self) -> Option<Row<'_>> {
         let Found { text, line, kind, is_first_line } = self.find()?;
         let text = &self.buffer[text];
-        let index = self.index;
+        let charset = if self.is_marked { Charset::default() } else { self.charset };
+        let (index, mut is_altered) = (self.index, false);
         self.index += 1;
         let content = match (kind, &self.header) {
             (Kind::Broken(reason, detail), _) => Content::Broken { reason, detail },
             (kind, Some(header)) => {
-                let text = lossy(text, &mut self.lossy);
-                self.cells.read(text, matches!(kind, Kind::Quoted), self.separator);
+                let decoded;
+                (decoded, is_altered) = decode(charset, text, &mut self.lossy);
+                self.cells.read(decoded, matches!(kind, Kind::Quoted), self.separator);
                 header.check(&self.cells)
             }
             (_, None) => Content::Json,
         };
         // The first line is not below itself: sent again with itself as the header it would be two rows.
         let header = self.header.as_ref().filter(|_| !is_first_line);
-        Some(Row { index, line, text, header, content })
+        Some(Row { index, line, text, charset, is_altered, header, content })
     }
 
     /// Finds the next row and passes over it.
@@ -372,16 +315,17 @@ impl<'d> Rows<'d> {
 
     /// Finds what separates the cells of the first row, which was found with commas; nothing where that takes more text.
     fn separate(&mut self, span: Span) -> Option<Span> {
+        let charset = self.charset();
         let Self { dataset, bound, end, cells, .. } = self;
         let text = &self.buffer[self.start..];
         let row = &text[..span.end];
         if has_no_text(row, &span.kind, COMMA, cells)
             || separator::declared(row, &span.kind).is_some()
-            || separator::is_header(dataset, row, &span.kind, COMMA, cells)
+            || separator::is_header(dataset, row, &span.kind, (charset, COMMA), cells)
         {
             return Some(span);
         }
-        let found = self.search.find(dataset, text, *bound, *end, cells);
+        let found = self.search.find(dataset, text, charset, (*bound, *end), cells);
         let (separator, span) = match found {
             separator::Found::More => return None,
             separator::Found::Nothing => (COMMA, span),
@@ -398,17 +342,19 @@ impl<'d> Rows<'d> {
 
     /// Reads the first line as the header; what kind of row it is if it cannot be used.
     fn read_header(&mut self, found: &Found) -> Option<Kind> {
+        let charset = self.charset();
         let text = &self.buffer[found.text.clone()];
         let (header, reason) = match &found.kind {
             Kind::Broken(reason, detail) => {
                 let problem =
                     format!("the first line, which must name the columns, cannot be read: {detail}");
-                let begin = lossy(&text[..text.len().min(HEADER_BEGIN)], &mut self.lossy);
+                let begin = &text[..text.len().min(HEADER_BEGIN)];
+                let (begin, _) = decode(charset, begin, &mut self.lossy);
                 let reason = if *reason == CUT_SHORT { CUT_SHORT } else { BAD_HEADER };
                 (Header::unreadable(self.dataset, begin, problem), reason)
             }
             kind => {
-                let text = lossy(text, &mut self.lossy);
+                let (text, _) = decode(charset, text, &mut self.lossy);
                 let line = separator::with_declaration(self.dataset, text, self.separator, &mut self.cells);
                 self.cells.read(text, matches!(kind, Kind::Quoted), self.separator);
                 (Header::read(self.dataset, &line, &self.cells, self.separator), BAD_HEADER)
@@ -425,6 +371,7 @@ impl<'d> Rows<'d> {
             let text = &self.buffer[self.start..];
             if text.starts_with(BOM) {
                 self.start += BOM.len();
+                self.is_marked = true;
             } else if self.end == End::Open && BOM.starts_with(text) {
                 return false;
             } else {
@@ -527,13 +474,13 @@ fn has_no_text(row: &[u8], kind: &Kind, separator: u8, cells: &mut Cells) -> boo
     }
 }
 
-/// The text, with U+FFFD for what is not UTF-8.
-fn lossy<'a>(text: &'a [u8], scratch: &'a mut String) -> &'a str {
-    match event::lossy(text) {
-        Cow::Borrowed(text) => text,
-        Cow::Owned(text) => {
+/// The text of some bytes, with U+FFFD for what is not a character, and whether there is any.
+fn decode<'a>(charset: Charset, bytes: &'a [u8], scratch: &'a mut String) -> (&'a str, bool) {
+    match charset.decode(bytes) {
+        (Cow::Borrowed(text), is_altered) => (text, is_altered),
+        (Cow::Owned(text), is_altered) => {
             *scratch = text;
-            scratch
+            (scratch, is_altered)
         }
     }
 }

@@ -21,6 +21,9 @@ pub struct Position {
     /// What is between two cells of a CSV, if that is known and not a comma. An earlier version knew commas only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub separator: Option<char>,
+    /// Whether the text began with a byte order mark, so that it is UTF-8 whatever is declared.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_marked: bool,
     /// Whether the byte before it is a carriage return, so that a line feed there ends no further line.
     #[serde(default)]
     pub after_return: bool,

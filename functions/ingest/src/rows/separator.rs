@@ -8,9 +8,9 @@ use shared::dataset::Dataset;
 use super::{
     Cells, csv, has_no_text,
     header::names_what_is_needed,
-    lossy,
     span::{End, Kind, Scan, Span},
 };
+use crate::charset::Charset;
 
 /// The separator of a CSV that says nothing else.
 pub(super) const COMMA: u8 = b',';
@@ -41,8 +41,8 @@ impl Search {
         &mut self,
         dataset: &Dataset,
         text: &[u8],
-        bound: usize,
-        end: End,
+        charset: Charset,
+        (bound, end): (usize, End),
         cells: &mut Cells,
     ) -> Found {
         let mut found = Found::Nothing;
@@ -57,7 +57,7 @@ impl Search {
             if has_no_text(row, &span.kind, separator, cells) {
                 return Found::Blank(separator, span);
             }
-            if is_header(dataset, row, &span.kind, separator, cells) {
+            if is_header(dataset, row, &span.kind, (charset, separator), cells) {
                 headers += 1;
                 found = Found::Header(separator, span);
             }
@@ -71,13 +71,13 @@ pub(super) fn is_header(
     dataset: &Dataset,
     row: &[u8],
     kind: &Kind,
-    separator: u8,
+    (charset, separator): (Charset, u8),
     cells: &mut Cells,
 ) -> bool {
     if matches!(kind, Kind::Broken(..)) {
         return false;
     }
-    cells.read(lossy(row, &mut String::new()), matches!(kind, Kind::Quoted), separator);
+    cells.read(&charset.decode(row).0, matches!(kind, Kind::Quoted), separator);
     names_what_is_needed(dataset, cells)
 }
 
@@ -124,13 +124,15 @@ fn shown(dataset: &Dataset, line: &str, cells: &mut Cells) -> Option<u8> {
     let line = [line.as_bytes(), b"\n"].concat();
     let bound = line.len();
     match csv::scan(&line, &mut csv::Scanned::default(), bound, End::Open, COMMA) {
-        Scan::Row(span) if is_header(dataset, &line[..span.end], &span.kind, COMMA, cells) => {
+        Scan::Row(span)
+            if is_header(dataset, &line[..span.end], &span.kind, (Charset::default(), COMMA), cells) =>
+        {
             return Some(COMMA);
         }
         Scan::Row(_) | Scan::TooLong(_) => {}
         Scan::More => return None,
     }
-    match Search::default().find(dataset, &line, bound, End::Open, cells) {
+    match Search::default().find(dataset, &line, Charset::default(), (bound, End::Open), cells) {
         Found::Header(separator, _) => Some(separator),
         Found::Blank(..) | Found::Nothing => Some(COMMA),
         Found::More => None,

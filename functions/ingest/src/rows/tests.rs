@@ -316,6 +316,61 @@ fn what_is_kept_of_a_first_line_that_cannot_be_read_fits_into_a_reject() {
     assert_eq!(detail, problem);
 }
 
+/// The cells of a CSV in a charset, and whether any of them is altered; left and resumed after each row, if so.
+fn read_in(charset: &str, text: &[u8], chunk: usize, is_left: bool) -> Vec<(Vec<String>, bool)> {
+    let charset = charset.parse().unwrap();
+    let mut rows = Rows::new(dataset(), Format::Csv).with_charset(charset);
+    let (mut found, mut pushed) = (Vec::new(), 0);
+    loop {
+        let end = text.len().min(pushed + chunk);
+        rows.push(&text[pushed..end]);
+        pushed = end;
+        loop {
+            if pushed == text.len() {
+                rows.finish();
+            }
+            let Some(row) = rows.next() else { break };
+            let cells = match row.content {
+                Content::Cells(cells) => (0..cells.len()).map(|at| cells.get(at).to_owned()).collect(),
+                Content::Json => unreachable!(),
+                Content::Broken { reason, .. } => vec![format!("!{reason}")],
+            };
+            found.push((cells, row.is_altered));
+            if is_left {
+                let position = serde_json::to_string(&rows.position().unwrap()).unwrap();
+                let position: Position = serde_json::from_str(&position).unwrap();
+                rows = Rows::resume(dataset(), Format::Csv, &position).with_charset(charset);
+                rows.push(&text[usize::try_from(position.offset).unwrap()..pushed]);
+            }
+        }
+        if pushed == text.len() {
+            return found;
+        }
+    }
+}
+
+#[test]
+fn text_is_read_in_the_charset_that_is_declared() {
+    let text = b"ID,Severity,City\na,1,Do\xf1a \x80\n";
+    let cells = |text: &str| vec![vec!["a".to_owned(), "1".to_owned(), text.to_owned()]];
+    for (charset, city, is_altered) in [
+        ("windows-1252", "Doña €", false),
+        ("iso-8859-1", "Doña €", false),
+        ("koi8-r", "DoЯa ─", false),
+        ("utf-8", "Do\u{fffd}a \u{fffd}", true),
+    ] {
+        let expected: Vec<_> = cells(city).into_iter().map(|cells| (cells, is_altered)).collect();
+        assert_eq!(read_in(charset, text, 2, true), expected, "{charset}");
+    }
+    // A byte order mark says that it is UTF-8, whatever is declared.
+    let marked = "\u{feff}ID,Severity,City\nb,2,x\na,1,Doña\n".as_bytes();
+    assert_eq!(read_in("latin1", marked, 2, true)[1], (cells("Doña").remove(0), false));
+    // Names of columns are in the charset, too.
+    let mut rows = Rows::new(dataset(), Format::Csv).with_charset("latin1".parse().unwrap());
+    rows.push(b"ID;Severity;Stra\xdfe\na;1;x\n");
+    assert_eq!(rows.next().unwrap().header.unwrap().unknown, [(2, "Straße".to_owned())]);
+}
+
 #[test]
 fn text_that_is_not_utf_8_becomes_u_fffd() {
     check(
@@ -410,6 +465,25 @@ proptest! {
         };
         let expected: Vec<_> = cells.into_iter().filter(|row| !is_blank(row)).collect();
         prop_assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn rows_in_a_charset_are_those_of_the_same_text_in_utf_8(
+        charset in proptest::sample::select(vec!["windows-1252", "iso-8859-15", "windows-1251", "ibm866"]),
+        separator in proptest::sample::select(vec![",", ";", "\t", "|"]),
+        bytes in proptest::collection::vec(
+            prop_oneof![4 => proptest::sample::select(b"a1,,;|\t\"\"\n\n\r ".to_vec()), 1 => any::<u8>()], 0..60),
+        chunk in 1_usize..9,
+        is_left: bool,
+    ) {
+        let header = "ID;Severity;City\n".replace(';', separator);
+        let text = [header.as_bytes(), &bytes].concat();
+        let (utf8, is_altered) = charset.parse::<Charset>().unwrap().decode(&text);
+        prop_assume!(!is_altered);
+        prop_assert_eq!(
+            read_in(charset, &text, chunk, is_left),
+            read_in("utf-8", utf8.as_bytes(), usize::MAX / 2, false)
+        );
     }
 
     #[test]

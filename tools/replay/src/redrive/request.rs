@@ -105,13 +105,17 @@ impl Again {
 
 /// Rows as a message of ingest's queue.
 fn message(rejected: &Rejected, id: String, sending: &Sending) -> Item {
-    // Ingest itself reads what is not UTF-8 as U+FFFD.
-    let text = String::from_utf8_lossy(&sending.payload);
     let body = match &rejected.file {
-        None => text.into_owned(),
+        None => String::from_utf8_lossy(&sending.payload).into_owned(),
         Some(file) => {
             let header = file.header.as_ref().map(|header| format!("{header}\n")).unwrap_or_default();
-            let mut rows = json!({"format": file.format, "body": format!("{header}{text}\n")});
+            let text = [header.as_bytes(), &sending.payload, b"\n"].concat();
+            let mut rows = json!({"format": file.format});
+            match str::from_utf8(&text) {
+                Ok(text) => rows["body"] = json!(text),
+                // Ingest keeps the bytes of a row that is not UTF-8.
+                Err(_) => rows["body_base64"] = json!(base64_simd::STANDARD.encode_to_string(&text)),
+            }
             if let Some(order) = &file.date_order {
                 rows["date_order"] = json!(order);
             }
@@ -324,7 +328,7 @@ mod tests {
         let body: Value = serde_json::from_str(json["body"].as_str().unwrap()).unwrap();
         assert_eq!(
             body,
-            json!({"format": "csv", "body": "ID,Severity\nA,\"\u{fffd}\"\n", "date_order": "dmy"})
+            json!({"format": "csv", "body_base64": "SUQsU2V2ZXJpdHkKQSwi/yIK", "date_order": "dmy"})
         );
     }
 

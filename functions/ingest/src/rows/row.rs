@@ -1,0 +1,90 @@
+//! Rows as they are handed out, and the formats that they come in.
+
+use super::{Cells, Header};
+use crate::charset::Charset;
+
+/// How the text holds its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Rows of cells below a header line, quoted as RFC 4180 has it, with commas or another separator.
+    Csv,
+    /// A JSON object on each line.
+    Ndjson,
+    /// A JSON array of objects, or objects one after the other.
+    Json,
+}
+
+impl Format {
+    /// The name by which a request declares it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Ndjson => "ndjson",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl std::str::FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "csv" => Ok(Self::Csv),
+            "ndjson" | "jsonl" => Ok(Self::Ndjson),
+            "json" => Ok(Self::Json),
+            other => Err(format!("format `{other}` is unknown: csv, ndjson or json is right")),
+        }
+    }
+}
+
+/// A row, as it is in the text.
+#[derive(Debug)]
+pub struct Row<'a> {
+    /// Position among the rows of the text, from 0. A header is not counted, unless it cannot be used and so is a
+    /// rejected row. In a JSON array it is the position of the element.
+    pub index: u64,
+    /// The line on which it begins, from 1.
+    pub line: u64,
+    /// Its text as it came, without the end of its line.
+    pub text: &'a [u8],
+    /// The charset of the text.
+    pub charset: Charset,
+    /// Whether its cells have U+FFFD for bytes that are not text in that charset. Of JSON it is not known yet.
+    pub is_altered: bool,
+    /// The header above it, in a CSV.
+    pub header: Option<&'a Header>,
+    /// What it holds.
+    pub content: Content<'a>,
+}
+
+/// What a row holds.
+#[derive(Debug)]
+pub enum Content<'a> {
+    /// The cells of a CSV row, at least as many as its header needs.
+    Cells(&'a Cells),
+    /// A JSON text.
+    Json,
+    /// Nothing that can be used.
+    Broken {
+        /// A short stable code.
+        reason: &'static str,
+        /// What is wrong, and what was expected.
+        detail: String,
+    },
+}
+
+/// Why a text has no row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoRows {
+    /// There is nothing but blank space.
+    #[error("there is nothing but blank space: expected rows")]
+    Blank,
+    /// There is a header and nothing else.
+    #[error("there is a header but no row below it")]
+    OnlyHeader,
+    /// There is an array without elements.
+    #[error("the array has no elements: expected at least one object")]
+    EmptyArray,
+}
