@@ -208,7 +208,7 @@ impl Oracle<'_> {
                 && let Some(declared) = self.declared(&piece)
             {
                 separator = Some(declared);
-                piece.what = "header".to_owned();
+                piece.what = String::from("header");
                 pieces.push(piece);
                 continue;
             }

@@ -366,7 +366,7 @@ mod tests {
     #[test]
     fn keys_and_names_in_another_case_are_those_of_their_columns() {
         let expected = event("\"ID\":\"A-1\",\"Severity\":3,\"City\":\"x\"|,\"_invalid\":{\"CITY\":\"y\"}");
-        assert_eq!(csv("id, severity ,city,CITY\nA-1,3,x,y\n"), [expected.clone()]);
+        assert_eq!(csv("id, severity ,city,CITY\nA-1,3,x,y\n").remove(0), expected);
         assert_eq!(json(r#"{"id":"A-1","severity":3,"city":"x","CITY":"y"}"#), expected);
         // A key in the column's own case counts, wherever it is and whatever it holds.
         let expected = event("\"ID\":\"A-1\",\"Severity\":3|,\"_invalid\":{\"city\":\"x\"}");
