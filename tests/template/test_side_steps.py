@@ -194,6 +194,22 @@ def test_the_demo_refuses_what_cannot_work_by_the_name_of_the_variable(
         demo.check_input(demo.argparse.Namespace(**arguments))
 
 
+def test_a_file_without_a_usable_row_is_refused_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest = tmp_path / "replay"
+    ingest.write_text("#!/bin/sh\nwc -l <$6 >&2\nexit 1\n", encoding="utf-8")
+    ingest.chmod(0o755)
+    rows = tmp_path / "rows.csv"
+    rows.write_text("A;B\n" + "1;2\n" * 1000, encoding="utf-8")
+    monkeypatch.setattr(demo, "REPLAY", ingest)
+    monkeypatch.setattr(demo, "OUTPUT", tmp_path)
+    with pytest.raises(demo.DemoFailed, match=rf"CSV={rows}: .* can be used: {demo.BEGINNING}$"):
+        demo.check_rows("us_accidents", rows)
+    ingest.write_text("#!/bin/sh\nexit 0\n", encoding="utf-8")
+    demo.check_rows("us_accidents", rows)
+
+
 def test_an_option_is_named_as_the_variable_of_make(capsys: pytest.CaptureFixture[str]) -> None:
     parser = Parser()
     where.add_options(parser)
