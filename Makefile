@@ -138,8 +138,8 @@ redrive: $(TOOLS) ## Send again what was refused or given up: FROM=rejects|failu
 	@$(PY) -m tools.local.where $(PLACE) -- target/debug/replay redrive --dataset $(DATASET) --from "$(FROM)" --environment $(ENV) $(if $(SINCE),--since "$(SINCE)") $(if $(DRY_RUN),--dry-run) $(if $(AGAIN),--again)
 
 .PHONY: query
-query: $(TOOLS) ## Ask Athena: SQL="select …" or FILE=queries/x.sql [DATASET=name] [ENV=dev] [LOCAL=1] [PORT=n]
-	@$(if $(SQL)$(FILE),,echo 'error: name a query: make query SQL="select …", or FILE=queries/x.sql' >&2; exit 1)
+query: $(TOOLS) ## Ask Athena: SQL="select …" or FILE=datasets/x/queries/y.sql [DATASET=name] [ENV=dev] [LOCAL=1] [PORT=n]
+	@$(if $(SQL)$(FILE),,echo 'error: name a query: make query SQL="select …", or FILE=datasets/x/queries/y.sql' >&2; exit 1)
 	@$(PY) -m tools.local.query $(PLACE) $(if $(FILE),--file "$(FILE)",--sql "$$SQL")
 query: export override SQL := $(value SQL)
 

@@ -16,10 +16,10 @@ from sqlglot import exp
 
 from tests.e2e.conftest import Run, statement
 from tools.local.cloud import Cloud
-from tools.local.commands import REPOSITORY
+from tools.local.functions import DATASETS
 from tools.local.stack import QueryResult, Stack, timestamp, wait_for
 
-QUERIES = sorted((REPOSITORY / "queries").rglob("*.sql"))
+QUERIES = sorted(DATASETS.glob("*/queries/*.sql"))
 
 ZONES = {"US/Eastern": 5, "US/Central": 6, "US/Mountain": 7, "US/Pacific": 8}
 
@@ -27,7 +27,7 @@ Row = dict[str, str]
 
 
 def name_of(file: Path) -> str:
-    return str(file.relative_to(REPOSITORY / "queries"))
+    return str(file.relative_to(DATASETS))
 
 
 def header(file: Path) -> list[str]:

@@ -13,7 +13,8 @@ from tools.local.functions import tomllib
 
 DOCUMENTS = [
     *REPOSITORY.glob("*.md"),
-    *(REPOSITORY / "docs").glob("**/*.md"),
+    *(REPOSITORY / "docs").glob("*.md"),
+    *(REPOSITORY / "datasets").glob("*/README.md"),
     REPOSITORY / "tools" / "replay" / "README.md",
 ]
 LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -143,6 +143,8 @@ def test_the_view_is_one_as_athena_keeps_it(dataset: Dataset) -> None:
     assert severity.sql("athena") == 'COALESCE("unlisted_severity", "severity") AS "severity"'
 
 
-@pytest.mark.parametrize("file", sorted(DATASETS.glob("*.toml")), ids=lambda file: file.stem)
-def test_a_data_set_has_its_page(file: Path) -> None:
-    assert (DATASETS.parent / "docs" / "datasets" / f"{file.stem}.md").is_file()
+@pytest.mark.parametrize("folder", sorted(DATASETS.iterdir()), ids=lambda folder: folder.name)
+def test_all_of_a_data_set_is_in_its_folder(folder: Path) -> None:
+    files = {file.name for file in folder.iterdir()}
+    assert {"README.md", "dataset.toml", "grafana.json", "queries"} <= files
+    assert files <= {"README.md", "dataset.toml", "grafana.json", "queries", "series.tsv"}

@@ -16,11 +16,11 @@ from samtranslator.yaml_helper import yaml_parse
 from tests.template.rendered import KEY, Metric, Rendered, emitted, rendered
 from tools.local import checks
 from tools.local.commands import REPOSITORY
-from tools.local.functions import DATASET, TEMPLATE, load, render
+from tools.local.functions import DATASET, DATASETS, TEMPLATE, load, render
 from tools.local.stack import Dataset
 
 EVENTS = Dataset.load(DATASET)
-GRAFANA = json.loads((REPOSITORY / "dashboards" / "grafana.json").read_text(encoding="utf-8"))
+GRAFANA = json.loads((DATASETS / DATASET / "grafana.json").read_text(encoding="utf-8"))
 STACK = rendered()
 WITH_KEY = rendered({"EncryptionKeyArn": KEY})
 ALARMS = {

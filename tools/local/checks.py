@@ -421,9 +421,7 @@ def left_buckets(
 def main() -> int:
     parser = Parser(description="checks before a deployment to AWS")
     parser.add_argument("environment", help="an environment of samconfig.toml")
-    parser.add_argument(
-        "--dataset", default=DATASET, help="a file of datasets/, without its ending"
-    )
+    parser.add_argument("--dataset", default=DATASET, help="a folder of datasets/")
     arguments = parser.parse_args()
     try:
         if arguments.environment == "local":

@@ -365,9 +365,7 @@ def main() -> int:
     parser = Parser(description="the local cloud and the stack in it")
     parser.add_argument("action", choices=["up", "down"])
     parser.add_argument("--port", type=int, default=PORT)
-    parser.add_argument(
-        "--dataset", default=DATASET, help="a file of datasets/, without its ending"
-    )
+    parser.add_argument("--dataset", default=DATASET, help="a folder of datasets/")
     parser.add_argument("--fresh", action="store_true", help="leave nothing of an earlier one")
     parser.add_argument("--all", action="store_true", help="stop the clouds of all ports")
     arguments = parser.parse_args()

@@ -424,9 +424,7 @@ def show_run(console: Console, local: cloud.Cloud, arguments: argparse.Namespace
 def main() -> int:
     parser = Parser(description="a CSV through the pipeline on the local cloud")
     parser.add_argument("--csv", type=Path, help="the rows to send; without it some are generated")
-    parser.add_argument(
-        "--dataset", default=DATASET, help="a file of datasets/, without its ending"
-    )
+    parser.add_argument("--dataset", default=DATASET, help="a folder of datasets/")
     parser.add_argument("--rows", default=ROWS, help="how many rows to generate")
     parser.add_argument("--rate", default=ROWS_PER_SECOND, help="rows a second, or max")
     parser.add_argument("--port", type=int, default=cloud.PORT, help="of the local cloud")

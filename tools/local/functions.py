@@ -44,9 +44,11 @@ class Environment:
 
 
 def environment(name: str, dataset: str = DATASET) -> Environment:
-    if not (DATASETS / f"{dataset}.toml").is_file():
-        names = sorted(path.stem for path in DATASETS.glob("*.toml"))
-        raise CommandError(f"there is no datasets/{dataset}.toml; there are {', '.join(names)}")
+    if not (DATASETS / dataset / "dataset.toml").is_file():
+        names = sorted(path.parent.name for path in DATASETS.glob("*/dataset.toml"))
+        raise CommandError(
+            f"there is no datasets/{dataset}/dataset.toml; the data sets are {', '.join(names)}"
+        )
     config = configuration()
     if "stack_name" not in config.get(name, {}).get("global", {}).get("parameters", {}):
         names = [each for each in config if each != "default"]
@@ -135,9 +137,7 @@ def binaries(template: dict[str, Any]) -> list[str]:
 def main() -> int:
     parser = Parser(description="build the functions for AWS")
     parser.add_argument("environment", help="an environment of samconfig.toml")
-    parser.add_argument(
-        "--dataset", default=DATASET, help="a file of datasets/, without its ending"
-    )
+    parser.add_argument("--dataset", default=DATASET, help="a folder of datasets/")
     arguments = parser.parse_args()
     try:
         if arguments.environment == "local":

@@ -1,7 +1,7 @@
 """Runs one Athena query in the deployed stack and prints the answer as a table.
 
     python -m tools.local.query --sql "select count(*) from us_accidents_raw"
-    python -m tools.local.query --file queries/severe_by_county.sql
+    python -m tools.local.query --file datasets/us_accidents/queries/severe_by_county.sql
 
 The stack is the one that `make deploy` goes to; it is the local cloud's where that is asked for, or
 where no AWS credentials are configured.
@@ -42,7 +42,9 @@ def statement(arguments: argparse.Namespace) -> str:
         except OSError as error:
             raise QueryNotAsked(f"cannot read FILE={arguments.file}: {error.strerror}") from error
     if not sql or not sql.strip():
-        raise QueryNotAsked('there is no query; give SQL="select …" or FILE=queries/….sql')
+        raise QueryNotAsked(
+            'there is no query; give SQL="select …" or FILE=datasets/…/queries/….sql'
+        )
     return sql.strip().removesuffix(";")
 
 

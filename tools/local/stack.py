@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tools.local.cloud import Cloud
-from tools.local.commands import REPOSITORY
-from tools.local.functions import DATASET, DATASETS
+from tools.local.functions import DATASETS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -35,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Dataset:
-    """The names that a data set gives to its events, read from `datasets/<name>.toml`."""
+    """The names that a data set gives to its events, read from `datasets/<name>/dataset.toml`."""
 
     name: str
     title: str
@@ -51,7 +50,7 @@ class Dataset:
 
     @classmethod
     def load(cls, name: str) -> Dataset:
-        document = tomllib.loads((DATASETS / f"{name}.toml").read_text(encoding="utf-8"))
+        document = tomllib.loads((DATASETS / name / "dataset.toml").read_text(encoding="utf-8"))
         return cls(
             name=document["name"],
             title=document["title"],
@@ -74,10 +73,8 @@ class Dataset:
 
     @property
     def queries(self) -> list[Path]:
-        """The files of its saved queries; those of the repository's own data set lie in no folder
-        of their own."""
-        folder = REPOSITORY / "queries"
-        return sorted((folder if self.name == DATASET else folder / self.name).glob("*.sql"))
+        """The files of its saved queries."""
+        return sorted((DATASETS / self.name / "queries").glob("*.sql"))
 
 
 @dataclass(frozen=True)

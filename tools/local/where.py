@@ -129,7 +129,7 @@ def configured(port: int) -> bool:
 def add_options(parser: argparse.ArgumentParser, dataset: str | None = functions.DATASET) -> None:
     """The options by which a command of `make` names its place."""
     parser.add_argument("--env", default="dev", help="an environment of samconfig.toml")
-    parser.add_argument("--dataset", default=dataset, help="a file of datasets/")
+    parser.add_argument("--dataset", default=dataset, help="a folder of datasets/")
     parser.add_argument("--port", type=int, default=cloud.PORT, help="of the local cloud")
     parser.add_argument("--local", action="store_true", help="the local cloud is meant")
 

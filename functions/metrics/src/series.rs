@@ -53,7 +53,7 @@ pub enum Unbounded {
         least: usize,
     },
     /// The data set's list of values is not as it should be.
-    #[error("datasets/{dataset}.series.tsv:{line}: `{found}` should be {expected}")]
+    #[error("datasets/{dataset}/series.tsv:{line}: `{found}` should be {expected}")]
     Malformed {
         /// The data set's name.
         dataset: String,

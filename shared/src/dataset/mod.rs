@@ -1,4 +1,4 @@
-//! The data set: what `datasets/<name>.toml` says of the columns and of their part in the pipeline.
+//! The data set: what `datasets/<name>/dataset.toml` says of the columns and of their part in the pipeline.
 
 mod check;
 mod file;
@@ -18,10 +18,10 @@ pub use self::{
 };
 use crate::{time::DateOrder, writer::Literal};
 
-/// The files of `datasets/`, by name.
+/// The files `datasets/<name>/dataset.toml`, by name.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/datasets.rs"));
 
-/// The files `datasets/<name>.series.tsv`, by name.
+/// The files `datasets/<name>/series.tsv`, by name.
 const SERIES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/series.rs"));
 
 /// The key of an event's entry that holds its unreadable cells by their columns' names.
@@ -196,21 +196,30 @@ pub enum DatasetError {
         known: String,
     },
     /// The file is not TOML of the expected form.
-    #[error("datasets/{name}.toml cannot be read: {reason}")]
+    #[error("datasets/{name}/dataset.toml:{line}: {reason}")]
     Malformed {
         /// The data set's name.
         name: String,
+        /// The line, from 1.
+        line: usize,
         /// What the parser says.
         reason: String,
     },
     /// The file contradicts itself.
-    #[error("datasets/{name}.toml: {reason}")]
+    #[error("datasets/{name}/dataset.toml: {reason}")]
     Inconsistent {
         /// The data set's name.
         name: String,
         /// What does not fit, and what would.
         reason: String,
     },
+}
+
+/// The line of a TOML file, from 1, in which there is an error.
+#[must_use]
+pub fn line_of(text: &str, error: &toml::de::Error) -> usize {
+    let start = error.span().map_or(0, |span| span.start);
+    text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1
 }
 
 impl Dataset {
@@ -229,18 +238,19 @@ impl Dataset {
         FILES.iter().map(|(name, _)| *name)
     }
 
-    /// The text of `datasets/<name>.series.tsv`, if there is one: the combinations of values that a bounded metric keeps
+    /// The text of `datasets/<name>/series.tsv`, if there is one: the combinations of values that a bounded metric keeps
     /// under their own names, the most frequent first.
     #[must_use]
     pub fn series(&self) -> Option<&'static str> {
         SERIES.iter().find(|(name, _)| *name == self.name).map(|(_, text)| *text)
     }
 
-    /// Reads the text of `datasets/<name>.toml` and checks that it fits together.
+    /// Reads the text of `datasets/<name>/dataset.toml` and checks that it fits together.
     pub fn parse(name: &str, text: &str) -> Result<Self, DatasetError> {
         let file: File = toml::from_str(text).map_err(|error| DatasetError::Malformed {
             name: name.to_owned(),
-            reason: error.to_string().trim().replace('\n', " "),
+            line: line_of(text, &error),
+            reason: error.message().trim().replace('\n', " "),
         })?;
         file.into_dataset(name).map_err(|reason| DatasetError::Inconsistent { name: name.to_owned(), reason })
     }

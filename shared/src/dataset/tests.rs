@@ -141,7 +141,20 @@ fn what_does_not_fit_together_is_said_in_one_sentence() {
     for (from, to, expected) in cases {
         let error = with(from, to).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}\nshould say: {expected}");
-        assert!(error.starts_with("datasets/us_accidents.toml"), "{error}");
+        assert!(error.starts_with("datasets/us_accidents/dataset.toml"), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn a_wrong_file_is_reported_with_its_line() {
+    for (from, to, line) in [
+        ("title = \"US accident\"", "title = US accident", 6),
+        ("id = \"ID\"", "id = 7", 9),
+        ("source_region", "region", 8),
+    ] {
+        let error = with(from, to).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("datasets/us_accidents/dataset.toml:{line}: ")), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }
 }

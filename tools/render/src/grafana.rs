@@ -25,7 +25,7 @@ fn dashboard(dataset: &Dataset) -> Value {
         })
         .collect();
     json!({
-        "uid": "perishable",
+        "uid": format!("perishable-{}", dataset.name.replace('_', "-")),
         "title": format!("Perishable: {}s", dataset.title),
         "description": "Severe events, alerts, latencies, lag and books of the pipeline.",
         "tags": ["perishable"],

@@ -61,17 +61,16 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
 
 /// Everything that is generated, for all data sets.
 pub fn generate(root: &Path) -> Result<Vec<Product>, Error> {
-    let committed = Dataset::named(COMMITTED)?;
-    let mut products = vec![
-        Product::new("template.yaml", template(COMMITTED, None, root)?),
-        Product::new("dashboards/grafana.json", grafana::render(&committed)),
-    ];
+    let mut products = vec![Product::new("template.yaml", template(COMMITTED, None, root)?)];
     for name in Dataset::names() {
         let dataset = Dataset::named(name)?;
-        products.push(Product::new(format!("docs/datasets/{name}.md"), page::render(&dataset)));
-        let folder = queries::folder(&dataset);
+        let folder = Path::new("datasets").join(name);
+        products.push(Product::new(folder.join("README.md"), page::render(&dataset)));
+        products.push(Product::new(folder.join("grafana.json"), grafana::render(&dataset)));
         let general = queries::general(&dataset);
-        products.extend(general.map(|(name, text)| Product::new(format!("{folder}/{name}.sql"), text)));
+        products.extend(
+            general.map(|(name, text)| Product::new(folder.join(format!("queries/{name}.sql")), text)),
+        );
     }
     Ok(products)
 }
@@ -80,8 +79,8 @@ pub fn generate(root: &Path) -> Result<Vec<Product>, Error> {
 pub fn template(name: &str, departments: Option<&Path>, root: &Path) -> Result<String, Error> {
     let read = |path: PathBuf| fs::read_to_string(&path).map_err(at(&path));
     let dataset = &Dataset::named(name)?;
-    let folder = root.join(queries::folder(dataset));
-    let queries = &queries::all(dataset, root).map_err(at(&folder))?;
+    let folder = root.join("datasets").join(name).join("queries");
+    let queries = &queries::all(dataset, &folder).map_err(at(&folder))?;
     let departments = departments.map_or_else(|| root.join("departments.toml"), Path::to_owned);
     let departments = &departments::read(&read(departments)?)?;
     let source = template::Source { dataset, queries, departments };
@@ -104,6 +103,19 @@ mod tests {
             let difference = product.difference(&root).unwrap();
             assert!(difference.is_none(), "{}", difference.unwrap());
         }
+    }
+
+    #[test]
+    fn what_a_data_set_has_is_in_its_folder() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let products = generate(&root).unwrap();
+        for product in products.iter().filter(|product| product.path != Path::new("template.yaml")) {
+            let is_in_folder =
+                Dataset::names().any(|name| product.path.starts_with(Path::new("datasets").join(name)));
+            assert!(is_in_folder, "{}", product.path.display());
+        }
+        let template = super::template(COMMITTED, None, &root).unwrap();
+        assert!(Dataset::names().filter(|name| *name != COMMITTED).all(|name| !template.contains(name)));
     }
 
     #[test]

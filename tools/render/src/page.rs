@@ -1,19 +1,15 @@
-//! The page of `docs/datasets/` about a data set: its tables and columns, for those who query them.
+//! The page in a data set's folder about it: its tables and columns, for those who query them.
 
 use shared::{
     dataset::{Column, Dataset, SEVERITY_KEY, Type, UNLISTED_SEVERITY},
     reject,
 };
 
-use crate::{
-    queries,
-    tables::{day_comment, glue_type, raw_type},
-};
+use crate::tables::{day_comment, glue_type, raw_type};
 
 /// The page, as Markdown.
 pub(crate) fn render(dataset: &Dataset) -> String {
     let Dataset { name, title, .. } = dataset;
-    let folder = queries::folder(dataset);
     let column = |index: usize| code(&dataset.columns[index].name);
     let (lowest, highest) = dataset.severity_range();
     let (below, above) = dataset.severity_partitions();
@@ -31,12 +27,12 @@ pub(crate) fn render(dataset: &Dataset) -> String {
         .map(|(name, index)| format!("{} ({})", code(name), column(*index)))
         .collect();
     let mut page = format!(
-        "<!-- Generated from datasets/{name}.toml by make render. -->\n\
+        "<!-- Generated from dataset.toml by make render. -->\n\
          # The data set `{name}`\n\n\
          One row is one {title}.\n\n\
          ## Tables\n\n\
-         They stand in the Glue database `{name}_<environment>`. The days are those of arrival, in UTC; saved questions stand in \
-         [`{folder}/`](../../{folder}).\n\n\
+         They stand in the Glue database `{name}_<environment>`. The days are those of arrival, in UTC; the saved questions are in \
+         [`queries/`](queries).\n\n\
          | table | holds | stored as | partitioned by |\n| --- | --- | --- | --- |\n\
          | `{name}_raw` | every event, as it came; times as text | JSON lines, gzip | `year`, `month`, `day` |\n\
          | `{name}_analytical` | the severe events, typed | Parquet, Snappy | `{SEVERITY_KEY}`, `year`, `month`, `day` |\n\

@@ -21,21 +21,15 @@ const GENERAL: [(&str, &str); 4] = [
 /// What ends the header of a query that is not written by hand.
 const ORIGIN: &str = "-- Rendered from tools/render/queries/ by make render.";
 
-/// The folder of a data set's queries below the project's own. Those of the data set that the template stands for lie in
-/// `queries/` itself.
-pub(crate) fn folder(dataset: &Dataset) -> String {
-    if dataset.name == crate::COMMITTED { "queries".to_owned() } else { format!("queries/{}", dataset.name) }
-}
-
 /// The general queries as the data set has them, by their names.
 pub(crate) fn general(dataset: &Dataset) -> impl Iterator<Item = (&'static str, String)> {
     GENERAL.iter().map(|(name, text)| (*name, fill(dataset, text)))
 }
 
-/// All saved queries by their names: the general ones, and what stands in the data set's folder.
-pub(crate) fn all(dataset: &Dataset, root: &Path) -> io::Result<BTreeMap<String, String>> {
+/// All saved queries by their names: the general ones, and the data set's own in that folder.
+pub(crate) fn all(dataset: &Dataset, folder: &Path) -> io::Result<BTreeMap<String, String>> {
     let mut queries: BTreeMap<_, _> = general(dataset).map(|(name, text)| (name.to_owned(), text)).collect();
-    let files = match fs::read_dir(root.join(folder(dataset))) {
+    let files = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(queries),
         files => files?,
     };

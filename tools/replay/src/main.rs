@@ -32,7 +32,7 @@ use shared::{dataset::Dataset, time::DateOrder};
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 struct Cli {
-    /// The data set of the events: a file of datasets/, without its ending
+    /// The data set of the events: a folder of datasets/
     #[arg(long, value_name = "NAME", default_value = "us_accidents", global = true)]
     dataset: String,
     #[command(subcommand)]

@@ -174,7 +174,7 @@ fn data() -> Vec<Alarm> {
         Alarm::new(
             "rejects",
             "More than ${RejectsPerFiveMinutes} records went to rejects within five minutes.",
-            "Ask queries/rejects_by_reason.sql which function refused them and why; correct the sender, and send them again.",
+            "Ask the saved query rejects_by_reason which function refused them and why; correct the sender, and send them again.",
             [DELIVERY_RECORDS.of_resource("rejects")],
             Above("!Ref RejectsPerFiveMinutes"),
         )

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use shared::dataset::line_of;
 use toml::{Table, Value};
 
 use super::{Arn, Department};
@@ -24,8 +25,7 @@ pub struct NotADepartment(String);
 /// The departments of the file's text.
 pub(crate) fn read(text: &str) -> Result<Vec<Department>, NotADepartment> {
     let document: Table = toml::from_str(text).map_err(|error| {
-        let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
-        let line = before.matches('\n').count() + 1;
+        let line = line_of(text, &error);
         NotADepartment(format!(":{line}: {}; expected TOML", error.message().trim()))
     })?;
     let unknown: Vec<_> = document.keys().filter(|key| *key != "department").collect();

@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn days_are_drawn_without_a_time() {
-        let file = include_str!("../../../../datasets/support_tickets.toml")
+        let file = include_str!("../../../../datasets/support_tickets/dataset.toml")
             .replacen("column = \"opened_at\"", "column = \"opened_at\"\nday_column = \"opened_on\"", 1)
             .replacen(
                 "column = \"answered_at\"\ntype = \"timestamp\"",
