@@ -9,7 +9,7 @@ use std::{
 };
 
 use fakes::aggregate;
-use ingest::{normalise::Normaliser, request::Request};
+use ingest::{normalise::Normaliser, request::Request, unreadable::Tally};
 use replay::redrive::{
     Place,
     reject::{Read, Reader, lines},
@@ -137,6 +137,7 @@ fn fuzz(target: &str, check: impl Fn(&[u8], &mut fastrand::Rng)) {
 /// Every row of a text as its line, what it holds, and the event or reason that it becomes.
 fn read(dataset: &Dataset, format: Format, text: &[u8], chunk: usize) -> Vec<(u64, Vec<u8>, String)> {
     let normaliser = Normaliser::new(dataset, DateOrder::Mdy);
+    let mut tally = Tally::default();
     let mut rows = Rows::new(dataset, format);
     let mut read = Vec::new();
     let mut chunks = text.chunks(chunk);
@@ -152,16 +153,17 @@ fn read(dataset: &Dataset, format: Format, text: &[u8], chunk: usize) -> Vec<(u6
                 assert!(cells.len() >= header.len);
             }
             let mut out = Writer::default();
-            let outcome = match normaliser.normalise(&row, "2023-11-14T22:13:20.000000Z", &mut out) {
-                Ok(key) => {
-                    assert!(!key.is_empty(), "Kinesis takes no empty key");
-                    String::from_utf8(out.into_bytes()).unwrap()
-                }
-                Err(refused) => {
-                    assert!(out.is_empty());
-                    format!("{}: {}", refused.reason, refused.detail)
-                }
-            };
+            let outcome =
+                match normaliser.normalise(&row, "2023-11-14T22:13:20.000000Z", &mut out, &mut tally) {
+                    Ok(key) => {
+                        assert!(!key.is_empty(), "Kinesis takes no empty key");
+                        String::from_utf8(out.into_bytes()).unwrap()
+                    }
+                    Err(refused) => {
+                        assert!(out.is_empty());
+                        format!("{}: {}", refused.reason, refused.detail)
+                    }
+                };
             read.push((row.line, row.text.to_vec(), outcome));
         }
         if chunk.is_none() {

@@ -27,10 +27,12 @@ use crate::{
     intake::{Intake, Origin, Summary},
     normalise::{Normaliser, Refused},
     object::{ObjectIntake, fail_if_undelivered},
+    report::ReadingReport,
     request::{Direct, Request},
     rows::{Format, Rows},
     s3::Objects,
     signature,
+    unreadable::Tally,
 };
 
 /// Bytes of a body that rows are read from at once.
@@ -102,6 +104,7 @@ where
             Request::Objects(event) => self.objects(event, &mut intake, invocation).await,
         };
         self.close(&intake.books, intake.failure.as_deref(), invocation);
+        self.report(&intake.tally, invocation);
         answer
     }
 
@@ -118,7 +121,7 @@ where
         if direct.asynchronous {
             fail_if_undelivered(intake)?;
         }
-        Ok(Answer::Summary(intake.summary.clone()))
+        Ok(Answer::Summary(intake.summarise(&self.config.common.dataset)))
     }
 
     async fn http(
@@ -138,7 +141,7 @@ where
                     self.take(posted.format, &posted.body, declared, &origin, intake).await;
                 }
                 intake.deliver().await;
-                http::answer(&intake.summary, posted.format)
+                http::answer(&intake.summarise(&self.config.common.dataset), posted.format)
             }
             Err(answer) => answer,
         };
@@ -206,7 +209,7 @@ where
             }
             fail_if_undelivered(intake)?;
         }
-        Ok(Answer::Summary(intake.summary.clone()))
+        Ok(Answer::Summary(intake.summarise(&self.config.common.dataset)))
     }
 
     async fn take(
@@ -264,5 +267,15 @@ where
             );
         }
         books.close(&self.config.common.whose("ingest"), invocation);
+    }
+
+    /// Logs what could not be read, after the counts of the invocation. Nobody reads the answer to an S3 event or a queue.
+    fn report(&self, tally: &Tally, invocation: &Invocation) {
+        let report = ReadingReport::new(&self.config.common.dataset, tally);
+        if report.is_notable() {
+            let whose = self.config.common.whose("ingest");
+            let rows = tally.unreadable_rows();
+            (invocation.log)(&report.line(rows, &whose, invocation));
+        }
     }
 }

@@ -26,7 +26,9 @@ use shared::{
 use crate::{
     normalise::{Normaliser, Refused},
     ranges::Ranges,
+    report::ReadingReport,
     rows::{Content, Format, Row, Rows},
+    unreadable::Tally,
 };
 
 /// Events gathered before they are delivered: as many as the requests in flight hold.
@@ -57,6 +59,9 @@ pub struct Summary {
     pub rejects: Vec<Listed>,
     /// Positions of the rows that must be sent again, as ranges in order whose last position is included.
     pub failed_indexes: Ranges,
+    /// What could not be read of the accepted rows.
+    #[serde(flatten)]
+    pub report: ReadingReport,
 }
 
 /// A reject, as the answer lists it.
@@ -101,6 +106,8 @@ pub struct Intake<'a, S, R> {
     pub lists_positions: bool,
     /// What became of the rows so far.
     pub summary: Summary,
+    /// What could not be read of them.
+    pub tally: Tally,
     /// The books of the invocation.
     pub books: Books,
     /// Groups of rows some of which failed, in order.
@@ -173,6 +180,7 @@ where
             failed_keys: FailedKeys::default(),
             lists_positions: true,
             summary: Summary::default(),
+            tally: Tally::default(),
             books: Books::default(),
             failed_groups: Vec::new(),
             failure: None,
@@ -188,6 +196,12 @@ where
                 self.deliver_gathered().await;
             }
         }
+    }
+
+    /// The summary with the report of what could not be read, as an answer.
+    #[must_use]
+    pub fn summarise(&self, dataset: &Dataset) -> Summary {
+        Summary { report: ReadingReport::new(dataset, &self.tally), ..self.summary.clone() }
     }
 
     fn begin(&mut self, origin: &Origin) {
@@ -237,28 +251,29 @@ where
         let line_end = usize::from(format != Format::Json.name());
         self.refused.came_in(row.text.len() + line_end);
         let begin = self.gathered.text.len();
-        let refused = match normaliser.normalise(row, &self.received, &mut self.gathered.text) {
-            Ok(key) => {
-                let key = as_sent(key);
-                let bytes = self.gathered.text.len() - begin;
-                let limit = self.stream.limits().entry_bytes;
-                if bytes + key.len() <= limit {
-                    self.begin(origin);
-                    self.gathered.events.push((key, self.gathered.text.len()));
-                    let place = Place { group: origin.group, index: row.index, line: row.line };
-                    self.gathered.places.push(place);
-                    return;
+        let refused =
+            match normaliser.normalise(row, &self.received, &mut self.gathered.text, &mut self.tally) {
+                Ok(key) => {
+                    let key = as_sent(key);
+                    let bytes = self.gathered.text.len() - begin;
+                    let limit = self.stream.limits().entry_bytes;
+                    if bytes + key.len() <= limit {
+                        self.begin(origin);
+                        self.gathered.events.push((key, self.gathered.text.len()));
+                        let place = Place { group: origin.group, index: row.index, line: row.line };
+                        self.gathered.places.push(place);
+                        return;
+                    }
+                    self.gathered.text.truncate(begin);
+                    Refused {
+                        reason: "too_large",
+                        detail: format!(
+                            "the event has {bytes} bytes where stream 1 takes {limit}: shorten its texts"
+                        ),
+                    }
                 }
-                self.gathered.text.truncate(begin);
-                Refused {
-                    reason: "too_large",
-                    detail: format!(
-                        "the event has {bytes} bytes where stream 1 takes {limit}: shorten its texts"
-                    ),
-                }
-            }
-            Err(refused) => refused,
-        };
+                Err(refused) => refused,
+            };
         self.reject_row(row, refused, format, normaliser, origin);
     }
 

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use ingest::{
     normalise::Normaliser,
     rows::{Format, Rows},
+    unreadable::Tally,
 };
 use shared::{dataset::Dataset, time::stamp, writer::Writer};
 
@@ -56,10 +57,10 @@ pub(crate) fn raw_events(dataset: &Dataset, csv: &str, at: DateTime<Utc>) -> Vec
     let mut rows = Rows::new(dataset, Format::Csv);
     rows.push(csv.as_bytes());
     rows.finish();
-    let mut events = Vec::new();
+    let (mut events, mut tally) = (Vec::new(), Tally::default());
     while let Some(row) = rows.next() {
         let mut event = Writer::default();
-        if normaliser.normalise(&row, &received, &mut event).is_ok() {
+        if normaliser.normalise(&row, &received, &mut event, &mut tally).is_ok() {
             events.push(event.into_bytes());
         }
     }

@@ -5,6 +5,7 @@ use std::io::Write;
 use ingest::{
     normalise::Normaliser,
     rows::{NoRows, Rows},
+    unreadable::Tally,
 };
 use shared::{
     dataset::Dataset,
@@ -61,6 +62,7 @@ pub fn normalise(
     let mut rows = Rows::new(dataset, input.format).with_charset(input.charset);
     let mut counts = Counts::default();
     let mut events = Writer::default();
+    let mut tally = Tally::default();
     loop {
         let (mut at_end, mut broken) = (true, None);
         match input.read()? {
@@ -80,7 +82,7 @@ pub fn normalise(
         }
         let received = stamp(chrono::Utc::now());
         while let Some(row) = rows.next() {
-            match normaliser.normalise(&row, &received, &mut events) {
+            match normaliser.normalise(&row, &received, &mut events, &mut tally) {
                 Ok(_partition_key) => counts.normalised += 1,
                 Err(refused) => {
                     counts.rejected += 1;

@@ -1,0 +1,397 @@
+//! The report of what could not be read, with a warning for each column of which much could not be.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::json;
+use shared::{
+    books::{DIMENSIONS, NAMESPACE, Whose},
+    dataset::{Dataset, Type},
+    invocation::Invocation,
+};
+
+use crate::unreadable::{Found, Reason, Tally};
+
+/// A column is warned about if more than one in so many of its cells could not be read.
+const ONE_IN: u64 = 10;
+/// Names that one warning lists.
+const LISTED: usize = 10;
+/// The metrics of what could not be read. They are emitted only by invocations that found any.
+pub const METRICS: [&str; 2] = ["UnreadableCells", "UnreadableRows"];
+
+/// What could not be read, as answers report it. All of it is about the rows of one request or invocation.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+pub struct ReadingReport {
+    /// The columns with cells that could not be read.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unreadable: BTreeMap<String, Column>,
+    /// The first columns that the data set does not know. Their cells are kept as text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown_columns: Vec<String>,
+    /// Columns of the data set that the header does not have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing_columns: Vec<String>,
+    /// What is probably wrong, and what to do, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// A column with cells that could not be read.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+pub struct Column {
+    /// Its cells that are not blank.
+    pub cells: u64,
+    /// Those that could not be read as the column's type.
+    pub unreadable: u64,
+    /// The same by reason, each with the form of an example.
+    pub reasons: BTreeMap<Reason, Found>,
+}
+
+impl Column {
+    /// The reason of most cells.
+    fn likeliest(&self) -> Option<(Reason, &Found)> {
+        self.reasons.iter().max_by_key(|(_, found)| found.cells).map(|(reason, found)| (*reason, found))
+    }
+}
+
+impl ReadingReport {
+    /// The report of a tally.
+    #[must_use]
+    pub fn new(dataset: &Dataset, tally: &Tally) -> Self {
+        let name = |column: usize| dataset.columns[column].name.clone();
+        let unreadable = tally.unreadable().map(|(column, cells, reasons)| {
+            let unreadable = reasons.iter().map(|(_, found)| found.cells).sum();
+            (name(column), Column { cells, unreadable, reasons: reasons.iter().cloned().collect() })
+        });
+        Self {
+            unreadable: unreadable.collect(),
+            unknown_columns: tally.unknown_names().to_vec(),
+            missing_columns: tally.missing().map(name).collect(),
+            warnings: Vec::new(),
+        }
+        .with_warnings(dataset)
+    }
+
+    fn with_warnings(mut self, dataset: &Dataset) -> Self {
+        let unreadable = dataset.columns.iter().filter_map(|column| {
+            let found = self.unreadable.get(&column.name)?;
+            (found.unreadable * ONE_IN > found.cells)
+                .then(|| warning(&column.name, column.kind, found))
+                .flatten()
+        });
+        self.warnings = unreadable.chain(self.renamed()).chain(self.needed(dataset)).collect();
+        self
+    }
+
+    /// Missing columns of which the file has one with nearly the same name.
+    fn renamed(&self) -> Vec<String> {
+        let pairs = self.missing_columns.iter().filter_map(|missing| {
+            let unknown = self.unknown_columns.iter().find(|unknown| plain(unknown) == plain(missing))?;
+            Some(format!(
+                "the header has no column `{missing}`, and the data set has no column `{unknown}`: give both the same \
+                 name, in the file or in the data set's file"
+            ))
+        });
+        pairs.take(LISTED).collect()
+    }
+
+    /// Missing columns that the pipeline uses.
+    fn needed(&self, dataset: &Dataset) -> Option<String> {
+        let location = dataset.location.iter().flat_map(|place| [place.latitude, place.longitude]);
+        let used: Vec<&str> = dataset
+            .projection
+            .iter()
+            .copied()
+            .chain([dataset.partition_key])
+            .chain(location)
+            .map(|column| dataset.columns[column].name.as_str())
+            .collect();
+        let missing: Vec<String> = self
+            .missing_columns
+            .iter()
+            .filter(|name| used.contains(&name.as_str()))
+            .filter(|name| !self.unknown_columns.iter().any(|unknown| plain(unknown) == plain(name)))
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let columns = if missing.len() == 1 { "column" } else { "columns" };
+        (!missing.is_empty()).then(|| {
+            format!(
+                "the header has no {columns} {}, which alerts, metrics or queries use: name them in the first line, or take \
+                 them out of these parts of the data set's file",
+                missing.join(", ")
+            )
+        })
+    }
+
+    /// Whether there is anything that the log should say.
+    #[must_use]
+    pub fn is_notable(&self) -> bool {
+        !self.unreadable.is_empty() || !self.warnings.is_empty()
+    }
+
+    /// The line for the log, in the embedded metric format: counts and forms, and no text of a cell.
+    ///
+    /// A metric for each column would be a series for each; the line has them as fields instead.
+    /// Source: CloudWatch user guide, "Specification: Embedded metric format".
+    #[must_use]
+    pub fn line(&self, rows: u64, whose: &Whose<'_>, invocation: &Invocation) -> String {
+        let cells: u64 = self.unreadable.values().map(|column| column.unreadable).sum();
+        let metrics = METRICS.map(|name| json!({"Name": name, "Unit": "Count"}));
+        json!({
+            "_aws": {
+                "Timestamp": invocation.now.timestamp_millis(),
+                "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [DIMENSIONS], "Metrics": metrics}],
+            },
+            "Dataset": whose.dataset,
+            "Environment": whose.environment,
+            "Function": whose.function,
+            "request_id": invocation.request_id,
+            "UnreadableCells": cells,
+            "UnreadableRows": rows,
+            "Columns": self.unreadable,
+            "UnknownColumns": self.unknown_columns.len(),
+            "MissingColumns": self.missing_columns.len(),
+            "Warnings": self.warnings,
+        })
+        .to_string()
+    }
+}
+
+/// A name without case and marks.
+fn plain(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// What is wrong with a column, and what to do about it.
+fn warning(name: &str, kind: Type, column: &Column) -> Option<String> {
+    let (reason, Found { cells, form }) = column.likeliest()?;
+    let read_as = match reason {
+        Reason::OnlyDmy => "month/day/year".to_owned(),
+        Reason::OnlyMdy => "day/month/year".to_owned(),
+        _ => kind.to_string(),
+    };
+    let (are, remedy) = words(reason, form);
+    let unreadable = number(column.unreadable);
+    let of_them = if *cells == column.unreadable {
+        "all of them".to_owned()
+    } else {
+        format!("{} of them", number(*cells))
+    };
+    Some(format!(
+        "`{name}`: {unreadable} of {} cells could not be read as {read_as}; {of_them} {are}, such as `{form}`: {remedy}",
+        number(column.cells)
+    ))
+}
+
+/// What the cells of a reason are, and the likeliest remedy.
+fn words(reason: Reason, form: &str) -> (&'static str, String) {
+    let order = |order: &str| {
+        format!("declare `date_order={order}` and send the file again, since its other dates may be swapped")
+    };
+    let text = "declare `type = \"string\"` in the data set's file".to_owned();
+    match reason {
+        Reason::OnlyDmy => ("can only be day/month/year", order("dmy")),
+        Reason::OnlyMdy => ("can only be month/day/year", order("mdy")),
+        Reason::NeedsDateOrder => (
+            "can be read only in a declared order",
+            "declare `date_order`, as the file was written".to_owned(),
+        ),
+        Reason::DayOnly => ("have no time of day", text),
+        Reason::TimeOnly => ("have no date", text),
+        Reason::SerialNumber => (
+            "are numbers, as spreadsheets store times",
+            "export times as text, such as `2016-02-08 00:37:00`".to_owned(),
+        ),
+        Reason::Fraction => {
+            ("have a fraction", "declare `type = \"double\"` in the data set's file".to_owned())
+        }
+        Reason::OutOfRange => ("are too large", text),
+        Reason::FormattedNumber => (
+            "have separators or units",
+            "write numbers such as `1234.5`, or declare `type = \"string\"` in the data set's file"
+                .to_owned(),
+        ),
+        Reason::NotATime | Reason::NotANumber | Reason::NotABoolean => ("are other text", text),
+        Reason::MeansNothing => {
+            ("mean that there is nothing", format!("list `{form}` under `blanks` in the data set's file"))
+        }
+        Reason::Nested => {
+            ("are objects or arrays", "send each of their values under a name of its own".to_owned())
+        }
+    }
+}
+
+/// A number with commas between its thousands.
+fn number(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use shared::{time::DateOrder, writer::Writer};
+
+    use super::*;
+    use crate::{
+        normalise::Normaliser,
+        rows::{Format, Rows},
+    };
+
+    fn dataset() -> Dataset {
+        Dataset::named("us_accidents").unwrap()
+    }
+
+    fn tally(format: Format, order: DateOrder, text: &str) -> Tally {
+        let (dataset, mut tally) = (dataset(), Tally::default());
+        let normaliser = Normaliser::new(&dataset, order);
+        let mut rows = Rows::new(&dataset, format);
+        rows.push(text.as_bytes());
+        rows.finish();
+        while let Some(row) = rows.next() {
+            _ = normaliser.normalise(&row, "2022-12-24T04:53:57Z", &mut Writer::default(), &mut tally);
+        }
+        tally
+    }
+
+    fn report(format: Format, order: DateOrder, text: &str) -> ReadingReport {
+        ReadingReport::new(&dataset(), &tally(format, order, text))
+    }
+
+    /// Rows with all columns that the pipeline uses, and one more.
+    fn csv(column: &str, cells: &[String]) -> String {
+        let rows =
+            cells.iter().enumerate().map(|(at, cell)| format!("A-{at},3,Dayton,Ohio,39.9,-84.2,{cell}\n"));
+        let header = format!("ID,Severity,City,County,Start_Lat,Start_Lng,{column}\n");
+        std::iter::once(header).chain(rows).collect()
+    }
+
+    fn warnings(column: &str, cells: &[&str]) -> Vec<String> {
+        let cells: Vec<_> = cells.iter().map(|cell| (*cell).to_owned()).collect();
+        report(Format::Csv, DateOrder::Mdy, &csv(column, &cells)).warnings
+    }
+
+    #[test]
+    fn a_file_in_the_other_date_order_says_so() {
+        let cells: Vec<_> = (0..5_998).map(|at| format!("{}/08/2016 01:00", at % 28 + 1)).collect();
+        let text = csv("Start_Time", &cells);
+        let found = report(Format::Csv, DateOrder::Mdy, &text);
+        let column = &found.unreadable["Start_Time"];
+        assert_eq!((column.cells, column.unreadable), (5_998, 3_424));
+        assert_eq!(
+            found.warnings,
+            [
+                "`Start_Time`: 3,424 of 5,998 cells could not be read as month/day/year; all of them can only be \
+              day/month/year, such as `99/99/9999 99:99`: declare `date_order=dmy` and send the file again, since its other \
+              dates may be swapped"
+            ]
+        );
+        assert!(report(Format::Csv, DateOrder::Dmy, &text).unreadable.is_empty());
+    }
+
+    #[test]
+    fn the_likeliest_remedy_is_that_of_most_cells() {
+        for (column, cells, remedy) in [
+            (
+                "Number",
+                &["1,500", "many", "2 %"][..],
+                "2 of them have separators or units, such as `9,999`: write numbers such as",
+            ),
+            (
+                "Number",
+                &["nan", "nan"],
+                "mean that there is nothing, such as `nan`: list `nan` under `blanks`",
+            ),
+            (
+                "Amenity",
+                &["yes"],
+                "as boolean; all of them are other text, such as `aaa`: declare `type = \"string\"`",
+            ),
+            ("Start_Time", &["45:00.0"], "as timestamp; all of them have no date, such as `99:99.9`"),
+        ] {
+            let warnings = warnings(column, cells);
+            assert_eq!(warnings.len(), 1, "{warnings:?}");
+            assert!(warnings[0].contains(remedy), "{warnings:?}");
+        }
+    }
+
+    #[test]
+    fn a_tenth_is_not_warned_about_and_blanks_do_not_count() {
+        let good = ["1"; 9];
+        assert_eq!(warnings("Number", &[&good[..], &["x"], &[""], &[" "]].concat()), [""; 0]);
+        assert_eq!(warnings("Number", &[&good[..8], &["x"], &[" "]].concat()).len(), 1);
+    }
+
+    #[test]
+    fn columns_that_only_one_side_has_are_reported() {
+        let text = "ID,Severity,City,StartTime,extra\nA-1,3,Dayton,x,y\n";
+        let found = report(Format::Csv, DateOrder::Mdy, text);
+        assert_eq!(found.unknown_columns, ["StartTime", "extra"]);
+        assert!(found.missing_columns.contains(&"Start_Time".to_owned()));
+        assert!(!found.missing_columns.contains(&"Txn_Timestamp".to_owned()), "ingest writes it");
+        assert_eq!(found.warnings.len(), 2, "{:?}", found.warnings);
+        assert!(
+            found.warnings[0].contains("no column `Start_Time`, and the data set has no column `StartTime`")
+        );
+        assert!(found.warnings[1].contains("no columns `Start_Lat`, `Start_Lng`, `County`, which"));
+        let json = report(Format::Ndjson, DateOrder::Mdy, r#"{"ID":"A-1","Severity":3,"x":1,"y":2}"#);
+        assert_eq!((json.unknown_columns.len(), json.missing_columns.len()), (2, 0));
+        assert!(!report(Format::Csv, DateOrder::Mdy, "no,header\n1,2\n").is_notable());
+    }
+
+    proptest! {
+        #[test]
+        fn neither_log_nor_warning_has_a_text_of_a_cell(
+            cells in proptest::collection::vec("[A-Za-z]{4,12}[0-9]{4,9}", 1..20),
+        ) {
+            let mut texts = cells.clone();
+            texts.push("Dayton".to_owned());
+            let found = report(Format::Csv, DateOrder::Mdy, &csv("Start_Time", &cells));
+            let whose = Whose { dataset: "us_accidents", environment: "dev", function: "ingest" };
+            let invocation = Invocation::begin("r-1", 0, Default::default(), 0);
+            let line = found.line(cells.len() as u64, &whose, &invocation);
+            prop_assert_eq!(found.unreadable["Start_Time"].unreadable, cells.len() as u64);
+            for text in texts {
+                let letters: String = text.chars().filter(|c| c.is_alphabetic()).collect();
+                prop_assert!(!line.contains(&text) && (letters.to_lowercase().trim_matches('a').is_empty() || !line.contains(&letters)), "{}", line);
+            }
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            for metric in METRICS {
+                prop_assert_eq!(line[metric].as_u64(), Some(cells.len() as u64));
+            }
+        }
+
+        /// Every cell is counted once: as it is in the event, or as it is among the invalid ones.
+        #[test]
+        fn counts_are_those_of_the_events(
+            cells in proptest::collection::vec(proptest::sample::select(vec!["", " ", "1", "2.5", "nan", "x", "13/8/2016 1:00"]), 1..40),
+            column in prop_oneof![Just("Number"), Just("Start_Time"), Just("Amenity"), Just("Street"), Just("Temperature(F)")],
+        ) {
+            let (dataset, mut tally) = (dataset(), Tally::default());
+            let normaliser = Normaliser::new(&dataset, None);
+            let mut rows = Rows::new(&dataset, Format::Csv);
+            let cells: Vec<_> = cells.into_iter().map(str::to_owned).collect();
+            rows.push(csv(column, &cells).as_bytes());
+            rows.finish();
+            let (mut read, mut unreadable) = (0, 0);
+            while let Some(row) = rows.next() {
+                let mut out = Writer::default();
+                normaliser.normalise(&row, "2022-12-24T04:53:57Z", &mut out, &mut tally).unwrap();
+                let event: serde_json::Value = serde_json::from_slice(&out.into_bytes()).unwrap();
+                read += u64::from(event.get(column).is_some());
+                unreadable += u64::from(event["_invalid"].get(column).is_some());
+            }
+            let report = ReadingReport::new(&dataset, &tally);
+            let counted = report.unreadable.get(column).map_or((0, 0), |found| (found.cells, found.unreadable));
+            prop_assert_eq!(counted, if unreadable == 0 { (0, 0) } else { (read + unreadable, unreadable) });
+            prop_assert_eq!(tally.unreadable_rows(), unreadable);
+        }
+    }
+}

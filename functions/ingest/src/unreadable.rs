@@ -1,0 +1,353 @@
+//! The tally of what could not be read: the cells of each column, and the columns that only one of file and data set has.
+//!
+//! Its size is bounded by the number of columns, whatever the rows hold. It never keeps a cell's text: of an example it
+//! keeps the form, such as `99/99/9999 99:99`.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use shared::{
+    cell,
+    dataset::{Dataset, Type},
+    time::{DateOrder, Timestamp},
+};
+
+use crate::rows::Header;
+
+/// Names of unknown columns that are kept.
+const NAMES: usize = 50;
+/// Characters of an unknown column's name that are kept.
+const NAME_CHARACTERS: usize = 64;
+/// Characters of a form that are kept.
+const FORM_CHARACTERS: usize = 32;
+/// What many programs write for "nothing".
+pub const NOTHINGS: [&str; 11] = ["NA", "N/A", "#N/A", "NULL", "None", "nil", "nan", "\\N", "?", "-", "--"];
+
+/// Why a cell could not be read as the type of its column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// A time whose date can only be day, month, year; it was read as month, day, year.
+    OnlyDmy,
+    /// A time whose date can only be month, day, year; it was read as day, month, year.
+    OnlyMdy,
+    /// A time that was kept as text in an event, and needs a declared order of the date.
+    NeedsDateOrder,
+    /// A day without a time, in a column of times.
+    DayOnly,
+    /// A time without a day.
+    TimeOnly,
+    /// A number in a column of times, as spreadsheets store them.
+    SerialNumber,
+    /// Another text in a column of times.
+    NotATime,
+    /// A number with a fraction, in a column of whole numbers.
+    Fraction,
+    /// A number that is too large for the type of its column.
+    OutOfRange,
+    /// Digits with separators or units, such as `1,000` or `7 %`.
+    FormattedNumber,
+    /// Another text in a column of numbers.
+    NotANumber,
+    /// Another text in a column of booleans.
+    NotABoolean,
+    /// A word for "nothing", such as `NA`.
+    MeansNothing,
+    /// An object or an array.
+    Nested,
+}
+
+impl Reason {
+    /// Why that text is not a cell of that type; dates were read in that order.
+    #[must_use]
+    pub fn of(kind: Type, text: &str, order: DateOrder) -> Self {
+        let text = cell::trim(text);
+        if nothing(text).is_some() {
+            return Self::MeansNothing;
+        }
+        if text.starts_with(['{', '[']) {
+            return Self::Nested;
+        }
+        match kind {
+            Type::Timestamp => Self::of_time(text, order),
+            Type::Int | Type::Double => Self::of_number(text),
+            Type::Boolean => Self::NotABoolean,
+            Type::String => Self::Nested,
+        }
+    }
+
+    fn of_time(text: &str, order: DateOrder) -> Self {
+        let (other, only_other) = match order {
+            DateOrder::Mdy => (DateOrder::Dmy, Self::OnlyDmy),
+            DateOrder::Dmy => (DateOrder::Mdy, Self::OnlyMdy),
+        };
+        let reads = |text: &str, order| Timestamp::parse(text, order).is_some();
+        let as_midnight = [format!("{text} 00:00:00"), format!("{text}T00:00:00")];
+        if reads(text, order) {
+            Self::NeedsDateOrder
+        } else if reads(text, other) {
+            only_other
+        } else if as_midnight.iter().any(|text| reads(text, order)) {
+            Self::DayOnly
+        } else if as_midnight.iter().any(|text| reads(text, other)) {
+            only_other
+        } else if text.starts_with(|c: char| c.is_ascii_digit()) && text.parse::<f64>().is_ok() {
+            Self::SerialNumber
+        } else if text.contains(':')
+            && text.bytes().all(|byte| byte.is_ascii_digit() || b":.,".contains(&byte))
+        {
+            Self::TimeOnly
+        } else {
+            Self::NotATime
+        }
+    }
+
+    fn of_number(text: &str) -> Self {
+        let is_number = text.bytes().any(|byte| byte.is_ascii_digit()) && text.parse::<f64>().is_ok();
+        if is_number {
+            return if text.contains('.') { Self::Fraction } else { Self::OutOfRange };
+        }
+        let [digits, letters] = [|c: char| c.is_ascii_digit(), char::is_alphabetic]
+            .map(|is: fn(char) -> bool| text.chars().filter(|c| is(*c)).count());
+        if digits > letters { Self::FormattedNumber } else { Self::NotANumber }
+    }
+}
+
+/// The word for "nothing" that a trimmed cell is, in the way it is usually written.
+#[must_use]
+pub fn nothing(text: &str) -> Option<&'static str> {
+    NOTHINGS.into_iter().find(|nothing| nothing.eq_ignore_ascii_case(text))
+}
+
+/// The form of a text: each digit as `9`, each letter as `A` or `a`, marks as they are. Words for "nothing" stay.
+#[must_use]
+pub fn form(text: &str) -> String {
+    let text = cell::trim(text);
+    if let Some(nothing) = nothing(text) {
+        return nothing.to_owned();
+    }
+    let mut characters = text.chars();
+    let mut form: String = characters
+        .by_ref()
+        .take(FORM_CHARACTERS)
+        .map(|c| match c {
+            _ if c.is_numeric() => '9',
+            _ if c.is_uppercase() => 'A',
+            _ if c.is_alphabetic() => 'a',
+            _ if c.is_ascii_graphic() => c,
+            _ if c.is_whitespace() => ' ',
+            _ => '·',
+        })
+        .collect();
+    if characters.next().is_some() {
+        form.push('…');
+    }
+    form
+}
+
+/// Cells of one column that could not be read for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// How many there are.
+    pub cells: u64,
+    /// The form of the first.
+    pub form: String,
+}
+
+/// Cells of one column that could not be read, by reason.
+type Reasons = Vec<(Reason, Found)>;
+
+/// Counts what could not be read.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Cells of each column that are not blank.
+    cells: Vec<u64>,
+    unreadable: Vec<Reasons>,
+    /// Rows with a cell that could not be read.
+    rows: u64,
+    unknown: Names,
+    /// Columns that a header did not have.
+    missing: Vec<bool>,
+    /// The header that was compared last.
+    header: Option<Arc<str>>,
+}
+
+/// Names in the order in which they were found, up to a bound.
+#[derive(Debug, Default)]
+struct Names {
+    names: Vec<String>,
+    /// Where the next name is expected: rows mostly repeat their names in one order.
+    next: usize,
+}
+
+impl Names {
+    fn add(&mut self, name: &str) {
+        if self.names.len() >= NAMES {
+            return;
+        }
+        let is = |known: &String| match known.strip_suffix('…') {
+            Some(begin) => name.starts_with(begin),
+            None => known == name,
+        };
+        if self.names.get(self.next).is_some_and(is) {
+            self.next += 1;
+        } else if let Some(at) = self.names.iter().position(is) {
+            self.next = at + 1;
+        } else {
+            let mut kept: String = name.chars().take(NAME_CHARACTERS).collect();
+            if kept.len() < name.len() {
+                kept.push('…');
+            }
+            self.names.push(kept);
+            self.next = self.names.len();
+        }
+    }
+}
+
+/// The counters of a row's cells.
+#[derive(Debug)]
+pub(crate) struct RowTally<'t> {
+    /// Cells of each column that are not blank.
+    pub(crate) cells: &'t mut [u64],
+    unreadable: &'t mut Vec<Reasons>,
+    rows: &'t mut u64,
+    has_unreadable: bool,
+}
+
+impl RowTally<'_> {
+    /// Counts a cell that could not be read as the type of its column.
+    #[cold]
+    pub(crate) fn unreadable(&mut self, column: usize, kind: Type, text: &str, order: DateOrder) {
+        if !self.has_unreadable {
+            self.has_unreadable = true;
+            *self.rows += 1;
+            // Most files need no room for reasons.
+            self.unreadable.resize(self.cells.len(), Reasons::new());
+        }
+        self.cells[column] += 1;
+        let reason = Reason::of(kind, text, order);
+        let reasons = &mut self.unreadable[column];
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, found)) => found.cells += 1,
+            None => reasons.push((reason, Found { cells: 1, form: form(text) })),
+        }
+    }
+}
+
+impl Tally {
+    /// The counters for a row of a data set of that many columns.
+    pub(crate) fn row(&mut self, columns: usize) -> RowTally<'_> {
+        let Self { cells, unreadable, rows, .. } = self;
+        if cells.len() != columns {
+            cells.resize(columns, 0);
+        }
+        RowTally { cells, unreadable, rows, has_unreadable: false }
+    }
+
+    /// Compares a header with the data set, once for all of its rows.
+    pub(crate) fn header(&mut self, dataset: &Dataset, header: &Header) {
+        if self.header.as_ref().is_some_and(|last| Arc::ptr_eq(last, &header.line)) {
+            return;
+        }
+        self.header = Some(header.line.clone());
+        self.missing.resize(dataset.columns.len(), false);
+        for (column, position) in header.columns.iter().enumerate() {
+            self.missing[column] |= position.is_none() && column != dataset.received_at;
+        }
+        header.unknown.iter().for_each(|(_, name)| self.unknown(name));
+    }
+
+    /// Notes the name of a column that the data set does not know.
+    pub(crate) fn unknown(&mut self, name: &str) {
+        self.unknown.add(name);
+    }
+
+    /// Rows with a cell that could not be read.
+    #[must_use]
+    pub fn unreadable_rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The columns with cells that could not be read: the column, its cells that are not blank, and the unreadable ones.
+    pub fn unreadable(&self) -> impl Iterator<Item = (usize, u64, &[(Reason, Found)])> {
+        let columns = self.unreadable.iter().enumerate().filter(|(_, reasons)| !reasons.is_empty());
+        columns.map(|(column, reasons)| (column, self.cells[column], reasons.as_slice()))
+    }
+
+    /// Columns of the data set that a header did not have.
+    pub fn missing(&self) -> impl Iterator<Item = usize> {
+        self.missing.iter().enumerate().filter(|(_, missing)| **missing).map(|(column, _)| column)
+    }
+
+    /// The first names of columns that the data set does not know.
+    #[must_use]
+    pub fn unknown_names(&self) -> &[String] {
+        &self.unknown.names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_says_what_the_text_is_instead() {
+        let (time, mdy) = (Type::Timestamp, DateOrder::Mdy);
+        let cases = [
+            (time, "13/08/2016 1:00", Reason::OnlyDmy),
+            (time, "13/08/2016", Reason::OnlyDmy),
+            (time, "2/8/2016", Reason::DayOnly),
+            (time, "2016-02-08", Reason::DayOnly),
+            (time, "45:00.0", Reason::TimeOnly),
+            (time, "42461.5", Reason::SerialNumber),
+            (time, "soon", Reason::NotATime),
+            (time, "13/13/2016 1:00", Reason::NotATime),
+            (time, "nan", Reason::MeansNothing),
+            (Type::Int, "3.5", Reason::Fraction),
+            (Type::Int, "99999999999999999999", Reason::OutOfRange),
+            (Type::Double, "1e999", Reason::OutOfRange),
+            (Type::Int, "1,000", Reason::FormattedNumber),
+            (Type::Double, "12 %", Reason::FormattedNumber),
+            (Type::Double, "infinity", Reason::NotANumber),
+            (Type::Int, "high", Reason::NotANumber),
+            (Type::Int, "-", Reason::MeansNothing),
+            (Type::Boolean, "yes", Reason::NotABoolean),
+            (Type::String, "[1]", Reason::Nested),
+            (Type::Int, "{\"a\":1}", Reason::Nested),
+        ];
+        for (kind, text, reason) in cases {
+            assert_eq!(Reason::of(kind, text, mdy), reason, "{text}");
+        }
+        assert_eq!(Reason::of(time, "8/13/2016 1:00", DateOrder::Dmy), Reason::OnlyMdy);
+        assert_eq!(Reason::of(time, "8/3/2016 1:00", DateOrder::Dmy), Reason::NeedsDateOrder);
+    }
+
+    #[test]
+    fn a_form_has_no_letter_and_no_digit_of_the_text() {
+        for (text, expected) in [
+            (" 13/08/2016 1:00 PM", "99/99/9999 9:99 AA"),
+            ("Doña Ana", "Aaaa Aaa"),
+            ("a\tb\u{1}", "a a·"),
+            ("٣ €", "9 ·"),
+            ("n/a", "N/A"),
+            ("", ""),
+        ] {
+            assert_eq!(form(text), expected, "{text}");
+        }
+        assert_eq!(form(&"12".repeat(100)), format!("{}…", "9".repeat(32)));
+    }
+
+    #[test]
+    fn names_are_kept_once_and_bounded_in_number_and_length() {
+        let mut tally = Tally::default();
+        for _ in 0..3 {
+            ["b", "a", &"ñ".repeat(1_000)].into_iter().for_each(|name| tally.unknown(name));
+        }
+        let long = format!("{}…", "ñ".repeat(NAME_CHARACTERS));
+        assert_eq!(tally.unknown_names(), ["b".to_owned(), "a".to_owned(), long]);
+        for number in 0..100_000 {
+            tally.unknown(&number.to_string());
+        }
+        assert_eq!(tally.unknown_names().len(), NAMES);
+    }
+}
