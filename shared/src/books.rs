@@ -27,7 +27,11 @@ pub const LATE: &str = "Late";
 pub const UNKNOWN_SEVERITY: &str = "UnknownSeverity";
 /// Records of which nothing is known.
 pub const UNACCOUNTED: &str = "Unaccounted";
-/// All of these metrics, as the line declares them.
+/// Cells that ingest could not read. Only invocations that have any emit this and the next, in a line of their own.
+pub const UNREADABLE_CELLS: &str = "UnreadableCells";
+/// Rows that have such cells.
+pub const UNREADABLE_ROWS: &str = "UnreadableRows";
+/// All metrics but those of cells, as the line declares them.
 pub const METRICS: [&str; 9] =
     [IN, DELIVERED, FILTERED, REJECTED, FAILED, RETRIED, LATE, UNKNOWN_SEVERITY, UNACCOUNTED];
 

@@ -128,6 +128,20 @@ def repeats(run: Run) -> list[tuple]:
     return []
 
 
+def unreadable_cells(run: Run) -> list[tuple]:
+    stamped = stamps(run)
+    cells = [
+        (name.lower(), stamped[event["ID"]])
+        for event in run.raw_events
+        for name in event.get("_invalid", {})
+    ]
+    answer = [
+        (name, len(found), min(at for _, at in found), max(at for _, at in found))
+        for name, found in by(cells, lambda cell: cell[0]).items()
+    ]
+    return sorted(answer, key=lambda row: (-row[1], row[0]))
+
+
 def severe_by_county(run: Run) -> list[tuple]:
     areas = by(run.above(2), lambda row: (row["County"] or None, row["State"] or None))
     answer = [
@@ -195,6 +209,7 @@ EXPECTED = [
     daily_severity_mix,
     rejects_by_reason,
     repeats,
+    unreadable_cells,
     severe_by_county,
     hot_spots,
     weather_and_severity,

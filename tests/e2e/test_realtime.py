@@ -203,7 +203,7 @@ def listed(namespace: str) -> set[tuple[str, frozenset[str]]]:
 
 
 def counts(local: Cloud, function: str) -> Iterator[dict[str, Any]]:
-    """The lines of a function's log that CloudWatch reads metrics from."""
+    """The lines of a function's log that have its counts."""
     pages = (
         local.client("logs")
         .get_paginator("filter_log_events")
@@ -212,7 +212,7 @@ def counts(local: Cloud, function: str) -> Iterator[dict[str, Any]]:
     for page in pages:
         for event in page["events"]:
             for line in event["message"].splitlines():
-                if line.startswith('{"_aws"'):
+                if line.startswith('{"_aws"') and '"Unaccounted"' in line:
                     yield json.loads(line)
 
 

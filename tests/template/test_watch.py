@@ -229,11 +229,20 @@ def test_an_alarm_over_several_metrics_compares_one_value() -> None:
         if "Metrics" not in alarm:
             continue
         total, *read = alarm["Metrics"]
-        assert total["Expression"] in ("SUM(METRICS())", "MIN(METRICS())"), name
+        share = "IF(FILL(m0, 0) < 10, 0, 100 * m0 / m1)"
+        assert total["Expression"] in ("SUM(METRICS())", "MIN(METRICS())", share), name
         assert len({each["Id"] for each in alarm["Metrics"]}) == len(alarm["Metrics"])
         assert all(each["ReturnData"] is False for each in read), name
         assert len({each["MetricStat"]["Period"] for each in read}) == 1
         assert not {"MetricName", "Namespace", "Dimensions", "Statistic"} & set(alarm)
+
+
+def test_the_share_of_unreadable_rows_is_of_all_rows_that_came_in() -> None:
+    _share, *read = ALARMS["UnreadableCells"]["Metrics"]
+    assert [(each["Id"], each["MetricStat"]["Metric"]["MetricName"]) for each in read] == [
+        ("m0", "UnreadableRows"),
+        ("m1", "In"),
+    ]
 
 
 def test_a_redrives_marks_raise_no_alarm() -> None:
@@ -439,6 +448,8 @@ def test_what_is_to_be_watched_is_watched() -> None:
         ("us_accidents_severity_high", "other"),
         ("Delivered", "us_accidents", "dev", "metrics"),
         ("EventToAlert", "us_accidents", "dev"),
+        ("UnreadableRows", "us_accidents", "dev", "ingest"),
+        ("In", "us_accidents", "dev", "ingest"),
         *(("IteratorAge", name) for name in functions[1:]),
         ("KinesisMillisBehindLatest", deliveries[0]),
         *(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::json;
 use shared::{
-    books::{DIMENSIONS, NAMESPACE, Whose},
+    books::{DIMENSIONS, NAMESPACE, UNREADABLE_CELLS, UNREADABLE_ROWS, Whose},
     dataset::{Dataset, Type},
     invocation::Invocation,
 };
@@ -17,7 +17,7 @@ const ONE_IN: u64 = 10;
 /// Names that one warning lists.
 const LISTED: usize = 10;
 /// The metrics of what could not be read. They are emitted only by invocations that found any.
-pub const METRICS: [&str; 2] = ["UnreadableCells", "UnreadableRows"];
+const METRICS: [&str; 2] = [UNREADABLE_CELLS, UNREADABLE_ROWS];
 
 /// What could not be read, as answers report it. All of it is about the rows of one request or invocation.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
@@ -146,8 +146,8 @@ impl ReadingReport {
             "Environment": whose.environment,
             "Function": whose.function,
             "request_id": invocation.request_id,
-            "UnreadableCells": cells,
-            "UnreadableRows": rows,
+            UNREADABLE_CELLS: cells,
+            UNREADABLE_ROWS: rows,
             "Columns": self.unreadable,
             "UnknownColumns": self.unknown_columns.len(),
             "MissingColumns": self.missing_columns.len(),

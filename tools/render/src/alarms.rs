@@ -44,6 +44,8 @@ pub(crate) struct Alarm {
     breaching: u32,
     notifies: bool,
     note: Option<&'static str>,
+    /// What is compared, where that is not the sum of the metrics.
+    expression: Option<&'static str>,
 }
 
 impl Alarm {
@@ -69,6 +71,7 @@ impl Alarm {
             breaching: 1,
             notifies: false,
             note: None,
+            expression: None,
         }
     }
 
@@ -95,6 +98,11 @@ impl Alarm {
 
     fn noted(self, note: &'static str) -> Self {
         Self { note: Some(note), ..self }
+    }
+
+    /// Compares the value of an expression, in which the metrics are `m0`, `m1` and so on.
+    fn comparing(self, expression: &'static str) -> Self {
+        Self { expression: Some(expression), ..self }
     }
 
     /// Its logical id.
@@ -146,9 +154,13 @@ impl Alarm {
     }
 
     fn several_metrics(&self, lines: &[Line]) -> String {
-        let combine = if matches!(self.threshold, Threshold::Below(_)) { "MIN" } else { "SUM" };
+        let expression = match self.threshold {
+            _ if self.expression.is_some() => self.expression.unwrap_or_default(),
+            Threshold::Below(_) => "MIN(METRICS())",
+            Threshold::Above(_) | Threshold::AtLeast(_) => "SUM(METRICS())",
+        };
         let mut text = format!(
-            "    Metrics:\n      - {{Id: all, Expression: \"{combine}(METRICS())\", Label: {}}}\n",
+            "    Metrics:\n      - {{Id: all, Expression: \"{expression}\", Label: {}}}\n",
             self.name
         );
         for (index, line) in lines.iter().enumerate() {

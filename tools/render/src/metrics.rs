@@ -68,6 +68,8 @@ metrics! {
         LATE = books::LATE,
         UNKNOWN_SEVERITY = books::UNKNOWN_SEVERITY,
         UNACCOUNTED = books::UNACCOUNTED,
+        UNREADABLE_CELLS = books::UNREADABLE_CELLS,
+        UNREADABLE_ROWS = books::UNREADABLE_ROWS,
     }
     // Source: Lambda developer guide, "Types of metrics for Lambda functions".
     "AWS/Lambda", ["FunctionName"] => {

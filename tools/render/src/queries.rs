@@ -6,16 +6,17 @@ use std::{
     path::Path,
 };
 
-use shared::dataset::Dataset;
+use shared::dataset::{Dataset, Type};
 
 use crate::yaml::{pascal, quoted};
 
 /// The questions that any data set can be asked: name and text, with `{{places}}` for its names.
-const GENERAL: [(&str, &str); 4] = [
+const GENERAL: [(&str, &str); 5] = [
     ("daily_severity_mix", include_str!("../queries/daily_severity_mix.sql")),
     ("rejects_by_reason", include_str!("../queries/rejects_by_reason.sql")),
     ("repeats", include_str!("../queries/repeats.sql")),
     ("severe_last_hour", include_str!("../queries/severe_last_hour.sql")),
+    ("unreadable_cells", include_str!("../queries/unreadable_cells.sql")),
 ];
 
 /// What ends the header of a query that is not written by hand.
@@ -80,6 +81,7 @@ fn fill(dataset: &Dataset, text: &str) -> String {
         ("area", name(dataset.severe_partition_key)),
         ("area_example", example(dataset.severe_partition_key)),
         ("received_at", name(dataset.received_at)),
+        ("typed_column", column(typed_column(dataset)).name.to_lowercase()),
         ("raw", table("raw")),
         ("analytical", table("analytical")),
         ("rejects", table("rejects")),
@@ -89,6 +91,13 @@ fn fill(dataset: &Dataset, text: &str) -> String {
         .iter()
         .fold(text.to_owned(), |text, (place, value)| text.replace(&format!("{{{{{place}}}}}"), value));
     aligned(&filled)
+}
+
+/// A column that may have cells that cannot be read: the first that is not a text and that an event need not have.
+fn typed_column(dataset: &Dataset) -> usize {
+    let own = [dataset.severity, dataset.received_at];
+    let is_typed = |column: &usize| dataset.columns[*column].kind != Type::String && !own.contains(column);
+    (0..dataset.columns.len()).find(is_typed).unwrap_or(dataset.severity)
 }
 
 /// Words that Athena takes for something other than a name.

@@ -5,7 +5,7 @@ use crate::metrics::{
     ERRORS, EVENT_TO_ALERT, EVENT_TO_METRIC, EVENTS_BY_SEVERITY, EVENTS_OF_AREA, FAILED, FAILURES_BUCKET,
     FILTERED, FRESHNESS, FUNCTIONS, IN, ITERATOR_AGE, LATE, Line, NOTIFICATIONS_FAILED, PUBLISHED,
     PUT_REQUESTS, READS_REFUSED, REJECTED, RETRIED, STREAM_RECORDS, THROTTLES, TOPIC_SUFFIX, UNACCOUNTED,
-    UNKNOWN_SEVERITY, WRITES_REFUSED,
+    UNKNOWN_SEVERITY, UNREADABLE_CELLS, UNREADABLE_ROWS, WRITES_REFUSED,
 };
 
 /// Columns of either dashboard.
@@ -194,6 +194,8 @@ fn counts() -> Vec<Panel> {
         FUNCTIONS.map(|name| RETRIED.counted_by(name).labelled(format!("{name}: sent again"))).to_vec();
     sent_again.push(LATE.counted_by("transform").labelled("late"));
     sent_again.push(UNKNOWN_SEVERITY.counted_by("transform").labelled("of unknown severity"));
+    sent_again.push(UNREADABLE_CELLS.counted_by("ingest").labelled("unreadable cells"));
+    sent_again.push(UNREADABLE_ROWS.counted_by("ingest").labelled("rows with unreadable cells"));
     let mut panels = Vec::from(books);
     panels.push(
         Panel::new(
@@ -206,9 +208,10 @@ fn counts() -> Vec<Panel> {
     );
     panels.push(
         Panel::new(
-            "Sent again, late, and of unknown severity",
+            "Sent again, late, of unknown severity, or unreadable",
             "Entries that a service refused and that were sent again; events that reached transform later than its watermark; \
-             events of a severity that the data set does not list.",
+             events of a severity that the data set does not list; cells that ingest could not read, and the rows that have \
+             them.",
             sent_again,
         )
         .sized(12, 5),

@@ -7,9 +7,10 @@ use super::{
 use crate::metrics::{
     ASYNC_DROPPED, CONSUMERS, DELIVERED, DELIVERIES, DELIVERY_LAG, DELIVERY_RECORDS, DESTINATION_FAILURES,
     DROPPED, ERRORS, EVENT_TO_ALERT, EVENTS_BY_SEVERITY, FAILED, FAILED_CONVERSION, FAILURES_BUCKET,
-    FRESHNESS, FUNCTIONS, ITERATOR_AGE, KEY_DENIED, KEY_DISABLED, KEY_INVALID, KEY_NOT_FOUND, Line, MESSAGES,
-    Metric, NOTIFICATIONS_FAILED, OLDEST_MESSAGE, OTHER, PARTITIONS_EXCEEDED, PUT_REQUESTS, READS_REFUSED,
-    SENT_TO_FAILURES, SUCCESS, THROTTLED_RECORDS, THROTTLES, TOPIC_SUFFIX, UNACCOUNTED, WRITES_REFUSED,
+    FRESHNESS, FUNCTIONS, IN, ITERATOR_AGE, KEY_DENIED, KEY_DISABLED, KEY_INVALID, KEY_NOT_FOUND, Line,
+    MESSAGES, Metric, NOTIFICATIONS_FAILED, OLDEST_MESSAGE, OTHER, PARTITIONS_EXCEEDED, PUT_REQUESTS,
+    READS_REFUSED, SENT_TO_FAILURES, SUCCESS, THROTTLED_RECORDS, THROTTLES, TOPIC_SUFFIX, UNACCOUNTED,
+    UNREADABLE_ROWS, WRITES_REFUSED,
 };
 
 /// The deliveries that encrypt; the raw one's records are encrypted by its stream.
@@ -23,6 +24,8 @@ const GIVEN_UP: [Metric; 2] = [SENT_TO_FAILURES, DROPPED];
 const EVENT_TO_ALERT_MS: &str = "10000";
 /// How far a consumer may be behind its stream.
 const LAG_MS: &str = "60000";
+/// Percent of the rows in which a cell could not be read. Fewer than ten such rows are no sign of a change.
+const UNREADABLE_PERCENT: &str = "IF(FILL(m0, 0) < 10, 0, 100 * m0 / m1)";
 /// Seconds for which a message may wait in ingest's queue. One that failed once waits for the visibility timeout of 30 minutes.
 const QUEUE_AGE_SECONDS: &str = "3600";
 
@@ -180,6 +183,17 @@ fn data() -> Vec<Alarm> {
         )
         .every(300),
         Alarm::new(
+            "unreadable-cells",
+            "In more than a tenth of the rows of five minutes ingest could not read a cell as the type of its column. Such cells \
+             are null in the tables.",
+            "Find the column and the likeliest remedy in the log of ingest, as the runbook says; declare the date order or \
+             correct the data set's file, and send the file again.",
+            [UNREADABLE_ROWS.counted_by("ingest"), IN.counted_by("ingest")],
+            Above("10"),
+        )
+        .comparing(UNREADABLE_PERCENT)
+        .every(300),
+        Alarm::new(
             "failures",
             "A batch or an invocation was given up and is in the failures bucket, payload included. Its events are missing \
              downstream.",
@@ -279,19 +293,18 @@ fn error_prefix() -> Vec<Alarm> {
 }
 
 fn streams() -> Vec<Alarm> {
-    let refused = |kind: &str, verb: &str, metric: Metric| {
+    let refused =
+        [WRITES_REFUSED, READS_REFUSED].map(|metric| [1, 2].map(|stream| metric.of_stream(stream, "")));
+    vec![
         Alarm::new(
-            format!("stream-{kind}-throughput"),
-            format!(
-                "A stream refuses {verb}: a shard is at its limit. What is refused is sent again, so that everything arrives later."
-            ),
+            "stream-throughput",
+            "A stream refuses writes or reads: a shard is at its limit. What is refused is sent again, so that everything \
+             arrives later.",
             "Find the stream by the runbook's first command. Raise ShardCount, or let the streams be ON_DEMAND; when only one \
              shard is hot, look at the partition key.",
-            [metric.of_stream(1, ""), metric.of_stream(2, "")],
+            refused.concat(),
             Above("0"),
         )
-        .section("stream-throughput")
-        .raised_by(3, 5)
-    };
-    vec![refused("write", "writes", WRITES_REFUSED), refused("read", "reads", READS_REFUSED)]
+        .raised_by(3, 5),
+    ]
 }
