@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use shared::{
     aws::StreamRecord,
     delivery::{Fault, Limits},
+    invocation::Invocation,
     kpl,
     pack::Packing,
 };
@@ -45,9 +46,56 @@ fn body(answer: &Value) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_could_not_be_read_is_in_answers_of_every_form_and_in_the_log() {
+    thread_local! {
+        static LOG: std::cell::RefCell<Vec<Value>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+    let ingest = ingest();
+    let header = "ID,Severity,City,County,Start_Lat,Start_Lng,Start_Time,Start_Tme";
+    let csv = format!("{header}\nA-1,3,x,y,1,1,13/08/2016 1:00,z\nA-2,3,x,y,1,1,2/08/2016 1:00,z\n");
+    let invocation = Invocation {
+        log: |line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            // The ids of the events have a line of their own.
+            if line.get("_aws").is_some() {
+                LOG.with_borrow_mut(|log| log.push(line));
+            }
+        },
+        ..invocation()
+    };
+    let direct = json!({"format": "csv", "body": csv});
+    let post = json!({"requestContext": {"http": {"method": "POST"}}, "headers": {"content-type": "text/csv"}, "body": csv});
+    for request in [&direct, &post] {
+        let answer = ingest.handle(&event(request), &invocation).await.unwrap();
+        let answer = serde_json::to_value(answer).unwrap();
+        let answer = if request == &post { body(&answer) } else { answer };
+        let reasons = json!({"only_dmy": {"cells": 1, "form": "99/99/9999 9:99"}});
+        let expected = json!({"Start_Time": {"cells": 2, "unreadable": 1, "reasons": reasons}});
+        assert_eq!(answer["unreadable"], expected);
+        assert_eq!(answer["unknown_columns"], json!(["Start_Tme"]));
+        let warnings = answer["warnings"].as_array().unwrap();
+        assert!(
+            warnings.len() == 1 && warnings[0].as_str().unwrap().contains("`date_order=dmy`"),
+            "{warnings:?}"
+        );
+        let lines = LOG.take();
+        assert_eq!((lines.len(), &lines[0]["Delivered"]), (2, &json!(2)), "the counts come first");
+        assert_eq!((&lines[1]["UnreadableCells"], &lines[1]["UnreadableRows"]), (&json!(1), &json!(1)));
+        assert_eq!((&lines[1]["Columns"], &lines[1]["Warnings"]), (&expected, &answer["warnings"]));
+    }
+    let declared = json!({"format": "csv", "body": csv, "date_order": "dmy"});
+    let answer = ingest.handle(&event(&declared), &invocation).await.unwrap();
+    assert_eq!(serde_json::to_value(answer).unwrap().get("unreadable"), None);
+    assert_eq!(LOG.take().len(), 1, "nothing is logged about what can be read");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_direct_csv_becomes_typed_events_under_the_key_of_the_data_set() {
     let ingest = ingest();
-    let answer = handle(&ingest, &fixture("ingest-direct-csv")).await.unwrap();
+    let mut answer = handle(&ingest, &fixture("ingest-direct-csv")).await.unwrap();
+    let missing = answer.as_object_mut().unwrap().remove("missing_columns").unwrap();
+    let missing: Vec<String> = serde_json::from_value(missing).unwrap();
+    assert!(missing.contains(&"Weather_Timestamp".to_owned()) && !missing.contains(&"ID".to_owned()));
     assert_eq!(
         answer,
         json!({"accepted": 3, "rejected": 0, "failed": 0, "rejects": [], "failed_indexes": []})

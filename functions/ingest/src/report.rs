@@ -301,8 +301,8 @@ mod tests {
         for (column, cells, remedy) in [
             (
                 "Number",
-                &["1,500", "many", "2 %"][..],
-                "2 of them have separators or units, such as `9,999`: write numbers such as",
+                &["1 500", "many", "2 %"][..],
+                "2 of them have separators or units, such as `9 999`: write numbers such as",
             ),
             (
                 "Number",
@@ -355,7 +355,7 @@ mod tests {
             texts.push("Dayton".to_owned());
             let found = report(Format::Csv, DateOrder::Mdy, &csv("Start_Time", &cells));
             let whose = Whose { dataset: "us_accidents", environment: "dev", function: "ingest" };
-            let invocation = Invocation::begin("r-1", 0, Default::default(), 0);
+            let invocation = Invocation::begin("r-1", 0, std::time::SystemTime::UNIX_EPOCH.into(), 0);
             let line = found.line(cells.len() as u64, &whose, &invocation);
             prop_assert_eq!(found.unreadable["Start_Time"].unreadable, cells.len() as u64);
             for text in texts {

@@ -62,7 +62,7 @@ impl Reason {
     #[must_use]
     pub fn of(kind: Type, text: &str, order: DateOrder) -> Self {
         let text = cell::trim(text);
-        if nothing(text).is_some() {
+        if is_nothing(text) {
             return Self::MeansNothing;
         }
         if text.starts_with(['{', '[']) {
@@ -113,18 +113,18 @@ impl Reason {
     }
 }
 
-/// The word for "nothing" that a trimmed cell is, in the way it is usually written.
+/// Whether a trimmed text is a word for "nothing", in any case.
 #[must_use]
-pub fn nothing(text: &str) -> Option<&'static str> {
-    NOTHINGS.into_iter().find(|nothing| nothing.eq_ignore_ascii_case(text))
+pub fn is_nothing(text: &str) -> bool {
+    NOTHINGS.iter().any(|nothing| nothing.eq_ignore_ascii_case(text))
 }
 
 /// The form of a text: each digit as `9`, each letter as `A` or `a`, marks as they are. Words for "nothing" stay.
 #[must_use]
 pub fn form(text: &str) -> String {
     let text = cell::trim(text);
-    if let Some(nothing) = nothing(text) {
-        return nothing.to_owned();
+    if is_nothing(text) {
+        return text.to_owned();
     }
     let mut characters = text.chars();
     let mut form: String = characters
@@ -329,7 +329,7 @@ mod tests {
             ("Doña Ana", "Aaaa Aaa"),
             ("a\tb\u{1}", "a a·"),
             ("٣ €", "9 ·"),
-            ("n/a", "N/A"),
+            ("n/a", "n/a"),
             ("", ""),
         ] {
             assert_eq!(form(text), expected, "{text}");
@@ -341,7 +341,9 @@ mod tests {
     fn names_are_kept_once_and_bounded_in_number_and_length() {
         let mut tally = Tally::default();
         for _ in 0..3 {
-            ["b", "a", &"ñ".repeat(1_000)].into_iter().for_each(|name| tally.unknown(name));
+            for name in ["b", "a", &"ñ".repeat(1_000)] {
+                tally.unknown(name);
+            }
         }
         let long = format!("{}…", "ñ".repeat(NAME_CHARACTERS));
         assert_eq!(tally.unknown_names(), ["b".to_owned(), "a".to_owned(), long]);

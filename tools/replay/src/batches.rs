@@ -1,8 +1,13 @@
 //! Mini-batches: the rows of a file, cut where rows end and small enough for one invocation.
 
-use ingest::rows::{Content, Format, NoRows, Row, Rows};
+use ingest::{
+    normalise::Normaliser,
+    report::ReadingReport,
+    rows::{Content, Format, NoRows, Row, Rows},
+    unreadable::Tally,
+};
 use serde::Serialize;
-use shared::{dataset::Dataset, time::DateOrder};
+use shared::{dataset::Dataset, time::DateOrder, writer::Writer};
 
 use crate::{
     error::Error,
@@ -154,6 +159,22 @@ pub struct Batches<'d> {
     broken: Option<Error>,
     /// A row that found no room in the batch before.
     held: Option<FileRow>,
+    reading: Reading<'d>,
+}
+
+/// Reads the rows as ingest does, to report what cannot be read of the whole file. Each answer reports its own rows only.
+struct Reading<'d> {
+    normaliser: Normaliser<'d>,
+    event: Writer,
+    tally: Tally,
+}
+
+impl Reading<'_> {
+    fn read(&mut self, row: &Row<'_>) {
+        self.event.truncate(0);
+        // ingest reports the rows that it rejects.
+        _ = self.normaliser.normalise(row, "", &mut self.event, &mut self.tally);
+    }
 }
 
 impl<'d> Batches<'d> {
@@ -161,7 +182,15 @@ impl<'d> Batches<'d> {
     #[must_use]
     pub fn new(dataset: &'d Dataset, input: Input, date_order: Option<DateOrder>) -> Self {
         let rows = Rows::new(dataset, input.format).with_charset(input.charset);
-        Self { dataset, input, rows, date_order, finished: false, broken: None, held: None }
+        let normaliser = Normaliser::new(dataset, date_order);
+        let reading = Reading { normaliser, event: Writer::default(), tally: Tally::default() };
+        Self { dataset, input, rows, date_order, finished: false, broken: None, held: None, reading }
+    }
+
+    /// What could not be read of the rows so far.
+    #[must_use]
+    pub fn report(&self) -> ReadingReport {
+        ReadingReport::new(self.dataset, &self.reading.tally)
     }
 
     /// The name of the file.
@@ -233,6 +262,7 @@ impl<'d> Batches<'d> {
                 if matches!(row.content, Content::Broken { reason: "cut_short", .. }) {
                     continue;
                 }
+                self.reading.read(&row);
                 let row = FileRow::new(&row, format);
                 return match self.rows.header().and_then(|header| header.problem.clone()) {
                     Some(problem) => Err(Error::BadHeader { name: self.input.name.clone(), problem }),

@@ -11,5 +11,6 @@ pub mod lambda;
 pub mod normalise;
 pub mod pace;
 pub mod progress;
+pub mod reading;
 pub mod redrive;
 pub mod send;

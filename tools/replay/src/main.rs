@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
-use ingest::{charset::Charset, rows::Format};
+use ingest::{charset::Charset, report::ReadingReport, rows::Format};
 use replay::{
     batches::Batches,
     error::Error,
@@ -17,6 +17,7 @@ use replay::{
     normalise,
     pace::Rate,
     progress::{Progress, to_stderr},
+    reading,
     redrive::{self, Bucket, Selection, Since, Source},
     send::{self, Summary},
 };
@@ -52,8 +53,8 @@ enum Command {
     Generate(generate::Options),
     /// Prints what ingest would put on the stream, as JSON lines, without any AWS
     ///
-    /// Rejected rows are reported on standard error with their line and reason. The exit code is 1 only when no row
-    /// could be used.
+    /// Rejected rows are reported on standard error with their line and reason, and so is what could not be read of the
+    /// others. The exit code is 1 only when no row could be used.
     Normalise(FileOptions),
     /// Sends again what was refused or given up, to the function that owes it and to it alone
     ///
@@ -197,6 +198,7 @@ fn normalise(dataset: &str, file: &FileOptions) -> Result<ExitCode, Error> {
         to_stderr(&format!("the cells are separated by {separator}"));
     }
     to_stderr(&format!("{} rows normalised, {} rejected", counts.normalised, counts.rejected));
+    report(&counts.report);
     match counts.nothing_used() {
         None => Ok(ExitCode::SUCCESS),
         Some(why) => Err(Error::NothingUsed { name: input.name, why }),
@@ -218,6 +220,8 @@ async fn send(dataset: &str, file: &FileOptions, options: SendOptions) -> Result
     if let Some(separator) = batches.separator() {
         to_stderr(&format!("the cells are separated by {separator}"));
     }
+    summary.report = batches.report();
+    report(&summary.report);
     if options.json {
         let json = serde_json::to_string(&summary).map_err(|error| Error::Write(error.into()))?;
         print(&json)?;
@@ -273,6 +277,13 @@ fn deployed(dataset: &Dataset, what: &str, environment: &str) -> String {
 
 fn dataset(name: &str) -> Result<Dataset, Error> {
     Dataset::named(name).map_err(|error| Error::Cloud(error.to_string()))
+}
+
+/// Says what could not be read of a file.
+fn report(report: &ReadingReport) {
+    for line in reading::lines(report) {
+        to_stderr(&line);
+    }
 }
 
 fn print(line: &str) -> Result<(), Error> {

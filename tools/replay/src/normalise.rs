@@ -4,6 +4,7 @@ use std::io::Write;
 
 use ingest::{
     normalise::Normaliser,
+    report::ReadingReport,
     rows::{NoRows, Rows},
     unreadable::Tally,
 };
@@ -30,6 +31,8 @@ pub struct Counts {
     pub no_rows: Option<NoRows>,
     /// What separates the cells of a CSV, where it is not the comma.
     pub separator: Option<String>,
+    /// What could not be read of the events.
+    pub report: ReadingReport,
 }
 
 impl Counts {
@@ -101,6 +104,7 @@ pub fn normalise(
             output.flush().map_err(Error::Write)?;
             counts.no_rows = rows.no_rows();
             counts.separator = rows.separator();
+            counts.report = ReadingReport::new(dataset, &tally);
             return Ok(counts);
         }
     }
@@ -136,7 +140,7 @@ mod tests {
         let ids: Vec<_> = events.iter().map(|event| event["ID"].as_str().unwrap()).collect();
         assert_eq!(ids, ["a", "d", "e"]);
         assert_eq!(rejects, ["3 bad_severity", "4 cell_count"]);
-        assert_eq!(counts, Counts { normalised: 3, rejected: 2, ..Counts::default() });
+        assert_eq!((counts.normalised, counts.rejected, counts.no_rows), (3, 2, None));
         assert_eq!(counts.nothing_used(), None);
         assert!(events[0]["Txn_Timestamp"].as_str().unwrap().ends_with('Z'));
     }
@@ -161,6 +165,26 @@ mod tests {
         normalise(&DATASET, &mut input, None, &mut output, |_, _, _| (), &Progress::hidden()).unwrap();
         let event: Value = serde_json::from_slice(&output).unwrap();
         assert_eq!(event["City"], "Doña Ana –");
+    }
+
+    #[test]
+    fn a_file_in_the_other_date_order_says_so_at_once() {
+        let header = "ID,Severity,City,County,Start_Lat,Start_Lng,Start_Time";
+        let rows: Vec<_> = (1..29).map(|day| format!("A-{day},3,x,y,1,1,{day}/08/2016 01:00")).collect();
+        let (_, _, counts) = run(Format::Csv, format!("{header}\n{}\n", rows.join("\n")).as_bytes());
+        let lines = crate::reading::lines(&counts.report);
+        assert!(
+            lines[0].starts_with("warning: `Start_Time`: 16 of 28 cells could not be read as month/day/year")
+        );
+        assert!(lines[0].contains("declare `date_order=dmy`"), "{lines:?}");
+        assert!(lines[1].starts_with("columns of the data set that the file does not have: "), "{lines:?}");
+        let (_, _, counts) = run(Format::Csv, b"ID,Severity,extra,Number\nA,3,x,1\nB,3,x,n1\nC,3,,\n");
+        let lines = crate::reading::lines(&counts.report);
+        assert!(
+            lines.iter().any(
+                |line| line.starts_with("columns that the data set does not have, kept as text: `extra`")
+            )
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{future::Future, pin::pin, time::Duration};
 
+use ingest::report::ReadingReport;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -103,6 +104,9 @@ pub struct Summary {
     pub seconds: f64,
     /// The first of the rejects.
     pub rejects: Vec<Reject>,
+    /// What could not be read of the file, up to the last row that was sent.
+    #[serde(flatten)]
+    pub report: ReadingReport,
 }
 
 impl Summary {
