@@ -6,7 +6,7 @@
 --  column_name | cells | first_received              | last_received
 --  tmc         | 2     | 2026-07-14T09:30:00.000000Z | 2026-07-14T11:02:45.114092Z
 --
--- Rendered from tools/schema/queries/ by make schema.
+-- Rendered from tools/render/queries/ by make render.
 select
     lower(name) as column_name,
     count(*) as cells,
