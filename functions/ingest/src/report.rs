@@ -8,6 +8,7 @@ use shared::{
     books::{DIMENSIONS, NAMESPACE, UNREADABLE_CELLS, UNREADABLE_ROWS, Whose},
     dataset::{Dataset, Type},
     invocation::Invocation,
+    time::{DateOrder, Unreadable},
 };
 
 use crate::unreadable::{Found, Reason, Tally};
@@ -170,53 +171,46 @@ fn warning(name: &str, kind: Type, column: &Column) -> Option<String> {
         Reason::OnlyMdy => "day/month/year".to_owned(),
         _ => kind.to_string(),
     };
-    let (are, remedy) = words(reason, form);
-    let unreadable = number(column.unreadable);
-    let of_them = if *cells == column.unreadable {
-        "all of them".to_owned()
-    } else {
-        format!("{} of them", number(*cells))
-    };
+    let of_them =
+        if *cells == column.unreadable { "all".to_owned() } else { format!("{} of them", number(*cells)) };
     Some(format!(
-        "`{name}`: {unreadable} of {} cells could not be read as {read_as}; {of_them} {are}, such as `{form}`: {remedy}",
-        number(column.cells)
+        "`{name}`: {} of {} cells could not be read as {read_as}; {of_them}, such as `{form}`, {}",
+        number(column.unreadable),
+        number(column.cells),
+        remedy(reason)
     ))
 }
 
 /// What the cells of a reason are, and the likeliest remedy.
-fn words(reason: Reason, form: &str) -> (&'static str, String) {
-    let order = |order: &str| {
-        format!("declare `date_order={order}` and send the file again, since its other dates may be swapped")
-    };
-    let text = "declare `type = \"string\"` in the data set's file".to_owned();
+fn remedy(reason: Reason) -> String {
+    let of_time = |reason: Unreadable| reason.remedy(DateOrder::Mdy).to_owned();
+    let swapped = " and send the file again, since its other dates may have day and month swapped";
     match reason {
-        Reason::OnlyDmy => ("can only be day/month/year", order("dmy")),
-        Reason::OnlyMdy => ("can only be month/day/year", order("mdy")),
-        Reason::NeedsDateOrder => (
-            "can be read only in a declared order",
-            "declare `date_order`, as the file was written".to_owned(),
-        ),
-        Reason::DayOnly => ("have no time of day", text),
-        Reason::TimeOnly => ("have no date", text),
-        Reason::SerialNumber => (
-            "are numbers, as spreadsheets store times",
-            "export times as text, such as `2016-02-08 00:37:00`".to_owned(),
-        ),
-        Reason::Fraction => {
-            ("have a fraction", "declare `type = \"double\"` in the data set's file".to_owned())
+        Reason::OnlyDmy => Unreadable::OtherOrder.remedy(DateOrder::Mdy).to_owned() + swapped,
+        Reason::OnlyMdy => Unreadable::OtherOrder.remedy(DateOrder::Dmy).to_owned() + swapped,
+        Reason::NeedsDateOrder => {
+            "can be read only in a declared order: declare `date_order`, as the file was written".to_owned()
         }
-        Reason::OutOfRange => ("are too large", text),
-        Reason::FormattedNumber => (
-            "have separators or units",
-            "write numbers such as `1234.5`, or declare `type = \"string\"` in the data set's file"
-                .to_owned(),
-        ),
-        Reason::NotATime | Reason::NotANumber | Reason::NotABoolean => ("are other text", text),
+        Reason::DayOnly => of_time(Unreadable::DayOnly),
+        Reason::DayAndTime => of_time(Unreadable::DayAndTime),
+        Reason::TimeOnly => of_time(Unreadable::TimeOnly),
+        Reason::NoCentury => of_time(Unreadable::NoCentury),
+        Reason::NoSuchTime => of_time(Unreadable::NoSuchTime),
+        Reason::SerialNumber => of_time(Unreadable::SerialNumber),
+        Reason::UnixTime => of_time(Unreadable::UnixTime),
+        Reason::NotATime => of_time(Unreadable::NotATime),
+        Reason::Fraction => "have a fraction: declare `type = \"double\"`".to_owned(),
+        Reason::OutOfRange => "are too large: declare `type = \"string\"`".to_owned(),
+        Reason::FormattedNumber => {
+            "have separators or units: write numbers such as `1234.5`, or declare `type = \"string\"`"
+                .to_owned()
+        }
+        Reason::NotANumber | Reason::NotABoolean => "are other text: declare `type = \"string\"`".to_owned(),
         Reason::MeansNothing => {
-            ("mean that there is nothing", format!("list `{form}` under `blanks` in the data set's file"))
+            "mean that there is nothing: leave such cells blank, or declare `type = \"string\"`".to_owned()
         }
         Reason::Nested => {
-            ("are objects or arrays", "send each of their values under a name of its own".to_owned())
+            "are objects or arrays: send each of their values under a name of its own".to_owned()
         }
     }
 }
@@ -237,7 +231,7 @@ fn number(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use shared::{time::DateOrder, writer::Writer};
+    use shared::writer::Writer;
 
     use super::*;
     use crate::{
@@ -288,9 +282,9 @@ mod tests {
         assert_eq!(
             found.warnings,
             [
-                "`Start_Time`: 3,424 of 5,998 cells could not be read as month/day/year; all of them can only be \
-              day/month/year, such as `99/99/9999 99:99`: declare `date_order=dmy` and send the file again, since its other \
-              dates may be swapped"
+                "`Start_Time`: 3,424 of 5,998 cells could not be read as month/day/year; all, such as `99/99/9999 99:99`, \
+                 can only be day/month/year: declare `date_order=dmy` and send the file again, since its other dates may \
+                 have day and month swapped"
             ]
         );
         assert!(report(Format::Csv, DateOrder::Dmy, &text).unreadable.is_empty());
@@ -302,19 +296,15 @@ mod tests {
             (
                 "Number",
                 &["1 500", "many", "2 %"][..],
-                "2 of them have separators or units, such as `9 999`: write numbers such as",
+                "2 of them, such as `9 999`, have separators or units: write numbers such as",
             ),
-            (
-                "Number",
-                &["nan", "nan"],
-                "mean that there is nothing, such as `nan`: list `nan` under `blanks`",
-            ),
+            ("Number", &["nan", "nan"], "all, such as `nan`, mean that there is nothing: leave"),
             (
                 "Amenity",
                 &["yes"],
-                "as boolean; all of them are other text, such as `aaa`: declare `type = \"string\"`",
+                "as boolean; all, such as `aaa`, are other text: declare `type = \"string\"`",
             ),
-            ("Start_Time", &["45:00.0"], "as timestamp; all of them have no date, such as `99:99.9`"),
+            ("Start_Time", &["45:00.0"], "as timestamp; all, such as `99:99.9`, are times without a day: "),
         ] {
             let warnings = warnings(column, cells);
             assert_eq!(warnings.len(), 1, "{warnings:?}");

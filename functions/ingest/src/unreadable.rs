@@ -9,7 +9,7 @@ use serde::Serialize;
 use shared::{
     cell,
     dataset::{Dataset, Type},
-    time::{DateOrder, Timestamp},
+    time::{DateOrder, Unreadable},
 };
 
 use crate::rows::Header;
@@ -35,10 +35,18 @@ pub enum Reason {
     NeedsDateOrder,
     /// A day without a time, in a column of times.
     DayOnly,
+    /// A day with a time, in a column of days.
+    DayAndTime,
     /// A time without a day.
     TimeOnly,
+    /// A year of two digits.
+    NoCentury,
+    /// A day or a time that does not exist.
+    NoSuchTime,
     /// A number in a column of times, as spreadsheets store them.
     SerialNumber,
+    /// A number of seconds or milliseconds, as Unix counts time.
+    UnixTime,
     /// Another text in a column of times.
     NotATime,
     /// A number with a fraction, in a column of whole numbers.
@@ -69,36 +77,28 @@ impl Reason {
             return Self::Nested;
         }
         match kind {
-            Type::Timestamp => Self::of_time(text, order),
+            Type::Timestamp | Type::Date | Type::TimestampOrDate => Self::of_time(kind, text, order),
             Type::Int | Type::Double => Self::of_number(text),
             Type::Boolean => Self::NotABoolean,
             Type::String => Self::Nested,
         }
     }
 
-    fn of_time(text: &str, order: DateOrder) -> Self {
-        let (other, only_other) = match order {
-            DateOrder::Mdy => (DateOrder::Dmy, Self::OnlyDmy),
-            DateOrder::Dmy => (DateOrder::Mdy, Self::OnlyMdy),
-        };
-        let reads = |text: &str, order| Timestamp::parse(text, order).is_some();
-        let as_midnight = [format!("{text} 00:00:00"), format!("{text}T00:00:00")];
-        if reads(text, order) {
-            Self::NeedsDateOrder
-        } else if reads(text, other) {
-            only_other
-        } else if as_midnight.iter().any(|text| reads(text, order)) {
-            Self::DayOnly
-        } else if as_midnight.iter().any(|text| reads(text, other)) {
-            only_other
-        } else if text.starts_with(|c: char| c.is_ascii_digit()) && text.parse::<f64>().is_ok() {
-            Self::SerialNumber
-        } else if text.contains(':')
-            && text.bytes().all(|byte| byte.is_ascii_digit() || b":.,".contains(&byte))
-        {
-            Self::TimeOnly
-        } else {
-            Self::NotATime
+    fn of_time(kind: Type, text: &str, order: DateOrder) -> Self {
+        match cell::explain(kind, text, order) {
+            None => Self::NeedsDateOrder,
+            Some(Unreadable::OtherOrder) => match order {
+                DateOrder::Mdy => Self::OnlyDmy,
+                DateOrder::Dmy => Self::OnlyMdy,
+            },
+            Some(Unreadable::DayOnly) => Self::DayOnly,
+            Some(Unreadable::DayAndTime) => Self::DayAndTime,
+            Some(Unreadable::TimeOnly) => Self::TimeOnly,
+            Some(Unreadable::NoCentury) => Self::NoCentury,
+            Some(Unreadable::NoSuchTime) => Self::NoSuchTime,
+            Some(Unreadable::SerialNumber) => Self::SerialNumber,
+            Some(Unreadable::UnixTime) => Self::UnixTime,
+            Some(Unreadable::NotATime) => Self::NotATime,
         }
     }
 
@@ -295,13 +295,13 @@ mod tests {
         let (time, mdy) = (Type::Timestamp, DateOrder::Mdy);
         let cases = [
             (time, "13/08/2016 1:00", Reason::OnlyDmy),
-            (time, "13/08/2016", Reason::OnlyDmy),
             (time, "2/8/2016", Reason::DayOnly),
             (time, "2016-02-08", Reason::DayOnly),
             (time, "45:00.0", Reason::TimeOnly),
             (time, "42461.5", Reason::SerialNumber),
             (time, "soon", Reason::NotATime),
-            (time, "13/13/2016 1:00", Reason::NotATime),
+            (time, "13/13/2016 1:00", Reason::NoSuchTime),
+            (Type::Date, "2016-02-08 00:37", Reason::DayAndTime),
             (time, "nan", Reason::MeansNothing),
             (Type::Int, "3.5", Reason::Fraction),
             (Type::Int, "99999999999999999999", Reason::OutOfRange),
