@@ -2,7 +2,7 @@
 
 pub mod simulation;
 
-pub use fakes::{Reply, Scripted, fixture};
+pub use fakes::{Reply, Scripted, fixture, tickets, tickets_in_words};
 
 /// The number that template.yaml has as the default of a parameter.
 ///

@@ -11,8 +11,9 @@ use serde_json::value::RawValue;
 
 use crate::{
     cell,
-    dataset::{Dataset, Type},
+    dataset::{Blanks, Dataset, Type},
     json,
+    non_finite::{is_non_finite, masked},
     reader::{Reader, Span, unescaped},
     time::{DateOrder, Timestamp},
     writer::Writer,
@@ -70,6 +71,8 @@ pub enum Cell<'a> {
     Text(Cow<'a, str>),
     /// An object or array, as it is written: no cell can hold it.
     Nested(&'a str),
+    /// `NaN` or an infinity, as it is written: a value, but of no column's type.
+    NonFinite(&'a str),
 }
 
 impl<'a> Cell<'a> {
@@ -84,6 +87,7 @@ impl<'a> Cell<'a> {
             },
             Some(b'{' | b'[') => Self::Nested(json),
             Some(b'n') => Self::Blank,
+            Some(b'N' | b'I' | b'-') if is_non_finite(json) => Self::NonFinite(json),
             _ => Self::Text(Cow::Borrowed(json)),
         }
     }
@@ -100,8 +104,19 @@ impl<'a> Cell<'a> {
         match self {
             Self::Blank => Cow::Borrowed(""),
             Self::Text(text) => text,
-            Self::Nested(json) => Cow::Borrowed(json),
+            Self::Nested(json) | Self::NonFinite(json) => Cow::Borrowed(json),
         }
+    }
+
+    /// The cell, blank if its text is one of those that mean nothing.
+    #[must_use]
+    pub fn unless(self, blanks: &Blanks) -> Self {
+        let means_nothing = match &self {
+            Self::Text(text) => blanks.hold(text),
+            Self::NonFinite(json) => blanks.hold(json),
+            Self::Blank | Self::Nested(_) => false,
+        };
+        if means_nothing { Self::Blank } else { self }
     }
 }
 
@@ -113,13 +128,29 @@ fn unquote(json: &str) -> Cow<'_, str> {
 }
 
 impl<'a> Event<'a> {
-    /// Reads the entries of a JSON object; an error says what is wrong with the text, and where.
+    /// Reads the entries of a JSON object; an error says what is wrong with the text, and where. A column that is blank has
+    /// no value.
     pub fn parse(dataset: &Dataset, json: &'a str) -> Result<Self, NotAnEvent> {
+        let mut event = Self::as_sent(dataset, json)?;
+        for value in &mut event.columns {
+            *value = value.filter(|value| !is_blank(dataset, value));
+        }
+        Ok(event)
+    }
+
+    /// Reads the entries of a JSON object with all their values, also those that mean nothing.
+    pub fn as_sent(dataset: &Dataset, json: &'a str) -> Result<Self, NotAnEvent> {
+        let event = Self::read(dataset, json, json);
+        event.or_else(|| Self::read(dataset, json, &masked(json)?)).ok_or_else(|| NotAnEvent::of(json))
+    }
+
+    /// Reads the entries of `json`, of which `text` has the form.
+    fn read(dataset: &Dataset, json: &'a str, text: &str) -> Option<Self> {
         let mut event =
             Self { columns: vec![None; dataset.columns.len()], unknown: Vec::new(), superseded: Vec::new() };
         let mut places = HashMap::new();
-        let whole = entries(dataset, json, |reader, key, value| {
-            let value = reader.text(value);
+        entries(dataset, json, text, |key, value| {
+            let value = value.of(json);
             match key {
                 Key::Column(column) => {
                     if let Some(earlier) = event.columns[column].replace(value) {
@@ -133,8 +164,8 @@ impl<'a> Event<'a> {
                     }
                 }
             }
-        });
-        whole.map(|()| event).ok_or_else(|| NotAnEvent::of(json))
+        })?;
+        Some(event)
     }
 
     /// Keeps an entry that the data set does not know; gives the earlier value of its key. `places` are those of the
@@ -170,10 +201,10 @@ impl<'a> Event<'a> {
         Cell::of(self.columns[column])
     }
 
-    /// The value of a column as an integer, written as a number or as its text.
+    /// The level of the event's severity.
     #[must_use]
-    pub fn integer(&self, column: usize) -> Option<i64> {
-        integer(self.columns[column]?)
+    pub fn level(&self, dataset: &Dataset) -> Option<i64> {
+        level(dataset, self.columns[dataset.severity]?)
     }
 
     /// The instant of a column, if it holds a time.
@@ -191,7 +222,7 @@ pub fn write(dataset: &Dataset, column: usize, value: &str, out: &mut Writer) ->
         (Type::Boolean, Some(b't' | b'f')) => out.text(value.as_bytes()),
         (kind, _) => match Cell::of(Some(value)) {
             Cell::Text(text) => return cell::write(kind, &text, dataset.date_order, out).is_ok(),
-            Cell::Blank | Cell::Nested(_) => return false,
+            Cell::Blank | Cell::Nested(_) | Cell::NonFinite(_) => return false,
         },
     }
     true
@@ -203,17 +234,43 @@ pub fn write(dataset: &Dataset, column: usize, value: &str, out: &mut Writer) ->
 pub struct Places(Vec<Option<Span>>);
 
 impl Places {
-    /// Finds the values of an event, the last where a column stands twice; the rest is checked for form.
+    /// Finds the values of an event, the last where a column stands twice; the rest is checked for form. A column that is
+    /// blank has no value.
     pub fn find(&mut self, dataset: &Dataset, json: &str) -> Result<(), NotAnEvent> {
+        if self.find_in(dataset, json).is_none() {
+            return self.find_masked(dataset, json);
+        }
+        if !dataset.blanks.is_empty() {
+            self.leave_out_blanks(dataset, json);
+        }
+        Ok(())
+    }
+
+    fn find_in(&mut self, dataset: &Dataset, text: &str) -> Option<()> {
         self.0.clear();
         self.0.resize(dataset.columns.len(), None);
         let places = &mut self.0[..];
-        let whole = entries(dataset, json, |_, key, value| {
+        entries(dataset, text, text, |key, value| {
             if let Key::Column(column) = key {
                 places[column] = Some(value);
             }
-        });
-        whole.ok_or_else(|| NotAnEvent::of(json))
+        })
+    }
+
+    /// The same where numbers may not be finite.
+    #[cold]
+    fn find_masked(&mut self, dataset: &Dataset, json: &str) -> Result<(), NotAnEvent> {
+        let found = masked(json).and_then(|text| self.find_in(dataset, &text));
+        found.ok_or_else(|| NotAnEvent::of(json))?;
+        self.leave_out_blanks(dataset, json);
+        Ok(())
+    }
+
+    #[cold]
+    fn leave_out_blanks(&mut self, dataset: &Dataset, json: &str) {
+        for place in &mut self.0 {
+            *place = place.filter(|place| !is_blank(dataset, place.of(json)));
+        }
     }
 
     /// The value of a column as JSON, if the event that was looked at last, `json`, has one.
@@ -231,14 +288,16 @@ enum Key<'a> {
     Unknown(Cow<'a, str>),
 }
 
-/// Hands the entries of a JSON object on, in their order.
+/// Hands the entries of a JSON object on, in their order. `text` has the object's form: it is `json`, or `json` with masked
+/// numbers.
 #[inline(always)]
 fn entries<'a>(
     dataset: &Dataset,
     json: &'a str,
-    mut entry: impl FnMut(&Reader<'a>, Key<'a>, Span),
+    text: &str,
+    mut entry: impl FnMut(Key<'a>, Span),
 ) -> Option<()> {
-    Reader::read(json, |reader| {
+    Reader::read(text, |reader| {
         let mut next = 0;
         let mut more = reader.begin_object()?;
         while more {
@@ -249,7 +308,7 @@ fn entries<'a>(
                 }
                 None => {
                     let key = reader.key()?;
-                    let key = reader.unescaped(key)?;
+                    let key = reader.unescaped_in(key, json)?;
                     dataset.column_from(next, &key).map_or(Key::Unknown(key), Key::Column)
                 }
             };
@@ -257,7 +316,7 @@ fn entries<'a>(
                 next = column + 1;
             }
             let value = reader.value()?;
-            entry(reader, key, value);
+            entry(key, value);
             more = reader.next_entry()?;
         }
         Some(())
@@ -267,12 +326,17 @@ fn entries<'a>(
 /// The entries of a JSON object in their order, with those that have the same key; nothing where it is not one.
 #[must_use]
 pub fn pairs(json: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
+    pairs_in(json, json).or_else(|| pairs_in(json, &masked(json)?))
+}
+
+/// The entries of `json`, of which `text` has the form.
+fn pairs_in<'a>(json: &'a str, text: &str) -> Option<Vec<(Cow<'a, str>, &'a str)>> {
     let mut pairs = Vec::new();
-    Reader::read(json, |reader| {
+    Reader::read(text, |reader| {
         reader.object(|reader, key| {
-            let key = reader.unescaped(key)?;
+            let key = reader.unescaped_in(key, json)?;
             let value = reader.value()?;
-            pairs.push((key, reader.text(value)));
+            pairs.push((key, value.of(json)));
             Some(())
         })
     })?;
@@ -294,14 +358,20 @@ pub fn id<'a>(dataset: &Dataset, data: &'a [u8]) -> Option<Cow<'a, str>> {
         Ok(begin) => Ok(begin),
         Err(error) => std::str::from_utf8(&begin[..error.valid_up_to()]),
     });
-    id_in(dataset, begin.ok()?).or_else(|| id_in(dataset, simdutf8::basic::from_utf8(data).ok()?))
+    let begin = begin.ok()?;
+    if let Some(id) = id_in(dataset, begin, begin) {
+        return Some(id);
+    }
+    let json = simdutf8::basic::from_utf8(data).ok()?;
+    id_in(dataset, json, json).or_else(|| id_in(dataset, json, &masked(json)?))
 }
 
-fn id_in<'a>(dataset: &Dataset, json: &'a str) -> Option<Cow<'a, str>> {
+/// The id of `json`, of which `text` has the form.
+fn id_in<'a>(dataset: &Dataset, json: &'a str, text: &str) -> Option<Cow<'a, str>> {
     let name = dataset.columns[dataset.id].name.as_str();
     let mut id = None;
     // Left at the id, a text is not read as a whole.
-    let _ = Reader::read(json, |reader| {
+    let _ = Reader::read(text, |reader| {
         let mut more = reader.begin_object()?;
         while more && id.is_none() {
             let key = reader.key()?;
@@ -312,10 +382,16 @@ fn id_in<'a>(dataset: &Dataset, json: &'a str) -> Option<Cow<'a, str>> {
         }
         Some(())
     });
-    match Cell::of(id.map(|id| id.of(json))) {
-        Cell::Text(text) => Some(text),
-        Cell::Blank | Cell::Nested(_) => None,
+    match Cell::of(id.map(|id: Span| id.of(json))) {
+        Cell::Text(text) if !dataset.blanks.hold(&text) => Some(text),
+        _ => None,
     }
+}
+
+/// Whether a value of an event means nothing: `NaN`, an infinity, or a text that the data set lists.
+fn is_blank(dataset: &Dataset, value: &str) -> bool {
+    is_non_finite(value)
+        || !dataset.blanks.is_empty() && Cell::of(Some(value)).unless(&dataset.blanks).is_blank()
 }
 
 /// The instant of a JSON value, if it holds a time.
@@ -323,16 +399,16 @@ fn id_in<'a>(dataset: &Dataset, json: &'a str) -> Option<Cow<'a, str>> {
 pub fn instant(value: &str) -> Option<DateTime<Utc>> {
     match Cell::of(Some(value)) {
         Cell::Text(text) => Some(Timestamp::parse(cell::trim(&text), DateOrder::Mdy)?.instant()),
-        Cell::Blank | Cell::Nested(_) => None,
+        Cell::Blank | Cell::Nested(_) | Cell::NonFinite(_) => None,
     }
 }
 
-/// The integer that a JSON value is, or its text.
+/// The level of a severity, written as a number or as its text.
 #[must_use]
-pub fn integer(value: &str) -> Option<i64> {
+pub fn level(dataset: &Dataset, value: &str) -> Option<i64> {
     match Cell::of(Some(value)) {
-        Cell::Text(text) => cell::integer(cell::trim(&text)),
-        Cell::Blank | Cell::Nested(_) => None,
+        Cell::Text(text) => dataset.severities.level(&text),
+        Cell::Blank | Cell::Nested(_) | Cell::NonFinite(_) => None,
     }
 }
 
@@ -344,7 +420,9 @@ pub struct NotAnEvent(#[from] serde_json::Error);
 impl NotAnEvent {
     /// What is wrong with a text that is no event, and where.
     fn of(json: &str) -> Self {
-        let error = serde_json::from_str::<BTreeMap<Cow<'_, str>, &RawValue>>(json).err();
+        let masked = masked(json);
+        let text = masked.as_deref().unwrap_or(json);
+        let error = serde_json::from_str::<BTreeMap<Cow<'_, str>, &RawValue>>(text).err();
         Self(error.unwrap_or_else(|| serde_json::Error::custom("a key is no text")))
     }
 }
@@ -373,9 +451,9 @@ mod tests {
         for (json, expected) in cases {
             let (dataset, mut places) = (dataset(), Places::default());
             places.find(&dataset, json).unwrap();
-            let found = places.value(json, dataset.severity).and_then(integer);
+            let found = places.value(json, dataset.severity).and_then(|value| level(&dataset, value));
             assert_eq!(found, expected, "{json}");
-            assert_eq!(Event::parse(&dataset, json).unwrap().integer(dataset.severity), expected, "{json}");
+            assert_eq!(Event::parse(&dataset, json).unwrap().level(&dataset), expected, "{json}");
         }
     }
 

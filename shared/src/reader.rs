@@ -218,7 +218,14 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     #[must_use]
     pub fn unescaped(&self, span: Span) -> Option<Cow<'a, str>> {
-        let text = self.text(span);
+        self.unescaped_in(span, self.text)
+    }
+
+    /// The same of another text with the same strings in the same places.
+    #[inline(always)]
+    #[must_use]
+    pub fn unescaped_in<'t>(&self, span: Span, text: &'t str) -> Option<Cow<'t, str>> {
+        let text = span.of(text);
         if self.escapes { unescaped(text) } else { Some(Cow::Borrowed(text)) }
     }
 

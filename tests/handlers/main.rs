@@ -8,6 +8,7 @@ mod notify;
 mod objects;
 mod storm;
 mod transform;
+mod words;
 
 use bytes::Bytes;
 use fakes::{LIMITS, Scripted, firehose, invocation, kinesis_event, now};

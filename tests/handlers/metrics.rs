@@ -8,19 +8,20 @@ use metrics::{
     series::Series,
 };
 use shared::{
+    dataset::Dataset,
     delivery::{Fault, Limits},
     kpl,
 };
 
 use super::{common, common_of, firehose, invocation, kinesis, kinesis_event, now, reasons};
 
-type Metrics = Handler<Scripted<Request>, Scripted<Bytes>>;
+pub(super) type Metrics = Handler<Scripted<Request>, Scripted<Bytes>>;
 
-fn metrics() -> Metrics {
+pub(super) fn metrics() -> Metrics {
     let limits = Limits { entries: 1, request_bytes: usize::MAX, entry_bytes: usize::MAX };
     let common = common();
     let (namespace, name) = (common.dataset.metric.namespace.clone(), common.dataset.metric.name.clone());
-    let series = Series::all(&common.dataset, &common.dataset.metric.sets);
+    let series = series(&common.dataset);
     Handler {
         config: Config { common, namespace, name, severity_above: 2, series },
         metric: Scripted::new(limits, |request| request.data.len()),
@@ -28,13 +29,18 @@ fn metrics() -> Metrics {
     }
 }
 
-async fn handle(metrics: &Metrics, event: &str) -> Vec<String> {
+/// Series without a bound.
+pub(super) fn series(dataset: &Dataset) -> Series {
+    Series::all(dataset, &dataset.metric.sets)
+}
+
+pub(super) async fn handle(metrics: &Metrics, event: &str) -> Vec<String> {
     let response = metrics.handle(event, &invocation()).await.unwrap();
     response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
 }
 
 /// The counts by the values of the dimensions.
-fn counts(metrics: &Metrics) -> Vec<(String, u64)> {
+pub(super) fn counts(metrics: &Metrics) -> Vec<(String, u64)> {
     let taken = metrics.metric.taken.borrow();
     let mut counts: Vec<_> = taken
         .iter()

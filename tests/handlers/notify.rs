@@ -22,7 +22,7 @@ use tests::simulation::unit::{Damage, aggregate};
 
 use super::{common, common_of, firehose, invocation, kinesis, now, reasons};
 
-type Notify = Handler<Scripted<Alert>, Scripted<ActedUpon>, Scripted<Bytes>>;
+pub(super) type Notify = Handler<Scripted<Alert>, Scripted<ActedUpon>, Scripted<Bytes>>;
 
 pub(super) const SNS: Limits = Limits { entries: 10, request_bytes: 256 * 1024, entry_bytes: 256 * 1024 };
 
@@ -55,12 +55,12 @@ fn paced() -> Notify {
 }
 
 /// Without a bound on the messages in a second.
-fn notify() -> Notify {
+pub(super) fn notify() -> Notify {
     let notify = paced();
     Notify { config: Config { pace: None, ..notify.config }, ..notify }
 }
 
-async fn handle(notify: &Notify, event: &str) -> Vec<String> {
+pub(super) async fn handle(notify: &Notify, event: &str) -> Vec<String> {
     let response = notify.handle(event, &invocation()).await.unwrap();
     response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
 }

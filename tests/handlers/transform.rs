@@ -22,10 +22,10 @@ use super::{LIMITS, common, common_of, firehose, invocation, kinesis, lines, now
 /// Glue takes a hundred partitions in a request.
 const GLUE: Limits = Limits { entries: 100, request_bytes: usize::MAX, entry_bytes: usize::MAX };
 
-type Transform =
+pub(super) type Transform =
     Handler<Scripted<StreamRecord>, Scripted<Bytes>, Scripted<Bytes>, Registry<Scripted<Partition>>>;
 
-fn transform() -> Transform {
+pub(super) fn transform() -> Transform {
     Handler {
         config: Config {
             common: common(),
@@ -48,12 +48,12 @@ fn transform() -> Transform {
 }
 
 /// The prefixes of the partitions that are registered.
-fn registered(transform: &Transform) -> Vec<String> {
+pub(super) fn registered(transform: &Transform) -> Vec<String> {
     transform.catalog.0.taken.borrow().iter().map(Partition::prefix).collect()
 }
 
 /// The sequence numbers that are to come again.
-async fn handle(transform: &Transform, event: &str) -> Vec<String> {
+pub(super) async fn handle(transform: &Transform, event: &str) -> Vec<String> {
     let response = transform.handle(event, &invocation()).await.unwrap();
     response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
 }

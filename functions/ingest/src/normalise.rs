@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use shared::{
     cell,
-    dataset::{Dataset, ORIGINAL_BYTES, Type},
+    dataset::{Blanks, Dataset, ORIGINAL_BYTES, Type},
     event::{Cell, Event, unmarked},
+    non_finite::is_non_finite,
     time::DateOrder,
     writer::{Literal, Writer},
 };
@@ -13,7 +14,7 @@ use shared::{
 use crate::{
     keys::InvalidCells,
     rows::{Content, Row},
-    source::{CsvRow, JsonRow, Source, is_left_out},
+    source::{CsvRow, JsonRow, Source, WithBlanks, is_left_out},
     unreadable::Tally,
 };
 
@@ -70,7 +71,7 @@ impl<'d> Normaliser<'d> {
             (Content::Cells(cells), Some(header)) => {
                 tally.header(self.dataset, header);
                 let altered = row.is_altered.then_some(row);
-                self.write(&CsvRow { header, cells }, altered, received, out, tally)
+                self.place(&CsvRow { header, cells }, altered, received, out, tally)
             }
             (Content::Cells(_), None) | (Content::Json, _) => self.json(row, received, out, tally),
             (Content::Broken { reason, detail }, _) => Err(Refused { reason, detail: detail.clone() }),
@@ -89,14 +90,32 @@ impl<'d> Normaliser<'d> {
         tally: &mut Tally,
     ) -> Result<String, Refused> {
         let (text, is_altered) = row.charset.decode(unmarked(row.text));
-        let event = Event::parse(self.dataset, &text).map_err(|error| Refused {
+        let event = Event::as_sent(self.dataset, &text).map_err(|error| Refused {
             reason: "not_json",
             detail: format!("the row is not a JSON object: {error}"),
         })?;
         let source = JsonRow::new(self.dataset, event);
-        let key = self.write(&source, is_altered.then_some(row), received, out, tally)?;
+        let key = self.place(&source, is_altered.then_some(row), received, out, tally)?;
         source.unknown().for_each(|(name, _)| tally.unknown(name));
         Ok(key)
+    }
+
+    /// Writes the event of a row, in which cells whose text means nothing are blank.
+    fn place<'a>(
+        &self,
+        row: &impl Source<'a>,
+        altered: Option<&Row<'_>>,
+        received: &str,
+        out: &mut Writer,
+        tally: &mut Tally,
+    ) -> Result<String, Refused> {
+        let blanks = &self.dataset.blanks;
+        // Most data sets list no such texts, and their rows need not be searched for them.
+        if blanks.is_empty() {
+            self.write(row, altered, received, out, tally)
+        } else {
+            self.write(&WithBlanks { row, blanks }, altered, received, out, tally)
+        }
     }
 
     /// Writes the event of `row`. `altered` is the row as it came if its text could not be read in full.
@@ -111,7 +130,8 @@ impl<'d> Normaliser<'d> {
         self.check(row)?;
         let original = altered.map(original_bytes).transpose()?;
         let mut tally = tally.row(self.dataset.columns.len());
-        let mut object = Object { begin: out.len(), out, invalid: InvalidCells::new(self.dataset) };
+        let invalid = InvalidCells::new(self.dataset);
+        let mut object = Object { begin: out.len(), out, invalid, blanks: &self.dataset.blanks };
         for (column, entry) in self.dataset.entries().iter().enumerate() {
             if column == self.dataset.received_at {
                 object.out.literal(entry);
@@ -130,7 +150,7 @@ impl<'d> Normaliser<'d> {
                     }
                     text
                 }
-                Cell::Nested(json) => Cow::Borrowed(json),
+                Cell::Nested(json) | Cell::NonFinite(json) => Cow::Borrowed(json),
             };
             object.invalid.column(column, &unreadable);
             tally.unreadable(column, kind, &unreadable, self.date_order);
@@ -159,10 +179,10 @@ impl<'d> Normaliser<'d> {
     /// Whether a cell that could not be typed when its event was written is to be tried again.
     ///
     /// An event does not say in which order its file had its dates, so that a date that needs an order stays as it is
-    /// unless one is declared now: it would be read in the wrong one. An object or array never becomes a text.
+    /// unless one is declared now: it would be read in the wrong one. An object, an array or `NaN` never becomes a text.
     fn tries_again(&self, kind: Type, text: &str) -> bool {
         match kind {
-            Type::String => !text.starts_with(['{', '[']),
+            Type::String => !text.starts_with(['{', '[']) && !is_non_finite(text),
             _ => self.declared || cell::needs_no_order(kind, cell::trim(text)),
         }
     }
@@ -173,26 +193,40 @@ impl<'d> Normaliser<'d> {
         let name = &columns[*id].name;
         match row.known(*id) {
             Cell::Text(text) if !cell::trim(&text).is_empty() => {}
-            Cell::Nested(_) => {
-                return Err(refused("bad_id", format!("`{name}` holds an object or array: a text is right")));
+            Cell::Nested(_) | Cell::NonFinite(_) => {
+                let detail =
+                    format!("`{name}` is an object, an array or not a finite number: expected a text");
+                return Err(refused("bad_id", detail));
             }
             Cell::Blank | Cell::Text(_) => {
                 return Err(refused("missing_id", format!("`{name}` is blank: an id is needed")));
             }
         }
-        let name = &columns[*severity].name;
         match row.known(*severity) {
-            Cell::Text(text) if cell::trim(&text).is_empty() => {}
-            Cell::Text(text) if cell::integer(cell::trim(&text)).is_some() => return Ok(()),
-            Cell::Blank => {}
-            Cell::Text(_) | Cell::Nested(_) => {
-                return Err(refused(
-                    "bad_severity",
-                    format!("`{name}` is no integer: 3 or 3.0 would be right"),
-                ));
+            Cell::Text(text) if !self.is_blank_severity(&text) => {
+                match self.dataset.severities.level(&text) {
+                    Some(_) => Ok(()),
+                    None => Err(refused("bad_severity", self.dataset.bad_severity())),
+                }
             }
+            Cell::Blank | Cell::Text(_) => {
+                let name = &columns[*severity].name;
+                let expected = self.dataset.severities.expected();
+                Err(refused("missing_severity", format!("`{name}` is blank: {expected}")))
+            }
+            Cell::Nested(_) | Cell::NonFinite(_) => Err(refused("bad_severity", self.dataset.bad_severity())),
         }
-        Err(refused("missing_severity", format!("`{name}` is blank: an integer is needed")))
+    }
+
+    /// Whether a severity has no text, or is written as one that means nothing: `-1.0` is written as `-1`.
+    fn is_blank_severity(&self, text: &str) -> bool {
+        let Dataset { blanks, severities, .. } = self.dataset;
+        let text = cell::trim(text);
+        let is_written_as_blank = || match severities.column_type() {
+            Type::Int => cell::integer(text).is_some_and(|number| blanks.hold(&number.to_string())),
+            _ => false,
+        };
+        text.is_empty() || !blanks.is_empty() && is_written_as_blank()
     }
 
     /// The text of the data set's partition key, or of the id where that is blank.
@@ -224,6 +258,7 @@ struct Object<'o> {
     begin: usize,
     out: &'o mut Writer,
     invalid: InvalidCells<'o>,
+    blanks: &'o Blanks,
 }
 
 impl Object<'_> {
@@ -234,11 +269,19 @@ impl Object<'_> {
         }
         let begin = self.out.len();
         self.out.literal(entry);
+        let value = self.out.len();
         let typed = cell::write(kind, text, order, self.out).is_ok();
-        if !typed {
+        if !typed || !self.blanks.is_empty() && self.means_nothing(value) {
             self.out.truncate(begin);
         }
         typed
+    }
+
+    /// Whether the value that is written from `begin` on is one of the texts that mean nothing: `-1.0` is written as `-1`. When
+    /// the event is sent in again, it would be left out.
+    fn means_nothing(&self, begin: usize) -> bool {
+        let value = std::str::from_utf8(&self.out.written()[begin..]).unwrap_or_default();
+        self.blanks.hold(value.trim_matches('"'))
     }
 
     fn close(self) {

@@ -8,7 +8,7 @@ use serde::{
     de::{IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
-use shared::{excerpt::excerpt, json, time::DateOrder};
+use shared::{excerpt::excerpt, json, non_finite::masked, time::DateOrder};
 
 use crate::{charset::Charset, front::HttpRequest, rows::Format};
 
@@ -70,6 +70,9 @@ impl Body<'_> {
 #[derive(Debug, thiserror::Error)]
 #[error("the request is not understood: {0}")]
 pub struct NotUnderstood(String);
+
+/// What an error calls a direct request.
+const DIRECT_FORM: &str = "the direct form";
 
 /// What tells the ways apart.
 #[derive(Deserialize)]
@@ -185,7 +188,33 @@ impl<'a> Request<'a> {
 impl<'a> Direct<'a> {
     /// Reads the direct form, of an event or of a queue's message.
     pub fn read(text: &'a str) -> Result<Self, NotUnderstood> {
-        let shape: DirectShape<'a> = parse(text, "the direct form")?;
+        match parse(text, DIRECT_FORM) {
+            Ok(shape) => Self::of(shape),
+            Err(error) => match masked(text) {
+                Some(masked) => {
+                    Direct::of(parse(&masked, DIRECT_FORM)?).map(|direct| direct.unmasked(text, &masked))
+                }
+                None => Err(error),
+            },
+        }
+    }
+
+    /// The same request of `text`, of which `masked` has other numbers instead of those that JSON does not have.
+    fn unmasked<'t>(self, text: &'t str, masked: &str) -> Direct<'t> {
+        let body = match self.body {
+            Body::Text(Cow::Borrowed(body)) => {
+                let begin = body.as_ptr().addr().wrapping_sub(masked.as_ptr().addr());
+                let text = text.get(begin..begin + body.len());
+                Body::Text(text.map_or(Cow::Owned(body.to_owned()), Cow::Borrowed))
+            }
+            Body::Text(Cow::Owned(body)) => Body::Text(Cow::Owned(body)),
+            Body::Bytes(body) => Body::Bytes(body),
+        };
+        let Self { format, charset, date_order, asynchronous, .. } = self;
+        Direct { format, body, charset, date_order, asynchronous }
+    }
+
+    fn of(shape: DirectShape<'a>) -> Result<Self, NotUnderstood> {
         let records = shape.records.filter(|records| records.get().starts_with('['));
         let (format, body) = match (shape.format, shape.body, shape.body_base64, shape.records, records) {
             (Some(format), Some(body), None, None, _) => {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use shared::{
     cell,
-    dataset::{Dataset, INVALID, Type},
+    dataset::{Blanks, Dataset, INVALID, Type},
     event::{self, Cell, Event},
 };
 
@@ -33,7 +33,31 @@ pub(crate) fn is_left_out(dataset: &Dataset, column: usize, cell: &Cell<'_>) -> 
         _ if column == dataset.received_at => false,
         Cell::Blank => true,
         Cell::Text(text) => dataset.columns[column].kind != Type::String && cell::trim(text).is_empty(),
-        Cell::Nested(_) => false,
+        Cell::Nested(_) | Cell::NonFinite(_) => false,
+    }
+}
+
+/// A row in which cells whose text means nothing are blank.
+pub(crate) struct WithBlanks<'b, R> {
+    pub(crate) row: &'b R,
+    pub(crate) blanks: &'b Blanks,
+}
+
+impl<'a, R: Source<'a>> Source<'a> for WithBlanks<'_, R> {
+    fn known(&self, column: usize) -> Cell<'a> {
+        self.row.known(column).unless(self.blanks)
+    }
+
+    fn was_invalid(&self, column: usize) -> bool {
+        self.row.was_invalid(column)
+    }
+
+    fn unknown(&self) -> impl Iterator<Item = (&str, Cell<'a>)> {
+        self.row.unknown().map(|(name, cell)| (name, cell.unless(self.blanks)))
+    }
+
+    fn aside(&self) -> impl Iterator<Item = (&str, Cell<'a>)> {
+        self.row.aside().map(|(name, cell)| (name, cell.unless(self.blanks)))
     }
 }
 

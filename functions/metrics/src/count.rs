@@ -1,17 +1,13 @@
 //! An event made countable: its second and the values of its dimensions, fit for CloudWatch.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use deunicode::deunicode_with_tofu;
 use shared::{
     dataset::Dataset,
+    dimension::dimension,
     event::{self, Event},
     ledger::Owed,
 };
 
-/// Characters of a dimension's value.
-///
-/// Source: CloudWatch API reference, `Dimension`.
-const VALUE_CHARS: usize = 1024;
 /// How far back and ahead CloudWatch takes a datum.
 ///
 /// Source: CloudWatch API reference, `MetricDatum`.
@@ -21,8 +17,6 @@ const TIMES: (TimeDelta, TimeDelta) = (TimeDelta::weeks(2), TimeDelta::hours(2))
 ///
 /// Source: Lambda developer guide, "Lambda quotas": a function runs for at most 900 seconds.
 const MARGIN: TimeDelta = TimeDelta::minutes(16);
-/// The value of a dimension that an event lacks.
-const UNKNOWN: &str = "unknown";
 
 /// What an event counts for: one, at the time at which it was taken in, under those values of the data set's dimensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,12 +42,8 @@ pub fn count(
         Ok(event) => event,
         Err(error) => return reject("not_json", format!("the record is not an event: {error}")),
     };
-    let Some(severity) = event.integer(dataset.severity) else {
-        let name = &dataset.columns[dataset.severity].name;
-        return reject(
-            "bad_severity",
-            format!("`{name}` is missing or no integer: 3 or \"3\" would be right"),
-        );
+    let Some(severity) = event.level(dataset) else {
+        return reject("bad_severity", dataset.bad_severity());
     };
     if severity <= above {
         return Owed::Nothing;
@@ -68,23 +58,10 @@ pub fn count(
         return reject("outside_metric_times", detail);
     }
     let value = |(_, column): &(String, usize)| match *column {
-        column if column == dataset.severity => severity.to_string(),
-        column => fit(&event.cell(column).into_text()),
+        column if column == dataset.severity => dimension(&dataset.severities.text(severity)),
+        column => dimension(&event.cell(column).into_text()),
     };
     Owed::Output(One { at, values: dataset.metric.dimensions.iter().map(value).collect() })
-}
-
-/// A text as CloudWatch takes it in a dimension: ASCII without control characters, not blank, no colon first, short.
-pub(crate) fn fit(text: &str) -> String {
-    // The transliteration drops control characters, and would join the words between which one is.
-    let spaced = text.replace(char::is_control, " ");
-    let ascii = deunicode_with_tofu(&spaced, "?");
-    let printable: String = ascii.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
-    let value = printable.trim_start_matches([' ', ':']).trim_end();
-    match value.get(..VALUE_CHARS).unwrap_or(value).trim_end() {
-        "" => UNKNOWN.to_owned(),
-        value => value.to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -128,27 +105,6 @@ mod tests {
     }
 
     #[test]
-    fn values_are_made_fit_for_cloudwatch() {
-        let cases = [
-            ("Doña Ana", "Dona Ana"),
-            ("Do\u{fffd}a Ana", "Do?a Ana"),
-            ("", "unknown"),
-            (" \u{a0} ", "unknown"),
-            ("::x", "x"),
-            (": ", "unknown"),
-            ("a\r\nb\u{0}c", "a  b c"),
-            ("Île-de-France", "Ile-de-France"),
-            ("a\u{fffe}b\u{ffff}", "ab?"),
-            ("🚑", "ambulance"),
-            ("\u{7f}:x", "x"),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(fit(text), expected, "{text:?}");
-        }
-        assert_eq!(fit(&"é".repeat(2_000)), "e".repeat(1024));
-    }
-
-    #[test]
     fn an_event_stays_away_from_the_ends_of_what_cloudwatch_takes() {
         let now = at(61);
         let times = [
@@ -180,17 +136,6 @@ mod tests {
                 Owed::Reject { reason, .. } => assert_eq!(reason, expected),
                 other => panic!("{json}: {other:?}"),
             }
-        }
-    }
-
-    #[test]
-    fn a_control_character_never_joins_two_words() {
-        for (text, expected) in [
-            ("Do\u{f1}a\tAna", "Dona Ana"),
-            ("Las\nCruces \u{e9}", "Las Cruces e"),
-            ("Las\nCruces", "Las Cruces"),
-        ] {
-            assert_eq!(fit(text), expected);
         }
     }
 }

@@ -5,12 +5,9 @@
 
 use std::collections::HashSet;
 
-use shared::dataset::Dataset;
-
-use crate::count::fit;
-
 /// The value of a dimension under which all that have no series of their own are counted.
-pub const OTHER: &str = "other";
+pub use shared::dataset::OTHER;
+use shared::{dataset::Dataset, dimension::dimension};
 
 /// The sets of dimensions under which each event is counted.
 #[derive(Debug, Clone)]
@@ -74,7 +71,7 @@ impl Series {
         let metric = &dataset.metric;
         let severity = metric.dimensions.iter().position(|(_, column)| *column == dataset.severity);
         let sets = sets.iter().map(|set| Set { dimensions: set.clone(), kept: HashSet::new() }).collect();
-        let listed = dataset.severities.iter().map(ToString::to_string).collect();
+        let listed = dataset.severities.levels().iter().map(|listed| dimension(&listed.text)).collect();
         Self { severity, listed, sets, bound: None }
     }
 
@@ -86,9 +83,9 @@ impl Series {
         max: usize,
     ) -> Result<Self, Unbounded> {
         let mut series = Self::all(dataset, sets);
-        let severities =
-            dataset.severities.iter().filter(|severity| **severity > above).map(ToString::to_string);
-        let mut bound = Bound { severities: severities.collect(), entries: 0 };
+        let severe = dataset.severities.levels().iter().filter(|listed| listed.level > above);
+        let severities = severe.map(|listed| dimension(&listed.text)).collect();
+        let mut bound = Bound { severities, entries: 0 };
         let least = series.count(&bound);
         if least > max {
             return Err(Unbounded::TooFew { max, least });
@@ -140,7 +137,7 @@ impl Series {
         }
         lines
             .map(|(line, found)| {
-                let cells: Vec<_> = found.split('\t').map(fit).collect();
+                let cells: Vec<_> = found.split('\t').map(dimension).collect();
                 if cells.len() != rest.len() {
                     return Err(malformed(
                         line,

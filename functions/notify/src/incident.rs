@@ -31,7 +31,7 @@ pub struct Incident {
 /// What events have in common that may share a digest: the severity, and the value that stream 2 is partitioned by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// The severity.
+    /// The level of the severity.
     pub severity: i64,
     /// A hash of the area: an area can be as long as a record.
     area: u128,
@@ -50,12 +50,8 @@ pub fn worth(dataset: &Dataset, above: i64, data: &[u8]) -> Owed<Incident> {
         Ok(event) => event,
         Err(error) => return reject("not_json", format!("the record is not an event: {error}")),
     };
-    let Some(severity) = event.integer(dataset.severity) else {
-        let name = &dataset.columns[dataset.severity].name;
-        return reject(
-            "bad_severity",
-            format!("`{name}` is missing or no integer: 3 or \"3\" would be right"),
-        );
+    let Some(severity) = event.level(dataset) else {
+        return reject("bad_severity", dataset.bad_severity());
     };
     if severity <= above {
         return Owed::Nothing;

@@ -155,16 +155,28 @@ impl Alert {
 
 /// The message attributes of an alert about these incidents, with each of their values.
 fn attributes(dataset: &Dataset, incidents: &[&Incident], id: &str) -> Vec<Attribute> {
-    let attribute = |(name, column): &(String, usize)| Attribute {
-        name: name.clone(),
-        values: if *column == dataset.id && incidents.len() > 1 {
-            vec![text::legible(id).unwrap_or_default()]
-        } else {
-            different(dataset, incidents, *column).into_iter().map(Cow::into_owned).collect()
-        },
-        numeric: *column == dataset.severity,
+    let attribute = |(name, column): &(String, usize)| {
+        let texts =
+            || different(dataset, incidents, *column).into_iter().map(Cow::into_owned).collect::<Vec<_>>();
+        let values = match *column {
+            column if column == dataset.id && incidents.len() > 1 => {
+                vec![text::legible(id).unwrap_or_default()]
+            }
+            column if column == dataset.severity => levels(incidents).iter().map(i64::to_string).collect(),
+            _ => texts(),
+        };
+        let numeric = *column == dataset.severity;
+        // Filter policies compare the level, and may name the text.
+        let text = dataset.severity_text_attribute(name).filter(|_| numeric);
+        let text = text.map(|name| Attribute { name, values: texts(), numeric: false });
+        iter::once(Attribute { name: name.clone(), values, numeric }).chain(text)
     };
-    dataset.alert.attributes.iter().map(attribute).collect()
+    dataset.alert.attributes.iter().flat_map(attribute).collect()
+}
+
+/// The different levels of severity of the incidents, from the least.
+fn levels(incidents: &[&Incident]) -> BTreeSet<i64> {
+    incidents.iter().map(|incident| incident.key.severity).collect()
 }
 
 /// The text for a place in the wording about these incidents.
@@ -176,7 +188,9 @@ fn fill<'i>(dataset: &Dataset, incidents: &[&'i Incident], place: Place) -> Cow<
         Place::BySeverity => {
             let mut counts = counts(incidents, |incident| incident.key.severity);
             counts.sort_unstable_by_key(|(severity, _)| Reverse(*severity));
-            let counts = counts.iter().map(|(severity, count)| format!("{severity}: {count}"));
+            let severities = &dataset.severities;
+            let counts =
+                counts.iter().map(|(severity, count)| format!("{}: {count}", severities.text(*severity)));
             first(counts.map(Cow::Owned), NAMED_AREAS)
         }
         Place::ByArea => {
@@ -231,8 +245,8 @@ fn first<'v>(values: impl Iterator<Item = Cow<'v, str>>, most: usize) -> Cow<'v,
 /// The different values of a column, in the order of the first of each.
 fn different<'i>(dataset: &Dataset, incidents: &[&'i Incident], column: usize) -> Vec<Cow<'i, str>> {
     if column == dataset.severity {
-        let severities: BTreeSet<i64> = incidents.iter().map(|incident| incident.key.severity).collect();
-        return severities.into_iter().map(|severity| severity.to_string().into()).collect();
+        let text = |level| dataset.severities.text(level).into_owned().into();
+        return levels(incidents).into_iter().map(text).collect();
     }
     let mut seen = BTreeSet::new();
     let values = incidents.iter().map(|incident| incident.value(column));
@@ -248,27 +262,45 @@ fn machine(dataset: &Dataset, incidents: &[&Incident], attributes: &[Attribute],
     message.insert("dataset".to_owned(), json!(dataset.name));
     message.insert("count".to_owned(), json!(incidents.len()));
     message.insert("ids".to_owned(), json!(ids));
-    for ((name, column), attribute) in dataset.alert.attributes.iter().zip(attributes) {
-        let value = match attribute.values.as_slice() {
-            [_] if *column == dataset.severity => json!(incidents[0].key.severity),
-            _ if *column == dataset.severity => {
-                json!(incidents.iter().map(|incident| incident.key.severity).collect::<BTreeSet<_>>())
-            }
+    for (name, column) in &dataset.alert.attributes {
+        let values = |name: &str| {
+            let found = attributes.iter().find(|attribute| attribute.name == name);
+            found.map(|attribute| attribute.values.as_slice()).unwrap_or_default()
+        };
+        let value = match values(name) {
+            _ if *column == dataset.severity => one_or_list(&Vec::from_iter(levels(incidents))),
             [_] if incidents.iter().all(|incident| incident.known(*column).is_none()) => Value::Null,
-            [value] => json!(value),
-            values => json!(values[..values.len().min(LISTED_VALUES)]),
+            values => one_or_list(&values[..values.len().min(LISTED_VALUES)]),
         };
         message.insert(name.clone(), value);
+        if let Some(text) = dataset.severity_text_attribute(name).filter(|_| *column == dataset.severity) {
+            let value = one_or_list(values(&text));
+            message.insert(text, value);
+        }
     }
     let by_key =
         counts(incidents, |incident| (incident.key.severity, incident.known(dataset.severe_partition_key)));
     if by_key.len() > 1 {
-        let each = |((severity, area), count)| json!({"severity": severity, "area": area, "count": count});
+        let each = |((severity, area), count)| {
+            let mut each = json!({"severity": severity, "area": area, "count": count});
+            if let Some(name) = dataset.severity_text_attribute("severity") {
+                each[name] = json!(dataset.severities.text(severity));
+            }
+            each
+        };
         message.insert("counts".to_owned(), by_key.into_iter().map(each).collect());
     }
     message.insert("at".to_owned(), json!(incidents[0].known(dataset.received_at)));
     message.insert("text".to_owned(), json!(text));
     Value::Object(message)
+}
+
+/// The only value, or a list of several.
+fn one_or_list<T: Serialize>(values: &[T]) -> Value {
+    match values {
+        [value] => json!(value),
+        values => json!(values),
+    }
 }
 
 #[cfg(test)]

@@ -82,16 +82,11 @@ impl<'d> Selector<'d> {
         }
         let Dataset { severity, received_at, .. } = *self.dataset;
         let late = self.places.value(&text, received_at).is_some_and(|at| self.is_late(at));
-        let severity_found = self.places.value(&text, severity).and_then(event::integer);
+        let severity_found =
+            self.places.value(&text, severity).and_then(|value| event::level(self.dataset, value));
         self.unknown_severity += u64::from(severity_found.is_some_and(|found| !self.dataset.lists(found)));
         let owed = match severity_found {
-            None => {
-                let name = &self.dataset.columns[severity].name;
-                reject(
-                    "bad_severity",
-                    format!("`{name}` is missing or no integer: 3 or \"3\" would be right"),
-                )
-            }
+            None => reject("bad_severity", self.dataset.bad_severity()),
             Some(severity) if severity <= self.above => Owed::Nothing,
             Some(severity) => self.outputs(&text, severity, out),
         };

@@ -10,8 +10,6 @@ use super::{
 /// Columns that the tables have in addition to the data set's: keys of the partitions, the text of unreadable cells, and
 /// the severity of an event that the data set does not list.
 const TAKEN: [&str; 5] = ["year", "month", "day", "invalid", UNLISTED_SEVERITY];
-/// The greatest severity, and its negative the least: the key of the partitions has 32 bits.
-const SEVERITY_LIMIT: i64 = 1_000_000;
 /// Characters of a Glue column's name and of its comment.
 ///
 /// Source: Glue web API reference, "Column structure".
@@ -57,8 +55,14 @@ pub(super) fn dataset(dataset: &Dataset) -> Check {
     one_line("title", &dataset.title)?;
     folder("source", &dataset.source)?;
     folder("source_region", &dataset.source_region)?;
-    severities(&dataset.severities)?;
     let severity = &dataset.columns[dataset.severity];
+    if severity.column == SEVERITY_KEY && !dataset.severities.are_levels() {
+        return Err(format!(
+            "column = `{SEVERITY_KEY}` of `{}`: expected another name, such as `{SEVERITY_KEY}_text`, since the tables have the \
+             level of the severity in `{SEVERITY_KEY}`",
+            severity.name
+        ));
+    }
     for Column { name, column, .. } in &dataset.columns {
         if column == SEVERITY_KEY && *name != severity.name {
             return Err(taken(name, column));
@@ -72,7 +76,16 @@ pub(super) fn dataset(dataset: &Dataset) -> Check {
             severity.name
         ));
     }
-    alert(&dataset.alert)
+    alert(&dataset.alert, &attributes(dataset))
+}
+
+/// The names of the attributes that an alert has.
+fn attributes(dataset: &Dataset) -> Vec<String> {
+    let names = |(name, column): &(String, usize)| {
+        let text = dataset.severity_text_attribute(name).filter(|_| *column == dataset.severity);
+        std::iter::once(name.clone()).chain(text)
+    };
+    dataset.alert.attributes.iter().flat_map(names).collect()
 }
 
 /// The columns, whose names are keys of events, columns of tables and text in the template.
@@ -185,20 +198,6 @@ fn one_line(role: &str, text: &str) -> Check {
     Ok(())
 }
 
-fn severities(severities: &[i64]) -> Check {
-    if severities.is_empty() || !severities.is_sorted_by(|one, next| one < next) {
-        return Err(format!(
-            "`severities`: expected each severity once, from the least, such as [1, 2, 3, 4], found {severities:?}"
-        ));
-    }
-    match severities.iter().find(|severity| severity.abs() > SEVERITY_LIMIT) {
-        Some(severity) => Err(format!(
-            "`severities`: expected numbers from -{SEVERITY_LIMIT} to {SEVERITY_LIMIT}, found {severity}"
-        )),
-        None => Ok(()),
-    }
-}
-
 /// Whatever the consumers of stream 2 need must be on stream 2, and once.
 fn projection(dataset: &Dataset) -> Check {
     let name = |column: usize| &dataset.columns[column].name;
@@ -264,8 +263,8 @@ fn metric(metric: &Metric) -> Check {
     }
 }
 
-fn alert(alert: &Alert) -> Check {
-    let Alert { one, digest, storm, attributes } = alert;
+fn alert(alert: &Alert, attributes: &[String]) -> Check {
+    let Alert { one, digest, storm, .. } = alert;
     let wordings = [("alert", one), ("alert.digest", digest), ("alert.storm", storm)];
     for (role, Wording { subject, text, sms }) in wordings {
         if subject.is_blank() || subject.has_control() {
@@ -285,8 +284,15 @@ fn alert(alert: &Alert) -> Check {
             attributes.len()
         ));
     }
-    match attributes.iter().find(|(name, _)| !is_attribute_name(name)) {
-        Some((name, _)) => Err(format!(
+    let mut listed = HashSet::new();
+    if let Some(twice) = attributes.iter().find(|name| !listed.insert(name.as_str())) {
+        return Err(format!(
+            "`alert.attributes`: expected each name once, found `{twice}` twice; the text of a severity is in an attribute \
+             whose name ends in `_text`"
+        ));
+    }
+    match attributes.iter().find(|name| !is_attribute_name(name)) {
+        Some(name) => Err(format!(
             "`alert.attributes`: expected names of at most {ATTRIBUTE_CHARS} ASCII letters, digits and _ - ., without a \
              period at an end or next to another, and not beginning with AWS. or Amazon., found `{name}`"
         )),

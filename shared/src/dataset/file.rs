@@ -6,13 +6,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Alert, Column, Dataset, Location, Metric, Template, Type, Wording, check, fold,
+    Alert, Blanks, Column, Dataset, Location, Metric, Severities, Template, Type, Wording, check, fold,
     template::{DIGEST, Place, STORM},
 };
 use crate::{cell, time::DateOrder, writer::Literal};
-
-/// The severities of a data set that lists none.
-const SEVERITIES: std::ops::RangeInclusive<i64> = 0..=9;
 
 /// The file, its columns referred to by name.
 #[derive(Deserialize)]
@@ -22,7 +19,9 @@ pub(super) struct File {
     title: String,
     id: String,
     severity: String,
-    severities: Option<Vec<i64>>,
+    severities: Option<Value>,
+    #[serde(default)]
+    blanks: Vec<String>,
     location: Option<LocationFile>,
     received_at: String,
     #[serde(default = "unnamed")]
@@ -170,11 +169,13 @@ impl File {
                 longitude: typed("location.longitude", &location.longitude, Type::Double)?,
             }),
         };
-        let severities = self.severities.take();
+        let severities =
+            self.severities.as_ref().map_or_else(|| Ok(Severities::default()), Severities::read)?;
         let dataset = Dataset {
             id: typed("id", &self.id, Type::String)?,
-            severity: typed("severity", &self.severity, Type::Int)?,
-            severities: severities.unwrap_or_else(|| SEVERITIES.collect()),
+            severity: typed("severity", &self.severity, severities.column_type())?,
+            severities,
+            blanks: Blanks::new(std::mem::take(&mut self.blanks))?,
             location,
             received_at: typed("received_at", &self.received_at, Type::Timestamp)?,
             partition_key: column("partition_key", &self.partition_key)?,

@@ -1,8 +1,10 @@
 //! The data set: what `datasets/<name>/dataset.toml` says of the columns and of their part in the pipeline.
 
+mod blanks;
 mod check;
 mod file;
 mod name;
+mod severity;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -13,7 +15,9 @@ use serde::Deserialize;
 
 use self::file::File;
 pub use self::{
+    blanks::Blanks,
     name::fold,
+    severity::{Level, OTHER, Severities},
     template::{Place, Template},
 };
 use crate::{time::DateOrder, writer::Literal};
@@ -45,11 +49,13 @@ pub struct Dataset {
     pub title: String,
     /// The column that identifies an event.
     pub id: usize,
-    /// The column that says how severe an event is; an integer.
+    /// The column that says how severe an event is: an integer, or a text where the severities are words.
     pub severity: usize,
-    /// The severities that there are, from the least; 0 to 9 where the file does not say. Others get through all the
-    /// same, but have no series of their own where their number is bounded.
-    pub severities: Vec<i64>,
+    /// The severities that there are; 0 to 9 where the file does not say. Other numbers get through all the same, but have no
+    /// series of their own where their number is bounded.
+    pub severities: Severities,
+    /// The texts that mean that a cell is blank.
+    pub blanks: Blanks,
     /// The columns that say where an event was, latitude and longitude in degrees, if any do.
     pub location: Option<Location>,
     /// The column that ingest stamps; a timestamp.
@@ -255,20 +261,32 @@ impl Dataset {
         file.into_dataset(name).map_err(|reason| DatasetError::Inconsistent { name: name.to_owned(), reason })
     }
 
-    /// The least and the greatest severity that there are.
+    /// The least and the greatest level of severity that there are.
     #[must_use]
     pub fn severity_range(&self) -> (i64, i64) {
-        let ends = self.severities.first().zip(self.severities.last());
-        ends.map_or((0, 0), |(least, greatest)| (*least, *greatest))
+        self.severities.range()
     }
 
-    /// Whether the data set lists that severity.
+    /// Whether the data set lists that level of severity.
     #[must_use]
-    pub fn lists(&self, severity: i64) -> bool {
-        self.severities.binary_search(&severity).is_ok()
+    pub fn lists(&self, level: i64) -> bool {
+        self.severities.list_level(level)
     }
 
-    /// The severities that name partitions of the analytical table: those of the range that the data set lists, one
+    /// What is wrong with an event whose severity has no level.
+    #[must_use]
+    pub fn bad_severity(&self) -> String {
+        format!("`{}`: {}", self.columns[self.severity].name, self.severities.expected())
+    }
+
+    /// The name of the message attribute that has the text of the severity, next to that of its level; nothing where the level
+    /// is all that there is. `name` is that of the level.
+    #[must_use]
+    pub fn severity_text_attribute(&self, name: &str) -> Option<String> {
+        (!self.severities.are_levels()).then(|| format!("{name}_text"))
+    }
+
+    /// The levels of severity that name partitions of the analytical table: those of the range that the data set lists, one
     /// below it and one above it.
     #[must_use]
     pub fn severity_partitions(&self) -> (i64, i64) {
@@ -276,7 +294,7 @@ impl Dataset {
         (least - 1, greatest + 1)
     }
 
-    /// The severity that names the partition of an event: its own, if it is in the range that the data set lists. All
+    /// The level that names the partition of an event: its own, if it is in the range that the data set lists. All
     /// that are below share one partition, and so do all that are above: free integers would open partitions without
     /// bound, and Athena would look for none of them.
     #[must_use]

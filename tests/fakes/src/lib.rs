@@ -4,6 +4,7 @@ mod catalog;
 mod inbox;
 mod repeated;
 mod service;
+mod tickets;
 
 use std::{fs, io::Write as _, path::Path};
 
@@ -18,6 +19,7 @@ pub use catalog::Registry;
 pub use inbox::{BUCKET, Bucket, Download, Inbox};
 pub use repeated::{RepeatedDownload, RepeatedObject};
 pub use service::{Reply, Scripted, failure};
+pub use tickets::{tickets, tickets_in_words};
 
 /// The limits of the streams and delivery streams.
 pub const LIMITS: Limits = Limits { entries: 500, request_bytes: 4 * 1024 * 1024, entry_bytes: 1024 * 1024 };

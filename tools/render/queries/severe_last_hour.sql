@@ -2,12 +2,12 @@
 --
 -- Cost: the severe partitions of one day, of two in the first hour after midnight (UTC).
 --
---  {{area}} | severe | worst | latest
---  {{area_example}} | 7 | 4 | 2026-07-14 09:41:12.094
+--  {{area}} | severe | worst{{worst_text_name}} | latest
+--  {{area_example}} | 7 | {{greatest}}{{worst_text_example}} | 2026-07-14 09:41:12.094
 select
     {{area}},
     count(distinct {{id}}) as severe,
-    max(coalesce(unlisted_severity, severity)) as worst,
+    max(coalesce(unlisted_severity, severity)) as worst,{{worst_text}}
     max({{received_at}}) as latest
 from {{analytical}}
 where year in (cast(year(localtimestamp) as varchar), cast(year(localtimestamp - interval '1' hour) as varchar))

@@ -1,11 +1,17 @@
 //! The page in a data set's folder about it: its tables and columns, for those who query them.
 
 use shared::{
-    dataset::{Column, Dataset, SEVERITY_KEY, Type, UNLISTED_SEVERITY},
+    dataset::{Column, Dataset, Level, SEVERITY_KEY, Type, UNLISTED_SEVERITY},
     reject,
 };
 
-use crate::tables::{day_comment, glue_type, raw_type};
+use crate::{
+    queries,
+    tables::{DEFAULT_THRESHOLD, day_comment, glue_type, raw_type},
+};
+
+/// The default of `NotifySeverityAbove`, whatever the data set.
+const NOTIFY_THRESHOLD: i64 = 3;
 
 /// The page, as Markdown.
 pub(crate) fn render(dataset: &Dataset) -> String {
@@ -20,12 +26,12 @@ pub(crate) fn render(dataset: &Dataset) -> String {
         .iter()
         .map(|(name, index)| format!("{} ({})", code(name), column(*index)))
         .collect();
-    let attributes: Vec<_> = dataset
-        .alert
-        .attributes
-        .iter()
-        .map(|(name, index)| format!("{} ({})", code(name), column(*index)))
-        .collect();
+    let attribute = |(name, index): &(String, usize)| {
+        let text = dataset.severity_text_attribute(name).filter(|_| *index == dataset.severity);
+        let Some(text) = text else { return format!("{} ({})", code(name), column(*index)) };
+        format!("{} (the level of {2}), {} ({2})", code(name), code(&text), column(*index))
+    };
+    let attributes: Vec<_> = dataset.alert.attributes.iter().map(attribute).collect();
     let mut page = format!(
         "<!-- Generated from dataset.toml by make render. -->\n\
          # The data set `{name}`\n\n\
@@ -43,10 +49,10 @@ pub(crate) fn render(dataset: &Dataset) -> String {
          partitions `{SEVERITY_KEY}={below}` and `{SEVERITY_KEY}={above}` hold everything below {lowest} and above {highest}. \
          `coalesce({UNLISTED_SEVERITY}, {SEVERITY_KEY})` is the exact severity of every event, as `{SEVERITY_KEY}` is in \
          `{name}_latest`.\n\n\
-         ## Columns that play a part\n\n\
+         {levels}## Columns that play a part\n\n\
          | part | column |\n| --- | --- |\n\
          | identifies an event | {id} |\n\
-         | says how severe it is, from {lowest} to {highest} | {severity} |\n\
+         | says how severe it is, from {least} to {greatest} | {severity} |\n\
          | when ingest took it in | {received_at} |\n\
          | spreads the events over stream 1 | {partition_key} |\n\
          | keeps its events in order on stream 2 | {area} |\n\
@@ -56,6 +62,9 @@ pub(crate) fn render(dataset: &Dataset) -> String {
          ## Columns\n\n\
          | in the files | in Athena | raw | analytical | meaning | for example |\n\
          | --- | --- | --- | --- | --- | --- |\n",
+        least = dataset.severities.text(lowest),
+        greatest = dataset.severities.text(highest),
+        levels = levels(dataset),
         id = column(dataset.id),
         severity = column(dataset.severity),
         received_at = column(dataset.received_at),
@@ -89,6 +98,7 @@ pub(crate) fn render(dataset: &Dataset) -> String {
             ]));
         }
     }
+    page.push_str(&blanks(dataset));
     page.push_str(
         "\nThe raw table has the column `invalid` besides, a map: the text of cells that could not be read as their column's \
          type, by column.\n\n## Columns of the rejects\n\n| in Athena | type | meaning |\n| --- | --- | --- |\n",
@@ -97,6 +107,50 @@ pub(crate) fn render(dataset: &Dataset) -> String {
         page.push_str(&row(&[&code(name), kind, comment]));
     }
     page
+}
+
+/// The levels of severities that are not in the files themselves, and what the thresholds mean; nothing where they are.
+fn levels(dataset: &Dataset) -> String {
+    let Dataset { name, severities, severity, .. } = dataset;
+    if severities.are_levels() {
+        return String::new();
+    }
+    let Column { name: in_files, column, .. } = &dataset.columns[*severity];
+    let above = |threshold: i64| {
+        let severe = severities.levels().iter().filter(|listed| listed.level > threshold);
+        let severe: Vec<_> = severe.map(|listed| code(&listed.text)).collect();
+        if severe.is_empty() { "nothing".to_owned() } else { severe.join(", ") }
+    };
+    let mut text = format!(
+        "## Severities\n\n\
+         Each severity has a level: the higher, the worse. Thresholds, filter policies and the partitions' key \
+         `{SEVERITY_KEY}` have the level; alerts, metrics and the column `{column}` have the severity as the files name it.\n\n\
+         | level | {} | above it |\n| --- | --- | --- |\n",
+        code(in_files)
+    );
+    for Level { level, .. } in severities.levels() {
+        let names: Vec<_> = severities.names(*level).into_iter().map(code).collect();
+        text.push_str(&row(&[&level.to_string(), &names.join(", "), &above(*level)]));
+    }
+    let [transform, notify] = [DEFAULT_THRESHOLD, NOTIFY_THRESHOLD].map(above);
+    text.push_str(&format!(
+        "\nA threshold is a level, and what is above it counts. `TransformSeverityAbove={DEFAULT_THRESHOLD}`, the default, passes on \
+         {transform}; `NotifySeverityAbove={NOTIFY_THRESHOLD}`, the default, alerts about {notify}. \
+         `select {column}, {SEVERITY_KEY} from {name}_latest` shows both.\n\n"
+    ));
+    text
+}
+
+/// The texts that mean nothing, if the data set lists any.
+fn blanks(dataset: &Dataset) -> String {
+    let texts: Vec<_> = dataset.blanks.texts().iter().map(|text| code(text)).collect();
+    match texts.as_slice() {
+        [] => String::new(),
+        texts => format!(
+            "\nA cell that holds one of these texts and nothing else is blank: {}.\n",
+            texts.join(", ")
+        ),
+    }
 }
 
 fn row(cells: &[&str]) -> String {

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use shared::dataset::{Dataset, Type};
+use shared::dataset::{Dataset, Level, SEVERITY_KEY, Severities, Type, UNLISTED_SEVERITY};
 
 use crate::yaml::{pascal, quoted};
 
@@ -19,12 +19,23 @@ const GENERAL: [(&str, &str); 5] = [
     ("unreadable_cells", include_str!("../queries/unreadable_cells.sql")),
 ];
 
+/// The question about the mix of severities where files do not have their levels.
+const MIX_OF_TEXTS: (&str, &str) =
+    ("daily_severity_mix", include_str!("../queries/daily_severity_mix_of_texts.sql"));
+
 /// What ends the header of a query that is not written by hand.
 const ORIGIN: &str = "-- Rendered from tools/render/queries/ by make render.";
 
 /// The general queries as the data set has them, by their names.
 pub(crate) fn general(dataset: &Dataset) -> impl Iterator<Item = (&'static str, String)> {
-    GENERAL.iter().map(|(name, text)| (*name, fill(dataset, text)))
+    let own = |(name, text): &(&'static str, &'static str)| match MIX_OF_TEXTS {
+        (other, text) if other == *name && !dataset.severities.are_levels() => (*name, text),
+        _ => (*name, *text),
+    };
+    GENERAL.iter().map(move |general| {
+        let (name, text) = own(general);
+        (name, fill(dataset, text))
+    })
 }
 
 /// All saved queries by their names: the general ones, and the data set's own in that folder.
@@ -87,9 +98,9 @@ fn fill(dataset: &Dataset, text: &str) -> String {
         ("rejects", table("rejects")),
         ("latest", table("latest")),
     ];
+    let places = places.into_iter().chain(severity_places(dataset));
     let filled = places
-        .iter()
-        .fold(text.to_owned(), |text, (place, value)| text.replace(&format!("{{{{{place}}}}}"), value));
+        .fold(text.to_owned(), |text, (place, value)| text.replace(&format!("{{{{{place}}}}}"), &value));
     aligned(&filled)
 }
 
@@ -98,6 +109,74 @@ fn typed_column(dataset: &Dataset) -> usize {
     let own = [dataset.severity, dataset.received_at];
     let is_typed = |column: &usize| dataset.columns[*column].kind != Type::String && !own.contains(column);
     (0..dataset.columns.len()).find(is_typed).unwrap_or(dataset.severity)
+}
+
+/// What queries say of severities whose levels are not in the files; nothing where they are.
+fn severity_places(dataset: &Dataset) -> Vec<(&'static str, String)> {
+    let Dataset { severities, severity, columns, .. } = dataset;
+    let column = columns[*severity].column.as_str();
+    let name = sql_name(column);
+    let (least, greatest) = severities.range();
+    let (mut worst, mut worst_name, mut worst_example) = Default::default();
+    if !severities.are_levels() {
+        worst =
+            format!("\n    max_by({name}, coalesce({UNLISTED_SEVERITY}, {SEVERITY_KEY})) as worst_{column},");
+        worst_name = format!(" | worst_{column}");
+        worst_example = format!(" | {}", severities.text(greatest));
+    }
+    vec![
+        ("level", level(severities, &name)),
+        ("severity_text", severity_text(severities, &name)),
+        ("least", least.to_string()),
+        ("least_text", severities.text(least).into_owned()),
+        ("greatest", greatest.to_string()),
+        ("greatest_text", severities.text(greatest).into_owned()),
+        ("worst_text", worst),
+        ("worst_text_name", worst_name),
+        ("worst_text_example", worst_example),
+    ]
+}
+
+/// The level of a severity, from its column as it was sent.
+fn level(severities: &Severities, column: &str) -> String {
+    let (least, greatest) = severities.range();
+    let is_text = severities.column_type() == Type::String;
+    let when = |listed: &Level| {
+        let names = severities.names(listed.level);
+        let names: Vec<_> = names
+            .into_iter()
+            .map(|name| if is_text { sql_text(&name.to_lowercase()) } else { name.to_owned() })
+            .collect();
+        format!("when {} in ({}) then {}", place(column, is_text), names.join(", "), listed.level)
+    };
+    let mut cases: Vec<_> = severities.levels().iter().map(when).collect();
+    if !is_text {
+        // Numbers beyond the list have their places beyond its ends.
+        let [first, last] = [least, greatest].map(|level| severities.text(level));
+        cases.push(format!("when {column} > {first} then {first} + {least} - {column}"));
+        cases.push(format!("when {column} < {last} then {last} + {greatest} - {column}"));
+    }
+    format!("case {} end", cases.join(" "))
+}
+
+/// What is compared to find a level.
+fn place(column: &str, is_text: bool) -> String {
+    if is_text { format!("lower(trim({column}))") } else { column.to_owned() }
+}
+
+/// The text of a level by which rows are grouped.
+fn severity_text(severities: &Severities, column: &str) -> String {
+    if severities.column_type() != Type::String {
+        return format!("min({column})");
+    }
+    let when = |listed: &Level| format!("when {} then {}", listed.level, sql_text(&listed.text));
+    let cases: Vec<_> = severities.levels().iter().map(when).collect();
+    format!("case {SEVERITY_KEY} {} end", cases.join(" "))
+}
+
+/// A text in SQL's quotes.
+fn sql_text(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// Words that Athena takes for something other than a name.

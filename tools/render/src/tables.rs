@@ -4,6 +4,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 
 use shared::{
     dataset::{Column, Dataset, SEVERITY_KEY, Type, UNLISTED_SEVERITY},
+    dimension::dimension,
     reject,
 };
 
@@ -15,8 +16,11 @@ use crate::{
 /// What the column of unlisted severities means.
 const UNLISTED: &str = "Severity of an event that the data set does not list; null for the others.";
 
+/// What the level means of a severity that files have as a text, or as a number of which the lowest is the worst.
+const LEVEL: &str = "Level of the severity: the higher, the worse.";
+
 /// The default of `TransformSeverityAbove`, whatever the data set.
-const DEFAULT_THRESHOLD: i64 = 2;
+pub(crate) const DEFAULT_THRESHOLD: i64 = 2;
 
 /// The template's mappings: what the stack has to know of the data set.
 pub(crate) fn mappings(dataset: &Dataset) -> String {
@@ -34,12 +38,13 @@ fn names(dataset: &Dataset) -> String {
     let (_, highest) = dataset.severity_range();
     format!(
         "  Source: {{Folder: {folder}}}\n  Metric: {{Namespace: {namespace}, Name: {name}}}\n  \
-         Severity: {{Dimension: {severity}, Highest: \"{highest}\"}}\n  \
+         Severity: {{Dimension: {severity}, Highest: {highest}}}\n  \
          Area: {{Dimension: {area}, Name: {area_name}, Example: {area_example}}}\n",
         folder = quoted(&format!("{}/{}", dataset.source, dataset.source_region)),
         namespace = quoted(namespace),
         name = quoted(name),
         severity = quoted(severity),
+        highest = quoted(&dimension(&dataset.severities.text(highest))),
         area = quoted(area),
         area_name = quoted(area_name),
         area_example = quoted(area_example.map_or("anywhere", String::as_str)),
@@ -208,7 +213,8 @@ fn resource(id: &str, name: &str, description: &str, input: &str) -> String {
 
 /// Of the severe events each id once, the newest: what came in again hides what came before. A view as Athena keeps one.
 fn view(dataset: &Dataset) -> String {
-    let columns = without_severity(dataset) + &glue_column(SEVERITY_KEY, "bigint", "Severity of the event.");
+    let comment = if dataset.severities.are_levels() { "Severity of the event." } else { LEVEL };
+    let columns = without_severity(dataset) + &glue_column(SEVERITY_KEY, "bigint", comment);
     let input = format!(
         "TableType: VIRTUAL_VIEW\nParameters: {{presto_view: \"true\", comment: Presto View}}\n\
          ViewExpandedText: /* Presto View */\nViewOriginalText: !Sub\n  - \"/* Presto View: ${{Encoded}} */\"\n  - Encoded:\n      \
@@ -223,8 +229,8 @@ fn view(dataset: &Dataset) -> String {
 /// chosen, and a template cannot add, so that each has its range.
 fn thresholds(dataset: &Dataset) -> BTreeSet<i64> {
     let (lowest, highest) = dataset.severity_range();
-    let severities = dataset.severities.iter().copied().filter(|severity| *severity < highest);
-    severities.chain([lowest - 1, DEFAULT_THRESHOLD]).collect()
+    let levels = dataset.severities.levels().iter().map(|listed| listed.level);
+    levels.filter(|level| *level < highest).chain([lowest - 1, DEFAULT_THRESHOLD]).collect()
 }
 
 /// The partitions of the events above a threshold, those of severities that the data set does not list included.

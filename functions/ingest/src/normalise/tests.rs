@@ -249,8 +249,8 @@ fn a_row_is_refused_only_when_it_cannot_be_placed() {
         ("ID,Severity\n,3\n", "missing_id: `ID` is blank"),
         ("ID,Severity\n  ,3\n", "missing_id: `ID` is blank"),
         ("ID,Severity\nA-1,\n", "missing_severity: `Severity` is blank"),
-        ("ID,Severity\nA-1,3.5\n", "bad_severity: `Severity` is no integer"),
-        ("ID,Severity\nA-1,high\n", "bad_severity: `Severity` is no integer"),
+        ("ID,Severity\nA-1,3.5\n", "bad_severity: `Severity`: expected an integer such as 3 or 3.0"),
+        ("ID,Severity\nA-1,high\n", "bad_severity: `Severity`: expected an integer such as 3 or 3.0"),
         ("ID,Severity\nA-1,3,4\n", "cell_count: the row has 3 cells where the header has 2"),
         ("ID,City\nA-1,3\n", "bad_header: the header has no column `Severity`"),
     ];

@@ -18,6 +18,8 @@ const LONGEST_MINUTES: i64 = 90;
 const BLANKS: f64 = 0.05;
 /// The share of days without a time, in columns that may have both.
 const DAYS_WITHOUT_TIME: f64 = 0.2;
+/// Severities that occur: each half as often as the one below, none of more would be found.
+const MOST_SEVERITIES: usize = 21;
 /// Different texts of a column without examples.
 const TEXTS: u32 = 20;
 
@@ -90,10 +92,11 @@ impl<'d> Samples<'d> {
 
     /// Each severity half as often as the one below.
     fn severity(&mut self) -> String {
-        let (lowest, highest) = self.dataset.severity_range();
-        let steps = u32::try_from(highest - lowest).unwrap_or(0).min(20);
-        let weights: Vec<_> = (0..=steps).map(|step| (i64::from(step), 1 << (steps - step))).collect();
-        (lowest + weighted(&mut self.rng, &weights)).to_string()
+        let levels = self.dataset.severities.levels();
+        let most = levels.len().min(MOST_SEVERITIES);
+        let weights = (0..most).rev().map(|below| 1 << below);
+        let texts: Vec<_> = levels.iter().map(|listed| listed.text.as_str()).zip(weights).collect();
+        weighted(&mut self.rng, &texts).to_owned()
     }
 
     fn text(&mut self, column: &Column) -> String {
