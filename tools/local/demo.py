@@ -155,7 +155,10 @@ class Pipeline:
         """Reads the counts, upstream last, so that no stage seems to have more than its source."""
         alerts = sum(alert.count for alert in self.queue.poll())
         severe_events = len(self.severe.poll())
-        severities = [int(event[self.stack.dataset.severity]) for event in self.raw.poll()]
+        dataset = self.stack.dataset
+        severities = [
+            dataset.severities.level(event[dataset.severity]) for event in self.raw.poll()
+        ]
         counts = replace(
             self.counts,
             accepted=len(severities),

@@ -62,7 +62,10 @@ class Run:
     answers: Sequence[Answer] = field(default=())
 
     def severity(self, event: dict[str, Any]) -> int:
-        return int(event[self.dataset.severity])
+        return self.dataset.severities.level(event[self.dataset.severity])
+
+    def named(self, severity: int) -> str:
+        return f"severity {self.dataset.severities.text(severity)}"
 
 
 def render(run: Run) -> str:
@@ -127,7 +130,7 @@ def events_by_second(run: Run) -> go.Figure:
             figure.add_bar(
                 x=[second - first for second in seconds],
                 y=[by_second[second, severity] for second in seconds],
-                name=f"severity {severity}",
+                name=run.named(severity),
                 marker_color=colour(severity, severities),
                 hovertemplate="second %{x}: %{y}",
             )
@@ -166,7 +169,7 @@ def where(run: Run) -> go.Figure | None:
             y=[event[latitude] for event in here],
             text=[html.escape(str(event.get(run.dataset.area, "unknown"))) for event in here],
             mode="markers",
-            name=f"severity {severity}",
+            name=run.named(severity),
             marker={"size": 7, "color": colour(severity, severities), "opacity": 0.85},
             hovertemplate="%{text}<br>%{y:.3f}, %{x:.3f}",
         )

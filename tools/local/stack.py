@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from tools.local.cloud import Cloud
 from tools.local.functions import DATASETS
+from tools.local.severity import Severities
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -40,6 +41,7 @@ class Dataset:
     title: str
     id: str
     severity: str
+    severities: Severities
     received_at: str
     area: str
     namespace: str
@@ -56,6 +58,7 @@ class Dataset:
             title=document["title"],
             id=document["id"],
             severity=document["severity"],
+            severities=Severities.read(document.get("severities")),
             received_at=document["received_at"],
             area=document["severe_partition_key"],
             namespace=document["metric"]["namespace"],
@@ -194,10 +197,11 @@ class Stack:
         )
 
     def raw_counts(self, *severities_above: int) -> tuple[int, ...]:
-        """Rows in the raw layer, and those above each of the severities."""
+        """Rows in the raw layer, and those above each of the levels of severity."""
         severity = self.dataset.glue(self.dataset.severity)
+        severities = self.dataset.severities
         counts = ["count(*)"] + [
-            f"coalesce(sum(case when {severity} > {above} then 1 else 0 end), 0)"
+            f"coalesce(sum(case when {severities.above(severity, above)} then 1 else 0 end), 0)"
             for above in severities_above
         ]
         result = self.query(f"select {', '.join(counts)} from {self.outputs['RawTableName']}")
