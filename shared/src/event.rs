@@ -552,4 +552,59 @@ mod tests {
         assert_eq!(written("Street"), "");
         assert_eq!(written("County"), "");
     }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_values_of_no_type() {
+        let dataset = dataset();
+        let json = r#"{"ID":"A-1","Severity":NaN,"City":Infinity,"Start_Lat":-Infinity,"Street":{"a":NaN},"own":NaN,"\u0065":1}"#;
+        let sent = Event::as_sent(&dataset, json).unwrap();
+        let value = |name: &str| sent.columns[dataset.column(name).unwrap()];
+        assert_eq!(
+            ["Severity", "City", "Start_Lat", "Street"].map(value),
+            [Some("NaN"), Some("Infinity"), Some("-Infinity"), Some("{\"a\":NaN}")]
+        );
+        let unknown: Vec<_> = sent.unknown.iter().map(|(key, value)| (&**key, *value)).collect();
+        assert_eq!(unknown, [("own", "NaN"), ("e", "1")]);
+        assert_eq!(sent.cell(dataset.severity), Cell::NonFinite("NaN"));
+        let event = Event::parse(&dataset, json).unwrap();
+        assert_eq!((event.level(&dataset), event.cell(dataset.severity)), (None, Cell::Blank));
+        let mut places = Places::default();
+        places.find(&dataset, json).unwrap();
+        assert_eq!(places.value(json, dataset.severity), None);
+        assert_eq!(places.value(json, dataset.id), Some("\"A-1\""));
+        assert_eq!(pairs(r#"{"a":NaN,"b":[-Infinity]}"#).unwrap()[1].1, "[-Infinity]");
+        let far = format!(r#"{{"City":NaN,"Street":"{}","ID":"A-1"}}"#, "x".repeat(ID_WITHIN));
+        assert_eq!(super::id(&dataset, far.as_bytes()).as_deref(), Some("A-1"));
+        assert_eq!(super::id(&dataset, br#"{"ID":NaN}"#), None);
+    }
+
+    #[test]
+    fn an_error_is_about_what_is_wrong_and_not_about_numbers_that_are_not_finite() {
+        for (json, expected) in [
+            (r#"{"a":NaN,"b":nope}"#, "expected ident at line 1 column 15: "),
+            (r#"{"a":NaN"#, "EOF while parsing an object at line 1 column 8: "),
+            ("NaN", "expected an object at line 1 column"),
+        ] {
+            let error = Event::parse(&dataset(), json).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+            assert_eq!(Places::default().find(&dataset(), json).unwrap_err().to_string(), error);
+        }
+    }
+
+    #[test]
+    fn texts_that_mean_nothing_are_no_values() {
+        let text = include_str!("../../datasets/support_tickets.toml");
+        let listed = text.replacen("severities =", "blanks = [\"NA\", \"-1\"]\nseverities =", 1);
+        let dataset = Dataset::parse("support_tickets", &listed).unwrap();
+        let json = r#"{"Ticket_ID":"NA","Priority":" NA ","Subject":"na","Contacts":-1,"Wait(s)":"-1","Channel":"-1.0"}"#;
+        let (event, mut places) = (Event::parse(&dataset, json).unwrap(), Places::default());
+        places.find(&dataset, json).unwrap();
+        for (column, described) in dataset.columns.iter().enumerate() {
+            let is_value = ["Subject", "Channel"].contains(&described.name.as_str());
+            assert_eq!(event.columns[column].is_some(), is_value, "{}", described.name);
+            assert_eq!(places.value(json, column).is_some(), is_value, "{}", described.name);
+        }
+        assert_eq!(super::id(&dataset, json.as_bytes()), None);
+        assert_eq!(Event::as_sent(&dataset, json).unwrap().columns.iter().flatten().count(), 6);
+    }
 }

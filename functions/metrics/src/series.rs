@@ -279,6 +279,26 @@ mod tests {
     }
 
     #[test]
+    fn words_keep_their_names_if_their_level_is_above_the_threshold() {
+        let text = include_str!("../../../datasets/us_accidents.toml")
+            .replacen(
+                "severities = [1, 2, 3, 4]",
+                "severities = [\"Low\", \"\u{c9}lev\u{e9}\", \"Worst\"]",
+                1,
+            )
+            .replacen("column = \"severity\"\ntype = \"int\"", "column = \"impact\"\ntype = \"string\"", 1);
+        let dataset = Dataset::parse("us_accidents", &text).unwrap();
+        for series in [
+            Series::all(&dataset, &dataset.metric.sets),
+            Series::bounded(&dataset, &dataset.metric.sets, 1, 100).unwrap(),
+        ] {
+            for word in ["Eleve", "Worst"] {
+                assert_eq!(names(&series, &values(word, "x", "y"))[1], word);
+            }
+        }
+    }
+
+    #[test]
     fn a_bound_that_cannot_be_kept_is_refused_with_the_least_that_can() {
         let dataset = dataset();
         let error = Series::bounded(&dataset, &dataset.metric.sets, 2, 8).unwrap_err().to_string();

@@ -334,6 +334,84 @@ fn severities_outside_the_list_share_two_partitions() {
     );
 }
 
+/// The file of `support_tickets` with other severities.
+fn tickets(severities: &str, kind: &str, glue: &str) -> Result<Dataset, DatasetError> {
+    let text = include_str!("../../../datasets/support_tickets.toml")
+        .replacen("severities = [1, 2, 3, 4]", &format!("severities = {severities}"), 1)
+        .replacen(
+            "column = \"priority\"\ntype = \"int\"",
+            &format!("column = \"{glue}\"\ntype = \"{kind}\""),
+            1,
+        );
+    Dataset::parse("support_tickets", &text)
+}
+
+#[test]
+fn severities_may_be_words_a_table_or_descending_numbers() {
+    let words = r#"["Low", "Medium", "High"]"#;
+    let table = r#"{ "3 - Moderate" = 3, "1 - Critical" = 5 }"#;
+    for (severities, kind, range) in
+        [(words, "string", (1, 3)), (table, "string", (3, 5)), ("[4, 3, 2, 1]", "int", (1, 4))]
+    {
+        let dataset = tickets(severities, kind, "priority").unwrap();
+        assert_eq!(dataset.severity_range(), range, "{severities}");
+        assert_eq!(dataset.severity_text_attribute("severity").as_deref(), Some("severity_text"));
+        let other = if kind == "int" { "string" } else { "int" };
+        let error = tickets(severities, other, "priority").unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("`severity`: expected a column of type {kind}, found `Priority`")),
+            "{error}"
+        );
+        let error = tickets(severities, kind, "severity").unwrap_err().to_string();
+        assert!(
+            error.contains(
+                "column = `severity` of `Priority`: expected another name, such as `severity_text`"
+            ),
+            "{error}"
+        );
+    }
+    let numbers = tickets("[1, 2]", "int", "severity").unwrap();
+    assert_eq!(numbers.severity_text_attribute("severity"), None);
+}
+
+#[test]
+fn the_order_of_a_table_is_that_of_the_file() {
+    let dataset = tickets(r#"{ "P1" = 5, "1 - Critical" = 5, "Low" = 1 }"#, "string", "priority").unwrap();
+    assert_eq!(dataset.severities.text(5), "P1");
+    assert_eq!(dataset.bad_severity(), "`Priority`: expected one of `Low`, `P1`");
+}
+
+#[test]
+fn the_text_of_a_severity_counts_as_an_attribute() {
+    let words = tickets(r#"["Low", "High"]"#, "string", "priority").unwrap();
+    assert!(words.alert.attributes.iter().any(|(name, _)| name == "severity"));
+    let text = include_str!("../../../datasets/support_tickets.toml");
+    let attributes = |added: &str| {
+        let text = text
+            .replacen("severities = [1, 2, 3, 4]", "severities = [\"Low\", \"High\"]", 1)
+            .replacen("column = \"priority\"\ntype = \"int\"", "column = \"priority\"\ntype = \"string\"", 1)
+            .replacen("channel = \"Channel\",", &format!("channel = \"Channel\", {added}"), 1);
+        Dataset::parse("support_tickets", &text).map_err(|error| error.to_string())
+    };
+    let error = attributes("severity_text = \"Channel\",").unwrap_err();
+    assert!(error.contains("expected each name once, found `severity_text` twice"), "{error}");
+    let many = |count: usize| -> String {
+        let added: Vec<_> = (0..count).map(|n| format!("a{n} = \"Channel\", ")).collect();
+        added.concat()
+    };
+    assert!(attributes(&many(5)).is_ok(), "ten with the text");
+    assert!(attributes(&many(6)).unwrap_err().contains("found 11"));
+}
+
+#[test]
+fn blanks_are_listed_in_the_file() {
+    let listed = with("severities = ", "blanks = [\"NA\", \"\\\\N\"]\nseverities = ").unwrap();
+    assert_eq!(listed.blanks.texts(), ["NA", "\\N"]);
+    assert!(Dataset::named("us_accidents").unwrap().blanks.is_empty());
+    let error = with("severities = ", "blanks = [\" NA\"]\nseverities = ").unwrap_err().to_string();
+    assert!(error.contains("`blanks`: expected texts of 1 to 100 characters"), "{error}");
+}
+
 proptest! {
     #[test]
     fn names_equal_ignoring_case_never_pass(name in "[a-zA-Z\u{130}\u{212a}\u{df}\u{1e9e}\u{3a3}\u{3c2} _]{1,4}", upper: bool) {

@@ -20,11 +20,15 @@ mod template;
 mod yaml;
 
 use std::{
+    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
 };
 
-use shared::dataset::{Dataset, DatasetError};
+use shared::{
+    dataset::{Dataset, DatasetError, Level},
+    dimension::dimension,
+};
 
 pub use crate::product::{Difference, Product};
 use crate::{departments::NotADepartment, template::NoBlock};
@@ -41,6 +45,19 @@ pub enum Error {
     /// The departments' file is wrong.
     #[error(transparent)]
     Department(#[from] NotADepartment),
+    /// Metrics could not tell severities of a data set apart.
+    #[error(
+        "datasets/{dataset}.toml: `severities`: expected texts that differ in their ASCII letters, under which metrics count \
+         them, found `{one}` and `{other}`"
+    )]
+    SameDimension {
+        /// The data set's name.
+        dataset: String,
+        /// One of the texts.
+        one: String,
+        /// Another one.
+        other: String,
+    },
     /// The template does not have a block.
     #[error(transparent)]
     NoBlock(#[from] NoBlock),
@@ -64,6 +81,7 @@ pub fn generate(root: &Path) -> Result<Vec<Product>, Error> {
     let mut products = vec![Product::new("template.yaml", template(COMMITTED, None, root)?)];
     for name in Dataset::names() {
         let dataset = Dataset::named(name)?;
+        check_dimensions(&dataset)?;
         let folder = Path::new("datasets").join(name);
         products.push(Product::new(folder.join("README.md"), page::render(&dataset)));
         products.push(Product::new(folder.join("grafana.json"), grafana::render(&dataset)));
@@ -79,12 +97,28 @@ pub fn generate(root: &Path) -> Result<Vec<Product>, Error> {
 pub fn template(name: &str, departments: Option<&Path>, root: &Path) -> Result<String, Error> {
     let read = |path: PathBuf| fs::read_to_string(&path).map_err(at(&path));
     let dataset = &Dataset::named(name)?;
+    check_dimensions(dataset)?;
     let folder = root.join("datasets").join(name).join("queries");
     let queries = &queries::all(dataset, &folder).map_err(at(&folder))?;
     let departments = departments.map_or_else(|| root.join("departments.toml"), Path::to_owned);
     let departments = &departments::read(&read(departments)?)?;
     let source = template::Source { dataset, queries, departments };
     Ok(template::render(&source, &read(root.join("template.yaml"))?)?)
+}
+
+/// Whether metrics can tell the severities apart: CloudWatch takes ASCII only.
+fn check_dimensions(dataset: &Dataset) -> Result<(), Error> {
+    let mut texts = HashMap::new();
+    for Level { text, .. } in dataset.severities.levels() {
+        if let Some(one) = texts.insert(dimension(text), text) {
+            return Err(Error::SameDimension {
+                dataset: dataset.name.clone(),
+                one: one.clone(),
+                other: text.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The metrics that are emitted for a data set, each with its dimensions, as JSON.
@@ -138,5 +172,106 @@ mod tests {
         .collect();
         let dataset = Dataset::parse("calls_911", &format!("{example}\n{}", others.concat())).unwrap();
         assert_eq!(dataset.severity_range(), (1, 5));
+    }
+
+    /// The support tickets with other severities.
+    pub(crate) fn tickets(severities: &str, kind: &str) -> Dataset {
+        let text = include_str!("../../../datasets/support_tickets.toml");
+        let column = "column = \"priority\"\ntype = ";
+        let text = text
+            .replacen(
+                "severities = [1, 2, 3, 4]",
+                &format!("blanks = [\"NA\"]\nseverities = {severities}"),
+                1,
+            )
+            .replacen(&format!("{column}\"int\""), &format!("{column}\"{kind}\""), 1);
+        Dataset::parse("support_tickets", &text).unwrap()
+    }
+
+    pub(crate) const WORDS: &str = r#"["Low", "Medium", "High", "Critic's"]"#;
+
+    #[test]
+    fn severities_that_metrics_cannot_tell_apart_are_refused() {
+        assert!(check_dimensions(&tickets(WORDS, "string")).is_ok());
+        let error = check_dimensions(&tickets(r#"["eleve", "\u00c9lev\u00e9", "Eleve"]"#, "string"));
+        assert!(error.is_err());
+        let error = check_dimensions(&tickets(r#"["H\u00f4", "Ho"]"#, "string")).unwrap_err().to_string();
+        assert!(error.contains("found `H\u{f4}` and `Ho`"), "{error}");
+    }
+
+    #[test]
+    fn page_shows_the_levels_of_words_and_what_thresholds_mean() {
+        let page = page::render(&tickets(WORDS, "string"));
+        for expected in [
+            "| level | `Priority` | above it |",
+            "| 2 | `Medium` | `High`, `Critic's` |",
+            "| 4 | `Critic's` | nothing |",
+            "`TransformSeverityAbove=2`, the default, passes on `High`, `Critic's`; `NotifySeverityAbove=3`, the default, alerts about `Critic's`.",
+            "| says how severe it is, from Low to Critic's | `Priority` |",
+            "`severity` (the level of `Priority`), `severity_text` (`Priority`)",
+            "is blank: `NA`.",
+            "| `Priority` | `priority` | string | string |",
+        ] {
+            assert!(page.contains(expected), "{expected} in {page}");
+        }
+        let page = page::render(&tickets("[3, 2, 1]", "int"));
+        assert!(page.contains("| 3 | `1` | nothing |") && page.contains("from 3 to 1"), "{page}");
+        assert!(!page::render(&Dataset::named("support_tickets").unwrap()).contains("## Severities"));
+    }
+
+    #[test]
+    fn queries_show_the_level_and_the_text() {
+        let query = |dataset: &Dataset, name: &str| {
+            queries::general(dataset).find(|(found, _)| *found == name).unwrap().1
+        };
+        let words = tickets(WORDS, "string");
+        let mix = query(&words, "daily_severity_mix");
+        for expected in [
+            "--  2026-07-14 | 4        | Critic's | 866    | 17.9",
+            "case when lower(trim(priority)) in ('low') then 1 when ",
+            "when lower(trim(priority)) in ('critic''s') then 4 end as severity,",
+            "case severity when 1 then 'Low' when 2 then 'Medium' when 3 then 'High' when 4 then 'Critic''s' end as priority,",
+        ] {
+            assert!(mix.contains(expected), "{expected} in {mix}");
+        }
+        let hour = query(&words, "severe_last_hour");
+        assert!(
+            hour.contains("max_by(priority, coalesce(unlisted_severity, severity)) as worst_priority,"),
+            "{hour}"
+        );
+        assert!(hour.contains("| severe | worst | worst_priority | latest"), "{hour}");
+        let mix = query(&tickets("[3, 2, 1]", "int"), "daily_severity_mix");
+        assert!(mix.contains("case when priority in (3) then 1 when "), "{mix}");
+        assert!(
+            mix.contains(
+                "when priority > 3 then 3 + 1 - priority when priority < 1 then 1 + 3 - priority end"
+            ),
+            "{mix}"
+        );
+        assert!(mix.contains("min(priority) as priority"), "{mix}");
+    }
+
+    /// The template of a data set without queries and departments.
+    fn rendered(dataset: &Dataset) -> String {
+        let source = template::Source { dataset, queries: &Default::default(), departments: &[] };
+        template::render(&source, include_str!("../../../template.yaml")).unwrap()
+    }
+
+    #[test]
+    fn template_has_the_levels_of_words_and_alarms_have_the_word() {
+        let dataset = tickets(WORDS, "string");
+        let template = rendered(&dataset);
+        for expected in [
+            "Severity: {Dimension: \"priority_ticket\", Highest: \"Critic's\"}",
+            "AllowedValues: [0, 1, 2, 3]",
+            "\"2\": {Range: \"3,5\"}",
+            "- {Name: priority, Type: string, ",
+            "- {Name: severity, Type: bigint, Comment: \"Level of the severity: the higher, the worse.\"}",
+        ] {
+            assert!(template.contains(expected), "{expected}");
+        }
+        let dataset = tickets("[3, 2, 1]", "int");
+        let template = rendered(&dataset);
+        assert!(template.contains("Highest: \"1\"}") && template.contains("\"2\": {Range: \"3,4\"}"));
     }
 }

@@ -448,4 +448,49 @@ proptest! {
         }
         prop_assert_eq!(json(once.trim_end()), Ok(once));
     }
+
+    /// Python writes `NaN` wherever it has no number.
+    #[test]
+    fn a_value_that_is_not_finite_never_costs_its_row(
+        entries in entries(value()),
+        at in any::<proptest::sample::Index>(),
+        token in proptest::sample::select(vec!["NaN", "Infinity", "-Infinity"]),
+    ) {
+        let row = object(&entries);
+        // Any value outside a string that is a number or a literal.
+        let scalars: Vec<_> = row.match_indices("1,").map(|(at, _)| at).filter(|at| row[..*at].ends_with(['[', ':'])).collect();
+        let row = match scalars.as_slice() {
+            [] => format!(r#"{{"x":[{{"a":{token}}}],"ID":"A-1","Severity":3}}"#),
+            scalars => {
+                let at = scalars[at.index(scalars.len())];
+                let (before, after) = (&row[1..at], &row[at + 1..row.len() - 1]);
+                format!(r#"{{{before}{token}{after},"ID":"A-1","Severity":3}}"#)
+            }
+        };
+        let once = json(&row);
+        prop_assert!(once.is_ok(), "{} of {}", once.unwrap_err(), row);
+        let once = once.unwrap();
+        prop_assert!(serde_json::from_str::<serde_json::Value>(&once).is_ok(), "{}", once);
+        prop_assert_eq!(json(once.trim_end()), Ok(once));
+    }
+}
+
+#[test]
+fn a_number_that_is_not_finite_goes_to_the_invalid_cells() {
+    let expected = event(
+        "\"ID\":\"A-1\",\"Severity\":3|,\"own\":\"-Infinity\",\"more\":\"[NaN]\",\
+         \"_invalid\":{\"City\":\"NaN\",\"Temperature(F)\":\"Infinity\"}",
+    );
+    let row =
+        r#"{"ID":"A-1","Severity":3,"City":NaN,"Temperature(F)":Infinity,"own":-Infinity,"more":[NaN]}"#;
+    assert_eq!(json(row), expected);
+    assert_eq!(json(expected.as_ref().unwrap().trim_end()), expected);
+    for (row, expected) in [
+        (r#"{"ID":"A-1","Severity":NaN}"#, "bad_severity: `Severity`: expected an integer"),
+        (r#"{"ID":NaN,"Severity":3}"#, "bad_id: `ID` is an object, an array or not a finite number"),
+        (r#"{"ID":"A-1","Severity":3,"City":nan}"#, "not_json: "),
+    ] {
+        let refused = json(row).unwrap_err();
+        assert!(refused.starts_with(expected), "{refused}");
+    }
 }

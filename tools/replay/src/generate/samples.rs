@@ -207,4 +207,26 @@ mod tests {
         assert_eq!(rows(20, 3), rows(20, 3));
         assert_ne!(rows(20, 3), rows(20, 4));
     }
+
+    #[test]
+    fn severities_are_drawn_as_files_have_them() {
+        for (severities, kind, expected) in [
+            (r#"["Low", "High", "Urgent"]"#, "string", ["High", "Low", "Urgent"]),
+            ("[3, 2, 1]", "int", ["1", "2", "3"]),
+            ("[10, 20, 30]", "int", ["10", "20", "30"]),
+        ] {
+            let text = include_str!("../../../../datasets/support_tickets.toml")
+                .replacen("severities = [1, 2, 3, 4]", &format!("severities = {severities}"), 1)
+                .replacen(
+                    "column = \"priority\"\ntype = \"int\"",
+                    &format!("column = \"priority\"\ntype = \"{kind}\""),
+                    1,
+                );
+            let dataset = Dataset::parse("support_tickets", &text).unwrap();
+            let mut samples = Samples::new(&dataset, 1);
+            let drawn: std::collections::BTreeSet<_> =
+                (0..200).map(|_| samples.next_row()[dataset.severity].clone()).collect();
+            assert_eq!(drawn.into_iter().collect::<Vec<_>>(), expected);
+        }
+    }
 }
