@@ -144,10 +144,7 @@ async fn digests_over_several_words_name_each() {
         (&json!([3, 4]), &json!(["High", "Critical"]))
     );
     let each = &machine["counts"][0];
-    assert_eq!(
-        each["severity_text"],
-        json!(["High", "Critical"][each["severity"].as_u64().unwrap() as usize - 3])
-    );
+    assert_eq!(each["severity_text"], json!(if each["severity"] == 3 { "High" } else { "Critical" }));
 }
 
 fn shared_pace() -> Option<::notify::pace::Pace> {

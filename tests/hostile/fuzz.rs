@@ -242,7 +242,7 @@ fn any_batch_accounts_for_each_of_its_records() {
         for record in severe {
             // As metrics and notify read it.
             let event = Event::parse(&dataset, std::str::from_utf8(&record.data).unwrap()).unwrap();
-            assert!(event.integer(dataset.severity).unwrap() > 2 && !record.partition_key().is_empty());
+            assert!(event.level(&dataset).unwrap() > 2 && !record.partition_key().is_empty());
         }
     });
 }

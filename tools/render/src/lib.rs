@@ -253,7 +253,8 @@ mod tests {
 
     /// The template of a data set without queries and departments.
     fn rendered(dataset: &Dataset) -> String {
-        let source = template::Source { dataset, queries: &Default::default(), departments: &[] };
+        let source =
+            template::Source { dataset, queries: &std::collections::BTreeMap::new(), departments: &[] };
         template::render(&source, include_str!("../../../template.yaml")).unwrap()
     }
 
