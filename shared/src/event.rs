@@ -583,7 +583,7 @@ mod tests {
         for (json, expected) in [
             (r#"{"a":NaN,"b":nope}"#, "expected ident at line 1 column 15: "),
             (r#"{"a":NaN"#, "EOF while parsing an object at line 1 column 8: "),
-            ("NaN", "expected an object at line 1 column"),
+            ("NaN", "expected a map at line 1 column 3: "),
         ] {
             let error = Event::parse(&dataset(), json).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");
