@@ -1,4 +1,4 @@
-"""Severities as a data set's file lists them: the levels that functions compare, and what people are shown.
+"""Severities as a data set's file lists them: levels to compare, and texts for people.
 
 The rule is that of shared/src/dataset/severity.rs.
 """
