@@ -485,7 +485,7 @@ mod tests {
         for marks in ["", "\u{feff}", "\u{feff}\u{feff}"] {
             let data = format!("{marks}{{\"ID\":\"A-1\",\"Severity\":4}}");
             let text = text(data.as_bytes());
-            assert_eq!(Event::parse(&dataset, &text).unwrap().integer(dataset.severity), Some(4), "{data:?}");
+            assert_eq!(Event::parse(&dataset, &text).unwrap().level(&dataset), Some(4), "{data:?}");
             assert_eq!(super::id(&dataset, data.as_bytes()).as_deref(), Some("A-1"), "{data:?}");
         }
         let within = "{\"ID\":\"\u{feff}\"}";

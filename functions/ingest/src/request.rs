@@ -204,7 +204,7 @@ impl<'a> Direct<'a> {
         let body = match self.body {
             Body::Text(Cow::Borrowed(body)) => {
                 let begin = body.as_ptr().addr().wrapping_sub(masked.as_ptr().addr());
-                let text = text.get(begin..begin + body.len());
+                let text = text.get(begin..).and_then(|text| text.get(..body.len()));
                 Body::Text(text.map_or(Cow::Owned(body.to_owned()), Cow::Borrowed))
             }
             Body::Text(Cow::Owned(body)) => Body::Text(Cow::Owned(body)),
