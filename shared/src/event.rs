@@ -593,7 +593,7 @@ mod tests {
 
     #[test]
     fn texts_that_mean_nothing_are_no_values() {
-        let text = include_str!("../../datasets/support_tickets.toml");
+        let text = include_str!("../../datasets/support_tickets/dataset.toml");
         let listed = text.replacen("severities =", "blanks = [\"NA\", \"-1\"]\nseverities =", 1);
         let dataset = Dataset::parse("support_tickets", &listed).unwrap();
         let json = r#"{"Ticket_ID":"NA","Priority":" NA ","Subject":"na","Contacts":-1,"Wait(s)":"-1","Channel":"-1.0"}"#;

@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn words_keep_their_names_if_their_level_is_above_the_threshold() {
-        let text = include_str!("../../../datasets/us_accidents.toml")
+        let text = include_str!("../../../datasets/us_accidents/dataset.toml")
             .replacen(
                 "severities = [1, 2, 3, 4]",
                 "severities = [\"Low\", \"\u{c9}lev\u{e9}\", \"Worst\"]",

@@ -336,7 +336,7 @@ fn severities_outside_the_list_share_two_partitions() {
 
 /// The file of `support_tickets` with other severities.
 fn tickets(severities: &str, kind: &str, glue: &str) -> Result<Dataset, DatasetError> {
-    let text = include_str!("../../../datasets/support_tickets.toml")
+    let text = include_str!("../../../datasets/support_tickets/dataset.toml")
         .replacen("severities = [1, 2, 3, 4]", &format!("severities = {severities}"), 1)
         .replacen(
             "column = \"priority\"\ntype = \"int\"",
@@ -385,7 +385,7 @@ fn the_order_of_a_table_is_that_of_the_file() {
 fn the_text_of_a_severity_counts_as_an_attribute() {
     let words = tickets(r#"["Low", "High"]"#, "string", "priority").unwrap();
     assert!(words.alert.attributes.iter().any(|(name, _)| name == "severity"));
-    let text = include_str!("../../../datasets/support_tickets.toml");
+    let text = include_str!("../../../datasets/support_tickets/dataset.toml");
     let attributes = |added: &str| {
         let text = text
             .replacen("severities = [1, 2, 3, 4]", "severities = [\"Low\", \"High\"]", 1)

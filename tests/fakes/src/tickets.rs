@@ -19,7 +19,7 @@ pub fn tickets_in_words() -> Dataset {
 /// If they are not a data set.
 #[must_use]
 pub fn tickets(severities: &str, kind: &str) -> Dataset {
-    let text = include_str!("../../../datasets/support_tickets.toml");
+    let text = include_str!("../../../datasets/support_tickets/dataset.toml");
     let severities = format!("severities = {severities}\nblanks = [\"NA\", \"nan\", \"-1\"]  #");
     let column = "column = \"priority\"\ntype = ";
     let changed = text.replacen("severities = [1, 2, 3, 4]", &severities, 1).replacen(

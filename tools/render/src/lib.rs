@@ -176,7 +176,7 @@ mod tests {
 
     /// The support tickets with other severities.
     pub(crate) fn tickets(severities: &str, kind: &str) -> Dataset {
-        let text = include_str!("../../../datasets/support_tickets.toml");
+        let text = include_str!("../../../datasets/support_tickets/dataset.toml");
         let column = "column = \"priority\"\ntype = ";
         let text = text
             .replacen(

@@ -5,10 +5,7 @@ use shared::{
     reject,
 };
 
-use crate::{
-    queries,
-    tables::{DEFAULT_THRESHOLD, day_comment, glue_type, raw_type},
-};
+use crate::tables::{DEFAULT_THRESHOLD, day_comment, glue_type, raw_type};
 
 /// The default of `NotifySeverityAbove`, whatever the data set.
 const NOTIFY_THRESHOLD: i64 = 3;

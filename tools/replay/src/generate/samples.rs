@@ -215,7 +215,7 @@ mod tests {
             ("[3, 2, 1]", "int", ["1", "2", "3"]),
             ("[10, 20, 30]", "int", ["10", "20", "30"]),
         ] {
-            let text = include_str!("../../../../datasets/support_tickets.toml")
+            let text = include_str!("../../../../datasets/support_tickets/dataset.toml")
                 .replacen("severities = [1, 2, 3, 4]", &format!("severities = {severities}"), 1)
                 .replacen(
                     "column = \"priority\"\ntype = \"int\"",
