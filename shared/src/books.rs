@@ -31,6 +31,8 @@ pub const UNACCOUNTED: &str = "Unaccounted";
 pub const UNREADABLE_CELLS: &str = "UnreadableCells";
 /// Rows that have such cells.
 pub const UNREADABLE_ROWS: &str = "UnreadableRows";
+/// The metrics of cells that cannot be read. Ingest emits them in a line of their own, if it found any.
+pub const CELL_METRICS: [&str; 2] = [UNREADABLE_CELLS, UNREADABLE_ROWS];
 /// All metrics but those of cells, as the line declares them.
 pub const METRICS: [&str; 9] =
     [IN, DELIVERED, FILTERED, REJECTED, FAILED, RETRIED, LATE, UNKNOWN_SEVERITY, UNACCOUNTED];

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::json;
 use shared::{
-    books::{DIMENSIONS, NAMESPACE, UNREADABLE_CELLS, UNREADABLE_ROWS, Whose},
+    books::{CELL_METRICS, DIMENSIONS, NAMESPACE, UNREADABLE_CELLS, UNREADABLE_ROWS, Whose},
     dataset::{Dataset, Type},
     invocation::Invocation,
     time::{DateOrder, Unreadable},
@@ -17,8 +17,6 @@ use crate::unreadable::{Found, Reason, Tally};
 const ONE_IN: u64 = 10;
 /// Names that one warning lists.
 const LISTED: usize = 10;
-/// The metrics of what could not be read. They are emitted only by invocations that found any.
-const METRICS: [&str; 2] = [UNREADABLE_CELLS, UNREADABLE_ROWS];
 
 /// What could not be read, as answers report it. All of it is about the rows of one request or invocation.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
@@ -137,7 +135,7 @@ impl ReadingReport {
     #[must_use]
     pub fn line(&self, rows: u64, whose: &Whose<'_>, invocation: &Invocation) -> String {
         let cells: u64 = self.unreadable.values().map(|column| column.unreadable).sum();
-        let metrics = METRICS.map(|name| json!({"Name": name, "Unit": "Count"}));
+        let metrics = CELL_METRICS.map(|name| json!({"Name": name, "Unit": "Count"}));
         json!({
             "_aws": {
                 "Timestamp": invocation.now.timestamp_millis(),
@@ -353,7 +351,7 @@ mod tests {
                 prop_assert!(!line.contains(&text) && (letters.to_lowercase().trim_matches('a').is_empty() || !line.contains(&letters)), "{}", line);
             }
             let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-            for metric in METRICS {
+            for metric in CELL_METRICS {
                 prop_assert_eq!(line[metric].as_u64(), Some(cells.len() as u64));
             }
         }
