@@ -76,7 +76,7 @@ simulate: ## Simulate the chain under faults, step by step [SEED=n], or many at 
 # The tree is a copy, since the changes are made in place: the checkout stays as it is. What is built, the SDK in
 # particular, is shared with the checkout. With few scenarios the simulation is one of the fast tests.
 .PHONY: mutants
-mutants: $(MUTANTS) ## Make small wrong changes, and list those that no fast test notices [FILES=shared/src/kpl.rs] [CHANGE=main] [SHARD=0/8]
+mutants: $(MUTANTS) ## Make small wrong changes, and list those that no fast test notices [FILES=shared/src/stream/kpl.rs] [CHANGE=main] [SHARD=0/8]
 	@rm -rf target/mutants/tree && mkdir -p target/mutants/tree
 	@git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=- | tar --extract --touch --directory target/mutants/tree
 	@$(if $(CHANGE),git diff --merge-base "$(CHANGE)" >target/mutants/change.diff)

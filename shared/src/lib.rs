@@ -1,29 +1,17 @@
-//! What two or more of the functions use: the data set, cells and events, Kinesis records in, delivery,
-//! rejects, the books and the configuration.
+//! What two or more of the functions use, in floors. Each floor uses only those above it in this list:
 //!
-//! [`aws`] alone knows the AWS SDK; every other module takes values in and gives values out.
+//! - [`json`] reads and writes JSON;
+//! - [`data`] knows the data set, its events, cells and times;
+//! - [`delivery`] sends entries to a service until it took them, and writes rejects;
+//! - [`stream`] knows the records of Kinesis streams;
+//! - [`lambda`] knows configuration and invocations;
+//! - [`audit`] accounts for every record;
+//! - [`aws`] is the only one that knows the AWS SDK.
 
-pub mod ages;
+pub mod audit;
 pub mod aws;
-pub mod books;
-pub mod cell;
-pub mod config;
-pub mod dataset;
+pub mod data;
 pub mod delivery;
-pub mod dimension;
-pub mod event;
-pub mod excerpt;
-pub mod invocation;
 pub mod json;
-pub mod kinesis;
-pub mod kpl;
-pub mod ledger;
-pub mod non_finite;
-pub mod pack;
-pub mod reader;
-pub mod reject;
-pub mod runtime;
-pub mod scan;
-pub mod time;
-pub mod trail;
-pub mod writer;
+pub mod lambda;
+pub mod stream;

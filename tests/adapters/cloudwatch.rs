@@ -8,16 +8,16 @@ use metrics::{
 };
 use serde_json::json;
 use shared::{
-    ages::{EVENT_TO_ALERT, EVENT_TO_METRIC},
-    aws::{ActedUpon, AgeMetric, Ages, Namespace},
-    config::Common,
-    dataset::Dataset,
+    audit::latency::{EVENT_TO_ALERT, EVENT_TO_METRIC, LatencySample},
+    aws::{Latencies, LatencyMetric, Namespace},
+    data::dataset::Dataset,
     delivery::{Order, Outcome, Report, deliver},
+    lambda::config::Common,
 };
 
 use super::{
     cbor,
-    server::{Answer, Server, terms},
+    server::{Answer, Server, deadline},
 };
 
 fn taken() -> Answer {
@@ -56,8 +56,8 @@ fn request(counts: &[u64]) -> Request {
 async fn send(server: &Server, requests: &[Request]) -> Report {
     let namespace = Namespace::new(Client::new(&server.config().await), "accidents");
     let names = ["severity_accident", "city_accident"].map(str::to_owned);
-    let metric = Metric::new(namespace, "high", names, AgeMetric::new(EVENT_TO_METRIC, &common()));
-    deliver(&metric, requests, Order::Kept, terms()).await
+    let metric = Metric::new(namespace, "high", names, LatencyMetric::new(EVENT_TO_METRIC, &common()));
+    deliver(&metric, requests, Order::Kept, deadline()).await
 }
 
 #[tokio::test]
@@ -146,10 +146,10 @@ async fn what_passes_is_tried_again_and_what_does_not_fails_at_once() {
 async fn ages_by_themselves_name_each_age_with_its_number() {
     let server = Server::new([taken()]);
     let namespace = Namespace::new(Client::new(&server.config().await), "accidents");
-    let ages = Ages { namespace, metric: AgeMetric::new(EVENT_TO_ALERT, &common()) };
+    let ages = Latencies { namespace, metric: LatencyMetric::new(EVENT_TO_ALERT, &common()) };
     let at = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
     let received = [3, 1, 3].map(|seconds| at - TimeDelta::seconds(seconds)).to_vec();
-    let report = deliver(&ages, &[ActedUpon { at, received }], Order::Kept, terms()).await;
+    let report = deliver(&ages, &[LatencySample { at, received }], Order::Kept, deadline()).await;
     assert_eq!(report.outcomes, [Outcome::Delivered]);
     let datum = &server.requests()[0].cbor()["MetricData"][0];
     assert_eq!(datum["MetricName"], "EventToAlert");

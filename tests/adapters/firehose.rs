@@ -8,7 +8,7 @@ use shared::{
     delivery::{Order, Outcome, Report, deliver},
 };
 
-use super::server::{Answer, Server, Unsent, terms};
+use super::server::{Answer, Server, Unsent, deadline};
 
 /// An answer with a result for each code: taken where it is none.
 fn results(codes: &[Option<&str>]) -> Answer {
@@ -27,7 +27,7 @@ fn taken(count: usize) -> Answer {
 
 async fn send(server: &Server, records: &[Bytes]) -> Report {
     let stream = DeliveryStream::new(Client::new(&server.config().await), "rejects");
-    deliver(&stream, records, Order::Kept, terms()).await
+    deliver(&stream, records, Order::Kept, deadline()).await
 }
 
 /// The bytes of each record of each request.
@@ -101,7 +101,7 @@ async fn requests_keep_to_four_mebibytes_and_records_to_a_thousand_kibibytes() {
     ] {
         let records: Vec<_> = sizes.iter().map(|bytes| Bytes::from(vec![b'x'; *bytes])).collect();
         let unsent = Unsent::new(&stream);
-        let report = deliver(&unsent, &records, Order::Kept, terms()).await;
+        let report = deliver(&unsent, &records, Order::Kept, deadline()).await;
         for (index, outcome) in report.outcomes.iter().enumerate() {
             let is_refused = matches!(outcome, Outcome::Unacceptable(_));
             assert_eq!(is_refused, Some(index) == too_large, "{sizes:?}: {outcome:?}");

@@ -4,11 +4,12 @@ use aws_sdk_kinesis::Client;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use shared::{
-    aws::{Stream, StreamRecord},
+    aws::Stream,
     delivery::{Order, Outcome, Report, deliver},
+    stream::StreamRecord,
 };
 
-use super::server::{Answer, Server, Unsent, terms};
+use super::server::{Answer, Server, Unsent, deadline};
 
 /// An answer with a result for each code: taken where it is none.
 fn results(codes: &[Option<&str>]) -> Answer {
@@ -27,7 +28,7 @@ fn taken(count: usize) -> Answer {
 
 async fn send(server: &Server, records: &[StreamRecord]) -> Report {
     let stream = Stream::new(Client::new(&server.config().await), "s1");
-    deliver(&stream, records, Order::PerKey(StreamRecord::partition_key), terms()).await
+    deliver(&stream, records, Order::PerKey(StreamRecord::partition_key), deadline()).await
 }
 
 fn record(key: &str, data: &str) -> StreamRecord {
@@ -153,7 +154,7 @@ async fn requests_keep_to_ten_mebibytes_partition_keys_counted_in() {
     let records: Vec<_> = (0..10).map(|_| of(MEBIBYTE)).chain([of(MEBIBYTE + 1), of(300)]).collect();
     let stream = Stream::new(Client::new(&Server::new([]).config().await), "s1");
     let unsent = Unsent::new(&stream);
-    let report = deliver(&unsent, &records, Order::Kept, terms()).await;
+    let report = deliver(&unsent, &records, Order::Kept, deadline()).await;
     assert_eq!(report.outcomes[..10], vec![DONE; 10]);
     assert!(matches!(report.outcomes[10], Outcome::Unacceptable(_)));
     assert_eq!(report.outcomes[11], DONE);

@@ -15,7 +15,7 @@ use flate2::read::GzDecoder;
 use serde_json::Value;
 use shared::{
     aws,
-    delivery::{self, Limits, Service, Terms},
+    delivery::{self, Deadline, Limits, Service},
 };
 use tokio::time::Instant;
 
@@ -170,8 +170,8 @@ fn read(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
 }
 
 /// A minute to deliver in.
-pub(crate) fn terms() -> Terms {
-    Terms { deadline: Instant::now() + Duration::from_mins(1), seed: 7 }
+pub(crate) fn deadline() -> Deadline {
+    Deadline { at: Instant::now() + Duration::from_mins(1), seed: 7 }
 }
 
 /// A service that takes everything without sending it: what its limits make of the entries.

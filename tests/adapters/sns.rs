@@ -10,12 +10,11 @@ use notify::{
 };
 use percent_encoding::percent_decode_str;
 use shared::{
-    dataset::Dataset,
+    data::{dataset::Dataset, decision::Decision},
     delivery::{Order, Outcome, Report, Service as _, deliver},
-    ledger::Owed,
 };
 
-use super::server::{Answer, Request, Server, Unsent, terms};
+use super::server::{Answer, Request, Server, Unsent, deadline};
 
 const STANDARD: &str = "arn:aws:sns:eu-west-1:000000000000:alerts";
 const FIFO: &str = "arn:aws:sns:eu-west-1:000000000000:alerts.fifo";
@@ -50,14 +49,14 @@ fn error(status: u16, code: &str) -> Answer {
 fn alert(id: &str, county: &str) -> Alert {
     let dataset = Dataset::named("us_accidents").unwrap();
     let json = format!(r#"{{"ID":"{id}","Severity":4,"City":"c","County":"{county}"}}"#);
-    let Owed::Output(incident) = worth(&dataset, 3, json.as_bytes()) else { panic!("{json}") };
+    let Decision::Output(incident) = worth(&dataset, 3, json.as_bytes()) else { panic!("{json}") };
     let (_, alert) = word(&dataset, &[&incident]).remove(0);
     alert
 }
 
 async fn send(server: &Server, arn: &str, alerts: &[Alert]) -> Report {
     let topic = Topic::new(Client::new(&server.config().await), arn);
-    deliver(&topic, alerts, Order::Kept, terms()).await
+    deliver(&topic, alerts, Order::Kept, deadline()).await
 }
 
 /// The fields of a form.
@@ -230,7 +229,7 @@ async fn messages_subjects_and_attributes_of_a_request_keep_to_its_bytes_togethe
     ] {
         let alerts: Vec<_> = sizes.iter().map(|bytes| of(*bytes)).collect();
         let unsent = Unsent::new(&topic);
-        let report = deliver(&unsent, &alerts, Order::Kept, terms()).await;
+        let report = deliver(&unsent, &alerts, Order::Kept, deadline()).await;
         for (index, outcome) in report.outcomes.iter().enumerate() {
             let is_refused = matches!(outcome, Outcome::Unacceptable(_));
             assert_eq!(is_refused, Some(index) == too_large, "{sizes:?}: {outcome:?}");

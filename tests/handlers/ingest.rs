@@ -8,11 +8,9 @@ use ingest::{
 };
 use serde_json::{Value, json};
 use shared::{
-    aws::StreamRecord,
     delivery::{Fault, Limits},
-    invocation::Invocation,
-    kpl,
-    pack::Packing,
+    lambda::invocation::Invocation,
+    stream::{StreamRecord, kpl, pack::Packing},
 };
 
 use super::{LIMITS, common, common_of, firehose, invocation, lines, reasons};

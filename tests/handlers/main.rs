@@ -13,7 +13,7 @@ mod words;
 use bytes::Bytes;
 use fakes::{LIMITS, Scripted, firehose, invocation, kinesis_event, now};
 use serde_json::Value;
-use shared::{config::Common, dataset::Dataset};
+use shared::{data::dataset::Dataset, lambda::config::Common};
 
 fn common() -> Common {
     common_of("us_accidents")

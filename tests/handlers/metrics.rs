@@ -8,9 +8,9 @@ use metrics::{
     series::Series,
 };
 use shared::{
-    dataset::Dataset,
+    data::dataset::Dataset,
     delivery::{Fault, Limits},
-    kpl,
+    stream::kpl,
 };
 
 use super::{common, common_of, firehose, invocation, kinesis, kinesis_event, now, reasons};
@@ -56,7 +56,7 @@ pub(super) fn counts(metrics: &Metrics) -> Vec<(String, u64)> {
 
 /// A severe event in a city of its own.
 fn event(n: usize) -> String {
-    let at = shared::time::stamp(now());
+    let at = shared::data::time::stamp(now());
     format!(r#"{{"ID":"{n}","Severity":3,"City":"city {n}","County":"c","Txn_Timestamp":"{at}"}}"#)
 }
 

@@ -13,16 +13,16 @@ use notify::{
 };
 use serde_json::Value;
 use shared::{
-    aws::ActedUpon,
+    audit::latency::LatencySample,
+    data::time::stamp,
     delivery::{Fault, Limits},
-    invocation::Invocation,
-    time::stamp,
+    lambda::invocation::Invocation,
 };
 use tests::simulation::unit::{Damage, aggregate};
 
 use super::{common, common_of, firehose, invocation, kinesis, now, reasons};
 
-pub(super) type Notify = Handler<Scripted<Alert>, Scripted<ActedUpon>, Scripted<Bytes>>;
+pub(super) type Notify = Handler<Scripted<Alert>, Scripted<LatencySample>, Scripted<Bytes>>;
 
 pub(super) const SNS: Limits = Limits { entries: 10, request_bytes: 256 * 1024, entry_bytes: 256 * 1024 };
 
@@ -47,7 +47,7 @@ fn paced() -> Notify {
     Handler {
         config: config(),
         topic: Scripted::new(SNS, |alert| alert.message.len()),
-        ages: Scripted::new(Limits { entries: 1, ..SNS }, |ages| ages.received.len()),
+        latency: Scripted::new(Limits { entries: 1, ..SNS }, |latency| latency.received.len()),
         rejects: firehose(),
         memory: Mutex::default(),
         turn: NextTurn::default(),
@@ -145,21 +145,21 @@ async fn the_age_of_each_event_that_was_told_is_told_once() {
     };
     let events = [stamped("1", 4, 3), stamped("2", 3, 9), stamped("3", 4, 5), stamped("1", 4, 3)];
     handle(&notify, &kinesis(&events.iter().map(String::as_str).collect::<Vec<_>>())).await;
-    let ages = notify.ages.take();
-    assert_eq!(ages.len(), 1);
-    assert_eq!(ages[0].received, [at(3), at(5)]);
-    assert!(ages[0].at >= now());
+    let latency = notify.latency.take();
+    assert_eq!(latency.len(), 1);
+    assert_eq!(latency[0].received, [at(3), at(5)]);
+    assert!(latency[0].at >= now());
 }
 
 #[tokio::test(start_paused = true)]
 async fn ages_that_cannot_be_told_hold_no_batch_up() {
     let notify = notify();
-    notify.ages.always.set(Some(Fault::Throttled));
+    notify.latency.always.set(Some(Fault::Throttled));
     let began = tokio::time::Instant::now();
     let event = format!(r#"{{"ID":"1","Severity":4,"Txn_Timestamp":"{}"}}"#, stamp(now()));
     assert_eq!(handle(&notify, &kinesis(&[&event])).await, [""; 0]);
     assert_eq!(told(&notify), 1);
-    assert!(notify.ages.requests.get() > 0);
+    assert!(notify.latency.requests.get() > 0);
     assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
 }
 

@@ -13,9 +13,9 @@ use fakes::Scripted;
 use fastrand::Rng;
 use notify::{handler::Handler, pace::NextTurn, word::Alert};
 use shared::{
-    aws::ActedUpon,
+    audit::latency::LatencySample,
     delivery::{Answer, Failure, Fault, Limits, Refusal, Service},
-    invocation::Invocation,
+    lambda::invocation::Invocation,
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -73,7 +73,7 @@ impl Service for Client {
     }
 }
 
-type Container = Handler<Client, Scripted<ActedUpon>, Scripted<Bytes>>;
+type Container = Handler<Client, Scripted<LatencySample>, Scripted<Bytes>>;
 
 /// The deployed function: its containers, in no order, and what ends their processes.
 struct Function {
@@ -96,7 +96,7 @@ impl Function {
         Handler {
             config: config(),
             topic: Client(Rc::clone(&self.topic)),
-            ages: Scripted::new(Limits { entries: 1, ..SNS }, |ages| ages.received.len()),
+            latency: Scripted::new(Limits { entries: 1, ..SNS }, |latency| latency.received.len()),
             rejects: firehose(),
             memory: Mutex::default(),
             turn: NextTurn::default(),

@@ -6,11 +6,9 @@ use bytes::Bytes;
 use chrono::TimeDelta;
 use fakes::{Registry, Reply, Scripted, fixture};
 use shared::{
-    aws::StreamRecord,
     delivery::{Fault, Limits},
-    invocation::Invocation,
-    kpl,
-    pack::Packing,
+    lambda::invocation::Invocation,
+    stream::{StreamRecord, kpl, pack::Packing},
 };
 use transform::{
     handler::{Config, Handler, Own},

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use shared::{config::Common, dataset::Dataset};
+use shared::{data::dataset::Dataset, lambda::config::Common};
 use tests::{tickets, tickets_in_words};
 
 use super::{ingest, kinesis, lines, metrics, notify, reasons, transform};

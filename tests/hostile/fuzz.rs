@@ -15,10 +15,9 @@ use replay::redrive::{
     reject::{Read, Reader, lines},
 };
 use shared::{
-    event::Event,
-    kinesis::{Batch, Record, UserRecords},
-    time::DateOrder,
-    writer::Writer,
+    data::{event::Event, time::DateOrder},
+    json::Writer,
+    stream::batch::{Batch, Record, UserRecords},
 };
 
 use super::*;

@@ -17,7 +17,10 @@ use ingest::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use shared::{aws::StreamRecord, dataset::Dataset, kpl};
+use shared::{
+    data::dataset::Dataset,
+    stream::{StreamRecord, kpl},
+};
 use transform::partitions::{Partition, Registered};
 
 mod fuzz;

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use shared::dataset::Dataset;
+use shared::data::dataset::Dataset;
 
 use super::{Format, Position, RowContent, Rows};
 

@@ -14,7 +14,7 @@ use ingest::{
 };
 use peak_alloc::PeakAlloc;
 use serde_json::{Value, json};
-use shared::{aws::StreamRecord, invocation::Invocation};
+use shared::{lambda::invocation::Invocation, stream::StreamRecord};
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;

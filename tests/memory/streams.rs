@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use fakes::aggregate;
 use metrics::aggregate::Request;
 use notify::{plan::Memory, word::Alert};
-use shared::aws::ActedUpon;
+use shared::audit::latency::LatencySample;
 use transform::partitions::Registered;
 
 use super::{
@@ -95,7 +95,7 @@ pub(crate) fn memory_is_bounded(check: &mut impl FnMut(&str, u64, u64)) {
         let notify = notify::handler::Handler {
             config: notify::handler::Config::read(&variable).unwrap(),
             topic: counter(|alert: &Alert| alert.message.len()),
-            ages: counter(|ages: &ActedUpon| ages.received.len()),
+            latency: counter(|latency: &LatencySample| latency.received.len()),
             rejects: counter(Bytes::len),
             memory: Mutex::new(Memory::default()),
             turn: notify::pace::NextTurn::default(),

@@ -1,4 +1,4 @@
-//! Nothing is lost, nothing comes from nowhere, order is kept, repeats are bounded and the books balance: for every
+//! Nothing is lost, nothing comes from nowhere, order is kept, repeats are bounded and the counts balance: for every
 //! scenario that a seed draws.
 
 use std::{

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use shared::aws::StreamRecord;
+use shared::stream::StreamRecord;
 use tests::{
     simulation::{
         mapping::{Answer, Batch, Mapping, Position, Settings},

@@ -16,12 +16,13 @@ use notify::{
     word::Alert,
 };
 use shared::{
-    aws::{ActedUpon, StreamRecord},
-    config::{Common, ConfigError},
-    dataset::Dataset,
-    invocation::Invocation,
-    pack::Packing,
-    time::stamp,
+    audit::latency::LatencySample,
+    data::{dataset::Dataset, time::stamp},
+    lambda::{
+        config::{Common, ConfigError},
+        invocation::Invocation,
+    },
+    stream::{StreamRecord, pack::Packing},
 };
 use tokio::time::sleep;
 
@@ -41,7 +42,7 @@ use super::{
 pub(super) type Ingest = ingest::handler::Handler<Port<StreamRecord>, Port<Bytes>, Inbox>;
 type Transform = transform::handler::Handler<Port<StreamRecord>, Port<Bytes>, Port<Bytes>, Glue>;
 type Metrics = metrics::handler::Handler<Port<metrics::aggregate::Request>, Port<Bytes>>;
-type Notify = notify::handler::Handler<Port<Alert>, Port<ActedUpon>, Port<Bytes>>;
+type Notify = notify::handler::Handler<Port<Alert>, Port<LatencySample>, Port<Bytes>>;
 
 /// The names of the functions, in the order in which the chain holds what belongs to them.
 pub const FUNCTIONS: [&str; 4] = ["ingest", "transform", "metrics", "notify"];
@@ -144,8 +145,8 @@ pub struct Chain<'s> {
     metrics: Function<Metrics>,
     notify: Function<Notify>,
     ingest: Function<Ingest>,
-    /// The books of every invocation, by request id.
-    pub books: RefCell<BTreeMap<String, Vec<function::Books>>>,
+    /// The counts of every invocation, by request id.
+    pub counts: RefCell<BTreeMap<String, Vec<function::LoggedCounts>>>,
 }
 
 impl<'s> Chain<'s> {
@@ -213,13 +214,13 @@ impl<'s> Chain<'s> {
         };
         let notify = {
             let (config, topic, bin) = (configs.notify, Rc::clone(topic), Rc::clone(&bins[3]));
-            let script = scenario.services.ages.clone();
-            let ages =
-                Simulated::new("CloudWatch, for ages", ONE, |_| 1, |_| Vec::new(), |_| (), script, &trace);
+            let script = scenario.services.latency.clone();
+            let latency =
+                Simulated::new("CloudWatch, for latency", ONE, |_| 1, |_| Vec::new(), |_| (), script, &trace);
             Function::new("notify", timeout, seed, &trace, move |process| Notify {
                 config: config.clone(),
                 topic: topic.port(process),
-                ages: ages.port(process),
+                latency: latency.port(process),
                 rejects: bin.port(process),
                 memory: Mutex::default(),
                 turn: NextTurn::default(),
@@ -247,14 +248,14 @@ impl<'s> Chain<'s> {
             transform,
             metrics,
             notify,
-            books: RefCell::default(),
+            counts: RefCell::default(),
             trace,
         }
     }
 
     /// Runs until nothing is left to do.
     pub async fn run(&self) {
-        drop(function::books());
+        drop(function::counts());
         let [first, second] = &self.streams;
         join4(
             async {
@@ -281,7 +282,7 @@ impl<'s> Chain<'s> {
         )
         .await;
         self.services.settle().await;
-        self.books.replace(function::books());
+        self.counts.replace(function::counts());
     }
 
     /// Puts on a stream what other producers do, and changes its shards.
@@ -366,5 +367,5 @@ impl<'s> Chain<'s> {
 /// The user records in a record of a stream; the record itself where it does not come apart.
 #[must_use]
 pub fn user_records(data: &Bytes) -> Vec<Bytes> {
-    shared::kpl::deaggregate(data.clone()).unwrap_or_else(|_| vec![data.clone()])
+    shared::stream::kpl::deaggregate(data.clone()).unwrap_or_else(|_| vec![data.clone()])
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use shared::invocation::Invocation;
+use shared::lambda::invocation::Invocation;
 use tokio::time::timeout;
 
 use super::{
@@ -69,13 +69,13 @@ pub struct Served {
     pub records: usize,
 }
 
-/// A line of the books, as it stands in the log.
+/// A line of the counts, as it stands in the log.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Books {
+pub struct LoggedCounts {
     #[serde(rename = "request_id")]
     request_id: String,
-    /// Whose it is.
+    /// Emitter it is.
     pub function: String,
     /// Records that came in.
     pub r#in: u64,
@@ -92,19 +92,19 @@ pub struct Books {
 }
 
 thread_local! {
-    /// The books that functions wrote to their logs, by request id.
-    static LOG: RefCell<BTreeMap<String, Vec<Books>>> = const { RefCell::new(BTreeMap::new()) };
+    /// The counts that functions wrote to their logs, by request id.
+    static LOG: RefCell<BTreeMap<String, Vec<LoggedCounts>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// The books that were written since they were last asked for, by request id.
+/// The counts that were written since they were last asked for, by request id.
 #[must_use]
-pub fn books() -> BTreeMap<String, Vec<Books>> {
+pub fn counts() -> BTreeMap<String, Vec<LoggedCounts>> {
     LOG.take()
 }
 
 fn log(line: &str) {
-    // What is no line of the books has other fields.
-    if let Ok(line) = serde_json::from_str::<Books>(line) {
+    // What is no line of the counts has other fields.
+    if let Ok(line) = serde_json::from_str::<LoggedCounts>(line) {
         let request = line.request_id.clone();
         LOG.with_borrow_mut(|log| log.entry(request).or_default().push(line));
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     chain::{Chain, FUNCTIONS, user_records},
-    function::Books,
+    function::LoggedCounts,
     mapping::Mapping,
     pace::{most_in_a_second, reached_in_a_second},
     port::Simulated,
@@ -34,7 +34,7 @@ pub fn broken(chain: &Chain<'_>) -> Vec<String> {
     audit.order();
     audit.repeats();
     audit.pace();
-    audit.books();
+    audit.counts();
     audit.broken
 }
 
@@ -442,18 +442,18 @@ impl<'c, 's> Audit<'c, 's> {
         }
     }
 
-    /// Every invocation that answers writes its books once, they balance, and they fit the answer.
-    fn books(&mut self) {
-        let books = self.chain.books.borrow();
+    /// Every invocation that answers writes its counts once, they balance, and they fit the answer.
+    fn counts(&mut self) {
+        let counts = self.chain.counts.borrow();
         for (function, served) in self.chain.served().iter().enumerate() {
             for served in served.iter() {
-                let lines = books.get(&served.request_id).map_or(&[][..], Vec::as_slice);
+                let lines = counts.get(&served.request_id).map_or(&[][..], Vec::as_slice);
                 let Some(answer) = &served.answer else { continue };
                 let [line] = lines else {
-                    self.broken.push(format!("{} wrote its books {} times", served.request_id, lines.len()));
+                    self.broken.push(format!("{} wrote its counts {} times", served.request_id, lines.len()));
                     continue;
                 };
-                let Books { r#in, delivered, filtered, rejected, failed, unaccounted, .. } = *line;
+                let LoggedCounts { r#in, delivered, filtered, rejected, failed, unaccounted, .. } = *line;
                 let balanced = r#in == served.records as u64
                     && r#in == delivered + filtered + rejected + failed
                     && unaccounted == 0
@@ -466,7 +466,7 @@ impl<'c, 's> Audit<'c, 's> {
                 };
                 self.hold(balanced && reported == (failed > 0), || {
                     format!(
-                        "{} had {} records and the books {line:?} for {answer:?}",
+                        "{} had {} records and the counts {line:?} for {answer:?}",
                         served.request_id, served.records
                     )
                 });

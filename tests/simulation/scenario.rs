@@ -134,8 +134,8 @@ pub struct Services {
     pub rejects: [Script; 4],
     /// Glue, for transform.
     pub glue: Script,
-    /// CloudWatch, for the ages that notify tells it.
-    pub ages: Script,
+    /// CloudWatch, for the latency that notify tells it.
+    pub latency: Script,
 }
 
 impl Sizes {
@@ -244,8 +244,8 @@ impl Scenario {
     /// Whether nothing fails.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        let Services { raw, severe, analytical, metric, topic, rejects, glue, ages } = &self.services;
-        let services = [raw, severe, analytical, metric, topic, glue, ages];
+        let Services { raw, severe, analytical, metric, topic, rejects, glue, latency } = &self.services;
+        let services = [raw, severe, analytical, metric, topic, glue, latency];
         services.into_iter().chain(rejects).all(Script::is_healthy)
             && self.mappings.iter().all(Settings::hands_all_over)
     }
@@ -286,7 +286,7 @@ impl Services {
             topic: script(Split::EntryAtFault),
             rejects: std::array::from_fn(|_| script(Split::Transient)),
             glue: script(Split::Transient),
-            ages: script(Split::Never),
+            latency: script(Split::Never),
         }
     }
 }

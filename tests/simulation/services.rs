@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use notify::word::Alert;
 use serde_json::Value;
 use shared::{
-    aws::StreamRecord,
     delivery::{Failure, Limits},
+    stream::StreamRecord,
 };
 use tokio::time::Instant;
 use transform::{glue::Catalog, partitions::Partition};

@@ -4,7 +4,7 @@ use std::cell::{Cell, Ref, RefCell};
 
 use bytes::Bytes;
 use md5::{Digest, Md5};
-use shared::aws::StreamRecord;
+use shared::stream::StreamRecord;
 use tokio::{sync::Notify, time::Instant};
 
 /// A stream that holds what it took until the end of the simulation.

@@ -72,7 +72,7 @@ impl Tally {
         tally.add("events", chain.scenario.units.len());
         tally.functions(chain);
         tally.streams(chain);
-        let mut counts = Counts::default();
+        let mut counts = Occurrences::default();
         counts.add(&services.raw);
         counts.add(&services.severe);
         counts.add(&services.analytical);
@@ -185,7 +185,7 @@ impl Tally {
 
 /// Sums over the services.
 #[derive(Default)]
-struct Counts {
+struct Occurrences {
     refused: usize,
     unanswered: usize,
     repeats: usize,
@@ -193,7 +193,7 @@ struct Counts {
     full: usize,
 }
 
-impl Counts {
+impl Occurrences {
     fn add<E>(&mut self, service: &Simulated<E>) {
         self.refused += service.refused.borrow().len();
         self.unanswered += service.unanswered.borrow().values().sum::<usize>();

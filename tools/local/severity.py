@@ -1,6 +1,6 @@
 """Severities as a data set's file lists them: levels to compare, and texts for people.
 
-The rule is that of shared/src/dataset/severity.rs.
+The rule is that of shared/src/data/dataset/severity.rs.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 use std::{borrow::Cow, str::FromStr};
 
 use encoding_rs::{Encoding, UTF_8, X_USER_DEFINED};
-use shared::{event, excerpt::excerpt};
+use shared::data::{event, excerpt::excerpt};
 
 /// What is expected of a declared charset.
 const EXPECTED: &str = "expected utf-8, windows-1252, iso-8859-1 or another one of one byte a character";

@@ -7,13 +7,14 @@ use aws_lambda_events::{
 use bytes::Bytes;
 use serde::Serialize;
 use shared::{
-    aws::StreamRecord,
-    books::Books,
-    config::{Common, ConfigError, Variables},
+    audit::counts::Counts,
+    data::time::DateOrder,
     delivery::Service,
-    invocation::Invocation,
-    pack::Packing,
-    time::DateOrder,
+    lambda::{
+        config::{Common, ConfigError, Variables},
+        invocation::Invocation,
+    },
+    stream::{StreamRecord, pack::Packing},
 };
 use tokio::time::Instant;
 
@@ -90,12 +91,12 @@ where
     R: Service<Entry = Bytes>,
     O: Objects + Checkpoints,
 {
-    /// Handles one event and enters what became of its rows in the books.
+    /// Handles one event and enters what became of its rows in the counts.
     pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<Answer, IngestError> {
         let Config { common, packing, .. } = &self.config;
         let mut intake = Intake::new(&self.stream, &self.rejects, *packing, invocation, common.followed());
         let request = Request::tell(event).inspect_err(|_| {
-            Books::of_what_is_not_understood().close(&self.config.common.whose("ingest"), invocation);
+            Counts::unreadable_event().log(&self.config.common.emitter("ingest"), invocation);
         })?;
         let answer = match request {
             Request::Direct(direct) => self.direct(&direct, &mut intake, invocation).await,
@@ -103,7 +104,7 @@ where
             Request::Queue(event) => Ok(self.queue(event, &mut intake).await),
             Request::Objects(event) => self.objects(event, &mut intake, invocation).await,
         };
-        self.close(&intake.books, intake.failure.as_deref(), invocation);
+        self.close(&intake.counts, intake.failure.as_deref(), invocation);
         self.report(&intake.tally, invocation);
         answer
     }
@@ -188,7 +189,7 @@ where
         intake: &mut Intake<'_, S, R>,
         invocation: &Invocation,
     ) -> Result<Answer, IngestError> {
-        let stop_at = checkpoint::stop_at(Instant::now(), invocation.terms.deadline);
+        let stop_at = checkpoint::stop_at(Instant::now(), invocation.deadline.at);
         for (position, record) in event.records.iter().enumerate() {
             let object = ObjectIntake {
                 dataset: &self.config.common.dataset,
@@ -258,24 +259,24 @@ where
         Normaliser::new(&self.config.common.dataset, order)
     }
 
-    fn close(&self, books: &Books, failure: Option<&str>, invocation: &Invocation) {
+    fn close(&self, counts: &Counts, failure: Option<&str>, invocation: &Invocation) {
         if let Some(why) = failure {
             tracing::warn!(
-                failed = books.failed,
+                failed = counts.failed,
                 why,
                 "rows were not taken and are reported to their sender"
             );
         }
-        books.close(&self.config.common.whose("ingest"), invocation);
+        counts.log(&self.config.common.emitter("ingest"), invocation);
     }
 
     /// Logs what could not be read, after the counts of the invocation. Nobody reads the answer to an S3 event or a queue.
     fn report(&self, tally: &Tally, invocation: &Invocation) {
         let report = ReadingReport::new(&self.config.common.dataset, tally);
         if report.is_notable() {
-            let whose = self.config.common.whose("ingest");
+            let emitter = self.config.common.emitter("ingest");
             let rows = tally.unreadable_rows();
-            (invocation.log)(&report.line(rows, &whose, invocation));
+            (invocation.log)(&report.line(rows, &emitter, invocation));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use aws_lambda_events::http::{Method, header};
 use serde::Serialize;
-use shared::{excerpt::excerpt, time::DateOrder};
+use shared::data::{excerpt::excerpt, time::DateOrder};
 
 use crate::{
     charset::{self, Charset},

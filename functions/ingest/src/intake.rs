@@ -10,17 +10,21 @@ use std::{
 use bytes::Bytes;
 use serde::Serialize;
 use shared::{
-    aws::StreamRecord,
-    books::{Books, Fate},
-    dataset::Dataset,
-    delivery::{IN_FLIGHT, Outcome, Report, Service},
-    event,
-    invocation::Invocation,
-    pack::{self, Packing},
-    reject::{self, Collector, Detail, FileContext, Written},
-    time::stamp,
-    trail::Trail,
-    writer::Writer,
+    audit::{
+        counts::{Counts, Status},
+        trail::Trail,
+    },
+    data::{dataset::Dataset, event, time::stamp},
+    delivery::{
+        IN_FLIGHT, Outcome, Report, Service,
+        reject::{self, Collector, Detail, FileContext, Written},
+    },
+    json::Writer,
+    lambda::invocation::Invocation,
+    stream::{
+        StreamRecord,
+        pack::{self, Packing},
+    },
 };
 
 use crate::{
@@ -108,8 +112,8 @@ pub struct Intake<'a, S, R> {
     pub summary: Summary,
     /// What could not be read of them.
     pub tally: Tally,
-    /// The books of the invocation.
-    pub books: Books,
+    /// The counts of the invocation.
+    pub counts: Counts,
     /// Groups of rows some of which failed, in order.
     pub failed_groups: Vec<usize>,
     /// Why rows failed, if any did.
@@ -181,7 +185,7 @@ where
             lists_positions: true,
             summary: Summary::default(),
             tally: Tally::default(),
-            books: Books::default(),
+            counts: Counts::default(),
             failed_groups: Vec::new(),
             failure: None,
         }
@@ -210,17 +214,17 @@ where
         }
     }
 
-    /// Notes that an object could not be read to its end; it stands in the books as one record that failed.
+    /// Notes that an object could not be read to its end; it stands in the counts as one record that failed.
     pub fn miss(&mut self, why: String) {
-        self.books.received += 1;
-        self.books.enter(&Fate::Failed(String::new()));
+        self.counts.received += 1;
+        self.counts.record(&Status::Failed(String::new()));
         self.failure.get_or_insert(why);
     }
 
     /// Takes a reject that is not of a row: a message or an object that cannot be read.
     pub fn refuse(&mut self, refused: Refused, payload: impl Into<Bytes>, origin: &Origin) {
         let payload = payload.into();
-        self.books.received += 1;
+        self.counts.received += 1;
         self.refused.came_in(payload.len() + MESSAGE_BYTES);
         let place = Place { group: origin.group, index: 0, line: 0 };
         let detail = refused.detail.into();
@@ -246,7 +250,7 @@ where
         normaliser: &Normaliser<'_>,
         origin: &Origin,
     ) {
-        self.books.received += 1;
+        self.counts.received += 1;
         // Nothing need be between two elements of JSON.
         let line_end = usize::from(format != Format::Json.name());
         self.refused.came_in(row.text.len() + line_end);
@@ -373,10 +377,10 @@ where
             (events, places) = self.hold_back(events, places);
         }
         let finished = self.refused.take();
-        let terms = self.invocation.terms;
+        let deadline = self.invocation.deadline;
         let (report, written) = tokio::join!(
-            pack::deliver(self.stream, &events, self.packing, terms),
-            reject::write(self.rejects, finished, terms),
+            pack::deliver(self.stream, &events, self.packing, deadline),
+            reject::write(self.rejects, finished, deadline),
         );
         self.follow(&report, &events);
         self.note_events(report, &events, &places);
@@ -412,21 +416,21 @@ where
         let mut trail = Trail::default();
         for (outcome, record) in report.outcomes.iter().zip(events) {
             let delivered = matches!(outcome, Outcome::Delivered);
-            let fate = if delivered { Fate::Delivered } else { Fate::Failed(String::new()) };
+            let status = if delivered { Status::Delivered } else { Status::Failed(String::new()) };
             if let Some(id) = event::id(dataset, &record.data) {
-                trail.enter(&id, &fate);
+                trail.record(&id, &status);
             }
         }
-        trail.close("ingest", self.invocation);
+        trail.log("ingest", self.invocation);
     }
 
     fn note_events(&mut self, report: Report, events: &[StreamRecord], places: &[Place]) {
-        self.books.retried += report.resent;
+        self.counts.retried += report.resent;
         for (outcome, (event, place)) in report.outcomes.into_iter().zip(events.iter().zip(places)) {
             match outcome {
                 Outcome::Delivered => {
                     self.summary.accepted += 1;
-                    self.books.enter(&Fate::Delivered);
+                    self.counts.record(&Status::Delivered);
                 }
                 Outcome::Failed(why) => {
                     self.failed_keys.add(event.partition_key());
@@ -456,11 +460,11 @@ where
     }
 
     fn note_rejects(&mut self, written: Written) {
-        self.books.retried += written.resent;
+        self.counts.retried += written.resent;
         for (owners, failure) in written.outcomes {
             let Some(why) = failure else {
                 self.summary.rejected += owners.rows;
-                self.books.rejected += owners.rows;
+                self.counts.rejected += owners.rows;
                 continue;
             };
             let failed = |index| owners.ranges.iter().any(|(first, last)| (*first..=*last).contains(&index));
@@ -479,7 +483,7 @@ where
         if let Err(at) = self.failed_groups.binary_search(&group) {
             self.failed_groups.insert(at, group);
         }
-        self.books.enter(&Fate::Failed(String::new()));
+        self.counts.record(&Status::Failed(String::new()));
         self.failure.get_or_insert(why);
     }
 }

@@ -3,9 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use shared::{
-    cell,
-    dataset::{Dataset, INVALID, fold},
-    writer::Writer,
+    data::dataset::{Dataset, INVALID, fold},
+    json::{self, Writer},
 };
 
 /// Decides which keys that the data set does not know can be entries of an event.
@@ -86,14 +85,14 @@ impl<'d> InvalidCells<'d> {
     }
 
     fn write_entry(&mut self, name: &str, text: &str) {
-        self.entries.text(&cell::entry(name));
-        cell::write_string(text, &mut self.entries);
+        self.entries.text(&json::entry(name));
+        json::write_string(text, &mut self.entries);
     }
 
     /// Writes the entry to the end of an event, if it has any cells.
     pub fn write(&self, out: &mut Writer) {
         if let Some((_comma, entries)) = self.entries.written().split_first() {
-            out.text(&cell::entry(INVALID));
+            out.text(&json::entry(INVALID));
             out.byte(b'{');
             out.text(entries);
             out.byte(b'}');

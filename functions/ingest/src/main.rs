@@ -9,7 +9,7 @@ use ingest::{
 use lambda_runtime::{Error, tracing};
 use shared::{
     aws::{DeliveryStream, Stream, sdk_config},
-    runtime::serve,
+    lambda::runtime::serve,
 };
 
 #[tokio::main(flavor = "current_thread")]

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use shared::{
-    cell,
-    dataset::{Blanks, Dataset, ORIGINAL_BYTES, Type},
-    event::{Cell, Event, unmarked},
-    non_finite::is_non_finite,
-    time::DateOrder,
-    writer::{Literal, Writer},
+    data::{
+        cell,
+        dataset::{Blanks, Dataset, ORIGINAL_BYTES, Type},
+        event::{Cell, Event, unmarked},
+        time::DateOrder,
+    },
+    json::{self, Literal, Writer, is_non_finite},
 };
 
 use crate::{
@@ -135,7 +136,7 @@ impl<'d> Normaliser<'d> {
         for (column, entry) in self.dataset.entries().iter().enumerate() {
             if column == self.dataset.received_at {
                 object.out.literal(entry);
-                cell::write_string(received, object.out);
+                json::write_string(received, object.out);
                 continue;
             }
             let kind = self.dataset.columns[column].kind;
@@ -157,8 +158,8 @@ impl<'d> Normaliser<'d> {
         }
         for (name, cell) in row.unknown() {
             if !cell.is_blank() {
-                object.out.text(&cell::entry(name));
-                cell::write_string(&cell.into_text(), object.out);
+                object.out.text(&json::entry(name));
+                json::write_string(&cell.into_text(), object.out);
             }
         }
         // Before the others, so that it has its name.

@@ -3,10 +3,9 @@
 use aws_lambda_events::s3::S3EventRecord;
 use bytes::Bytes;
 use shared::{
-    aws::StreamRecord,
-    dataset::Dataset,
+    data::{dataset::Dataset, time::DateOrder},
     delivery::{Failure, Fault, Service},
-    time::DateOrder,
+    stream::StreamRecord,
 };
 use tokio::time::{Instant, timeout_at};
 

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::json;
 use shared::{
-    books::{CELL_METRICS, DIMENSIONS, NAMESPACE, UNREADABLE_CELLS, UNREADABLE_ROWS, Whose},
-    dataset::{Dataset, Type},
-    invocation::Invocation,
-    time::{DateOrder, Unreadable},
+    audit::counts::{CELL_METRICS, DIMENSIONS, NAMESPACE, UNREADABLE_CELLS, UNREADABLE_ROWS},
+    data::{
+        dataset::{Dataset, Type},
+        time::{DateOrder, Unreadable},
+    },
+    lambda::{config::Emitter, invocation::Invocation},
 };
 
 use crate::unreadable::{Found, Reason, Tally};
@@ -133,7 +135,7 @@ impl ReadingReport {
     /// A metric for each column would be a series for each; the line has them as fields instead.
     /// Source: CloudWatch user guide, "Specification: Embedded metric format".
     #[must_use]
-    pub fn line(&self, rows: u64, whose: &Whose<'_>, invocation: &Invocation) -> String {
+    pub fn line(&self, rows: u64, emitter: &Emitter<'_>, invocation: &Invocation) -> String {
         let cells: u64 = self.unreadable.values().map(|column| column.unreadable).sum();
         let metrics = CELL_METRICS.map(|name| json!({"Name": name, "Unit": "Count"}));
         json!({
@@ -141,9 +143,9 @@ impl ReadingReport {
                 "Timestamp": invocation.now.timestamp_millis(),
                 "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [DIMENSIONS], "Metrics": metrics}],
             },
-            "Dataset": whose.dataset,
-            "Environment": whose.environment,
-            "Function": whose.function,
+            "Dataset": emitter.dataset,
+            "Environment": emitter.environment,
+            "Function": emitter.function,
             "request_id": invocation.request_id,
             UNREADABLE_CELLS: cells,
             UNREADABLE_ROWS: rows,
@@ -229,7 +231,7 @@ fn number(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use shared::writer::Writer;
+    use shared::json::Writer;
 
     use super::*;
     use crate::{
@@ -342,9 +344,9 @@ mod tests {
             let mut texts = cells.clone();
             texts.push("Dayton".to_owned());
             let found = report(Format::Csv, DateOrder::Mdy, &csv("Start_Time", &cells));
-            let whose = Whose { dataset: "us_accidents", environment: "dev", function: "ingest" };
+            let emitter = Emitter { dataset: "us_accidents", environment: "dev", function: "ingest" };
             let invocation = Invocation::begin("r-1", 0, std::time::SystemTime::UNIX_EPOCH.into(), 0);
-            let line = found.line(cells.len() as u64, &whose, &invocation);
+            let line = found.line(cells.len() as u64, &emitter, &invocation);
             prop_assert_eq!(found.unreadable["Start_Time"].unreadable, cells.len() as u64);
             for text in texts {
                 let letters: String = text.chars().filter(|c| c.is_alphabetic()).collect();

@@ -8,7 +8,10 @@ use serde::{
     de::{IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
-use shared::{excerpt::excerpt, json, non_finite::masked, time::DateOrder};
+use shared::{
+    data::{excerpt::excerpt, time::DateOrder},
+    json::{self, masked},
+};
 
 use crate::{charset::Charset, front::HttpRequest, rows::Format};
 

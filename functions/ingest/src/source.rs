@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use shared::{
+use shared::data::{
     cell,
     dataset::{Blanks, Dataset, INVALID, Type},
     event::{self, Cell, Event},

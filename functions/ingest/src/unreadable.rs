@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use shared::{
+use shared::data::{
     cell,
     dataset::{Dataset, Type},
     time::{DateOrder, Unreadable},

@@ -146,7 +146,7 @@ fn size(dimensions: &[(usize, String)]) -> usize {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use shared::dataset::Dataset;
+    use shared::data::dataset::Dataset;
 
     use super::*;
 

@@ -4,7 +4,7 @@ use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
 use aws_smithy_types::DateTime;
 use chrono::Utc;
 use shared::{
-    aws::{AgeMetric, Namespace},
+    aws::{LatencyMetric, Namespace},
     delivery::{Answer, Limits, Service},
 };
 
@@ -19,7 +19,7 @@ pub struct Metric {
     namespace: Namespace,
     name: String,
     dimensions: Vec<String>,
-    ages: AgeMetric,
+    ages: LatencyMetric,
 }
 
 impl Metric {
@@ -29,7 +29,7 @@ impl Metric {
         namespace: Namespace,
         name: &str,
         dimensions: impl IntoIterator<Item = String>,
-        ages: AgeMetric,
+        ages: LatencyMetric,
     ) -> Self {
         Self { namespace, name: name.to_owned(), dimensions: dimensions.into_iter().collect(), ages }
     }
@@ -74,7 +74,7 @@ impl Service for Metric {
 #[cfg(test)]
 mod tests {
     use aws_sdk_cloudwatch::{Client, Config, config::BehaviorVersion};
-    use shared::{ages::EVENT_TO_METRIC, config::Common, dataset::Dataset};
+    use shared::{audit::latency::EVENT_TO_METRIC, data::dataset::Dataset, lambda::config::Common};
 
     use super::*;
 
@@ -88,7 +88,7 @@ mod tests {
         };
         let client = Client::from_conf(Config::builder().behavior_version(BehaviorVersion::latest()).build());
         let names = ["severity_accident", "city_accident"].map(str::to_owned);
-        let ages = AgeMetric::new(EVENT_TO_METRIC, &common);
+        let ages = LatencyMetric::new(EVENT_TO_METRIC, &common);
         let metric = Metric::new(Namespace::new(client, "n"), "high", names, ages);
         let dimensions = vec![(1, "Dublin".to_owned()), (0, "3".to_owned())];
         let datum = metric.datum(&Datum { second: 1_700_000_000, dimensions, count: 7 });

@@ -1,11 +1,11 @@
 //! An event made countable: its second and the values of its dimensions, fit for CloudWatch.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use shared::{
+use shared::data::{
     dataset::Dataset,
+    decision::Decision,
     dimension::dimension,
     event::{self, Event},
-    ledger::Owed,
 };
 
 /// How far back and ahead CloudWatch takes a datum.
@@ -35,8 +35,8 @@ pub fn count(
     data: &[u8],
     arrived: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Owed<One> {
-    let reject = |reason, detail| Owed::Reject { reason, detail };
+) -> Decision<One> {
+    let reject = |reason, detail| Decision::Reject { reason, detail };
     let text = event::text(data);
     let event = match Event::parse(dataset, &text) {
         Ok(event) => event,
@@ -46,7 +46,7 @@ pub fn count(
         return reject("bad_severity", dataset.bad_severity());
     };
     if severity <= above {
-        return Owed::Nothing;
+        return Decision::Nothing;
     }
     let at = event.instant(dataset.received_at).unwrap_or(arrived);
     if at < now - TIMES.0 + MARGIN || at > now + TIMES.1 - MARGIN {
@@ -61,7 +61,7 @@ pub fn count(
         column if column == dataset.severity => dimension(&dataset.severities.text(severity)),
         column => dimension(&event.cell(column).into_text()),
     };
-    Owed::Output(One { at, values: dataset.metric.dimensions.iter().map(value).collect() })
+    Decision::Output(One { at, values: dataset.metric.dimensions.iter().map(value).collect() })
 }
 
 #[cfg(test)]
@@ -72,27 +72,27 @@ mod tests {
         DateTime::from_timestamp(1_671_857_637 + seconds, 0).unwrap()
     }
 
-    fn counted(json: &str) -> Owed<One> {
+    fn counted(json: &str) -> Decision<One> {
         let dataset = Dataset::named("us_accidents").unwrap();
         count(&dataset, 2, json.as_bytes(), at(60), at(61))
     }
 
-    fn one(seconds: i64, values: [&str; 3]) -> Owed<One> {
-        Owed::Output(One { at: at(seconds), values: values.map(str::to_owned).to_vec() })
+    fn one(seconds: i64, values: [&str; 3]) -> Decision<One> {
+        Decision::Output(One { at: at(seconds), values: values.map(str::to_owned).to_vec() })
     }
 
     #[test]
     fn an_event_counts_in_its_own_second_under_its_dimensions() {
         let json = r#"{"ID":"A-1","Severity":3,"City":"Dublin","County":"Franklin","Txn_Timestamp":"2022-12-24T04:53:57.450051Z"}"#;
         let stamped = |values: [&str; 3]| {
-            Owed::Output(One {
+            Decision::Output(One {
                 at: at(0) + TimeDelta::microseconds(450_051),
                 values: values.map(str::to_owned).to_vec(),
             })
         };
         assert_eq!(counted(json), stamped(["3", "Dublin", "Franklin"]));
         assert_eq!(counted(&json.replace(":3", ":\"4.0\"")), stamped(["4", "Dublin", "Franklin"]));
-        assert_eq!(counted(&json.replace(":3", ":2")), Owed::Nothing);
+        assert_eq!(counted(&json.replace(":3", ":2")), Decision::Nothing);
     }
 
     #[test]
@@ -114,9 +114,11 @@ mod tests {
             (now + TimeDelta::hours(2) - MARGIN + TimeDelta::milliseconds(1), false),
         ];
         for (time, expected) in times {
-            let json =
-                format!(r#"{{"ID":"A-1","Severity":3,"Txn_Timestamp":"{}"}}"#, shared::time::stamp(time));
-            let is_counted = matches!(counted(&json), Owed::Output(_));
+            let json = format!(
+                r#"{{"ID":"A-1","Severity":3,"Txn_Timestamp":"{}"}}"#,
+                shared::data::time::stamp(time)
+            );
+            let is_counted = matches!(counted(&json), Decision::Output(_));
             assert_eq!(is_counted, expected, "{time}");
         }
         // The longest invocation sends the datum at its end, in the second before.
@@ -133,7 +135,7 @@ mod tests {
             (r#"{"Severity":3,"Txn_Timestamp":"2022-12-24T08:00:00Z"}"#, "outside_metric_times"),
         ] {
             match counted(json) {
-                Owed::Reject { reason, .. } => assert_eq!(reason, expected),
+                Decision::Reject { reason, .. } => assert_eq!(reason, expected),
                 other => panic!("{json}: {other:?}"),
             }
         }

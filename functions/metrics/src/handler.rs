@@ -2,13 +2,17 @@
 
 use bytes::Bytes;
 use shared::{
-    books::Fate,
-    config::{Common, ConfigError, Variables},
-    dataset::Metric,
+    audit::{
+        counts::Status,
+        ledger::{Ledger, Portion, UserRecord},
+    },
+    data::{dataset::Metric, decision::Decision},
     delivery::{self, Order, Outcome, Report, Service},
-    invocation::Invocation,
-    kinesis::{BatchResponse, NotABatch},
-    ledger::{Ledger, Owed, Portion, UserRecord},
+    lambda::{
+        config::{Common, ConfigError, Variables},
+        invocation::Invocation,
+    },
+    stream::batch::{BatchResponse, NotABatch},
 };
 
 use crate::{
@@ -115,7 +119,7 @@ where
         loop {
             self.send(counted, &mut ledger, invocation).await;
             if !ledger.has_more() {
-                return Ok(ledger.close(invocation));
+                return Ok(ledger.finish(invocation));
             }
             counted = ledger.read_on(PORTION, count);
         }
@@ -129,9 +133,9 @@ where
         let (before, behind) = counted.into_iter().partition(|(_, event)| event.record < first);
         let (delivered, ()) =
             tokio::join!(self.deliver(before, invocation), ledger.write_rejects(&self.rejects, invocation));
-        delivered.enter(ledger);
+        delivered.record(ledger);
         let behind = up_to_first_failure(behind, ledger);
-        self.deliver(behind, invocation).await.enter(ledger);
+        self.deliver(behind, invocation).await.record(ledger);
     }
 
     /// What a record counts for.
@@ -139,7 +143,7 @@ where
         &self,
         UserRecord { record, held, data }: UserRecord<'_>,
         invocation: &Invocation,
-    ) -> Owed<Event> {
+    ) -> Decision<Event> {
         let Config { common, severity_above, .. } = &self.config;
         let arrived = held.arrived.unwrap_or(invocation.now);
         count(&common.dataset, *severity_above, data, arrived, invocation.now)
@@ -150,18 +154,18 @@ where
     async fn deliver(&self, counted: Vec<(usize, Event)>, invocation: &Invocation) -> Delivered {
         let (indexes, events): (Vec<usize>, Vec<Event>) = counted.into_iter().unzip();
         let requests = aggregate(&events, &self.config.series);
-        let report = delivery::deliver(&self.metric, &requests, Order::Kept, invocation.terms).await;
+        let report = delivery::deliver(&self.metric, &requests, Order::Kept, invocation.deadline).await;
         Delivered { indexes, requests, report }
     }
 }
 
 /// The events before the first record that comes again; those behind it fail with it.
 fn up_to_first_failure(counted: Vec<(usize, Event)>, ledger: &mut Ledger<'_>) -> Vec<(usize, Event)> {
-    let again = ledger.comes_again_from().unwrap_or(usize::MAX);
+    let again = ledger.retry_from().unwrap_or(usize::MAX);
     let (counted, behind): (Vec<_>, Vec<_>) =
         counted.into_iter().partition(|(_, event)| event.record < again);
     for (index, _) in behind {
-        ledger.enter(index, Fate::Failed("an earlier record comes again".to_owned()));
+        ledger.record(index, Status::Failed("an earlier record comes again".to_owned()));
     }
     counted
 }
@@ -175,16 +179,16 @@ struct Delivered {
 }
 
 impl Delivered {
-    fn enter(self, ledger: &mut Ledger<'_>) {
+    fn record(self, ledger: &mut Ledger<'_>) {
         let Self { indexes, requests, report } = self;
         ledger.retried += report.resent;
         for (request, outcome) in requests.iter().zip(report.outcomes) {
-            let fate = match outcome {
-                Outcome::Delivered => Fate::Delivered,
-                Outcome::Failed(why) | Outcome::Unacceptable(why) => Fate::Failed(why),
+            let status = match outcome {
+                Outcome::Delivered => Status::Delivered,
+                Outcome::Failed(why) | Outcome::Unacceptable(why) => Status::Failed(why),
             };
             for index in &indexes[request.events.clone()] {
-                ledger.enter(*index, fate.clone());
+                ledger.record(*index, status.clone());
             }
         }
     }

@@ -8,9 +8,9 @@ use metrics::{
     handler::{Config, Handler},
 };
 use shared::{
-    ages::EVENT_TO_METRIC,
-    aws::{AgeMetric, DeliveryStream, Namespace, sdk_config},
-    runtime::serve,
+    audit::latency::EVENT_TO_METRIC,
+    aws::{DeliveryStream, LatencyMetric, Namespace, sdk_config},
+    lambda::runtime::serve,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Error> {
             Namespace::new(CloudWatch::new(&sdk), &config.namespace),
             &config.name,
             dimensions,
-            AgeMetric::new(EVENT_TO_METRIC, &config.common),
+            LatencyMetric::new(EVENT_TO_METRIC, &config.common),
         ),
         rejects: DeliveryStream::new(Firehose::new(&sdk), &config.common.rejects_delivery_stream),
         config,

@@ -6,8 +6,8 @@
 use std::collections::HashSet;
 
 /// The value of a dimension under which all that have no series of their own are counted.
-pub use shared::dataset::OTHER;
-use shared::{dataset::Dataset, dimension::dimension};
+pub use shared::data::dataset::OTHER;
+use shared::data::{dataset::Dataset, dimension::dimension};
 
 /// The sets of dimensions under which each event is counted.
 #[derive(Debug, Clone)]

@@ -8,13 +8,18 @@ use std::{
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::{
-    aws::ActedUpon,
-    books::Fate,
-    config::{Common, ConfigError, Variables},
-    delivery::{self, Order, Outcome, Report, Service, Terms},
-    invocation::Invocation,
-    kinesis::{BatchResponse, NotABatch},
-    ledger::{Ledger, Owed, Portion, UserRecord},
+    audit::{
+        counts::Status,
+        latency::LatencySample,
+        ledger::{Ledger, Portion, UserRecord},
+    },
+    data::decision::Decision,
+    delivery::{self, Deadline, Order, Outcome, Report, Service},
+    lambda::{
+        config::{Common, ConfigError, Variables},
+        invocation::Invocation,
+    },
+    stream::batch::{BatchResponse, NotABatch},
 };
 use tokio::time::Instant;
 
@@ -25,7 +30,7 @@ use crate::{
     word::{Alert, word},
 };
 
-/// The longest that telling CloudWatch the alerts' ages may take: it must not hold up the next batch.
+/// The longest that telling CloudWatch the alerts' latency may take: it must not hold up the next batch.
 const AGES_TIME: Duration = Duration::from_secs(2);
 
 /// The most incidents that are held at once: more than a batch of ordinary ones has.
@@ -38,7 +43,7 @@ pub struct Config {
     pub common: Common,
     /// `TOPIC_ARN`.
     pub topic_arn: String,
-    /// `METRIC_NAMESPACE`, to which the alerts' ages go; the data set's where it is not given.
+    /// `METRIC_NAMESPACE`, to which the alerts' latency go; the data set's where it is not given.
     pub namespace: String,
     /// `SEVERITY_ABOVE`: events above it are alerted.
     pub severity_above: i64,
@@ -81,8 +86,8 @@ pub struct Handler<T, A, R> {
     pub config: Config,
     /// The topic.
     pub topic: T,
-    /// The metric of the events' ages when they have been alerted.
-    pub ages: A,
+    /// The metric of the events' latency when they have been alerted.
+    pub latency: A,
     /// The rejects delivery stream.
     pub rejects: R,
     /// What this container has sent.
@@ -117,7 +122,7 @@ struct Sending<'i> {
 impl<T, A, R> Handler<T, A, R>
 where
     T: Service<Entry = Alert>,
-    A: Service<Entry = ActedUpon>,
+    A: Service<Entry = LatencySample>,
     R: Service<Entry = Bytes>,
 {
     /// Handles one batch and answers from where it is to be retried.
@@ -136,7 +141,7 @@ where
         }
         self.tell_ages(received, invocation).await;
 
-        let response = ledger.close(invocation);
+        let response = ledger.finish(invocation);
         // The next batch of this shard may be another container's, which does not know when this one has sent.
         self.turn.wait().await;
         Ok(response)
@@ -159,13 +164,13 @@ where
             let behind = split_off(&mut pending, ledger.first_refused().unwrap_or(usize::MAX));
             let (sent, ()) =
                 tokio::join!(self.publish(pending, sending), ledger.write_rejects(&self.rejects, invocation));
-            let refused = self.enter(sent, ledger, received, invocation);
+            let refused = self.record(sent, ledger, received, invocation);
             pending = up_to_first_failure(merge(refused, behind), ledger);
         }
     }
 
     /// What a record is worth.
-    fn decide(&self, UserRecord { record, data, .. }: UserRecord<'_>) -> Owed<Found> {
+    fn decide(&self, UserRecord { record, data, .. }: UserRecord<'_>) -> Decision<Found> {
         let Config { common, severity_above, .. } = &self.config;
         worth(&common.dataset, *severity_above, data).map(|incident| Found { record, incident })
     }
@@ -186,12 +191,12 @@ where
             .unzip();
         sending.burst = sending.burst.saturating_sub(messages.len());
         let report = match sending.pace {
-            None => delivery::deliver(&self.topic, &alerts, Order::Kept, invocation.terms).await,
+            None => delivery::deliver(&self.topic, &alerts, Order::Kept, invocation.deadline).await,
             Some(pace) => {
-                let terms = sending.terms(pace);
+                let deadline = sending.deadline(pace);
                 let (topic, turn) = (&self.topic, &self.turn);
-                let paced = Paced { topic, pace, turn, began: invocation.began, deadline: terms.deadline };
-                delivery::deliver(&paced, &alerts, Order::Kept, terms).await
+                let paced = Paced { topic, pace, turn, began: invocation.began, deadline: deadline.at };
+                delivery::deliver(&paced, &alerts, Order::Kept, deadline).await
             }
         };
         Sent { pending, messages, plan, report }
@@ -199,7 +204,7 @@ where
 
     /// Enters and remembers what was sent, notes when those events were received, and gives the incidents that still need
     /// an alert: repeats of one that SNS refused for good.
-    fn enter(
+    fn record(
         &self,
         sent: Sent,
         ledger: &mut Ledger<'_>,
@@ -209,7 +214,7 @@ where
         let Sent { mut pending, messages, plan: Plan { known, repeats, .. }, report } = sent;
         ledger.retried += report.resent;
         for place in known {
-            ledger.enter(pending[place].index, Fate::Filtered);
+            ledger.record(pending[place].index, Status::Filtered);
         }
         let mut outcomes: Vec<Option<&Outcome>> = vec![None; pending.len()];
         for (message, outcome) in messages.iter().zip(&report.outcomes) {
@@ -222,8 +227,8 @@ where
                 outcomes[*place] = Some(outcome);
                 let index = pending[*place].index;
                 match outcome {
-                    Outcome::Delivered => ledger.enter(index, Fate::Delivered),
-                    Outcome::Failed(why) => ledger.enter(index, Fate::Failed(why.clone())),
+                    Outcome::Delivered => ledger.record(index, Status::Delivered),
+                    Outcome::Failed(why) => ledger.record(index, Status::Failed(why.clone())),
                     Outcome::Unacceptable(why) => ledger.refuse(index, "unacceptable", why.clone()),
                 }
             }
@@ -231,8 +236,10 @@ where
         let mut refused = vec![false; pending.len()];
         for (repeat, first) in repeats {
             match outcomes[first] {
-                Some(Outcome::Delivered) => ledger.enter(pending[repeat].index, Fate::Filtered),
-                Some(Outcome::Failed(why)) => ledger.enter(pending[repeat].index, Fate::Failed(why.clone())),
+                Some(Outcome::Delivered) => ledger.record(pending[repeat].index, Status::Filtered),
+                Some(Outcome::Failed(why)) => {
+                    ledger.record(pending[repeat].index, Status::Failed(why.clone()))
+                }
                 // SNS refused the content of the first, and may accept that of the repeat.
                 Some(Outcome::Unacceptable(_)) | None => refused[repeat] = true,
             }
@@ -248,11 +255,13 @@ where
         if received.is_empty() {
             return;
         }
-        let ages = [ActedUpon { at: invocation.clock(), received }];
-        let report = delivery::deliver(&self.ages, &ages, Order::Kept, invocation.briefly(AGES_TIME)).await;
+        let latency = [LatencySample { at: invocation.clock(), received }];
+        let report =
+            delivery::deliver(&self.latency, &latency, Order::Kept, invocation.deadline_within(AGES_TIME))
+                .await;
         for outcome in report.outcomes {
             if let Outcome::Failed(why) | Outcome::Unacceptable(why) = outcome {
-                tracing::warn!(why, "the ages of the alerts could not be told");
+                tracing::warn!(why, "the latency of the alerts could not be told");
             }
         }
     }
@@ -264,15 +273,15 @@ where
 
 impl<'i> Sending<'i> {
     fn new(pace: Option<Pace>, invocation: &'i Invocation) -> Self {
-        let left = invocation.terms.deadline.saturating_duration_since(Instant::now());
+        let left = invocation.deadline.at.saturating_duration_since(Instant::now());
         let pace = pace.map(|pace| pace.within(left));
         Self { invocation, pace, burst: pace.map_or(usize::MAX, Pace::burst) }
     }
 
     /// The terms under which the pause after the last message ends before the invocation does.
-    fn terms(&self, pace: Pace) -> Terms {
-        let Terms { deadline, seed } = self.invocation.terms;
-        Terms { deadline: deadline.checked_sub(pace.pause()).unwrap_or(deadline), seed }
+    fn deadline(&self, pace: Pace) -> Deadline {
+        let Deadline { at, seed } = self.invocation.deadline;
+        Deadline { at: at.checked_sub(pace.pause()).unwrap_or(at), seed }
     }
 }
 
@@ -291,8 +300,8 @@ fn merge(mut one: Vec<Pending>, other: Vec<Pending>) -> Vec<Pending> {
 
 /// The incidents before the first record that is retried. Those behind it fail with it.
 fn up_to_first_failure(mut pending: Vec<Pending>, ledger: &mut Ledger<'_>) -> Vec<Pending> {
-    for behind in split_off(&mut pending, ledger.comes_again_from().unwrap_or(usize::MAX)) {
-        ledger.enter(behind.index, Fate::Failed("an earlier record is retried".to_owned()));
+    for behind in split_off(&mut pending, ledger.retry_from().unwrap_or(usize::MAX)) {
+        ledger.record(behind.index, Status::Failed("an earlier record is retried".to_owned()));
     }
     pending
 }

@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use md5::{Digest as _, Md5};
-use shared::{
+use shared::data::{
     dataset::Dataset,
+    decision::Decision,
     event::{self, Event},
-    ledger::Owed,
 };
 
 use crate::text::legible;
@@ -43,8 +43,8 @@ pub struct Identity(u128);
 
 /// What the event in `data` is worth, if its severity is above `above`.
 #[must_use]
-pub fn worth(dataset: &Dataset, above: i64, data: &[u8]) -> Owed<Incident> {
-    let reject = |reason, detail| Owed::Reject { reason, detail };
+pub fn worth(dataset: &Dataset, above: i64, data: &[u8]) -> Decision<Incident> {
+    let reject = |reason, detail| Decision::Reject { reason, detail };
     let text = event::text(data);
     let event = match Event::parse(dataset, &text) {
         Ok(event) => event,
@@ -54,12 +54,12 @@ pub fn worth(dataset: &Dataset, above: i64, data: &[u8]) -> Owed<Incident> {
         return reject("bad_severity", dataset.bad_severity());
     };
     if severity <= above {
-        return Owed::Nothing;
+        return Decision::Nothing;
     }
     let columns = dataset.projection.iter().filter(|column| **column != dataset.severity);
     let values =
         columns.filter_map(|column| Some((*column, legible(&event.cell(*column).into_text())?.into())));
-    Owed::Output(Incident {
+    Decision::Output(Incident {
         id: Some(event.cell(dataset.id).into_text().into_owned()).filter(|id| !id.is_empty()),
         key: Key { severity, area: hash([event.cell(dataset.severe_partition_key).into_text().as_ref()]) },
         received: event.instant(dataset.received_at),
@@ -126,7 +126,7 @@ pub(crate) mod tests {
     /// The incident of an event in JSON.
     pub(crate) fn incident(json: &str) -> Incident {
         match worth(us_accidents(), 3, json.as_bytes()) {
-            Owed::Output(incident) => incident,
+            Decision::Output(incident) => incident,
             other => panic!("{other:?}"),
         }
     }
@@ -135,10 +135,10 @@ pub(crate) mod tests {
     fn only_events_above_the_threshold_are_worth_an_alert() {
         let dataset = us_accidents();
         let worth = |json: &str| worth(dataset, 3, json.as_bytes());
-        assert_eq!(worth(r#"{"ID":"A-1","Severity":3}"#), Owed::Nothing);
-        assert!(matches!(worth(r#"{"ID":"A-1","Severity":"4"}"#), Owed::Output(_)));
-        assert!(matches!(worth("nope"), Owed::Reject { reason: "not_json", .. }));
-        assert!(matches!(worth("{}"), Owed::Reject { reason: "bad_severity", .. }));
+        assert_eq!(worth(r#"{"ID":"A-1","Severity":3}"#), Decision::Nothing);
+        assert!(matches!(worth(r#"{"ID":"A-1","Severity":"4"}"#), Decision::Output(_)));
+        assert!(matches!(worth("nope"), Decision::Reject { reason: "not_json", .. }));
+        assert!(matches!(worth("{}"), Decision::Reject { reason: "bad_severity", .. }));
     }
 
     #[test]

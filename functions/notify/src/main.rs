@@ -12,9 +12,9 @@ use notify::{
     sns::Topic,
 };
 use shared::{
-    ages::EVENT_TO_ALERT,
-    aws::{AgeMetric, Ages, DeliveryStream, Namespace, sdk_config},
-    runtime::serve,
+    audit::latency::EVENT_TO_ALERT,
+    aws::{DeliveryStream, Latencies, LatencyMetric, Namespace, sdk_config},
+    lambda::runtime::serve,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -24,9 +24,9 @@ async fn main() -> Result<(), Error> {
     let sdk = sdk_config().await;
     let handler = Handler {
         topic: Topic::new(Sns::new(&sdk), &config.topic_arn),
-        ages: Ages {
+        latency: Latencies {
             namespace: Namespace::new(CloudWatch::new(&sdk), &config.namespace),
-            metric: AgeMetric::new(EVENT_TO_ALERT, &config.common),
+            metric: LatencyMetric::new(EVENT_TO_ALERT, &config.common),
         },
         rejects: DeliveryStream::new(Firehose::new(&sdk), &config.common.rejects_delivery_stream),
         memory: Mutex::default(),

@@ -5,15 +5,22 @@ use std::{mem, sync::Mutex, time::Duration};
 use bytes::Bytes;
 use chrono::TimeDelta;
 use shared::{
-    aws::StreamRecord,
-    books::Fate,
-    config::{Common, ConfigError, Variables},
+    audit::{
+        counts::Status,
+        ledger::{Ledger, Portion, UserRecord},
+    },
+    data::decision::Decision,
     delivery::{self, Failure, Fault, Order, Outcome, Report, Service},
-    invocation::Invocation,
-    kinesis::{BatchResponse, NotABatch},
-    ledger::{Ledger, Owed, Portion, UserRecord},
-    pack::{self, Packing},
-    writer::Writer,
+    json::Writer,
+    lambda::{
+        config::{Common, ConfigError, Variables},
+        invocation::Invocation,
+    },
+    stream::{
+        StreamRecord,
+        batch::{BatchResponse, NotABatch},
+        pack::{self, Packing},
+    },
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -103,25 +110,25 @@ where
         let common = &self.config.common;
         let (mut ledger, severe) =
             Ledger::read("transform", event, common, invocation, PORTION, |record| selection.select(record))?;
-        let mut owed = selection.outputs(severe);
+        let mut outputs = selection.outputs(severe);
         loop {
             let (delivered, ()) = tokio::join!(
-                self.deliver(&owed, invocation),
+                self.deliver(&outputs, invocation),
                 // None waits for the other, so that an outage of one costs the other no time.
                 ledger.write_rejects(&self.rejects, invocation)
             );
-            delivered.enter(&owed.indexes, &mut ledger);
+            delivered.record(&outputs.indexes, &mut ledger);
             ledger.write_rejects(&self.rejects, invocation).await;
-            drop(owed);
+            drop(outputs);
             if !ledger.has_more() {
                 break;
             }
             let severe = ledger.read_on(PORTION, |record| selection.select(record));
-            owed = selection.outputs(severe);
+            outputs = selection.outputs(severe);
         }
         ledger.late = selection.late;
         ledger.unknown_severity = selection.selector.unknown_severity;
-        Ok(ledger.close(invocation))
+        Ok(ledger.finish(invocation))
     }
 
     fn selection(&self, invocation: &Invocation) -> Selection<'_> {
@@ -133,10 +140,10 @@ where
 
     /// Delivers both outputs.
     async fn deliver(&self, outputs: &Outputs, invocation: &Invocation) -> Delivered {
-        let terms = invocation.terms;
+        let deadline = invocation.deadline;
         let (severe, analytical, ()) = tokio::join!(
-            pack::deliver(&self.severe, &outputs.severe, self.config.own.packing, terms),
-            delivery::deliver(&self.analytical, &outputs.analytical, Order::Free, terms),
+            pack::deliver(&self.severe, &outputs.severe, self.config.own.packing, deadline),
+            delivery::deliver(&self.analytical, &outputs.analytical, Order::Free, deadline),
             self.register(&outputs.severities, invocation),
         );
         Delivered { severe, analytical }
@@ -149,7 +156,7 @@ where
         if due.is_empty() {
             return;
         }
-        let until = invocation.terms.deadline.min(Instant::now() + GLUE_TIMEOUT);
+        let until = invocation.deadline.at.min(Instant::now() + GLUE_TIMEOUT);
         let registered = self.register_twice(&due, until).await.unwrap_or_else(|failure| {
             tracing::warn!(why = failure.detail, "partitions were not registered");
             Vec::new()
@@ -191,10 +198,10 @@ struct Selection<'d> {
 impl Selection<'_> {
     /// What a record owes.
     #[inline]
-    fn select(&mut self, record: UserRecord<'_>) -> Owed<Severe> {
-        let (owed, is_late) = self.selector.select(record.data, &mut self.out);
+    fn select(&mut self, record: UserRecord<'_>) -> Decision<Severe> {
+        let (decision, is_late) = self.selector.select(record.data, &mut self.out);
         self.late += u64::from(is_late);
-        owed
+        decision
     }
 
     /// The outputs of a portion.
@@ -210,15 +217,15 @@ struct Delivered {
 }
 
 impl Delivered {
-    /// Enters the fates of the records: one is done when both outputs were taken.
-    fn enter(self, indexes: &[usize], ledger: &mut Ledger<'_>) {
+    /// Enters the statuses of the records: one is done when both outputs were taken.
+    fn record(self, indexes: &[usize], ledger: &mut Ledger<'_>) {
         let Self { severe, analytical } = self;
         ledger.retried += severe.resent + analytical.resent;
         for (index, outcomes) in indexes.iter().zip(severe.outcomes.into_iter().zip(analytical.outcomes)) {
             match outcomes {
-                (Outcome::Delivered, Outcome::Delivered) => ledger.enter(*index, Fate::Delivered),
+                (Outcome::Delivered, Outcome::Delivered) => ledger.record(*index, Status::Delivered),
                 (Outcome::Failed(why), _) | (_, Outcome::Failed(why)) => {
-                    ledger.enter(*index, Fate::Failed(why))
+                    ledger.record(*index, Status::Failed(why))
                 }
                 (Outcome::Unacceptable(why), _) | (_, Outcome::Unacceptable(why)) => {
                     ledger.refuse(*index, "unacceptable", why);

@@ -8,7 +8,7 @@ use aws_sdk_kinesis::Client as Kinesis;
 use lambda_runtime::{Error, tracing};
 use shared::{
     aws::{DeliveryStream, Stream, sdk_config},
-    runtime::serve,
+    lambda::runtime::serve,
 };
 use transform::{
     glue::Table,

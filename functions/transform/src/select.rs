@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use chrono::{DateTime, Utc};
 use shared::{
-    cell,
-    dataset::{Dataset, SEVERITY_KEY, Type, UNLISTED_SEVERITY},
-    event::{self, Cell, Places},
-    ledger::Owed,
-    time::Timestamp,
-    writer::{Literal, Writer},
+    data::{
+        cell,
+        dataset::{Dataset, SEVERITY_KEY, Type, UNLISTED_SEVERITY},
+        decision::Decision,
+        event::{self, Cell, Places},
+        time::Timestamp,
+    },
+    json::{self, Literal, Writer},
 };
 
 /// Decides what the events of a batch owe.
@@ -61,12 +63,12 @@ impl<'d> Selector<'d> {
             glue_entries: dataset
                 .columns
                 .iter()
-                .map(|column| Literal::new(&cell::entry(&column.column)))
+                .map(|column| Literal::new(&json::entry(&column.column)))
                 .collect(),
             day_entries: dataset
                 .columns
                 .iter()
-                .map(|column| Some(Literal::new(&cell::entry(column.day_column.as_ref()?))))
+                .map(|column| Some(Literal::new(&json::entry(column.day_column.as_ref()?))))
                 .collect(),
         }
     }
@@ -74,9 +76,9 @@ impl<'d> Selector<'d> {
     /// What the event in `data` owes, and whether it is late. Its outputs are written to `out`: those of a batch stand in
     /// one text, so that an event allocates none.
     #[must_use]
-    pub fn select(&mut self, data: &[u8], out: &mut Writer) -> (Owed<Severe>, bool) {
+    pub fn select(&mut self, data: &[u8], out: &mut Writer) -> (Decision<Severe>, bool) {
         let text = event::text(data);
-        let reject = |reason, detail| Owed::Reject { reason, detail };
+        let reject = |reason, detail| Decision::Reject { reason, detail };
         if let Err(error) = self.places.find(self.dataset, &text) {
             return (reject("not_json", format!("the record is not an event: {error}")), false);
         }
@@ -85,12 +87,12 @@ impl<'d> Selector<'d> {
         let severity_found =
             self.places.value(&text, severity).and_then(|value| event::level(self.dataset, value));
         self.unknown_severity += u64::from(severity_found.is_some_and(|found| !self.dataset.lists(found)));
-        let owed = match severity_found {
+        let decision = match severity_found {
             None => reject("bad_severity", self.dataset.bad_severity()),
-            Some(severity) if severity <= self.above => Owed::Nothing,
+            Some(severity) if severity <= self.above => Decision::Nothing,
             Some(severity) => self.outputs(&text, severity, out),
         };
-        (owed, late)
+        (decision, late)
     }
 
     fn is_late(&mut self, received_at: &str) -> bool {
@@ -101,19 +103,19 @@ impl<'d> Selector<'d> {
         self.received.1
     }
 
-    fn outputs(&self, event: &str, severity: i64, out: &mut Writer) -> Owed<Severe> {
+    fn outputs(&self, event: &str, severity: i64, out: &mut Writer) -> Decision<Severe> {
         let text = |column| Cell::of(self.places.value(event, column)).into_text();
         let id = text(self.dataset.id);
         if id.trim().is_empty() {
             let name = &self.dataset.columns[self.dataset.id].name;
-            return Owed::Reject {
+            return Decision::Reject {
                 reason: "missing_id",
                 detail: format!("`{name}` is blank: an id is needed"),
             };
         }
         let key = text(self.dataset.severe_partition_key);
         let key = if key.is_empty() { id } else { key };
-        Owed::Output(Severe {
+        Decision::Output(Severe {
             partition: self.dataset.severity_partition(severity),
             key: key.into_owned(),
             projection: self.projection(event, out),
@@ -209,25 +211,25 @@ mod tests {
     const EVENT: &str = r#"{"ID":"A-1","Severity":3,"Start_Time":"2016-02-08T00:37:08","Start_Lat":39.928059000000005,"City":"Dublin","County":"Franklin","Amenity":false,"Txn_Timestamp":"2022-12-24T04:53:57.450051Z","own":"kept in raw","_invalid":{"End_Time":"45:00.0"}}"#;
 
     fn at(text: &str) -> DateTime<Utc> {
-        Timestamp::parse(text, shared::time::DateOrder::Mdy).unwrap().instant()
+        Timestamp::parse(text, shared::data::time::DateOrder::Mdy).unwrap().instant()
     }
 
-    fn select_at(data: impl AsRef<[u8]>, now: &str) -> (Owed<Severe>, bool, String) {
+    fn select_at(data: impl AsRef<[u8]>, now: &str) -> (Decision<Severe>, bool, String) {
         let dataset = Dataset::named("us_accidents").unwrap();
         let mut selector = Selector::new(&dataset, 2, at(now) - TimeDelta::seconds(5));
         let mut out = Writer::default();
-        let (owed, late) = selector.select(data.as_ref(), &mut out);
-        (owed, late, String::from_utf8(out.into_bytes()).unwrap())
+        let (decision, late) = selector.select(data.as_ref(), &mut out);
+        (decision, late, String::from_utf8(out.into_bytes()).unwrap())
     }
 
-    fn select(data: impl AsRef<[u8]>) -> Owed<Severe> {
+    fn select(data: impl AsRef<[u8]>) -> Decision<Severe> {
         select_at(data, "2022-12-24T04:53:58Z").0
     }
 
     /// The severity, key, projection and analytical record of a severe event.
     fn severe(data: impl AsRef<[u8]>) -> (i64, String, String, String) {
         match select_at(data, "2022-12-24T04:53:58Z") {
-            (Owed::Output(severe), _, out) => {
+            (Decision::Output(severe), _, out) => {
                 let [projection, analytical] =
                     [severe.projection, severe.analytical].map(|range| out[range].to_owned());
                 (severe.partition, severe.key, projection, analytical)
@@ -263,8 +265,8 @@ mod tests {
             ("\"2\"", false),
             ("4.0", true),
         ] {
-            let owed = select(EVENT.replace("\"Severity\":3", &format!("\"Severity\": {severity}")));
-            assert_eq!(matches!(owed, Owed::Output(_)), owes, "{severity}: {owed:?}");
+            let decision = select(EVENT.replace("\"Severity\":3", &format!("\"Severity\": {severity}")));
+            assert_eq!(matches!(decision, Decision::Output(_)), owes, "{severity}: {decision:?}");
         }
     }
 
@@ -298,7 +300,7 @@ mod tests {
             (br#"{"Severity":3}"#, "missing_id"),
         ] {
             match select(data) {
-                Owed::Reject { reason, .. } => assert_eq!(reason, expected, "{data:?}"),
+                Decision::Reject { reason, .. } => assert_eq!(reason, expected, "{data:?}"),
                 other => panic!("{data:?}: {other:?}"),
             }
         }
@@ -308,8 +310,8 @@ mod tests {
     fn an_event_more_than_the_watermark_behind_is_late_and_selected_all_the_same() {
         for (now, expected) in [("2022-12-24T04:54:02.450051Z", false), ("2022-12-24T04:54:02.450052Z", true)]
         {
-            let (owed, late, _) = select_at(EVENT, now);
-            assert!(late == expected && matches!(owed, Owed::Output(_)), "{now}");
+            let (decision, late, _) = select_at(EVENT, now);
+            assert!(late == expected && matches!(decision, Decision::Output(_)), "{now}");
         }
     }
 
@@ -349,7 +351,7 @@ mod tests {
         ] {
             let mut out = Writer::default();
             let event = format!(r#"{{"Id":"T-1","Level":3,"Due":"{due}","Opened":"{opened}"}}"#);
-            let Owed::Output(found) = selector.select(event.as_bytes(), &mut out).0 else {
+            let Decision::Output(found) = selector.select(event.as_bytes(), &mut out).0 else {
                 panic!("{event}")
             };
             let text = |range: Range<usize>| String::from_utf8(out.written()[range].to_vec()).unwrap();
@@ -378,7 +380,7 @@ mod tests {
         for (priority, partition) in [(-1, 0), (99, 5)] {
             let mut out = Writer::default();
             let event = format!("{{\"Ticket_ID\":\"T-1\",\"Priority\":{priority}}}");
-            let Owed::Output(found) = selector.select(event.as_bytes(), &mut out).0 else {
+            let Decision::Output(found) = selector.select(event.as_bytes(), &mut out).0 else {
                 panic!("{priority}")
             };
             let record = String::from_utf8(out.written()[found.analytical].to_vec()).unwrap();

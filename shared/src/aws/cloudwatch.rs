@@ -8,10 +8,10 @@ use aws_smithy_types::DateTime;
 use chrono::{DateTime as Instant, Utc};
 
 use crate::{
-    ages,
+    audit::latency::{self, LatencySample},
     aws::Request,
-    config::Common,
     delivery::{Answer, Failure, Limits, Service},
+    lambda::config::Common,
 };
 
 /// A CloudWatch namespace.
@@ -41,18 +41,18 @@ impl Namespace {
 
 /// The ages of a batch's events as one datum: their distinct values and how often each occurs.
 #[derive(Debug, Clone)]
-pub struct AgeMetric {
+pub struct LatencyMetric {
     name: &'static str,
     dimensions: Vec<Dimension>,
 }
 
-impl AgeMetric {
+impl LatencyMetric {
     /// The metric of that name, for a function's data set and environment.
     #[must_use]
     pub fn new(name: &'static str, common: &Common) -> Self {
         let values = [&common.dataset.name, &common.environment];
         let dimension = |(name, value): (&str, &String)| Dimension::builder().name(name).value(value).build();
-        Self { name, dimensions: ages::DIMENSIONS.into_iter().zip(values).map(dimension).collect() }
+        Self { name, dimensions: latency::DIMENSIONS.into_iter().zip(values).map(dimension).collect() }
     }
 
     /// The datum of the events that were received then and are acted upon now; nothing where there are none.
@@ -61,7 +61,7 @@ impl AgeMetric {
         let ages: Vec<i64> = received.iter().map(|received| (now - received).num_milliseconds()).collect();
         #[expect(clippy::cast_precision_loss, reason = "ages and counts of a batch are below 2^53")]
         let (values, counts) =
-            ages::distribution(&ages).into_iter().map(|(age, count)| (age as f64, count as f64)).unzip();
+            latency::distribution(&ages).into_iter().map(|(age, count)| (age as f64, count as f64)).unzip();
         let datum = MetricDatum::builder()
             .metric_name(self.name)
             .set_dimensions(Some(self.dimensions.clone()))
@@ -74,36 +74,27 @@ impl AgeMetric {
     }
 }
 
-/// Ages put by themselves. Each entry is the events acted upon at one moment, and a request of its own.
+/// Latencies put by themselves. Each entry is the events acted upon at one moment, and a request of its own.
 #[derive(Debug, Clone)]
-pub struct Ages {
+pub struct Latencies {
     /// Where to.
     pub namespace: Namespace,
     /// As which metric.
-    pub metric: AgeMetric,
+    pub metric: LatencyMetric,
 }
 
-/// Events that were acted upon at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ActedUpon {
-    /// When.
-    pub at: Instant<Utc>,
-    /// When ingest took each of them in.
-    pub received: Vec<Instant<Utc>>,
-}
-
-impl Service for Ages {
-    type Entry = ActedUpon;
+impl Service for Latencies {
+    type Entry = LatencySample;
 
     fn limits(&self) -> Limits {
         Limits { entries: 1, request_bytes: usize::MAX, entry_bytes: usize::MAX }
     }
 
-    fn size(&self, acted_upon: &ActedUpon) -> usize {
-        acted_upon.received.len()
+    fn size(&self, sample: &LatencySample) -> usize {
+        sample.received.len()
     }
 
-    async fn send(&self, entries: &[&ActedUpon]) -> Answer {
+    async fn send(&self, entries: &[&LatencySample]) -> Answer {
         let data = entries.iter().filter_map(|entry| self.metric.datum(&entry.received, entry.at)).collect();
         self.namespace.put(data).await.map(|()| Vec::new())
     }
@@ -114,7 +105,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::dataset::Dataset;
+    use crate::data::dataset::Dataset;
 
     #[test]
     fn a_datum_has_each_age_with_the_number_of_events_of_it() {
@@ -124,7 +115,7 @@ mod tests {
             environment: "dev".to_owned(),
             log_event_ids: false,
         };
-        let metric = AgeMetric::new(ages::EVENT_TO_ALERT, &common);
+        let metric = LatencyMetric::new(latency::EVENT_TO_ALERT, &common);
         let now = Utc::now();
         let received = [1_500, 20, 1_500, 1_500].map(|age| now - TimeDelta::milliseconds(age));
         let datum = metric.datum(&received, now).unwrap();

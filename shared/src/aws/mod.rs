@@ -14,9 +14,9 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use self::fault::{Meaning, fault_of_status};
 pub use self::{
-    cloudwatch::{ActedUpon, AgeMetric, Ages, Namespace},
+    cloudwatch::{Latencies, LatencyMetric, Namespace},
     firehose::DeliveryStream,
-    kinesis::{Stream, StreamRecord},
+    kinesis::Stream,
 };
 use crate::delivery::{Failure, Fault, Refusal};
 

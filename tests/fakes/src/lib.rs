@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use flate2::{Compression, write::GzEncoder};
 use md5::{Digest as _, Md5};
 use serde_json::json;
-use shared::{aws::StreamRecord, delivery::Limits, invocation::Invocation};
+use shared::{delivery::Limits, lambda::invocation::Invocation, stream::StreamRecord};
 
 pub use catalog::Registry;
 pub use inbox::{BUCKET, Bucket, Download, Inbox};

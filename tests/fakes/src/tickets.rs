@@ -1,6 +1,6 @@
 //! The support tickets with other severities than those of their file.
 
-use shared::dataset::Dataset;
+use shared::data::dataset::Dataset;
 
 /// The support tickets with words for priorities, and with texts that mean that a cell is blank.
 ///

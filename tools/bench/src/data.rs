@@ -10,7 +10,10 @@ use ingest::{
     rows::{Format, Rows},
     unreadable::Tally,
 };
-use shared::{dataset::Dataset, time::stamp, writer::Writer};
+use shared::{
+    data::{dataset::Dataset, time::stamp},
+    json::Writer,
+};
 
 /// Rows that the simulator generated, header first.
 const ROWS: &str = include_str!("../../replay/golden/mar23-40-rows-of-seed-1.csv");

@@ -8,10 +8,10 @@ use fakes::{LIMITS, Registry, RepeatedObject, Scripted};
 use metrics::{aggregate::Request, cloudwatch::Metric};
 use notify::{pace::NextTurn, sns::Topic, word::Alert};
 use shared::{
-    ages::{EVENT_TO_ALERT, EVENT_TO_METRIC},
-    aws::{ActedUpon, AgeMetric, Ages, DeliveryStream, Namespace, Stream, StreamRecord},
-    config::ConfigError,
-    invocation::Invocation,
+    audit::latency::{EVENT_TO_ALERT, EVENT_TO_METRIC, LatencySample},
+    aws::{DeliveryStream, Latencies, LatencyMetric, Namespace, Stream},
+    lambda::{config::ConfigError, invocation::Invocation},
+    stream::StreamRecord,
 };
 use transform::partitions::{Partition, Registered};
 
@@ -25,7 +25,7 @@ pub(crate) type Transform = transform::handler::Handler<
     Registry<Scripted<Partition>>,
 >;
 pub(crate) type Metrics = metrics::handler::Handler<Scripted<Request>, Scripted<Bytes>>;
-pub(crate) type Notify = notify::handler::Handler<Scripted<Alert>, Scripted<ActedUpon>, Scripted<Bytes>>;
+pub(crate) type Notify = notify::handler::Handler<Scripted<Alert>, Scripted<LatencySample>, Scripted<Bytes>>;
 
 /// The parameters of the stack at their defaults.
 fn variables(name: &str) -> Option<String> {
@@ -75,7 +75,7 @@ pub(crate) fn metrics() -> Result<Metrics, ConfigError> {
         Namespace::new(clients::cloudwatch(), &config.namespace),
         &config.name,
         dimensions,
-        AgeMetric::new(EVENT_TO_METRIC, &config.common),
+        LatencyMetric::new(EVENT_TO_METRIC, &config.common),
     );
     Ok(Metrics { metric: Scripted::like(metric), rejects: rejects(), config })
 }
@@ -83,13 +83,13 @@ pub(crate) fn metrics() -> Result<Metrics, ConfigError> {
 pub(crate) fn notify() -> Result<Notify, ConfigError> {
     let config = notify::handler::Config::read(&variables)?;
     let topic = Topic::new(clients::sns(), &config.topic_arn);
-    let ages = Ages {
+    let latency = Latencies {
         namespace: Namespace::new(clients::cloudwatch(), &config.namespace),
-        metric: AgeMetric::new(EVENT_TO_ALERT, &config.common),
+        metric: LatencyMetric::new(EVENT_TO_ALERT, &config.common),
     };
     Ok(Notify {
         topic: Scripted::like(topic),
-        ages: Scripted::like(ages),
+        latency: Scripted::like(latency),
         rejects: rejects(),
         memory: Mutex::default(),
         turn: NextTurn::default(),

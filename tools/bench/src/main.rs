@@ -27,7 +27,11 @@ use notify::plan::Memory;
 use ports::{once, repeated};
 use race::{Lap, Timed, race};
 use serde_json::{Map, Value, json};
-use shared::{aws::StreamRecord, dataset::Dataset, kinesis::Batch, runtime::text, time::stamp};
+use shared::{
+    data::{dataset::Dataset, time::stamp},
+    lambda::runtime::text,
+    stream::{StreamRecord, batch::Batch},
+};
 use tokio::runtime::Runtime;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -336,7 +340,7 @@ impl Bench {
                 + transform.rejects.requests.get() + metrics.rejects.requests.get() + notify.rejects.requests.get(),
             // The table is read once for each container, then a call registers them.
             "glue": 2 * transform.catalog.0.requests.get(),
-            "cloudwatch:PutMetricData": metrics.metric.requests.get() + notify.ages.requests.get(),
+            "cloudwatch:PutMetricData": metrics.metric.requests.get() + notify.latency.requests.get(),
             "sns:PublishBatch": notify.topic.requests.get(),
         }))
     }

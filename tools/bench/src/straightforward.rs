@@ -5,7 +5,7 @@ use std::{collections::HashMap, hint::black_box};
 use aws_lambda_events::event::kinesis::KinesisEvent;
 use chrono::NaiveDateTime;
 use serde_json::{Map, Value, json};
-use shared::dataset::{Dataset, Type};
+use shared::data::dataset::{Dataset, Type};
 
 use crate::floor::csv_rows;
 

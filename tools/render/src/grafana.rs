@@ -1,7 +1,7 @@
 //! The story as a dashboard of Grafana, over its CloudWatch data source.
 
 use serde_json::{Value, json};
-use shared::dataset::Dataset;
+use shared::data::dataset::Dataset;
 
 use crate::{
     metrics::{self, ANY, CHOSEN_AREA, FAILURES_BUCKET, Line, TOPIC_SUFFIX},

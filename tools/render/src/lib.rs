@@ -25,7 +25,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use shared::{
+use shared::data::{
     dataset::{Dataset, DatasetError, Level},
     dimension::dimension,
 };

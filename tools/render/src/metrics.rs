@@ -5,8 +5,8 @@
 
 use serde_json::{Value, json};
 use shared::{
-    ages, books,
-    dataset::{self, Dataset},
+    audit::{counts, latency},
+    data::dataset::{self, Dataset},
 };
 
 pub(crate) use ::metrics::series::OTHER;
@@ -54,22 +54,22 @@ metrics! {
     // The data set's own.
     EVENTS, [SEVERITY] => { EVENTS_BY_SEVERITY = EVENT_COUNT }
     EVENTS, [SEVERITY, AREA] => { EVENTS_OF_AREA = EVENT_COUNT }
-    EVENTS, ages::DIMENSIONS => {
-        EVENT_TO_ALERT = ages::EVENT_TO_ALERT,
-        EVENT_TO_METRIC = ages::EVENT_TO_METRIC,
+    EVENTS, latency::DIMENSIONS => {
+        EVENT_TO_ALERT = latency::EVENT_TO_ALERT,
+        EVENT_TO_METRIC = latency::EVENT_TO_METRIC,
     }
-    books::NAMESPACE, books::DIMENSIONS => {
-        IN = books::IN,
-        DELIVERED = books::DELIVERED,
-        FILTERED = books::FILTERED,
-        REJECTED = books::REJECTED,
-        FAILED = books::FAILED,
-        RETRIED = books::RETRIED,
-        LATE = books::LATE,
-        UNKNOWN_SEVERITY = books::UNKNOWN_SEVERITY,
-        UNACCOUNTED = books::UNACCOUNTED,
-        UNREADABLE_CELLS = books::UNREADABLE_CELLS,
-        UNREADABLE_ROWS = books::UNREADABLE_ROWS,
+    counts::NAMESPACE, counts::DIMENSIONS => {
+        IN = counts::IN,
+        DELIVERED = counts::DELIVERED,
+        FILTERED = counts::FILTERED,
+        REJECTED = counts::REJECTED,
+        FAILED = counts::FAILED,
+        RETRIED = counts::RETRIED,
+        LATE = counts::LATE,
+        UNKNOWN_SEVERITY = counts::UNKNOWN_SEVERITY,
+        UNACCOUNTED = counts::UNACCOUNTED,
+        UNREADABLE_CELLS = counts::UNREADABLE_CELLS,
+        UNREADABLE_ROWS = counts::UNREADABLE_ROWS,
     }
     // Source: Lambda developer guide, "Types of metrics for Lambda functions".
     "AWS/Lambda", ["FunctionName"] => {
@@ -214,8 +214,8 @@ mod tests {
 
     #[test]
     fn every_count_of_the_functions_has_a_constant() {
-        let counts = ALL.iter().filter(|metric| metric.namespace == books::NAMESPACE);
-        let emitted = books::METRICS.into_iter().chain(books::CELL_METRICS);
+        let counts = ALL.iter().filter(|metric| metric.namespace == counts::NAMESPACE);
+        let emitted = counts::METRICS.into_iter().chain(counts::CELL_METRICS);
         assert!(counts.map(|metric| metric.name).eq(emitted));
     }
 

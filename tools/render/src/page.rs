@@ -1,8 +1,8 @@
 //! The page in a data set's folder about it: its tables and columns, for those who query them.
 
 use shared::{
-    dataset::{Column, Dataset, Level, SEVERITY_KEY, Type, UNLISTED_SEVERITY},
-    reject,
+    data::dataset::{Column, Dataset, Level, SEVERITY_KEY, Type, UNLISTED_SEVERITY},
+    delivery::reject,
 };
 
 use crate::tables::{DEFAULT_THRESHOLD, day_comment, glue_type, raw_type};

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use shared::dataset::{Dataset, Level, SEVERITY_KEY, Severities, Type, UNLISTED_SEVERITY};
+use shared::data::dataset::{Dataset, Level, SEVERITY_KEY, Severities, Type, UNLISTED_SEVERITY};
 
 use crate::yaml::{pascal, quoted};
 

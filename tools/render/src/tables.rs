@@ -3,9 +3,11 @@
 use std::{borrow::Cow, collections::BTreeSet};
 
 use shared::{
-    dataset::{Column, Dataset, SEVERITY_KEY, Type, UNLISTED_SEVERITY},
-    dimension::dimension,
-    reject,
+    data::{
+        dataset::{Column, Dataset, SEVERITY_KEY, Type, UNLISTED_SEVERITY},
+        dimension::dimension,
+    },
+    delivery::reject,
 };
 
 use crate::{

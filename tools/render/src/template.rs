@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use shared::dataset::Dataset;
+use shared::data::dataset::Dataset;
 
 use crate::{
     alarms, dashboard,

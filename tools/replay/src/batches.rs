@@ -7,7 +7,10 @@ use ingest::{
     unreadable::Tally,
 };
 use serde::Serialize;
-use shared::{dataset::Dataset, time::DateOrder, writer::Writer};
+use shared::{
+    data::{dataset::Dataset, time::DateOrder},
+    json::Writer,
+};
 
 use crate::{
     error::Error,

@@ -21,7 +21,7 @@ use replay::{
     redrive::{self, Bucket, Selection, Since, Source},
     send::{self, Summary},
 };
-use shared::{dataset::Dataset, time::DateOrder};
+use shared::data::{dataset::Dataset, time::DateOrder};
 
 /// Sends a file of events as live incidents through the deployed ingest function
 ///

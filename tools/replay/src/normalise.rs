@@ -9,9 +9,11 @@ use ingest::{
     unreadable::Tally,
 };
 use shared::{
-    dataset::Dataset,
-    time::{DateOrder, stamp},
-    writer::Writer,
+    data::{
+        dataset::Dataset,
+        time::{DateOrder, stamp},
+    },
+    json::Writer,
 };
 
 use crate::{
@@ -22,7 +24,7 @@ use crate::{
 
 /// What became of the rows.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Counts {
+pub struct RowCounts {
     /// Events written.
     pub normalised: u64,
     /// Rows that cannot be placed.
@@ -35,7 +37,7 @@ pub struct Counts {
     pub report: ReadingReport,
 }
 
-impl Counts {
+impl RowCounts {
     /// Why nothing could be used, if nothing was.
     #[must_use]
     pub fn nothing_used(&self) -> Option<String> {
@@ -60,10 +62,10 @@ pub fn normalise(
     mut output: impl Write,
     mut reject: impl FnMut(u64, &str, &str),
     progress: &Progress,
-) -> Result<Counts, Error> {
+) -> Result<RowCounts, Error> {
     let normaliser = Normaliser::new(dataset, date_order);
     let mut rows = Rows::new(dataset, input.format).with_charset(input.charset);
-    let mut counts = Counts::default();
+    let mut counts = RowCounts::default();
     let mut events = Writer::default();
     let mut tally = Tally::default();
     loop {
@@ -122,7 +124,7 @@ mod tests {
         input::tests::input,
     };
 
-    fn run(format: Format, text: &[u8]) -> (Vec<Value>, Vec<String>, Counts) {
+    fn run(format: Format, text: &[u8]) -> (Vec<Value>, Vec<String>, RowCounts) {
         let (mut output, mut rejects) = (Vec::new(), Vec::new());
         let reject = |line: u64, reason: &str, _: &str| rejects.push(format!("{line} {reason}"));
         let counts =

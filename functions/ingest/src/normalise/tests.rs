@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use proptest::prelude::*;
-use shared::{dataset, event};
+use shared::data::{dataset, event};
 
 use super::*;
 use crate::rows::{Format, Rows};

@@ -1,6 +1,6 @@
 //! The cells of a CSV row.
 
-use shared::scan;
+use shared::json;
 
 use super::DOS_END;
 
@@ -55,7 +55,7 @@ impl Cells {
         }
         // Copied once and whole, not cell by cell.
         self.text.push_str(row);
-        scan::positions(separator, row.as_bytes(), &mut self.ends);
+        json::positions(separator, row.as_bytes(), &mut self.ends);
         self.ends.push(row.len());
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use shared::dataset::{Dataset, fold};
+use shared::data::dataset::{Dataset, fold};
 
 use super::{Cells, Content, separator};
 use crate::keys::Unknown;

@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, mem, ops::Range};
 
-use shared::{dataset::Dataset, event::BOM};
+use shared::data::{dataset::Dataset, event::BOM};
 
 use crate::charset::Charset;
 

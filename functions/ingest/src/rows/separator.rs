@@ -3,7 +3,7 @@
 //! A header shows it by naming the id and the severity. If it does with commas, or with more than one of the other
 //! separators, or with none, the comma is the separator.
 
-use shared::dataset::Dataset;
+use shared::data::dataset::Dataset;
 
 use super::{
     Cells, csv, has_no_text,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use shared::dataset::line_of;
+use shared::data::dataset::line_of;
 use toml::{Table, Value};
 
 use super::{Arn, Department};

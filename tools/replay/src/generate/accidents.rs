@@ -445,7 +445,7 @@ impl Row {
 mod tests {
     use std::collections::{HashMap, HashSet};
 
-    use shared::dataset::Dataset;
+    use shared::data::dataset::Dataset;
 
     use super::*;
 

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use accidents::Accidents;
 pub use accidents::Layout;
 use samples::Samples;
-use shared::dataset::Dataset;
+use shared::data::dataset::Dataset;
 
 use crate::{error::Error, progress::Progress};
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Duration, NaiveDateTime};
 use fastrand::Rng;
-use shared::{
+use shared::data::{
     dataset::{Column, Dataset, Type},
     time::DateOrder,
 };
@@ -137,7 +137,7 @@ fn decimals(column: &Column) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use shared::cell;
+    use shared::data::cell;
 
     use super::*;
 

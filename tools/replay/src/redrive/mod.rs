@@ -295,7 +295,7 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         body: &[u8],
         reader: &mut Reader,
     ) -> Vec<(String, Shape, Item)> {
-        let mut owed = Vec::new();
+        let mut decision = Vec::new();
         let mut items = 0;
         let settled = self.opened[object].settled.clone();
         let lines = reject::lines(body, |line| {
@@ -323,7 +323,7 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
                 Again::Items(shape, items) => {
                     self.count(reason, rows);
                     self.wait_for(&items);
-                    owed.extend(items.into_iter().map(|item| (function.clone(), shape, item)));
+                    decision.extend(items.into_iter().map(|item| (function.clone(), shape, item)));
                 }
                 Again::CameBack => self.summary.came_back += rows,
                 Again::Object => self.summary.objects_told += 1,
@@ -337,7 +337,7 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
             // Never done, since nobody knows how much it held.
             self.opened[object].items = usize::MAX;
         }
-        owed
+        decision
     }
 
     /// Notes how many sendings each line waits for whose rows are sent apart.

@@ -7,9 +7,9 @@ use std::{
 
 use serde_json::{Value, json, value::RawValue};
 use shared::{
-    kinesis::Batch,
-    reject::{Collector, Detail, FileContext, Refused},
-    time::DateOrder,
+    data::time::DateOrder,
+    delivery::reject::{Collector, Detail, FileContext, Refused},
+    stream::batch::Batch,
 };
 
 use super::*;
@@ -95,8 +95,9 @@ impl<'a> Deployed<'a> {
         }
         let event = RawValue::from_string(value.to_string()).unwrap();
         let batch = Batch::decode(event.get()).unwrap();
-        let text =
-            |record: &shared::kinesis::Record<'_>| String::from_utf8_lossy(&record.payload()).into_owned();
+        let text = |record: &shared::stream::batch::Record<'_>| {
+            String::from_utf8_lossy(&record.payload()).into_owned()
+        };
         batch.records.iter().map(|record| (record.sequence_number.to_string(), text(record))).collect()
     }
 }

@@ -1,0 +1,243 @@
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::incident::tests::{incident, us_accidents};
+
+fn words(incidents: &[Incident]) -> Vec<(Range<usize>, Alert)> {
+    word(us_accidents(), &incidents.iter().collect::<Vec<_>>())
+}
+
+fn alert(json: &str) -> Alert {
+    words(&[incident(json)]).remove(0).1
+}
+
+fn attributes(alert: &Alert) -> Vec<(&str, String, bool)> {
+    let attribute = |a: &'_ Attribute| a.values.join("|");
+    alert.attributes.iter().map(|a| (a.name.as_str(), attribute(a), a.numeric)).collect()
+}
+
+const EVENT: &str = r#"{"ID":"A-1","Severity":4,"City":"Las Cruces","County":"Doña Ana","Txn_Timestamp":"2022-12-24T04:53:57.450051Z"}"#;
+
+#[test]
+fn an_alert_is_worded_for_people_phones_and_machines() {
+    let alert = alert(EVENT);
+    assert_eq!(alert.subject, "Severity 4 accident: Las Cruces, Doña Ana");
+    let message: Value = serde_json::from_str(&alert.message).unwrap();
+    assert_eq!(
+        message["email"],
+        "A severity 4 accident was reported in Las Cruces, Doña Ana county.\n\n\
+             Id:        A-1\nReceived:  2022-12-24T04:53:57.450051Z\n"
+    );
+    assert_eq!(
+        message["sms"],
+        "Severity 4 accident in Las Cruces, Doña Ana county. Id A-1, received 2022-12-24T04:53:57.450051Z."
+    );
+    let machine: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        machine,
+        json!({"dataset": "us_accidents", "count": 1, "ids": ["A-1"], "severity": 4, "city": "Las Cruces",
+                "county": "Doña Ana", "id": "A-1", "at": "2022-12-24T04:53:57.450051Z", "text": message["email"]})
+    );
+    assert_eq!(
+        attributes(&alert),
+        [
+            ("severity", "4".to_owned(), true),
+            ("city", "Las Cruces".to_owned(), false),
+            ("county", "Doña Ana".to_owned(), false),
+            ("id", "A-1".to_owned(), false)
+        ]
+    );
+    assert_eq!((alert.count, alert.group.as_str(), alert.id.as_str()), (1, "4/Doña Ana", "A-1"));
+}
+
+#[test]
+fn a_digest_counts_the_events_names_the_first_and_says_where_the_rest_is() {
+    let incidents: Vec<_> = (0..250)
+        .map(|n| {
+            incident(
+                &EVENT.replace("A-1", &format!("A-{n}")).replace("Las Cruces", &format!("City {}", n % 4)),
+            )
+        })
+        .collect();
+    let messages = words(&incidents);
+    assert_eq!(messages.len(), 1);
+    let (told, alert) = &messages[0];
+    assert_eq!((told.len(), alert.count), (250, 250));
+    assert_eq!(alert.subject, "250 accidents of severity 4 in Doña Ana county");
+    let message: Value = serde_json::from_str(&alert.message).unwrap();
+    let text = message["email"].as_str().unwrap();
+    assert!(text.contains("First ids:  A-0, A-1, A-2, A-3, A-4 and 245 more\n"), "{text}");
+    assert!(text.contains("Cities:     City 0, City 1, City 2 and 1 more\n"), "{text}");
+    assert!(
+        text.contains("stand in the table us_accidents_analytical, under severity 4 and county Doña Ana."),
+        "{text}"
+    );
+    let machine: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
+    assert_eq!(machine["count"], 250);
+    assert_eq!(machine["ids"].as_array().unwrap().len(), LISTED_IDS);
+    assert_eq!(machine["city"], json!(["City 0", "City 1", "City 2", "City 3"]));
+    assert_eq!((&machine["severity"], &machine["county"]), (&json!(4), &json!("Doña Ana")));
+    assert_eq!(
+        attributes(alert)[..3],
+        [
+            ("severity", "4".to_owned(), true),
+            ("city", "City 0|City 1|City 2|City 3".to_owned(), false),
+            ("county", "Doña Ana".to_owned(), false),
+        ]
+    );
+    assert_eq!(words(&incidents)[0].1.id, alert.id, "the same events have the same id");
+    assert_ne!(words(&incidents[1..])[0].1.id, alert.id, "others have another");
+}
+
+#[test]
+fn digest_names_every_value_that_a_filter_may_look_for() {
+    let incidents: Vec<_> = (0..2_000)
+        .map(|n| {
+            incident(
+                &EVENT
+                    .replace("A-1", &format!("A-{n}"))
+                    .replace("Las Cruces", &format!("{n} {}", "x".repeat(400))),
+            )
+        })
+        .collect();
+    let messages = words(&incidents);
+    assert!((2..20).contains(&messages.len()), "{}", messages.len());
+    for (part, alert) in &messages {
+        assert_eq!((alert.attributes[1].values.len(), alert.count), (part.len(), part.len()));
+        assert_eq!(alert.attributes[1].typed().0, "String.Array");
+    }
+    assert_each_in_one_message(&messages, 2_000);
+}
+
+/// Each incident is in one message, in order, and the messages are within SNS's size.
+fn assert_each_in_one_message(messages: &[(Range<usize>, Alert)], incidents: usize) {
+    let mut next = 0;
+    for (part, alert) in messages {
+        assert_eq!((part.start, part.len()), (next, alert.count));
+        assert!(bytes(alert) <= 256 * 1024, "{}", bytes(alert));
+        next = part.end;
+    }
+    assert_eq!(next, incidents);
+}
+
+/// The bytes of a message as SNS counts them, from what is sent.
+fn bytes(alert: &Alert) -> usize {
+    let texts = alert.attributes.iter().flat_map(|attribute| {
+        let (kind, value) = attribute.typed();
+        [attribute.name.clone(), kind.to_owned(), value.into_owned()]
+    });
+    texts.chain([alert.subject.clone(), alert.message.clone()]).map(|text| text.len()).sum()
+}
+
+#[test]
+fn storm_counts_by_severity_and_area() {
+    let incidents: Vec<_> = (0..400)
+        .map(|n| {
+            let area = if n < 100 { 0 } else { n % 40 };
+            incident(&format!(
+                r#"{{"ID":"A-{n}","Severity":{},"City":"City {n}","County":"County {area}"}}"#,
+                if n % 4 == 0 { 5 } else { 4 },
+            ))
+        })
+        .collect();
+    let messages = words(&incidents);
+    assert_each_in_one_message(&messages, 400);
+    assert_eq!(messages.len(), 1);
+    let alert = &messages[0].1;
+    assert_eq!(alert.subject, "400 accidents of severity 4, 5 in many counties");
+    assert_eq!(alert.group, "all");
+    let message: Value = serde_json::from_str(&alert.message).unwrap();
+    let text = message["email"].as_str().unwrap();
+    assert!(text.contains("By severity:  5: 100, 4: 300\n"), "{text}");
+    assert!(text.contains("By county:    County 0: 107, County 20: 8, "), "{text}");
+    assert!(text.contains(", and 221 in 30 others\n"), "{text}");
+    let machine: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
+    assert_eq!((&machine["count"], &machine["severity"]), (&json!(400), &json!([4, 5])));
+    assert_eq!(machine["counts"][0], json!({"severity": 4, "area": "County 0", "count": 75}));
+    let counts = machine["counts"].as_array().unwrap();
+    assert_eq!(counts.iter().map(|each| each["count"].as_u64().unwrap()).sum::<u64>(), 400);
+    // A filter policy may look for either severity as a number, and for any county.
+    assert_eq!(alert.attributes[0].typed(), ("String.Array", "[4,5]".into()));
+    assert_eq!(alert.attributes[2].values.len(), 40);
+}
+
+#[test]
+fn message_as_large_as_sns_takes_is_not_split() {
+    let incidents: Vec<_> = (0..1_200)
+        .map(|n| {
+            let city = format!("{n:04}{}", "x".repeat(285));
+            incident(&EVENT.replace("A-1", &format!("A-{n:04}")).replace("Las Cruces", &city))
+        })
+        .collect();
+    // The most cities that fit, and one more.
+    let most =
+        (1..1_200).collect::<Vec<_>>().partition_point(|cities| words(&incidents[..*cities]).len() == 1);
+    let largest = bytes(&words(&incidents[..most])[0].1);
+    assert!(most < 1_199 && largest <= ALERT_BYTES && ALERT_BYTES - largest < 1_000, "{most}: {largest}");
+    assert_eq!(words(&incidents[..=most]).len(), 2);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn messages_fit_whatever_the_values_hold(
+        patterns in proptest::collection::vec("[\"\\\\]{1,4}|\\PC{1,6}|[🚒\u{1}\u{7f}é]{1,5}|[a-z]{1,9}", 1..5),
+        repeat in 1_usize..90,
+        count in 1_usize..400,
+    ) {
+        let incidents: Vec<_> = (0..count)
+            .map(|n| {
+                let text = |salt: usize| format!("{}{n}", patterns[(n + salt) % patterns.len()].repeat(repeat));
+                let event = json!({"ID": text(0), "Severity": 4 + n % 3, "City": text(1), "County": text(2), "Txn_Timestamp": text(3)});
+                incident(&event.to_string())
+            })
+            .collect();
+        assert_each_in_one_message(&words(&incidents), count);
+    }
+
+    #[test]
+    fn one_alert_fits_whatever_the_data_set_puts_into_it(text in "[\"\\\\🚒]{300}", columns in 1_usize..11) {
+        // As many attributes as SNS delivers, and every column of the data set in the text.
+        let mut dataset = us_accidents().clone();
+        let city = dataset.column("City").unwrap();
+        dataset.alert.attributes = (0..columns).map(|n| (format!("{n}{}", "n".repeat(200)), city)).collect();
+        let event = json!({"ID": text, "Severity": 4, "City": text, "County": text, "Txn_Timestamp": text});
+        let incident = incident(&event.to_string());
+        for count in [1, 2] {
+            let together = vec![&incident; count];
+            let messages = word(&dataset, &together);
+            prop_assert!(messages.iter().all(|(_, alert)| bytes(alert) <= ALERT_BYTES));
+            prop_assert_eq!(messages.len(), 1);
+        }
+    }
+}
+
+#[test]
+fn nothing_in_a_value_breaks_the_subject_or_leaves_an_attribute_blank() {
+    let city = format!("{}\\r\\nBcc: x\\u0000\\u2028", "x".repeat(2_000));
+    for json in [
+        EVENT.replace("Las Cruces", &city),
+        EVENT.replace("Las Cruces", "a\\nb"),
+        EVENT.replace("\"Las Cruces\"", "null").replace("Doña Ana", " "),
+    ] {
+        let alert = alert(&json);
+        assert!(
+            alert.subject.encode_utf16().count() < 100 && !alert.subject.contains(char::is_control),
+            "{alert:?}"
+        );
+        assert!(
+            alert
+                .attributes
+                .iter()
+                .all(|attribute| attribute.values.iter().all(|value| !value.trim().is_empty())),
+            "{alert:?}"
+        );
+        assert!(alert.message.len() < 16 * 1024);
+    }
+    assert_eq!(
+        alert(&EVENT.replace("\"Las Cruces\"", "null")).subject,
+        "Severity 4 accident: unknown, Doña Ana"
+    );
+}

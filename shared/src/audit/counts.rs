@@ -1,0 +1,228 @@
+//! The counts: what became of every record of an invocation, in one line that CloudWatch reads as metrics.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::lambda::{config::Emitter, invocation::Invocation};
+
+/// CloudWatch namespace of the counts.
+pub const NAMESPACE: &str = "perishable";
+/// Dimensions of the counts.
+pub const DIMENSIONS: [&str; 3] = ["Dataset", "Environment", "Function"];
+/// Records that came in.
+pub const IN: &str = "In";
+/// Records whose every output was accepted.
+pub const DELIVERED: &str = "Delivered";
+/// Records without an output.
+pub const FILTERED: &str = "Filtered";
+/// Records that are in the rejects.
+pub const REJECTED: &str = "Rejected";
+/// Records that are retried.
+pub const FAILED: &str = "Failed";
+/// Entries that were sent again.
+pub const RETRIED: &str = "Retried";
+/// Events that reached transform later than its watermark.
+pub const LATE: &str = "Late";
+/// Events of a severity that the data set does not list.
+pub const UNKNOWN_SEVERITY: &str = "UnknownSeverity";
+/// Records of which nothing is known.
+pub const UNACCOUNTED: &str = "Unaccounted";
+/// Cells that ingest could not read. Only invocations that have any emit this and the next, in a line of their own.
+pub const UNREADABLE_CELLS: &str = "UnreadableCells";
+/// Rows that have such cells.
+pub const UNREADABLE_ROWS: &str = "UnreadableRows";
+/// The metrics of cells that cannot be read. Ingest emits them in a line of their own, if it found any.
+pub const CELL_METRICS: [&str; 2] = [UNREADABLE_CELLS, UNREADABLE_ROWS];
+/// All metrics but those of cells, as the line declares them.
+pub const METRICS: [&str; 9] =
+    [IN, DELIVERED, FILTERED, REJECTED, FAILED, RETRIED, LATE, UNKNOWN_SEVERITY, UNACCOUNTED];
+
+/// What became of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// Every output that it owes was accepted.
+    Delivered,
+    /// It owes no output.
+    Filtered,
+    /// It stands in rejects.
+    Rejected,
+    /// It will come again; the sentence says why.
+    Failed(String),
+}
+
+impl Status {
+    /// Its name in the log.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Filtered => "filtered",
+            Self::Rejected => "rejected",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+/// Counts of records by their status, and of what happened on the way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records that came in.
+    pub received: u64,
+    /// Records whose every output was accepted.
+    pub delivered: u64,
+    /// Records that owe no output.
+    pub filtered: u64,
+    /// Records that stand in rejects.
+    pub rejected: u64,
+    /// Records that will come again.
+    pub failed: u64,
+    /// Times that an entry was sent again.
+    pub retried: u64,
+    /// Events that came more than the watermark behind.
+    pub late: u64,
+    /// Events of a severity that the data set does not list.
+    pub unknown_severity: u64,
+}
+
+impl Counts {
+    /// The counts of an invocation whose event is not understood: one record that came in and failed.
+    #[must_use]
+    pub fn unreadable_event() -> Self {
+        Self { received: 1, failed: 1, ..Self::default() }
+    }
+
+    /// Counts one record's status; a record without one stays unaccounted.
+    pub fn record(&mut self, status: &Status) {
+        match status {
+            Status::Delivered => self.delivered += 1,
+            Status::Filtered => self.filtered += 1,
+            Status::Rejected => self.rejected += 1,
+            Status::Failed(_) => self.failed += 1,
+        }
+    }
+
+    /// Records that came in and of which nothing is known; anything but nought is a defect.
+    #[must_use]
+    pub fn unaccounted(&self) -> u64 {
+        let known = self.delivered + self.filtered + self.rejected + self.failed;
+        self.received.abs_diff(known)
+    }
+
+    /// Writes the line to the log, where CloudWatch reads the metrics from it.
+    pub fn log(&self, emitter: &Emitter<'_>, invocation: &Invocation) {
+        (invocation.log)(&self.line(emitter, &invocation.request_id, invocation.now));
+    }
+
+    /// The line for the log, in the embedded metric format.
+    ///
+    /// Source: CloudWatch user guide, "Specification: Embedded metric format".
+    #[must_use]
+    pub fn line(&self, emitter: &Emitter<'_>, request_id: &str, now: DateTime<Utc>) -> String {
+        let line = Line {
+            directive: Directive {
+                timestamp: now.timestamp_millis(),
+                metrics: [Declared {
+                    namespace: NAMESPACE,
+                    dimensions: [DIMENSIONS],
+                    metrics: METRICS.map(|name| Metric { name, unit: "Count" }),
+                }],
+            },
+            dataset: emitter.dataset,
+            environment: emitter.environment,
+            function: emitter.function,
+            request_id,
+            received: self.received,
+            delivered: self.delivered,
+            filtered: self.filtered,
+            rejected: self.rejected,
+            failed: self.failed,
+            retried: self.retried,
+            late: self.late,
+            unknown_severity: self.unknown_severity,
+            unaccounted: self.unaccounted(),
+        };
+        serde_json::to_string(&line).unwrap_or_else(|error| unreachable!("{error}"))
+    }
+}
+
+/// The line as it is written; typed, since every invocation and every simulated one writes it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Line<'a> {
+    #[serde(rename = "_aws")]
+    directive: Directive,
+    dataset: &'a str,
+    environment: &'a str,
+    function: &'a str,
+    #[serde(rename = "request_id")]
+    request_id: &'a str,
+    #[serde(rename = "In")]
+    received: u64,
+    delivered: u64,
+    filtered: u64,
+    rejected: u64,
+    failed: u64,
+    retried: u64,
+    late: u64,
+    unknown_severity: u64,
+    unaccounted: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive {
+    timestamp: i64,
+    #[serde(rename = "CloudWatchMetrics")]
+    metrics: [Declared; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Declared {
+    namespace: &'static str,
+    dimensions: [[&'static str; DIMENSIONS.len()]; 1],
+    metrics: [Metric; METRICS.len()],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metric {
+    name: &'static str,
+    unit: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_without_a_fate_is_unaccounted() {
+        let mut counts = Counts { received: 4, ..Counts::default() };
+        for status in [Status::Delivered, Status::Filtered, Status::Rejected] {
+            counts.record(&status);
+        }
+        assert_eq!(counts.unaccounted(), 1);
+        counts.record(&Status::Failed("throttled".into()));
+        assert_eq!(counts.unaccounted(), 0);
+        counts.record(&Status::Delivered);
+        assert_eq!(counts.unaccounted(), 1, "a record counted twice shows, too");
+    }
+
+    #[test]
+    fn every_metric_that_the_line_declares_stands_in_it() {
+        let emitter = Emitter { dataset: "us_accidents", environment: "dev", function: "transform" };
+        let line = Counts { received: 3, delivered: 3, ..Counts::default() }.line(
+            &emitter,
+            "r-1",
+            DateTime::default(),
+        );
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        for name in METRICS {
+            assert!(line[name].is_u64(), "{name}");
+        }
+        for name in DIMENSIONS {
+            assert!(line[name].is_string(), "{name}");
+        }
+        assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap().len(), METRICS.len());
+    }
+}

@@ -1,0 +1,167 @@
+
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+use crate::stream::kpl;
+
+fn event(sequence_numbers: &[&str]) -> String {
+    let records: Vec<_> = sequence_numbers
+        .iter()
+        .map(|number| format!(r#"{{"kinesis":{{"sequenceNumber":"{number}","data":"e30="}}}}"#))
+        .collect();
+    format!(r#"{{"Records":[{}]}}"#, records.join(","))
+}
+
+/// The ledger of a batch all of whose records owe something; there are so many.
+fn ledger<'b>(event: &'b str, common: &'b Common, records: usize) -> Ledger<'b> {
+    let invocation = Invocation::begin("r", 0, chrono::DateTime::default(), 0);
+    let (ledger, outputs) =
+        Ledger::read("notify", event, common, &invocation, WHOLE, |_| Decision::Output(())).unwrap();
+    assert_eq!(outputs.len(), records);
+    ledger
+}
+
+const WHOLE: Portion = Portion { enough: usize::MAX, most: usize::MAX };
+
+fn common() -> Common {
+    Common {
+        dataset: crate::data::dataset::Dataset::named("us_accidents").unwrap(),
+        rejects_delivery_stream: String::new(),
+        environment: "dev".to_owned(),
+        log_event_ids: false,
+    }
+}
+
+#[test]
+fn a_batch_comes_again_from_the_first_record_that_failed() {
+    let event = event(&["100000000000000000000001", "100000000000000000000002", "100000000000000000000003"]);
+    let common = common();
+    let mut ledger = ledger(&event, &common, 3);
+    for index in [2, 1] {
+        ledger.record(index, Status::Failed("throttled".to_owned()));
+    }
+    ledger.record(0, Status::Delivered);
+    assert_eq!(ledger.retry_from(), Some(1));
+    let invocation = Invocation::begin("r", 0, chrono::DateTime::default(), 0);
+    assert_eq!(
+        serde_json::to_string(&ledger.finish(&invocation)).unwrap(),
+        r#"{"batchItemFailures":[{"itemIdentifier":"100000000000000000000002"}]}"#
+    );
+}
+
+#[test]
+fn what_became_of_an_event_is_logged_by_its_id_where_it_is_asked_for() {
+    thread_local!(static LINES: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) });
+    let invocation = Invocation {
+        log: |line| LINES.with_borrow_mut(|lines| lines.push(line.to_owned())),
+        ..Invocation::begin("r", 0, chrono::DateTime::default(), 0)
+    };
+    // {"ID":"A-1"}
+    let event = r#"{"Records":[{"kinesis":{"sequenceNumber":"1","data":"eyJJRCI6IkEtMSJ9"}}]}"#;
+    for (log_event_ids, expected) in [(true, 1), (false, 0)] {
+        let common = Common { log_event_ids, ..common() };
+        let mut ledger = ledger(event, &common, 1);
+        ledger.record(0, Status::Delivered);
+        let answer = ledger.finish(&invocation);
+        assert_eq!(answer.batch_item_failures, []);
+        let named = LINES.take().into_iter().filter(|line| line.contains(r#""ids":["A-1"]"#));
+        assert_eq!(named.count(), expected);
+    }
+}
+
+#[test]
+fn an_event_that_is_no_batch_stands_in_the_books_as_one_record_that_failed() {
+    thread_local!(static LINES: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) });
+    let invocation = Invocation {
+        log: |line| LINES.with_borrow_mut(|lines| lines.push(line.to_owned())),
+        ..Invocation::begin("r", 0, chrono::DateTime::default(), 0)
+    };
+    Ledger::read("metrics", "{}", &common(), &invocation, WHOLE, |_| Decision::Output(())).unwrap_err();
+    let lines = LINES.take();
+    assert_eq!(lines.len(), 1);
+    let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    let counts = ["In", "Failed", "Unaccounted"].map(|name| line[name].as_u64());
+    assert_eq!((line["Function"].as_str(), counts), (Some("metrics"), [Some(1), Some(1), Some(0)]));
+}
+
+#[test]
+fn a_batch_that_is_done_answers_with_an_empty_list() {
+    let event = event(&["1"]);
+    let common = common();
+    let mut ledger = ledger(&event, &common, 1);
+    ledger.record(0, Status::Filtered);
+    let invocation = Invocation::begin("r", 0, chrono::DateTime::default(), 0);
+    let response = ledger.finish(&invocation);
+    assert_eq!(serde_json::to_string(&response).unwrap(), r#"{"batchItemFailures":[]}"#);
+}
+
+/// The event of records with so many user records each; one is not aggregated, and `None` is a damaged aggregate.
+fn event_of(records: &[Option<usize>]) -> String {
+    let mut number = 0;
+    let mut data = |count: &Option<usize>| {
+        let count = count.unwrap_or(1);
+        let each: Vec<Bytes> = (number..number + count).map(|n| Bytes::from(n.to_string())).collect();
+        number += count;
+        match &each[..] {
+            [one] => one.to_vec(),
+            several => kpl::aggregate("0", several.iter().map(|each| ("k", each))),
+        }
+    };
+    let records: Vec<_> = records
+        .iter()
+        .enumerate()
+        .map(|(index, count)| {
+            let encoded = base64_simd::STANDARD.encode_to_string(data(count));
+            let encoded = if count.is_some() { encoded } else { "*".to_owned() };
+            format!(r#"{{"kinesis":{{"sequenceNumber":"{index}","data":"{encoded}"}}}}"#)
+        })
+        .collect();
+    format!(r#"{{"Records":[{}]}}"#, records.join(","))
+}
+
+proptest! {
+    #[test]
+    fn portions_give_each_user_record_once_and_in_order_until_one_fails(
+        records in vec(prop_oneof![4 => (1_usize..12).prop_map(Some), 1 => Just(None)], 1..12),
+        enough in 1_usize..10,
+        more in 0_usize..10,
+        fails in prop::option::of(0_usize..40),
+    ) {
+        let (event, common) = (event_of(&records), common());
+        let invocation = Invocation::begin("r", 0, chrono::DateTime::default(), 0);
+        let portion = Portion { enough, most: enough + more };
+        let decide = |record: UserRecord<'_>| Decision::Output((record.record, record.data.to_vec()));
+        let (mut ledger, mut outputs) =
+            Ledger::read("notify", &event, &common, &invocation, portion, decide).unwrap();
+        let (mut found, mut failed) = (Vec::new(), None);
+        loop {
+            prop_assert!(outputs.len() <= portion.most.max(1) + 1, "{} outputs", outputs.len());
+            for (index, (record, data)) in mem::take(&mut outputs) {
+                found.push((index, record, data));
+                let fails = fails == Some(index);
+                failed = if fails { Some(record) } else { failed };
+                ledger.record(index, if fails { Status::Failed(String::new()) } else { Status::Delivered });
+            }
+            if !ledger.has_more() {
+                break;
+            }
+            outputs = ledger.read_on(portion, decide);
+        }
+        let numbers = records.iter().enumerate().flat_map(|(record, count)| vec![(record, count.is_some()); count.unwrap_or(1)]);
+        let expected: Vec<_> = numbers
+            .enumerate()
+            .filter(|(_, (_, is_whole))| *is_whole)
+            .map(|(index, (record, _))| (index, record, index.to_string().into_bytes()))
+            .collect();
+        prop_assert!(expected.starts_with(&found));
+        prop_assert!(failed.is_some() || found.len() == expected.len());
+        prop_assert_eq!(ledger.retry_from(), failed);
+        // Every user record is in the ledger, and none that was not looked at is open.
+        prop_assert_eq!(ledger.entries.len(), records.iter().map(|count| count.unwrap_or(1)).sum::<usize>());
+        let looked_at = found.last().map_or(0, |(index, ..)| index + 1);
+        let open = |entry: &Entry| entry.state == State::Open;
+        let damaged = records.iter().filter(|count| count.is_none()).count();
+        prop_assert!(ledger.entries.iter().filter(|entry| open(entry)).count() <= damaged);
+        prop_assert!(failed.is_none() || ledger.entries[looked_at..].iter().all(|entry| entry.state == State::Failed || open(entry)));
+    }
+}

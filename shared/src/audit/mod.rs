@@ -1,0 +1,6 @@
+//! What became of every record: the ledger of a batch, the counts, the trail of event ids, and latency.
+
+pub mod counts;
+pub mod latency;
+pub mod ledger;
+pub mod trail;

@@ -1,0 +1,143 @@
+//! The trail: what became of which event, in lines of the log by which one event can be followed through the functions.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::{
+    audit::counts::Status,
+    json::{self, Writer},
+    lambda::invocation::Invocation,
+};
+
+/// Bytes of ids in a line. Lambda takes up to 256 KiB of one to the log, and ids may need escapes.
+///
+/// Source: Lambda developer guide, "Sending Lambda function logs to CloudWatch Logs".
+const LINE_BYTES: usize = 64 * 1024;
+/// Characters of an id that are kept: an id is a name, and whatever is longer may be a payload.
+const ID_CHARS: usize = 128;
+
+/// The ids of an invocation's events, by what became of them.
+#[derive(Debug, Default)]
+pub struct Trail(BTreeMap<&'static str, Ids>);
+
+/// Ids as JSON strings, with a comma between two of them.
+#[derive(Debug, Default)]
+struct Ids {
+    /// Those of lines that are full.
+    full: Vec<Writer>,
+    /// Those of the line that is being filled.
+    open: Writer,
+}
+
+impl Trail {
+    /// Enters what became of the event of an id.
+    pub fn record(&mut self, id: &str, status: &Status) {
+        self.0.entry(status.name()).or_default().push(id);
+    }
+
+    /// Writes the lines to the log.
+    pub fn log(&self, function: &str, invocation: &Invocation) {
+        for line in self.lines(function, &invocation.request_id) {
+            (invocation.log)(&line);
+        }
+    }
+
+    /// The lines for the log, as JSON: one for each status, more where the ids are too many.
+    #[must_use]
+    pub fn lines(&self, function: &str, request_id: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (status, Ids { full, open }) in &self.0 {
+            for ids in full.iter().chain([open]) {
+                let ids = String::from_utf8_lossy(ids.written());
+                let (function, request_id) = (json!(function), json!(request_id));
+                lines.push(format!(
+                    r#"{{"level":"INFO","message":"events","function":{function},"request_id":{request_id},"fate":"{status}","ids":[{ids}]}}"#
+                ));
+            }
+        }
+        lines
+    }
+}
+
+impl Ids {
+    fn push(&mut self, id: &str) {
+        let end = match id.len() {
+            // As many bytes are no more characters.
+            len @ ..=ID_CHARS => len,
+            len => id.char_indices().nth(ID_CHARS).map_or(len, |(end, _)| end),
+        };
+        if self.open.len() + end > LINE_BYTES {
+            self.full.push(std::mem::take(&mut self.open));
+        }
+        if !self.open.is_empty() {
+            self.open.byte(b',');
+        }
+        json::write_string(&id[..end], &mut self.open);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::data::{dataset::Dataset, event};
+
+    fn trail(events: &[(&str, Status)]) -> Vec<Value> {
+        let dataset = Dataset::named("us_accidents").unwrap();
+        let mut trail = Trail::default();
+        for (data, status) in events {
+            if let Some(id) = event::id(&dataset, data.as_bytes()) {
+                trail.record(&id, status);
+            }
+        }
+        trail.lines("transform", "r-1").iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn ids_stand_under_what_became_of_their_events() {
+        let lines = trail(&[
+            (r#"{"ID":"A-1","Severity":2}"#, Status::Filtered),
+            (r#"{"Severity":3,"ID":"A-2"}"#, Status::Delivered),
+            (r#"{"ID":"A-3"}"#, Status::Failed("the stream is full".to_owned())),
+            (r#"{"ID":"A-4"}"#, Status::Delivered),
+        ]);
+        let found: Vec<_> = lines.iter().map(|line| (&line["fate"], &line["ids"])).collect();
+        assert_eq!(
+            found,
+            [
+                (&json!("delivered"), &json!(["A-2", "A-4"])),
+                (&json!("failed"), &json!(["A-3"])),
+                (&json!("filtered"), &json!(["A-1"])),
+            ]
+        );
+        assert!(lines.iter().all(|line| line["request_id"] == "r-1" && line["function"] == "transform"));
+    }
+
+    #[test]
+    fn nothing_but_the_id_is_written() {
+        let lines = trail(&[(r#"{"ID":"A-1","Description":"secret"}"#, Status::Delivered)]);
+        assert!(!lines[0].to_string().contains("secret"));
+    }
+
+    #[test]
+    fn what_has_no_id_is_left_out() {
+        assert_eq!(
+            trail(&[("A-1", Status::Rejected), ("{}", Status::Rejected), (r#"{"ID":{}}"#, Status::Rejected)]),
+            [] as [Value; 0]
+        );
+    }
+
+    #[test]
+    fn many_ids_take_several_lines_and_a_long_one_is_cut() {
+        let long = format!(r#"{{"ID":"{}"}}"#, "ä".repeat(100_000));
+        let events: Vec<_> = std::iter::repeat_n((long.as_str(), Status::Delivered), 1_000).collect();
+        let lines = trail(&events);
+        let counts = lines.iter().map(|line| line["ids"].as_array().unwrap().len());
+        assert_eq!(counts.sum::<usize>(), 1_000);
+        assert!(lines.len() > 1);
+        assert!(lines.iter().all(|line| line.to_string().len() < 2 * LINE_BYTES));
+        assert_eq!(lines[0]["ids"][0], "ä".repeat(ID_CHARS));
+    }
+}

@@ -1,0 +1,289 @@
+//! The file of a data set: what it says, with its columns referred to by name.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    Alert, Blanks, Column, Dataset, Location, Metric, Severities, Template, Type, Wording, check, fold,
+    template::{DIGEST, Place, STORM},
+};
+use crate::{
+    data::time::DateOrder,
+    json::{self, Literal},
+};
+
+/// The file, its columns referred to by name.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    name: String,
+    title: String,
+    id: String,
+    severity: String,
+    severities: Option<Value>,
+    #[serde(default)]
+    blanks: Vec<String>,
+    location: Option<LocationFile>,
+    received_at: String,
+    #[serde(default = "unnamed")]
+    source: String,
+    #[serde(default = "unnamed")]
+    source_region: String,
+    date_order: DateOrder,
+    partition_key: String,
+    severe_partition_key: String,
+    projection: Vec<String>,
+    metric: MetricFile,
+    alert: Option<AlertFile>,
+    column: Vec<Column>,
+}
+
+/// The folder in the lake of a data set that names none.
+fn unnamed() -> String {
+    "all".to_owned()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MetricFile {
+    namespace: String,
+    name: String,
+    dimensions: serde_json::Map<String, Value>,
+    rollups: Option<Vec<Vec<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LocationFile {
+    latitude: String,
+    longitude: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AlertFile {
+    subject: String,
+    text: String,
+    sms: String,
+    attributes: serde_json::Map<String, Value>,
+    digest: Option<WordingFile>,
+    storm: Option<WordingFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WordingFile {
+    subject: String,
+    text: String,
+    sms: String,
+}
+
+impl WordingFile {
+    /// A digest in words that fit any trade.
+    fn digest(file: &File) -> Self {
+        let File { name, severity, severe_partition_key: area, .. } = file;
+        let (severity_column, area_column) = (file.glue(severity), file.glue(area));
+        let text = format!(
+            "{{count}} events ({{title}}) of severity {{{severity}}} came in at once, {area} {{{area}}}. They are told in this \
+             one message.\n\nFirst ids:  {{ids}}\n\nAll of them stand in the table {name}_analytical, under \
+             {severity_column} {{{severity}}} and {area_column} {{{area}}}.\n"
+        );
+        Self {
+            subject: format!("{{count}} alerts of severity {{{severity}}}: {{{area}}}"),
+            text,
+            sms: format!(
+                "{{count}} alerts ({{title}}) of severity {{{severity}}}: {{{area}}}. First ids: {{ids}}."
+            ),
+        }
+    }
+
+    /// A digest over several severities or areas, in words that fit any trade.
+    fn storm(file: &File) -> Self {
+        let File { name, severity, severe_partition_key: area, .. } = file;
+        let text = format!(
+            "{{count}} events ({{title}}) came in at once, too many for a message each. This one message reports all of \
+             them.\n\nBy severity:  {{by_severity}}\nBy area:      {{by_area}}\nFirst ids:    {{ids}}\n\nAn area is the \
+             value of {area}. All of the events are in the table {name}_analytical.\n"
+        );
+        Self {
+            subject: format!("{{count}} alerts of severity {{{severity}}} at once"),
+            text,
+            sms: format!("{{count}} alerts ({{title}}) of severity {{{severity}}} at once: {{by_area}}."),
+        }
+    }
+}
+
+impl AlertFile {
+    /// The wording for a data set that brings none: what stands on stream 2, a line for each column.
+    fn general(file: &File) -> Self {
+        let File { severity, severe_partition_key: area, id, projection, .. } = file;
+        let lines: Vec<_> = projection.iter().map(|name| format!("{name}: {{{name}}}\n")).collect();
+        let attribute = |name: &str, column: &str| (name.to_owned(), Value::String(column.to_owned()));
+        Self {
+            subject: format!("{{title}} of severity {{{severity}}}: {{{area}}}"),
+            text: format!("One {{title}} of severity {{{severity}}} was reported.\n\n{}", lines.concat()),
+            sms: format!("{{title}} of severity {{{severity}}}: {{{area}}}. Id {{{id}}}."),
+            digest: None,
+            storm: None,
+            attributes: [attribute("severity", severity), attribute("area", area), attribute("id", id)]
+                .into_iter()
+                .collect(),
+        }
+    }
+}
+
+impl File {
+    /// The data set that the file named `name` describes; an error says what does not fit and what would.
+    pub(super) fn into_dataset(mut self, name: &str) -> Result<Dataset, String> {
+        check::file_name(name)?;
+        if self.name != name {
+            return Err(format!("`name`: expected the file's own name, `{name}`, found `{}`", self.name));
+        }
+        check::columns(&self.column)?;
+        for column in &mut self.column {
+            if column.day_column.is_some() {
+                column.kind = Type::TimestampOrDate;
+            }
+        }
+        let index: HashMap<_, _> =
+            self.column.iter().enumerate().map(|(at, column)| (column.name.clone(), at)).collect();
+        let column = |role: &str, name: &str| {
+            index
+                .get(name)
+                .copied()
+                .ok_or_else(|| format!("`{role}` names `{name}`, but there is no [[column]] of that name"))
+        };
+        let columns = self.column.clone();
+        let typed = |role: &str, name: &str, kind: Type| {
+            let found = column(role, name)?;
+            match columns[found].kind {
+                actual if actual == kind => Ok(found),
+                actual => Err(format!(
+                    "`{role}`: expected a column of type {kind}, found `{name}` of type {actual}"
+                )),
+            }
+        };
+        let location = match &self.location {
+            None => None,
+            Some(location) => Some(Location {
+                latitude: typed("location.latitude", &location.latitude, Type::Double)?,
+                longitude: typed("location.longitude", &location.longitude, Type::Double)?,
+            }),
+        };
+        let severities =
+            self.severities.as_ref().map_or_else(|| Ok(Severities::default()), Severities::read)?;
+        let dataset = Dataset {
+            id: typed("id", &self.id, Type::String)?,
+            severity: typed("severity", &self.severity, severities.column_type())?,
+            severities,
+            blanks: Blanks::new(std::mem::take(&mut self.blanks))?,
+            location,
+            received_at: typed("received_at", &self.received_at, Type::Timestamp)?,
+            partition_key: column("partition_key", &self.partition_key)?,
+            severe_partition_key: column("severe_partition_key", &self.severe_partition_key)?,
+            projection: self
+                .projection
+                .iter()
+                .map(|name| column("projection", name))
+                .collect::<Result<_, _>>()?,
+            metric: self.metric(&column)?,
+            alert: self.alert(&column)?,
+            name: self.name,
+            title: self.title,
+            source: self.source,
+            source_region: self.source_region,
+            date_order: self.date_order,
+            entries: columns.iter().map(|column| Literal::new(&json::entry(&column.name))).collect(),
+            keys: columns.iter().map(|column| Literal::new(&json::key(&column.name))).collect(),
+            folded: columns
+                .iter()
+                .enumerate()
+                .map(|(at, column)| (fold(&column.name).into_owned(), at))
+                .collect(),
+            columns,
+            index,
+        };
+        check::dataset(&dataset)?;
+        Ok(dataset)
+    }
+
+    /// The name in Glue of the column of that name; nothing where there is none, which is reported elsewhere.
+    fn glue(&self, name: &str) -> &str {
+        self.column.iter().find(|column| column.name == name).map_or("", |column| &column.column)
+    }
+
+    fn metric(&self, column: &impl Fn(&str, &str) -> Result<usize, String>) -> Result<Metric, String> {
+        let MetricFile { namespace, name, dimensions, rollups } = &self.metric;
+        let dimensions = references("metric.dimensions", dimensions, column)?;
+        let all: Vec<usize> = (0..dimensions.len()).collect();
+        let mut metric =
+            Metric { namespace: namespace.clone(), name: name.clone(), dimensions, sets: vec![all] };
+        let rollups = match rollups {
+            Some(rollups) => rollups.clone(),
+            None => read_by_alarms(
+                metric.dimension(column("severity", &self.severity)?),
+                metric.dimension(column("severe_partition_key", &self.severe_partition_key)?),
+            ),
+        };
+        for rollup in rollups {
+            let set = metric.set(&rollup).map_err(|unknown| {
+                format!("`metric.rollups`: expected names of `metric.dimensions`, found `{unknown}`")
+            })?;
+            if !metric.sets.contains(&set) {
+                metric.sets.push(set);
+            }
+        }
+        Ok(metric)
+    }
+
+    fn alert(&mut self, column: &impl Fn(&str, &str) -> Result<usize, String>) -> Result<Alert, String> {
+        let mut alert = self.alert.take().unwrap_or_else(|| AlertFile::general(self));
+        let digest = alert.digest.take().unwrap_or_else(|| WordingFile::digest(self));
+        let storm = alert.storm.take().unwrap_or_else(|| WordingFile::storm(self));
+        let template = |role: &str, text: &str, own: &[(&str, Place)]| {
+            Template::parse(role, text, &self.title, column, own)
+        };
+        Ok(Alert {
+            one: Wording {
+                subject: template("alert.subject", &alert.subject, &[])?,
+                text: template("alert.text", &alert.text, &[])?,
+                sms: template("alert.sms", &alert.sms, &[])?,
+            },
+            digest: Wording {
+                subject: template("alert.digest.subject", &digest.subject, &DIGEST)?,
+                text: template("alert.digest.text", &digest.text, &DIGEST)?,
+                sms: template("alert.digest.sms", &digest.sms, &DIGEST)?,
+            },
+            storm: Wording {
+                subject: template("alert.storm.subject", &storm.subject, &STORM)?,
+                text: template("alert.storm.text", &storm.text, &STORM)?,
+                sms: template("alert.storm.sms", &storm.sms, &STORM)?,
+            },
+            attributes: references("alert.attributes", &alert.attributes, column)?,
+        })
+    }
+}
+
+/// The sets of dimensions that alarms and dashboards read: the severity, and the severity with the area.
+fn read_by_alarms(severity: Option<&str>, area: Option<&str>) -> Vec<Vec<String>> {
+    let Some(severity) = severity else { return Vec::new() };
+    let by_area = area.map(|area| vec![severity.to_owned(), area.to_owned()]);
+    std::iter::once(vec![severity.to_owned()]).chain(by_area).collect()
+}
+
+/// A table of names to columns, in the file's order.
+fn references(
+    role: &str,
+    table: &serde_json::Map<String, Value>,
+    column: &impl Fn(&str, &str) -> Result<usize, String>,
+) -> Result<Vec<(String, usize)>, String> {
+    table
+        .iter()
+        .map(|(name, value)| match value {
+            Value::String(value) => Ok((name.clone(), column(role, value)?)),
+            other => Err(format!("`{role}.{name}` is {other}, where the name of a column is needed")),
+        })
+        .collect()
+}

@@ -1,0 +1,609 @@
+//! Events in place: the top-level entries of a JSON object, borrowed from its text.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
+
+use chrono::{DateTime, Utc};
+use serde::de::Error as _;
+use serde_json::value::RawValue;
+
+use crate::{
+    data::{
+        cell,
+        dataset::{Blanks, Dataset, Type},
+        time::{DateOrder, Timestamp},
+    },
+    json::{self, Reader, Span, Writer, is_non_finite, masked, reader::unescaped},
+};
+
+/// Unknown keys among which the next is looked for one by one; among more it is looked up.
+const FEW: usize = 32;
+
+/// The byte order mark that some programs put before UTF-8.
+pub const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// The text of an event, without byte order marks before it and with U+FFFD for what is not UTF-8.
+#[must_use]
+pub fn text(data: &[u8]) -> Cow<'_, str> {
+    lossy(unmarked(data))
+}
+
+/// Data without the byte order marks before it.
+#[must_use]
+pub fn unmarked(mut data: &[u8]) -> &[u8] {
+    while let Some(rest) = data.strip_prefix(BOM) {
+        data = rest;
+    }
+    data
+}
+
+/// Data as text, with U+FFFD for what is not UTF-8.
+///
+/// Text that is UTF-8, as nearly all is, is checked by SIMD, in half the standard library's time.
+#[must_use]
+pub fn lossy(data: &[u8]) -> Cow<'_, str> {
+    match simdutf8::basic::from_utf8(data) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(data),
+    }
+}
+
+/// The entries of an event, those of the data set's columns by index.
+#[derive(Debug)]
+pub struct Event<'a> {
+    /// The value of each column of the data set as JSON, where there is one.
+    pub columns: Vec<Option<&'a str>>,
+    /// Entries that the data set does not know, as JSON, in their order.
+    pub unknown: Vec<(Cow<'a, str>, &'a str)>,
+    /// Earlier values of keys that stand twice, the last of which counts.
+    pub superseded: Vec<(Cow<'a, str>, &'a str)>,
+}
+
+/// A value as a cell of a file would hold it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cell<'a> {
+    /// Nothing: no entry, `null` or no text.
+    Blank,
+    /// A string's text, or a number or boolean as it is written.
+    Text(Cow<'a, str>),
+    /// An object or array, as it is written: no cell can hold it.
+    Nested(&'a str),
+    /// `NaN` or an infinity, as it is written: a value, but of no column's type.
+    NonFinite(&'a str),
+}
+
+impl<'a> Cell<'a> {
+    /// A JSON value as a cell.
+    #[must_use]
+    pub fn of(value: Option<&'a str>) -> Self {
+        let Some(json) = value else { return Self::Blank };
+        match json.as_bytes().first() {
+            Some(b'"') => match unquote(json) {
+                text if text.is_empty() => Self::Blank,
+                text => Self::Text(text),
+            },
+            Some(b'{' | b'[') => Self::Nested(json),
+            Some(b'n') => Self::Blank,
+            Some(b'N' | b'I' | b'-') if is_non_finite(json) => Self::NonFinite(json),
+            _ => Self::Text(Cow::Borrowed(json)),
+        }
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        *self == Self::Blank
+    }
+
+    /// The text of the cell; empty where it is blank.
+    #[must_use]
+    pub fn into_text(self) -> Cow<'a, str> {
+        match self {
+            Self::Blank => Cow::Borrowed(""),
+            Self::Text(text) => text,
+            Self::Nested(json) | Self::NonFinite(json) => Cow::Borrowed(json),
+        }
+    }
+
+    /// The cell, blank if its text is one of those that mean nothing.
+    #[must_use]
+    pub fn unless(self, blanks: &Blanks) -> Self {
+        let means_nothing = match &self {
+            Self::Text(text) => blanks.hold(text),
+            Self::NonFinite(json) => blanks.hold(json),
+            Self::Blank | Self::Nested(_) => false,
+        };
+        if means_nothing { Self::Blank } else { self }
+    }
+}
+
+/// The text of a valid JSON string.
+fn unquote(json: &str) -> Cow<'_, str> {
+    let inner = &json[1..json.len() - 1];
+    // A lone surrogate is the one thing that a valid string can hold and text cannot.
+    unescaped(inner).unwrap_or(Cow::Borrowed(inner))
+}
+
+impl<'a> Event<'a> {
+    /// Reads the entries of a JSON object; an error says what is wrong with the text, and where. A column that is blank has
+    /// no value.
+    pub fn parse(dataset: &Dataset, json: &'a str) -> Result<Self, NotAnEvent> {
+        let mut event = Self::as_sent(dataset, json)?;
+        for value in &mut event.columns {
+            *value = value.filter(|value| !is_blank(dataset, value));
+        }
+        Ok(event)
+    }
+
+    /// Reads the entries of a JSON object with all their values, also those that mean nothing.
+    pub fn as_sent(dataset: &Dataset, json: &'a str) -> Result<Self, NotAnEvent> {
+        let event = Self::read(dataset, json, json);
+        event.or_else(|| Self::read(dataset, json, &masked(json)?)).ok_or_else(|| NotAnEvent::of(json))
+    }
+
+    /// Reads the entries of `json`, of which `text` has the form.
+    fn read(dataset: &Dataset, json: &'a str, text: &str) -> Option<Self> {
+        let mut event =
+            Self { columns: vec![None; dataset.columns.len()], unknown: Vec::new(), superseded: Vec::new() };
+        let mut places = HashMap::new();
+        entries(dataset, json, text, |key, value| {
+            let value = value.of(json);
+            match key {
+                Key::Column(column) => {
+                    if let Some(earlier) = event.columns[column].replace(value) {
+                        let key = dataset.columns[column].name.clone();
+                        event.superseded.push((key.into(), earlier));
+                    }
+                }
+                Key::Unknown(key) => {
+                    if let Some(earlier) = event.keep_unknown(&key, value, &mut places) {
+                        event.superseded.push((key, earlier));
+                    }
+                }
+            }
+        })?;
+        Some(event)
+    }
+
+    /// Keeps an entry that the data set does not know; gives the earlier value of its key. `places` are those of the
+    /// unknown entries by their keys, once they are more than a few.
+    fn keep_unknown(
+        &mut self,
+        key: &Cow<'a, str>,
+        value: &'a str,
+        places: &mut HashMap<Cow<'a, str>, usize>,
+    ) -> Option<&'a str> {
+        let many = self.unknown.len() >= FEW;
+        if many && places.is_empty() {
+            places.extend(self.unknown.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)));
+        }
+        let place = if many {
+            places.get(key).copied()
+        } else {
+            self.unknown.iter().position(|(name, _)| name == key)
+        };
+        if let Some(place) = place {
+            return Some(std::mem::replace(&mut self.unknown[place].1, value));
+        }
+        if many {
+            places.insert(key.clone(), self.unknown.len());
+        }
+        self.unknown.push((key.clone(), value));
+        None
+    }
+
+    /// The value of a column as a cell.
+    #[must_use]
+    pub fn cell(&self, column: usize) -> Cell<'a> {
+        Cell::of(self.columns[column])
+    }
+
+    /// The level of the event's severity.
+    #[must_use]
+    pub fn level(&self, dataset: &Dataset) -> Option<i64> {
+        level(dataset, self.columns[dataset.severity]?)
+    }
+
+    /// The instant of a column, if it holds a time.
+    #[must_use]
+    pub fn instant(&self, column: usize) -> Option<DateTime<Utc>> {
+        instant(self.columns[column]?)
+    }
+}
+
+/// Writes a JSON value as JSON of the column's type; false where it does not fit.
+pub fn write(dataset: &Dataset, column: usize, value: &str, out: &mut Writer) -> bool {
+    match (dataset.columns[column].kind, value.as_bytes().first()) {
+        // What is of its type already passes as it stands.
+        (Type::String, Some(b'"')) if value.len() > 2 => out.text(value.as_bytes()),
+        (Type::Boolean, Some(b't' | b'f')) => out.text(value.as_bytes()),
+        (kind, _) => match Cell::of(Some(value)) {
+            Cell::Text(text) => return cell::write(kind, &text, dataset.date_order, out).is_ok(),
+            Cell::Blank | Cell::Nested(_) | Cell::NonFinite(_) => return false,
+        },
+    }
+    true
+}
+
+/// Where the values of an event's columns stand in its text, by index: found in one look, with nothing kept or built for
+/// an event that turns out to owe nothing.
+#[derive(Debug, Default)]
+pub struct Places(Vec<Option<Span>>);
+
+impl Places {
+    /// Finds the values of an event, the last where a column stands twice; the rest is checked for form. A column that is
+    /// blank has no value.
+    pub fn find(&mut self, dataset: &Dataset, json: &str) -> Result<(), NotAnEvent> {
+        if self.find_in(dataset, json).is_none() {
+            return self.find_masked(dataset, json);
+        }
+        if !dataset.blanks.is_empty() {
+            self.leave_out_blanks(dataset, json);
+        }
+        Ok(())
+    }
+
+    fn find_in(&mut self, dataset: &Dataset, text: &str) -> Option<()> {
+        self.0.clear();
+        self.0.resize(dataset.columns.len(), None);
+        let places = &mut self.0[..];
+        entries(dataset, text, text, |key, value| {
+            if let Key::Column(column) = key {
+                places[column] = Some(value);
+            }
+        })
+    }
+
+    /// The same where numbers may not be finite.
+    #[cold]
+    fn find_masked(&mut self, dataset: &Dataset, json: &str) -> Result<(), NotAnEvent> {
+        let found = masked(json).and_then(|text| self.find_in(dataset, &text));
+        found.ok_or_else(|| NotAnEvent::of(json))?;
+        self.leave_out_blanks(dataset, json);
+        Ok(())
+    }
+
+    #[cold]
+    fn leave_out_blanks(&mut self, dataset: &Dataset, json: &str) {
+        for place in &mut self.0 {
+            *place = place.filter(|place| !is_blank(dataset, place.of(json)));
+        }
+    }
+
+    /// The value of a column as JSON, if the event that was looked at last, `json`, has one.
+    #[must_use]
+    pub fn value<'a>(&self, json: &'a str, column: usize) -> Option<&'a str> {
+        self.0[column].map(|place| place.of(json))
+    }
+}
+
+/// The key of an entry.
+enum Key<'a> {
+    /// That of a column of the data set, by index.
+    Column(usize),
+    /// One that the data set does not know.
+    Unknown(Cow<'a, str>),
+}
+
+/// Hands the entries of a JSON object on, in their order. `text` has the object's form: it is `json`, or `json` with masked
+/// numbers.
+#[inline(always)]
+fn entries<'a>(
+    dataset: &Dataset,
+    json: &'a str,
+    text: &str,
+    mut entry: impl FnMut(Key<'a>, Span),
+) -> Option<()> {
+    Reader::read(text, |reader| {
+        let mut next = 0;
+        let mut more = reader.begin_object()?;
+        while more {
+            let key = match dataset.key_from(next, reader.rest()) {
+                Some((column, bytes)) => {
+                    reader.pass(bytes);
+                    Key::Column(column)
+                }
+                None => {
+                    let key = reader.key()?;
+                    let key = reader.unescaped_in(key, json)?;
+                    dataset.column_from(next, &key).map_or(Key::Unknown(key), Key::Column)
+                }
+            };
+            if let Key::Column(column) = key {
+                next = column + 1;
+            }
+            let value = reader.value()?;
+            entry(key, value);
+            more = reader.next_entry()?;
+        }
+        Some(())
+    })
+}
+
+/// The entries of a JSON object in their order, with those that have the same key; nothing where it is not one.
+#[must_use]
+pub fn pairs(json: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
+    pairs_in(json, json).or_else(|| pairs_in(json, &masked(json)?))
+}
+
+/// The entries of `json`, of which `text` has the form.
+fn pairs_in<'a>(json: &'a str, text: &str) -> Option<Vec<(Cow<'a, str>, &'a str)>> {
+    let mut pairs = Vec::new();
+    Reader::read(text, |reader| {
+        reader.object(|reader, key| {
+            let key = reader.unescaped_in(key, json)?;
+            let value = reader.value()?;
+            pairs.push((key, value.of(json)));
+            Some(())
+        })
+    })?;
+    Some(pairs)
+}
+
+/// Bytes within which the id of most events stands: it comes first.
+const ID_WITHIN: usize = 64;
+
+/// Reads an event's id alone, and no further. Nothing where it has none, or is no event up to there.
+///
+/// Most events are looked at no further than their beginning.
+#[must_use]
+pub fn id<'a>(dataset: &Dataset, data: &'a [u8]) -> Option<Cow<'a, str>> {
+    let data = unmarked(data);
+    let begin = data.get(..ID_WITHIN).unwrap_or(data);
+    // A character may be cut off at its end.
+    let begin = simdutf8::basic::from_utf8(begin).or_else(|_| match std::str::from_utf8(begin) {
+        Ok(begin) => Ok(begin),
+        Err(error) => std::str::from_utf8(&begin[..error.valid_up_to()]),
+    });
+    let begin = begin.ok()?;
+    if let Some(id) = id_in(dataset, begin, begin) {
+        return Some(id);
+    }
+    let json = simdutf8::basic::from_utf8(data).ok()?;
+    id_in(dataset, json, json).or_else(|| id_in(dataset, json, &masked(json)?))
+}
+
+/// The id of `json`, of which `text` has the form.
+fn id_in<'a>(dataset: &Dataset, json: &'a str, text: &str) -> Option<Cow<'a, str>> {
+    let name = dataset.columns[dataset.id].name.as_str();
+    let mut id = None;
+    // Left at the id, a text is not read as a whole.
+    let _ = Reader::read(text, |reader| {
+        let mut more = reader.begin_object()?;
+        while more && id.is_none() {
+            let key = reader.key()?;
+            let value = reader.value()?;
+            // A value at the end of the text may be cut off.
+            more = reader.next_entry()?;
+            id = reader.is(key, name).then_some(value);
+        }
+        Some(())
+    });
+    match Cell::of(id.map(|id: Span| id.of(json))) {
+        Cell::Text(text) if !dataset.blanks.hold(&text) => Some(text),
+        _ => None,
+    }
+}
+
+/// Whether a value of an event means nothing: `NaN`, an infinity, or a text that the data set lists.
+fn is_blank(dataset: &Dataset, value: &str) -> bool {
+    is_non_finite(value)
+        || !dataset.blanks.is_empty() && Cell::of(Some(value)).unless(&dataset.blanks).is_blank()
+}
+
+/// The instant of a JSON value, if it holds a time.
+#[must_use]
+pub fn instant(value: &str) -> Option<DateTime<Utc>> {
+    match Cell::of(Some(value)) {
+        Cell::Text(text) => Some(Timestamp::parse(cell::trim(&text), DateOrder::Mdy)?.instant()),
+        Cell::Blank | Cell::Nested(_) | Cell::NonFinite(_) => None,
+    }
+}
+
+/// The level of a severity, written as a number or as its text.
+#[must_use]
+pub fn level(dataset: &Dataset, value: &str) -> Option<i64> {
+    match Cell::of(Some(value)) {
+        Cell::Text(text) => dataset.severities.level(&text),
+        Cell::Blank | Cell::Nested(_) | Cell::NonFinite(_) => None,
+    }
+}
+
+/// The text is not a JSON object.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: one JSON object per record is right", json::fault(.0))]
+pub struct NotAnEvent(#[from] serde_json::Error);
+
+impl NotAnEvent {
+    /// What is wrong with a text that is no event, and where.
+    fn of(json: &str) -> Self {
+        let masked = masked(json);
+        let text = masked.as_deref().unwrap_or(json);
+        let error = serde_json::from_str::<BTreeMap<Cow<'_, str>, &RawValue>>(text).err();
+        Self(error.unwrap_or_else(|| serde_json::Error::custom("a key is no text")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dataset() -> Dataset {
+        Dataset::named("us_accidents").unwrap()
+    }
+
+    #[test]
+    fn severity_is_read_as_a_number_or_as_its_text_wherever_it_stands() {
+        let cases = [
+            (r#"{"Severity":3}"#, Some(3)),
+            (r#"{ "ID" : "A-1", "Severity" : "3" }"#, Some(3)),
+            (r#"{"Severity":"4.0","ID":"A-1"}"#, Some(4)),
+            (r#"{"Severity":2,"Severity":4}"#, Some(4)),
+            (r#"{"Sev\u0065rity":4}"#, Some(4)),
+            (r#"{"Severity":3.5}"#, None),
+            (r#"{"Severity":null}"#, None),
+            (r#"{"Severity":[4]}"#, None),
+            (r#"{"ID":"A-1"}"#, None),
+        ];
+        for (json, expected) in cases {
+            let (dataset, mut places) = (dataset(), Places::default());
+            places.find(&dataset, json).unwrap();
+            let found = places.value(json, dataset.severity).and_then(|value| level(&dataset, value));
+            assert_eq!(found, expected, "{json}");
+            assert_eq!(Event::parse(&dataset, json).unwrap().level(&dataset), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_read_wherever_it_stands_and_never_cut_off() {
+        let dataset = dataset();
+        let far = "x".repeat(3 * ID_WITHIN);
+        for id in
+            ["\"A-1\"", "17", "\"é\"", &format!("\"{}\"", "é".repeat(ID_WITHIN)), &"7".repeat(2 * ID_WITHIN)]
+        {
+            let expected = id.trim_matches('"');
+            for json in [
+                format!("{{\"ID\":{id},\"City\":\"{far}\"}}"),
+                format!("{{\"City\":\"{far}\",\"ID\":{id}}}"),
+                format!("{{\"ID\" : {id} }}"),
+                format!("{{\"City\":\"{}\",\"ID\":{id},\"More\":1}}", "é".repeat(ID_WITHIN / 2 - 9)),
+            ] {
+                assert_eq!(super::id(&dataset, json.as_bytes()).as_deref(), Some(expected), "{json}");
+            }
+        }
+        for json in ["{}", "[]", "", "{\"ID\":{}}", "{\"ID\":null}", "{\"ID\":17", "\u{fffd}"] {
+            assert_eq!(super::id(&dataset, json.as_bytes()), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn marks_before_an_event_are_ignored() {
+        let dataset = dataset();
+        for marks in ["", "\u{feff}", "\u{feff}\u{feff}"] {
+            let data = format!("{marks}{{\"ID\":\"A-1\",\"Severity\":4}}");
+            let text = text(data.as_bytes());
+            assert_eq!(Event::parse(&dataset, &text).unwrap().level(&dataset), Some(4), "{data:?}");
+            assert_eq!(super::id(&dataset, data.as_bytes()).as_deref(), Some("A-1"), "{data:?}");
+        }
+        let within = "{\"ID\":\"\u{feff}\"}";
+        assert_eq!(text(within.as_bytes()), within, "one within it is text");
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_no_event() {
+        for json in [
+            "",
+            "[]",
+            "3",
+            "null",
+            "{",
+            r#"{"Severity":3"#,
+            r#"{"Severity":3}{}"#,
+            r#"{"Severity":03}"#,
+            "nope",
+        ] {
+            assert!(Places::default().find(&dataset(), json).is_err(), "{json}");
+            assert!(Event::parse(&dataset(), json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn keys_that_stand_twice_count_as_the_last_and_keep_the_earlier() {
+        let dataset = dataset();
+        let event =
+            Event::parse(&dataset, r#"{"City":"Dublin","Extra":1,"City":"Dayton","Extra":2}"#).unwrap();
+        assert_eq!(event.cell(dataset.column("City").unwrap()), Cell::Text("Dayton".into()));
+        let earlier: Vec<_> = event.superseded.iter().map(|(key, value)| (&**key, *value)).collect();
+        assert_eq!(earlier, [("City", "\"Dublin\""), ("Extra", "1")]);
+        assert_eq!(event.unknown.len(), 1);
+    }
+
+    #[test]
+    fn pairs_are_given_in_their_order_with_repeats() {
+        let found = pairs(r#" {"a" : 1, "b":"x","\u0061":{"c":[]}} "#).unwrap();
+        let found: Vec<_> = found.iter().map(|(key, value)| (&**key, *value)).collect();
+        assert_eq!(found, [("a", "1"), ("b", "\"x\""), ("a", "{\"c\":[]}")]);
+        assert_eq!(pairs("{}"), Some(Vec::new()));
+        for json in ["", "[]", "{", "{\"a\":1}x", "{\"a\"}"] {
+            assert_eq!(pairs(json), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn values_are_written_in_the_type_of_their_column() {
+        let dataset = dataset();
+        let json = r#"{"City":"Do\u00f1a","Zipcode":43017,"Start_Lat":"39.928059000000005","Amenity":"True","Number":"x","Street":""}"#;
+        let event = Event::parse(&dataset, json).unwrap();
+        let written = |name: &str| {
+            let mut out = Writer::default();
+            let column = dataset.column(name).unwrap();
+            let fits = event.columns[column].is_some_and(|value| write(&dataset, column, value, &mut out));
+            assert_eq!(fits, !out.is_empty());
+            String::from_utf8(out.into_bytes()).unwrap()
+        };
+        assert_eq!(written("City"), r#""Do\u00f1a""#, "text passes as it is written");
+        assert_eq!(written("Zipcode"), "\"43017\"");
+        assert_eq!(written("Start_Lat"), "39.928059000000005");
+        assert_eq!(written("Amenity"), "true");
+        assert_eq!(written("Number"), "");
+        assert_eq!(written("Street"), "");
+        assert_eq!(written("County"), "");
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_values_of_no_type() {
+        let dataset = dataset();
+        let json = r#"{"ID":"A-1","Severity":NaN,"City":Infinity,"Start_Lat":-Infinity,"Street":{"a":NaN},"own":NaN,"\u0065":1}"#;
+        let sent = Event::as_sent(&dataset, json).unwrap();
+        let value = |name: &str| sent.columns[dataset.column(name).unwrap()];
+        assert_eq!(
+            ["Severity", "City", "Start_Lat", "Street"].map(value),
+            [Some("NaN"), Some("Infinity"), Some("-Infinity"), Some("{\"a\":NaN}")]
+        );
+        let unknown: Vec<_> = sent.unknown.iter().map(|(key, value)| (&**key, *value)).collect();
+        assert_eq!(unknown, [("own", "NaN"), ("e", "1")]);
+        assert_eq!(sent.cell(dataset.severity), Cell::NonFinite("NaN"));
+        let event = Event::parse(&dataset, json).unwrap();
+        assert_eq!((event.level(&dataset), event.cell(dataset.severity)), (None, Cell::Blank));
+        let mut places = Places::default();
+        places.find(&dataset, json).unwrap();
+        assert_eq!(places.value(json, dataset.severity), None);
+        assert_eq!(places.value(json, dataset.id), Some("\"A-1\""));
+        assert_eq!(pairs(r#"{"a":NaN,"b":[-Infinity]}"#).unwrap()[1].1, "[-Infinity]");
+        let far = format!(r#"{{"City":NaN,"Street":"{}","ID":"A-1"}}"#, "x".repeat(ID_WITHIN));
+        assert_eq!(super::id(&dataset, far.as_bytes()).as_deref(), Some("A-1"));
+        assert_eq!(super::id(&dataset, br#"{"ID":NaN}"#), None);
+    }
+
+    #[test]
+    fn an_error_is_about_what_is_wrong_and_not_about_numbers_that_are_not_finite() {
+        for (json, expected) in [
+            (r#"{"a":NaN,"b":nope}"#, "expected ident at line 1 column 15: "),
+            (r#"{"a":NaN"#, "EOF while parsing an object at line 1 column 8: "),
+            ("NaN", "expected a map at line 1 column 3: "),
+        ] {
+            let error = Event::parse(&dataset(), json).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+            assert_eq!(Places::default().find(&dataset(), json).unwrap_err().to_string(), error);
+        }
+    }
+
+    #[test]
+    fn texts_that_mean_nothing_are_no_values() {
+        let text = include_str!("../../../datasets/support_tickets/dataset.toml");
+        let listed = text.replacen("severities =", "blanks = [\"NA\", \"-1\"]\nseverities =", 1);
+        let dataset = Dataset::parse("support_tickets", &listed).unwrap();
+        let json = r#"{"Ticket_ID":"NA","Priority":" NA ","Subject":"na","Contacts":-1,"Wait(s)":"-1","Channel":"-1.0"}"#;
+        let (event, mut places) = (Event::parse(&dataset, json).unwrap(), Places::default());
+        places.find(&dataset, json).unwrap();
+        for (column, described) in dataset.columns.iter().enumerate() {
+            let is_value = ["Subject", "Channel"].contains(&described.name.as_str());
+            assert_eq!(event.columns[column].is_some(), is_value, "{}", described.name);
+            assert_eq!(places.value(json, column).is_some(), is_value, "{}", described.name);
+        }
+        assert_eq!(super::id(&dataset, json.as_bytes()), None);
+        assert_eq!(Event::as_sent(&dataset, json).unwrap().columns.iter().flatten().count(), 6);
+    }
+}

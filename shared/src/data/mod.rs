@@ -1,0 +1,9 @@
+//! The data set of the deployment, its events and their cells.
+
+pub mod cell;
+pub mod dataset;
+pub mod decision;
+pub mod dimension;
+pub mod event;
+pub mod excerpt;
+pub mod time;

@@ -1,0 +1,244 @@
+//! Times and days as files write them, read without guessing.
+//!
+//! A text that has one meaning is read; `2/8/2016` has two, and the declared order says which.
+
+mod explain;
+mod form;
+#[cfg(test)]
+mod tests;
+
+use chrono::{
+    DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, Timelike as _, Utc,
+};
+use serde::{Deserialize, Serialize};
+
+pub use self::explain::{Unreadable, explain, explain_date};
+use self::form::{End, Form, Rest, two};
+use crate::{data::excerpt::excerpt, json::Writer};
+
+/// Which of `2/8/2016` is the month.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DateOrder {
+    /// Month, day, year.
+    Mdy,
+    /// Day, month, year.
+    Dmy,
+}
+
+impl std::str::FromStr for DateOrder {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "mdy" => Ok(Self::Mdy),
+            "dmy" => Ok(Self::Dmy),
+            other => Err(format!("date order `{}` is unknown: expected mdy or dmy", excerpt(other))),
+        }
+    }
+}
+
+impl DateOrder {
+    /// The names under which a sender declares an order, wherever options have names.
+    pub const OPTIONS: [&'static str; 2] = ["date_order", "date-order"];
+
+    /// Whether an option of that name declares an order.
+    #[must_use]
+    pub fn is_option(name: &str) -> bool {
+        Self::OPTIONS.contains(&name)
+    }
+
+    /// The order that this one is not.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Mdy => Self::Dmy,
+            Self::Dmy => Self::Mdy,
+        }
+    }
+
+    /// This order and the other.
+    fn both(self) -> [Self; 2] {
+        [self, self.other()]
+    }
+}
+
+/// A point on a wall clock, with the offset from UTC where the text gives one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timestamp {
+    local: NaiveDateTime,
+    offset: Option<Offset>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Offset {
+    /// Written as `Z`, `UTC` or `GMT`.
+    Zulu,
+    /// Written as `+hh:mm`, `+hhmm` or `+hh`; minutes east of UTC.
+    Minutes(i32),
+}
+
+impl Timestamp {
+    /// Reads a trimmed cell that names a day and a time of day, such as `2016-02-08 00:37:08`, `2/8/2016 0:37`,
+    /// `13.08.2016 5:05 PM` or `2016-02-08T00:37:08.5+01:00`.
+    ///
+    /// Days whose month comes first or second are read in the declared order. Anything else is `None`: no time is
+    /// guessed. docs/INGEST.md has the whole grammar.
+    #[must_use]
+    pub fn parse(text: &str, order: DateOrder) -> Option<Self> {
+        if let Some(time) = parse_usual(text.as_bytes()) {
+            return Some(time);
+        }
+        let Form { day, clock } = Form::read(text)?;
+        let clock = clock?;
+        Some(Self { local: day.date(order)?.and_time(clock.time()?), offset: clock.end.offset })
+    }
+
+    /// Whether a trimmed cell is the same time in both orders of the date, so that none need be declared.
+    #[must_use]
+    pub fn needs_no_order(text: &str) -> bool {
+        let time = Self::parse(text, DateOrder::Mdy);
+        time.is_some() && time == Self::parse(text, DateOrder::Dmy)
+    }
+
+    /// The instant, a time without an offset being taken as UTC (as producers write `Txn_Timestamp`).
+    #[must_use]
+    pub fn instant(&self) -> DateTime<Utc> {
+        self.utc().and_utc()
+    }
+
+    /// Writes the time as it stands on the streams: `2016-02-08T00:37:00`, a fraction only where it is not zero,
+    /// `Z` or the offset where the text gave one.
+    pub fn write_iso(&self, out: &mut Writer) {
+        write_date_and_time(&self.local, b'T', out);
+        match self.offset {
+            None => {}
+            Some(Offset::Zulu) => out.byte(b'Z'),
+            Some(Offset::Minutes(minutes)) => {
+                out.byte(if minutes < 0 { b'-' } else { b'+' });
+                out.text(&two_digits(minutes.unsigned_abs() / 60));
+                out.byte(b':');
+                out.text(&two_digits(minutes.unsigned_abs() % 60));
+            }
+        }
+    }
+
+    /// Writes the time in a form that the Firehose JSON deserialiser takes as `timestamp`: `2016-02-08 00:37:00`.
+    ///
+    /// The type knows no offset, so a time with one is put in UTC.
+    /// Source: Firehose developer guide, "Format conversion requirements", OpenX JSON deserialiser.
+    pub fn write_firehose(&self, out: &mut Writer) {
+        write_date_and_time(&self.utc(), b' ', out);
+    }
+
+    fn utc(&self) -> NaiveDateTime {
+        match self.offset {
+            None | Some(Offset::Zulu) => self.local,
+            // Years of four digits are far from the limits of what can be represented.
+            Some(Offset::Minutes(minutes)) => self.local - chrono::Duration::minutes(minutes.into()),
+        }
+    }
+}
+
+/// A day without a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Date(NaiveDate);
+
+impl Date {
+    /// Reads a trimmed cell that names a day, such as `2016-02-08`, `2/8/2016` or `13.08.2016`.
+    ///
+    /// Midnight is how many programs write a day, and is read as one. Any other time is not, since it would be lost; nor
+    /// is midnight with an offset, which is an instant that falls on two days.
+    #[must_use]
+    pub fn parse(text: &str, order: DateOrder) -> Option<Self> {
+        let Form { day, clock } = Form::read(text)?;
+        if let Some(clock) = clock
+            && (clock.end.offset.is_some() || clock.time()? != NaiveTime::MIN)
+        {
+            return None;
+        }
+        day.date(order).map(Self)
+    }
+
+    /// Whether a trimmed cell is the same day in both orders of the date, so that none need be declared.
+    #[must_use]
+    pub fn needs_no_order(text: &str) -> bool {
+        let date = Self::parse(text, DateOrder::Mdy);
+        date.is_some() && date == Self::parse(text, DateOrder::Dmy)
+    }
+
+    /// Writes the day as it is on the streams, which Glue takes as `date`: `2016-02-08`.
+    ///
+    /// Source: Athena user guide, "Data types in Amazon Athena", `DATE`.
+    pub fn write_iso(self, out: &mut Writer) {
+        let mut text = *b"0000-00-00";
+        // `parse` reads years of four digits.
+        let year = self.0.year().unsigned_abs();
+        for (at, part) in [(0, year / 100), (2, year), (5, self.0.month()), (8, self.0.day())] {
+            text[at..at + 2].copy_from_slice(&two_digits(part));
+        }
+        out.text(&text);
+    }
+}
+
+/// A stamp of ingest: UTC in microseconds, `2022-12-24T04:53:57.450051Z`.
+#[must_use]
+pub fn stamp(instant: DateTime<Utc>) -> String {
+    instant.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// Writes digit by digit: chrono's `format` reads its pattern anew each time, which was a third of the time of ingest.
+fn write_date_and_time(time: &NaiveDateTime, separator: u8, out: &mut Writer) {
+    // `parse` reads years of four digits; an offset can lead one beyond them, where ISO 8601 asks for a sign.
+    match u32::try_from(time.year()) {
+        Ok(year @ 0..=9_999) => {
+            out.text([year / 100, year % 100].map(two_digits).as_flattened());
+        }
+        _ => out.text(format!("{:+05}", time.year()).as_bytes()),
+    }
+    let seconds = time.num_seconds_from_midnight();
+    let mut text = *b"-00-00T00:00:00";
+    text[6] = separator;
+    for (at, part) in [
+        (1, time.month()),
+        (4, time.day()),
+        (7, seconds / 3_600),
+        (10, seconds / 60 % 60),
+        (13, seconds % 60),
+    ] {
+        text[at..at + 2].copy_from_slice(&two_digits(part));
+    }
+    out.text(&text);
+    let fraction = time.nanosecond();
+    if fraction != 0 {
+        let mut digits = [b'0'; 9];
+        let mut rest = fraction;
+        for digit in digits.iter_mut().rev() {
+            *digit += (rest % 10) as u8;
+            rest /= 10;
+        }
+        let end = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
+        out.byte(b'.');
+        out.text(&digits[..end]);
+    }
+}
+
+/// The last two digits of a number, each of which fits in a byte.
+fn two_digits(number: u32) -> [u8; 2] {
+    [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
+}
+
+/// Reads what most files and all events hold, `2016-02-08 00:37:08` with whatever can follow the seconds. The grammar
+/// reads the same, byte by byte and in more time.
+fn parse_usual(bytes: &[u8]) -> Option<Timestamp> {
+    let (head, tail) = bytes.split_first_chunk::<19>()?;
+    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T' | b' ', h1, h2, b':', n1, n2, b':', s1, s2] = head
+    else {
+        return None;
+    };
+    let year = two(y1, y2)? * 100 + two(y3, y4)?;
+    let date = NaiveDate::from_ymd_opt(year.try_into().ok()?, two(m1, m2)?, two(d1, d2)?)?;
+    let end = if tail.is_empty() { End::default() } else { Rest(tail).end(true)? };
+    let time = end.time(two(h1, h2)?, two(n1, n2)?, two(s1, s2)?)?;
+    Some(Timestamp { local: date.and_time(time), offset: end.offset })
+}

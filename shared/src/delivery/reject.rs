@@ -1,0 +1,362 @@
+//! Rejects: what cannot be accepted, kept with the reason and with all that is needed to send it again.
+//!
+//! A reject is one JSON line, or several where its payload is long. Its size is bounded by its input: see
+//! [`collector`].
+
+pub mod collector;
+
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::{
+    data::time::DateOrder,
+    delivery::{self, Deadline, Order, Outcome, Service},
+};
+
+pub use self::collector::{Collector, Finished, Owners, Refused};
+
+/// Bytes of a payload in one reject record; longer payloads come in parts. Encoded they are at most twice as many,
+/// so that the record stays below the 1,000 KiB that Firehose takes.
+const PART_BYTES: usize = 160 * 1024;
+/// Bytes by which a text may be longer as JSON than twice its bytes: a short one stays readable, whatever is in it.
+const SHORT_BYTES: usize = 1_024;
+/// Bytes of a header, as JSON, up to which each reject repeats it.
+const HEADER_BYTES: usize = 64 * 1024;
+/// Characters of a detail. It may quote the sender's text, which has no bound of its own.
+const DETAIL_CHARS: usize = 200;
+/// Characters of a source: more than the longest key of an object with its bucket and line.
+const SOURCE_CHARS: usize = 1_500;
+/// Bytes of lines that are sent together, so that only these are held as a request as well.
+const PORTION_BYTES: usize = 2 * 1024 * 1024;
+
+/// A sentence that says what is wrong with a row and what would be right. It is cut to 200 characters, without control
+/// characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Detail(String);
+
+impl Detail {
+    /// The sentence.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Detail {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl From<String> for Detail {
+    fn from(mut text: String) -> Self {
+        cut(&mut text, DETAIL_CHARS);
+        if text.contains(char::is_control) {
+            text = text.replace(char::is_control, "\u{fffd}");
+        }
+        Self(text)
+    }
+}
+
+impl From<&str> for Detail {
+    fn from(text: &str) -> Self {
+        Self::from(text.to_owned())
+    }
+}
+
+/// Cuts a text to so many characters, the last of which then is an ellipsis.
+fn cut(text: &mut String, chars: usize) {
+    // No more bytes are no more characters.
+    if text.len() > chars
+        && let Some((end, _)) = text.char_indices().nth(chars - 1)
+        && text[end..].chars().nth(1).is_some()
+    {
+        text.truncate(end);
+        text.push('…');
+    }
+}
+
+/// How the file was read that a row came from.
+#[derive(Debug, Clone, Serialize)]
+pub struct FileContext {
+    /// `csv`, `ndjson` or `json`.
+    pub format: &'static str,
+    /// The header line of a CSV. Without one the first row of the payload is the header.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    header: Option<Arc<str>>,
+    /// The date order that was declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date_order: Option<DateOrder>,
+    /// Bytes of the header as JSON.
+    #[serde(skip)]
+    header_json: usize,
+    /// By which two headers are compared: they may be long, and are compared for each row.
+    #[serde(skip)]
+    header_hash: u64,
+}
+
+impl FileContext {
+    /// A file of a format, with its header line if it has one.
+    #[must_use]
+    pub fn new(format: &'static str, header: Option<Arc<str>>, date_order: Option<DateOrder>) -> Self {
+        let text = header.as_deref().unwrap_or_default();
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        Self { format, header_json: json_bytes(text), header_hash: hasher.finish(), header, date_order }
+    }
+
+    /// The header line of a CSV.
+    #[must_use]
+    pub fn header(&self) -> Option<&Arc<str>> {
+        self.header.as_ref()
+    }
+
+    /// Whether a header is too long to be repeated in each reject.
+    fn has_long_header(&self) -> bool {
+        self.header_json > HEADER_BYTES
+    }
+
+    fn is_that_of(&self, other: &Self) -> bool {
+        (self.format, self.header_hash, self.date_order)
+            == (other.format, other.header_hash, other.date_order)
+    }
+}
+
+/// The columns of the rejects table: name, type in Glue, and what it holds.
+pub const COLUMNS: [(&str, &str, &str); 15] = [
+    ("rejected_at", "string", "When it was rejected, UTC, microseconds."),
+    ("function", "string", "Function that rejected it: ingest, transform, metrics or notify."),
+    (
+        "reason",
+        "string",
+        "Short stable code of what is wrong; several where rows of more than one are held together.",
+    ),
+    ("detail", "string", "A sentence that says what is wrong, where, and what would be right."),
+    ("source", "string", "Object key and line or lines, or stream, shard and sequence number."),
+    ("payload", "string", "The payload as it came; several rows are separated by line feeds."),
+    (
+        "payload_base64",
+        "string",
+        "The payload in base64 where it is not UTF-8, or would be much longer as JSON.",
+    ),
+    ("format", "string", "Format of the file that the row stood in."),
+    (
+        "header",
+        "string",
+        "Header line of the CSV file that the row stood in; a CSV payload without one begins with its header.",
+    ),
+    ("date_order", "string", "Date order that the file was declared with."),
+    ("part", "int", "Number of this part, from 1, of a payload too large for one record."),
+    ("parts", "int", "Parts that the payload was cut into."),
+    ("row_count", "int", "Rows or records that the payload holds, where they are more than one."),
+    (
+        "row_index",
+        "int",
+        "Position, from 0, of the first row in its file or request, or of the record in its aggregate.",
+    ),
+    (
+        "row_bytes",
+        "string",
+        "Bytes of each row, with commas, where the rows of the payload are not sent again as one file.",
+    ),
+];
+
+/// A reject: one row or record, or several that are refused alike.
+#[derive(Debug, Clone, Copy)]
+struct Reject<'a> {
+    function: &'static str,
+    reason: &'static str,
+    detail: &'a Detail,
+    source: &'a str,
+    row_index: Option<u64>,
+    rows: u64,
+    /// The rows as they came, a line feed between two of them.
+    payload: &'a [u8],
+    /// The bytes of each row, where the reader must know where one ends.
+    row_bytes: Option<&'a [u32]>,
+    file: Option<&'a FileContext>,
+}
+
+/// A reject, or a part of one, as it is in the rejects table.
+#[derive(Serialize)]
+struct Line<'a> {
+    rejected_at: &'a str,
+    function: &'a str,
+    reason: &'a str,
+    detail: &'a Detail,
+    source: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    row_index: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    row_count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    row_bytes: Option<String>,
+    #[serde(flatten)]
+    file: Option<&'a FileContext>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<usize>,
+}
+
+impl Reject<'_> {
+    /// The JSON lines of the reject: one, or as many as its payload needs.
+    fn encode(&self, rejected_at: &str) -> Vec<Bytes> {
+        let text = self.text();
+        let pieces = pieces(self.payload, text);
+        let parts = (pieces.len() > 1).then_some(pieces.len());
+        let mut lengths = Lengths::new(self.row_bytes);
+        let mut end = 0;
+        let encode = |(part, piece): (usize, &[u8])| {
+            end += piece.len();
+            let line = Line {
+                rejected_at,
+                function: self.function,
+                reason: self.reason,
+                detail: self.detail,
+                source: self.source,
+                row_index: self.row_index,
+                row_count: (self.rows > 1).then_some(self.rows),
+                // A piece of text is cut at a character, so that it is text itself.
+                payload: text.and(std::str::from_utf8(piece).ok()),
+                payload_base64: text.is_none().then(|| base64_simd::STANDARD.encode_to_string(piece)),
+                row_bytes: self.row_bytes.map(|_| lengths.up_to(end)),
+                file: self.file,
+                part: parts.map(|_| part + 1),
+                parts,
+            };
+            let mut json = serde_json::to_vec(&line).unwrap_or_else(|error| unreachable!("{error}"));
+            json.push(b'\n');
+            Bytes::from(json)
+        };
+        pieces.into_iter().enumerate().map(encode).collect()
+    }
+
+    /// The payload as text; nothing where base64 is right: it is not UTF-8, or JSON would more than double it. Where
+    /// the rows' lengths are written as well, base64 is right as soon as it is shorter.
+    fn text(&self) -> Option<&str> {
+        let text = std::str::from_utf8(self.payload).ok()?;
+        let (json, bytes) = (json_bytes(text), text.len());
+        let is_short =
+            if self.row_bytes.is_some() { 3 * json <= 4 * bytes } else { json <= 2 * bytes + SHORT_BYTES };
+        (is_short || bytes < 3).then_some(text)
+    }
+}
+
+/// Writes the lengths of rows, each with the part of the payload in which its row ends.
+struct Lengths<'a> {
+    lengths: std::slice::Iter<'a, u32>,
+    /// Where the row ends that is next.
+    end: usize,
+}
+
+impl<'a> Lengths<'a> {
+    fn new(lengths: Option<&'a [u32]>) -> Self {
+        let lengths = lengths.unwrap_or_default();
+        Self { end: lengths.first().map_or(0, |first| *first as usize), lengths: lengths.iter() }
+    }
+
+    /// The lengths of the rows that end up to that byte of the payload.
+    fn up_to(&mut self, byte: usize) -> String {
+        let mut text = String::new();
+        while self.end <= byte
+            && let Some(length) = self.lengths.next()
+        {
+            if !text.is_empty() {
+                text.push(',');
+            }
+            text.push_str(&length.to_string());
+            let next = self.lengths.as_slice().first().map_or(0, |next| *next as usize);
+            self.end += 1 + next;
+        }
+        text
+    }
+}
+
+/// Bytes of a text in JSON, without its quotes.
+fn json_bytes(text: &str) -> usize {
+    let escapes = text.bytes().map(|byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 1,
+        0..0x20 => 5,
+        _ => 0,
+    });
+    text.len() + escapes.sum::<usize>()
+}
+
+/// The payload in pieces of at most `PART_BYTES`; those of a text end at a character.
+fn pieces<'a>(payload: &'a [u8], text: Option<&str>) -> Vec<&'a [u8]> {
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    while payload.len() - start > PART_BYTES {
+        let end = text.map_or(start + PART_BYTES, |text| text.floor_char_boundary(start + PART_BYTES));
+        pieces.push(&payload[start..end]);
+        start = end;
+    }
+    pieces.push(&payload[start..]);
+    pieces
+}
+
+/// What became of rejects.
+#[must_use]
+#[derive(Debug, Default)]
+pub struct Written {
+    /// The rows of each reject, and the sentence that says why it could not be written, if so.
+    pub outcomes: Vec<(Owners, Option<String>)>,
+    /// How many times an entry was sent again.
+    pub resent: u64,
+}
+
+/// Writes rejects to the rejects delivery stream, in portions.
+pub async fn write<S: Service<Entry = Bytes>>(
+    service: &S,
+    finished: Finished,
+    deadline: Deadline,
+) -> Written {
+    let Finished { lines, rejects } = finished;
+    let mut outcomes = Vec::with_capacity(lines.len());
+    let mut resent = 0;
+    let mut rest = lines.as_slice();
+    while !rest.is_empty() {
+        let (portion, after) = rest.split_at(portion(rest));
+        let report = delivery::deliver(service, portion, Order::Free, deadline).await;
+        outcomes.extend(report.outcomes);
+        resent += report.resent;
+        rest = after;
+    }
+    let mut outcomes = outcomes.into_iter();
+    let outcomes = rejects
+        .into_iter()
+        .map(|(owners, parts)| {
+            let failures = outcomes.by_ref().take(parts).filter_map(|outcome| match outcome {
+                Outcome::Delivered => None,
+                Outcome::Failed(why) | Outcome::Unacceptable(why) => Some(why),
+            });
+            (owners, failures.last())
+        })
+        .collect();
+    Written { outcomes, resent }
+}
+
+/// How many of the lines make a portion: at least one.
+fn portion(lines: &[Bytes]) -> usize {
+    let mut bytes = 0;
+    let fitting = lines.iter().take_while(|line| {
+        bytes += line.len();
+        bytes <= PORTION_BYTES
+    });
+    fitting.count().max(1)
+}
+
+#[cfg(test)]
+mod tests;

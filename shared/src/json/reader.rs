@@ -1,0 +1,477 @@
+//! JSON in place: values read one after the other, checked and handed on as they stand in the text, nothing built.
+//!
+//! What `serde_json` would do with a visitor for each entry, where most is to be checked and little to be kept: the
+//! better part of what transform has over the straightforward way (`make bench`). What lies deeper than is asked for,
+//! which events hardly hold, is left to `serde_json`.
+
+use std::{borrow::Cow, num::NonZeroUsize};
+
+use memchr::memchr2;
+use serde::de::IgnoredAny;
+
+use crate::json::scan::{BLOCK, marked_block, plain_run};
+
+/// Reads a text from its beginning on. Whatever gives nothing has met what is no JSON, or not what was asked for.
+///
+/// What is done for every value is inlined, and what is not takes and gives single values, so that where the reader
+/// stands is held in registers: through memory, a step waits for the one before it, and transform takes 7 % more time.
+pub struct Reader<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+    /// Where the block begins of which the marks are known, and where it ends.
+    block: usize,
+    block_end: usize,
+    marks: u64,
+    escapes: bool,
+}
+
+/// Where a value stands in the text.
+///
+/// Two words, so that it stays in registers: three went through memory, half the time of looking through an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    begin: usize,
+    end: NonZeroUsize,
+}
+
+impl Span {
+    #[inline]
+    fn new(begin: usize, end: usize) -> Option<Self> {
+        Some(Self { begin, end: NonZeroUsize::new(end)? })
+    }
+
+    /// What stands there in the text that was read.
+    #[inline(always)]
+    #[must_use]
+    pub fn of(self, text: &str) -> &str {
+        &text[self.begin..self.end.get()]
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// Reads a text as one value.
+    #[inline]
+    pub fn read<T>(text: &'a str, value: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let bytes = text.as_bytes();
+        let mut reader = Self { text, bytes, at: 0, block: 0, block_end: 0, marks: 0, escapes: false };
+        reader.peek()?;
+        let value = value(&mut reader)?;
+        reader.at = behind_blanks(reader.bytes, reader.at);
+        (reader.at == reader.bytes.len()).then_some(value)
+    }
+
+    /// Reads an object. `entry` is handed each key, as it stands between its quotes, and reads its value.
+    #[inline(always)]
+    pub fn object(&mut self, mut entry: impl FnMut(&mut Self, Span) -> Option<()>) -> Option<()> {
+        let mut more = self.begin_object()?;
+        while more {
+            let key = self.key()?;
+            entry(self, key)?;
+            more = self.next_entry()?;
+        }
+        Some(())
+    }
+
+    /// Steps into an object, to its first key; false where it has none.
+    #[inline(always)]
+    pub fn begin_object(&mut self) -> Option<bool> {
+        self.expect(b'{')?;
+        if self.peek()? == b'}' {
+            self.at += 1;
+            return Some(false);
+        }
+        Some(true)
+    }
+
+    /// Reads a key, up to its value; gives what stands between its quotes.
+    #[inline(always)]
+    pub fn key(&mut self) -> Option<Span> {
+        self.peek()?;
+        let key = self.string()?;
+        self.expect(b':')?;
+        self.peek()?;
+        Some(key)
+    }
+
+    /// What stands from here on.
+    #[inline(always)]
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// Passes over so many bytes that are known to stand here, such as a key and its colon; no string may be left open.
+    #[inline(always)]
+    pub fn pass(&mut self, bytes: usize) {
+        self.at += bytes;
+    }
+
+    /// Steps from a value to behind the comma before the next entry of an object; false at the object's end.
+    #[inline(always)]
+    pub fn next_entry(&mut self) -> Option<bool> {
+        loop {
+            match self.bytes.get(self.at)? {
+                b',' => {
+                    self.at += 1;
+                    return Some(true);
+                }
+                b'}' => {
+                    self.at += 1;
+                    return Some(false);
+                }
+                blank => self.skip(*blank)?,
+            }
+        }
+    }
+
+    /// Reads an array. `element` reads each of its elements.
+    #[inline(always)]
+    pub fn array(&mut self, mut element: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        self.expect(b'[')?;
+        if self.peek()? == b']' {
+            self.at += 1;
+            return Some(());
+        }
+        loop {
+            self.peek()?;
+            element(self)?;
+            match self.peek()? {
+                b',' => self.at += 1,
+                b']' => {
+                    self.at += 1;
+                    return Some(());
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    /// Reads a string; gives what stands between its quotes.
+    #[inline(always)]
+    pub fn string(&mut self) -> Option<Span> {
+        (self.bytes.get(self.at) == Some(&b'"')).then_some(())?;
+        let begin = self.at + 1;
+        let mut end = self.next_mark(begin);
+        if self.bytes.get(end) == Some(&b'\\') {
+            end = string_end(self.bytes, end)?;
+            self.escapes = true;
+        }
+        if self.bytes.get(end) != Some(&b'"') {
+            return None;
+        }
+        self.at = end + 1;
+        Span::new(begin, end)
+    }
+
+    /// Reads a long string, whose bytes whoever asks for it checks: control characters are not looked for.
+    #[inline(always)]
+    pub fn long_string(&mut self) -> Option<Span> {
+        (self.bytes.get(self.at) == Some(&b'"')).then_some(())?;
+        let begin = self.at + 1;
+        let end = begin + memchr2(b'"', b'\\', self.bytes.get(begin..)?)?;
+        if self.bytes[end] == b'\\' {
+            return self.string();
+        }
+        self.at = end + 1;
+        Span::new(begin, end)
+    }
+
+    /// Steps over a value of any type; gives all of its text.
+    #[inline(always)]
+    pub fn value(&mut self) -> Option<Span> {
+        loop {
+            let begin = self.at;
+            match self.bytes.get(begin)? {
+                b'"' => {
+                    self.string()?;
+                }
+                b'-' | b'0'..=b'9' => self.at = number(self.bytes, begin)?,
+                b't' => self.literal(b"true")?,
+                b'f' => self.literal(b"false")?,
+                b'n' => self.literal(b"null")?,
+                b'{' | b'[' => self.at += nested(self.text.get(begin..)?)?,
+                blank => {
+                    self.skip(*blank)?;
+                    continue;
+                }
+            }
+            return Span::new(begin, self.at);
+        }
+    }
+
+    /// What stands there.
+    #[inline(always)]
+    #[must_use]
+    pub fn text(&self, span: Span) -> &'a str {
+        span.of(self.text)
+    }
+
+    /// Whether a key or what stands in a string is that text; false where there are escapes in it.
+    #[inline]
+    #[must_use]
+    pub fn is(&self, span: Span, text: &str) -> bool {
+        &self.bytes[span.begin..span.end.get()] == text.as_bytes()
+    }
+
+    /// What a key or what stands in a string says; nothing where its escapes give no text.
+    #[inline(always)]
+    #[must_use]
+    pub fn unescaped(&self, span: Span) -> Option<Cow<'a, str>> {
+        self.unescaped_in(span, self.text)
+    }
+
+    /// The same of another text with the same strings in the same places.
+    #[inline(always)]
+    #[must_use]
+    pub fn unescaped_in<'t>(&self, span: Span, text: &'t str) -> Option<Cow<'t, str>> {
+        let text = span.of(text);
+        if self.escapes { unescaped(text) } else { Some(Cow::Borrowed(text)) }
+    }
+
+    /// The next byte that is not blank.
+    #[inline(always)]
+    fn peek(&mut self) -> Option<u8> {
+        // All that is blank comes before the printable characters.
+        match self.bytes.get(self.at) {
+            Some(byte) if *byte > b' ' => Some(*byte),
+            _ => {
+                self.at = behind_blanks(self.bytes, self.at);
+                self.bytes.get(self.at).copied()
+            }
+        }
+    }
+
+    /// Steps over blanks, the first of which stands here; nothing where that is none.
+    #[inline(always)]
+    fn skip(&mut self, blank: u8) -> Option<()> {
+        if !matches!(blank, b' ' | b'\n' | b'\r' | b'\t') {
+            return None;
+        }
+        self.at = behind_blanks(self.bytes, self.at);
+        Some(())
+    }
+
+    #[inline(always)]
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.peek()? == byte).then(|| self.at += 1)
+    }
+
+    #[inline(always)]
+    fn literal<const N: usize>(&mut self, literal: &[u8; N]) -> Option<()> {
+        let text = self.bytes.get(self.at..)?.first_chunk::<N>()?;
+        (text == literal).then(|| self.at += N)
+    }
+
+    /// Where the next byte stands, at `at` or behind it, that a JSON string cannot hold as it is: a quote, a backslash
+    /// or a control character. At the end of the text if there is none; `at` must not go back.
+    ///
+    /// They are found for a block of the text at a time: a string's end is a matter of two instructions then, whatever
+    /// its length.
+    #[inline(always)]
+    fn next_mark(&mut self, at: usize) -> usize {
+        if at < self.block_end {
+            let marks = self.marks >> (at - self.block);
+            if marks != 0 {
+                return at + marks.trailing_zeros() as usize;
+            }
+        }
+        let (block, marks) = marked_block(self.bytes, at.max(self.block_end));
+        self.block = block;
+        self.block_end = block + BLOCK;
+        self.marks = marks;
+        if marks == 0 { self.bytes.len() } else { block + marks.trailing_zeros() as usize }
+    }
+}
+
+/// Where the blanks end that begin at `at`.
+#[cold]
+fn behind_blanks(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
+        at += 1;
+    }
+    at
+}
+
+/// Where a string ends in which a backslash stands at `at`: at its quote, or at what cannot stand in it.
+#[cold]
+fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+    while let Some(b'\\') = bytes.get(at) {
+        at = match bytes.get(at + 1)? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => at + 2,
+            b'u' => {
+                let digits = bytes.get(at + 2..at + 6)?;
+                digits.iter().all(u8::is_ascii_hexdigit).then_some(at + 6)?
+            }
+            _ => return None,
+        };
+        at += plain_run(bytes.get(at..)?);
+    }
+    Some(at)
+}
+
+/// What stands between the quotes of a valid JSON string, its escapes resolved; nothing where they give no text.
+#[inline]
+pub(crate) fn unescaped(inner: &str) -> Option<Cow<'_, str>> {
+    if plain_run(inner.as_bytes()) == inner.len() { Some(Cow::Borrowed(inner)) } else { resolved(inner) }
+}
+
+#[cold]
+fn resolved(inner: &str) -> Option<Cow<'_, str>> {
+    serde_json::from_str(&format!("\"{inner}\"")).ok().map(Cow::Owned)
+}
+
+/// Bytes of the object or array that a text begins with.
+#[cold]
+fn nested(text: &str) -> Option<usize> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    values.next()?.ok()?;
+    Some(values.byte_offset())
+}
+
+/// Where the number ends that begins at `at`.
+#[inline(always)]
+fn number(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut at = plain_number(bytes, at)?;
+    if let Some(b'e' | b'E') = bytes.get(at) {
+        at += 1;
+        if let Some(b'+' | b'-') = bytes.get(at) {
+            at += 1;
+        }
+        at = digits(bytes, at)?;
+    }
+    Some(at)
+}
+
+/// Where the number ends that begins at `at`, leaving its exponent aside.
+#[inline(always)]
+fn plain_number(bytes: &[u8], mut at: usize) -> Option<usize> {
+    if bytes.get(at) == Some(&b'-') {
+        at += 1;
+    }
+    at = if bytes.get(at) == Some(&b'0') { at + 1 } else { digits(bytes, at)? };
+    if bytes.get(at) == Some(&b'.') {
+        at = digits(bytes, at + 1)?;
+    }
+    Some(at)
+}
+
+/// Where the digits end that begin at `at`, if there is one at least.
+#[inline(always)]
+fn digits(bytes: &[u8], at: usize) -> Option<usize> {
+    let mut end = at;
+    while bytes.get(end).is_some_and(u8::is_ascii_digit) {
+        end += 1;
+    }
+    (end > at).then_some(end)
+}
+
+/// Whether a text is a number of JSON without an exponent: what nearly all numbers of a file are, and as such can be
+/// copied.
+pub(crate) fn is_plain_number(text: &str) -> bool {
+    plain_number(text.as_bytes(), 0) == Some(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    /// The entries, keys decoded.
+    fn read(text: &str) -> Option<Vec<(String, String)>> {
+        let mut found = Vec::new();
+        Reader::read(text, |reader| {
+            reader.object(|reader, key| {
+                let value = reader.value()?;
+                found.push((reader.unescaped(key)?.into_owned(), reader.text(value).to_owned()));
+                Some(())
+            })
+        })?;
+        Some(found)
+    }
+
+    /// The entries as `serde_json` finds them, keys decoded.
+    fn parsed(text: &str) -> Option<Vec<(String, String)>> {
+        struct Entries;
+        impl<'de> serde::de::Visitor<'de> for Entries {
+            type Value = Vec<(String, String)>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some((key, value)) = map.next_entry::<String, &RawValue>()? {
+                    entries.push((key, value.get().to_owned()));
+                }
+                Ok(entries)
+            }
+        }
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let entries = serde::Deserializer::deserialize_map(&mut deserializer, Entries).ok()?;
+        deserializer.end().ok()?;
+        Some(entries)
+    }
+
+    fn check(text: &str) {
+        assert_eq!(read(text), parsed(text), "{text:?}");
+    }
+
+    #[test]
+    fn entries_are_those_that_serde_json_finds() {
+        for text in [
+            "{}",
+            " { } ",
+            r#"{"a":1}"#,
+            r#"{"a":1,"b":2,"a":3}"#,
+            r#"{"b":1,"a": 2,"b":{}}"#,
+            "{\"a\" :\t-0.5e+10 ,\r\n\"b\": \"x\\\"y\\u00e9\\\\\" , \"a\":null}",
+            r#"{"a":{"b":[1,{"c":"}"}]},"d":[],"e":true,"f":false}"#,
+            "{\"long text that goes on for more than a word\":\"Doña Ana \u{1f697} and more\"}",
+            "{\"a\":",
+            "{\"a\":1,\"b\":",
+            r#"{"a":1e400,"b":123456789012345678901234567890}"#,
+            // No objects.
+            "",
+            "[]",
+            "3",
+            "{",
+            "}",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{,\"a\":1}",
+            "{\"a\":1 \"b\":2}",
+            "{\"a\":1}{}",
+            "{\"a\":01}",
+            "{\"a\":1.}",
+            "{\"a\":.5}",
+            "{\"a\":-}",
+            "{\"a\":1e}",
+            "{\"a\":+1}",
+            "{\"a\":tru}",
+            "{\"a\":True}",
+            "{\"a\":\"x}",
+            "{\"a\":\"\\x\"}",
+            "{\"a\":\"\\u12g4\"}",
+            "{\"a\":\"a\nb\"}",
+            "{\"a\":\"a\u{1f}b\"}",
+            "{\"a\":[1}",
+            "{\"a\":{\"b\"}}",
+            "{a:1}",
+            "{'a':1}",
+        ] {
+            check(text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn entries_of_any_text_like_json_are_those_that_serde_json_finds(
+            text in r#"\{("[a-z\\"u0é]{0,9}" ?[:,] ?("[ -~é\n]{0,20}"|-?[0-9.eE+]{0,6}|true|null|\{\}|\[1,2\])[,}]? ?){0,4}\}?"#
+        ) {
+            check(&text);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Configuration: read once at start, all that is wrong with it said at once.
+
+use std::{fmt::Display, str::FromStr};
+
+use crate::data::dataset::Dataset;
+
+/// Reads variables and gathers what is wrong with them.
+pub struct Variables<'f> {
+    look_up: &'f dyn Fn(&str) -> Option<String>,
+    problems: Vec<String>,
+}
+
+/// Everything that is wrong with the configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration is wrong: {}", .0.join("; "))]
+pub struct ConfigError(Vec<String>);
+
+impl ConfigError {
+    /// One thing that is wrong.
+    #[must_use]
+    pub fn new(problem: String) -> Self {
+        Self(vec![problem])
+    }
+}
+
+/// What every function needs.
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// `DATASET`.
+    pub dataset: Dataset,
+    /// `REJECTS_DELIVERY_STREAM`.
+    pub rejects_delivery_stream: String,
+    /// `ENVIRONMENT`, a dimension of the counts.
+    pub environment: String,
+    /// `LOG_EVENT_IDS`: whether the log says what became of which event.
+    pub log_event_ids: bool,
+}
+
+/// Emitter counts they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Emitter<'a> {
+    /// The data set's name.
+    pub dataset: &'a str,
+    /// The environment's name.
+    pub environment: &'a str,
+    /// The function's name.
+    pub function: &'a str,
+}
+
+impl Common {
+    /// The data set whose events the log is to follow; nothing where it is to follow none.
+    #[must_use]
+    pub fn followed(&self) -> Option<&Dataset> {
+        self.log_event_ids.then_some(&self.dataset)
+    }
+
+    /// Emitter counts those of a function are.
+    #[must_use]
+    pub fn emitter(&self, function: &'static str) -> Emitter<'_> {
+        Emitter { dataset: &self.dataset.name, environment: &self.environment, function }
+    }
+}
+
+impl<'f> Variables<'f> {
+    /// Variables that `look_up` finds.
+    pub fn new(look_up: &'f dyn Fn(&str) -> Option<String>) -> Self {
+        Self { look_up, problems: Vec::new() }
+    }
+
+    /// A text that must be given.
+    pub fn required(&mut self, name: &str) -> String {
+        self.optional(name).unwrap_or_else(|| {
+            self.problems.push(format!("{name} is missing"));
+            String::new()
+        })
+    }
+
+    /// A text; nothing where it is missing or blank.
+    pub fn optional(&mut self, name: &str) -> Option<String> {
+        (self.look_up)(name).filter(|text| !text.trim().is_empty())
+    }
+
+    /// A value with a default.
+    pub fn value<T: FromStr + Display>(&mut self, name: &str, default: T) -> T {
+        let Some(text) = self.optional(name) else { return default };
+        text.trim().parse().unwrap_or_else(|_| {
+            self.problems.push(format!("{name} is `{text}`, where a value like {default} is right"));
+            default
+        })
+    }
+
+    /// What every function needs; nothing where the data set is unknown.
+    fn common(&mut self) -> Option<Common> {
+        let name = self.optional("DATASET").unwrap_or_else(|| "us_accidents".to_owned());
+        let rejects_delivery_stream = self.required("REJECTS_DELIVERY_STREAM");
+        let environment = self.optional("ENVIRONMENT").unwrap_or_else(|| "dev".to_owned());
+        let log_event_ids = self.value("LOG_EVENT_IDS", true);
+        match Dataset::named(&name) {
+            Ok(dataset) => Some(Common { dataset, rejects_delivery_stream, environment, log_event_ids }),
+            Err(error) => {
+                self.problems.push(format!("DATASET: {error}"));
+                None
+            }
+        }
+    }
+
+    /// What every function needs and what `rest` reads, or all that is wrong with either.
+    pub fn read<T>(mut self, rest: impl FnOnce(&mut Self) -> T) -> Result<(Common, T), ConfigError> {
+        let common = self.common();
+        let rest = rest(&mut self);
+        match common {
+            Some(common) if self.problems.is_empty() => Ok((common, rest)),
+            _ => Err(ConfigError(self.problems)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_variable_that_is_missing_or_wrong_is_named_at_once() {
+        let look_up = |name: &str| match name {
+            "DATASET" => Some("nope".to_owned()),
+            "SEVERITY_ABOVE" => Some("high".to_owned()),
+            "RAW_STREAM" => Some("  ".to_owned()),
+            _ => None,
+        };
+        let error = Variables::new(&look_up)
+            .read(|variables| (variables.required("RAW_STREAM"), variables.value("SEVERITY_ABOVE", 2_i64)))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("the configuration is wrong: REJECTS_DELIVERY_STREAM is missing; "),
+            "{error}"
+        );
+        assert!(error.contains("DATASET: there is no data set `nope`"), "{error}");
+        assert!(error.contains("RAW_STREAM is missing"), "{error}");
+        assert!(error.contains("SEVERITY_ABOVE is `high`, where a value like 2 is right"), "{error}");
+    }
+
+    #[test]
+    fn defaults_hold_where_nothing_is_said() {
+        let look_up = |name: &str| (name == "REJECTS_DELIVERY_STREAM").then(|| "rejects".to_owned());
+        let (common, above) =
+            Variables::new(&look_up).read(|variables| variables.value("SEVERITY_ABOVE", 2_i64)).unwrap();
+        assert_eq!((common.dataset.name.as_str(), above), ("us_accidents", 2));
+    }
+}

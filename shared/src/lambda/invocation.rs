@@ -1,0 +1,95 @@
+//! An invocation: when it began, until when it may work, and its name in the log.
+
+use std::{io::Write as _, time::Duration};
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+
+use crate::delivery::Deadline;
+
+/// Kept back before the deadline, for the report and the counts.
+const RESERVE: Duration = Duration::from_secs(2);
+
+/// What a handler knows of its invocation beside the event.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// The request id of Lambda.
+    pub request_id: String,
+    /// When it began, on the wall clock.
+    pub now: DateTime<Utc>,
+    /// How long deliveries may go on.
+    pub deadline: Deadline,
+    /// Writes a line to the log, as it stands.
+    pub log: fn(&str),
+    /// When it began, on the clock that deadlines are on.
+    pub began: Instant,
+}
+
+impl Invocation {
+    /// The invocation of that request id, whose deadline Lambda gives in milliseconds since 1970.
+    #[must_use]
+    pub fn begin(request_id: &str, deadline_ms: u64, now: DateTime<Utc>, seed: u64) -> Self {
+        let now_ms = u64::try_from(now.timestamp_millis()).unwrap_or_default();
+        let left = Duration::from_millis(deadline_ms.saturating_sub(now_ms)).saturating_sub(RESERVE);
+        let began = Instant::now();
+        Self {
+            request_id: request_id.to_owned(),
+            now,
+            deadline: Deadline { at: began + left, seed },
+            log: write_line,
+            began,
+        }
+    }
+
+    /// The wall clock, by the time that has passed since the invocation began.
+    #[must_use]
+    pub fn clock(&self) -> DateTime<Utc> {
+        self.now + self.began.elapsed()
+    }
+
+    /// The terms, cut to so long from now on: for what must not hold anything up.
+    #[must_use]
+    pub fn deadline_within(&self, longest: Duration) -> Deadline {
+        Deadline { at: self.deadline.at.min(Instant::now() + longest), ..self.deadline }
+    }
+}
+
+/// Writes a line to the standard output, which Lambda takes to the log as it stands, where a subscriber of tracing would
+/// wrap it.
+fn write_line(line: &str) {
+    if let Err(error) = writeln!(std::io::stdout().lock(), "{line}") {
+        tracing::error!(%error, "a line could not be written to the log");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long an invocation may deliver that begins so many milliseconds before its deadline.
+    fn left(milliseconds: u64) -> Duration {
+        let now = DateTime::from_timestamp(1_700_000_000, 123_000_000).unwrap();
+        let invocation = Invocation::begin("r", 1_700_000_000_123 + milliseconds, now, 0);
+        invocation.deadline.at - invocation.began
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deliveries_end_two_seconds_before_the_deadline() {
+        assert_eq!(left(60_000), Duration::from_secs(58));
+        assert_eq!(left(2_001), Duration::from_millis(1));
+        assert_eq!(left(2_000), Duration::ZERO);
+        assert_eq!(left(0), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_must_not_hold_anything_up_ends_earlier_and_never_later() {
+        let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        let invocation = Invocation::begin("r", 1_700_000_010_000, now, 9);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(invocation.clock(), now + Duration::from_secs(1));
+        let deadline_within = |seconds| invocation.deadline_within(Duration::from_secs(seconds));
+        assert_eq!(deadline_within(3).at - invocation.began, Duration::from_secs(4));
+        assert_eq!(deadline_within(30).at, invocation.deadline.at);
+        assert_eq!(deadline_within(3).seed, 9);
+    }
+}

@@ -1,0 +1,5 @@
+//! What a function gets from Lambda: its configuration, its invocations and the runtime that calls it.
+
+pub mod config;
+pub mod invocation;
+pub mod runtime;

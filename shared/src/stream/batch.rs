@@ -1,0 +1,404 @@
+//! Kinesis records in: the event of a mapping, decoded and taken apart into user records.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    json::{self, Reader},
+    stream::kpl,
+};
+
+/// The event, borrowed. The types of `aws_lambda_events` are not used here: they refuse a whole event over an
+/// arrival time with more than three decimals, and copy every record.
+#[derive(Deserialize)]
+struct KinesisEvent<'a> {
+    #[serde(borrow, rename = "Records")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "it is parsed for what is wrong with it"))]
+    records: Vec<EventRecord<'a>>,
+}
+
+#[derive(Deserialize)]
+struct EventRecord<'a> {
+    #[serde(borrow)]
+    kinesis: KinesisData<'a>,
+    #[serde(borrow, rename = "eventID", default)]
+    event_id: Cow<'a, str>,
+    #[serde(borrow, rename = "eventSourceARN", default)]
+    source_arn: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct KinesisData<'a> {
+    #[serde(borrow)]
+    sequence_number: Cow<'a, str>,
+    #[serde(borrow)]
+    data: Cow<'a, str>,
+    /// Seconds since 1970, with whatever fraction.
+    approximate_arrival_timestamp: Option<f64>,
+}
+
+/// A batch of one shard.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    /// The records of the mapping's event, in order.
+    pub records: Vec<Record<'a>>,
+}
+
+/// A record of the stream: the unit of checkpoints.
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// A decimal number of up to 56 digits, larger than any integer type; kept as text.
+    pub sequence_number: Cow<'a, str>,
+    /// When the stream took it, if the event says so.
+    pub arrived: Option<DateTime<Utc>>,
+    /// In base64, as it came: it is decoded when it is looked at, into memory that is at hand for all that is read of it.
+    data: Cow<'a, str>,
+    event_id: Cow<'a, str>,
+    source_arn: Cow<'a, str>,
+}
+
+/// What a producer wrote as a record, borrowed from the buffer that it was decoded into.
+#[derive(Debug, Clone)]
+pub enum UserRecords<'d> {
+    /// The record of the stream itself.
+    Itself(&'d [u8]),
+    /// Those of an aggregated record.
+    Parts(kpl::UserRecords<'d>),
+}
+
+/// A record that cannot be taken apart.
+#[derive(Debug)]
+pub struct Poison {
+    /// A short stable code.
+    pub reason: &'static str,
+    /// What is wrong.
+    pub detail: String,
+}
+
+/// The event did not come from a Kinesis mapping.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the event is no batch of a Kinesis event source mapping, {{\"Records\":[{{\"kinesis\":{{…}}}}]}}: {0}"
+)]
+pub struct NotABatch(String);
+
+/// The answer to a mapping that reports batch item failures.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchResponse {
+    /// The lowest sequence number that is to come again, with everything behind it; none where all is done.
+    pub batch_item_failures: Vec<BatchItemFailure>,
+}
+
+/// A record that is to come again. Its identifier is never null, which would fail the whole batch.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchItemFailure {
+    /// A sequence number.
+    pub item_identifier: String,
+}
+
+impl<'a> EventRecord<'a> {
+    /// Reads the records of an event one after the other; nothing where it is no batch.
+    fn read_each(text: &'a str, mut each: impl FnMut(Self)) -> Option<()> {
+        let (mut records, mut ending) = (None, None);
+        Reader::read(text, |reader| {
+            reader.object(|reader, key| match &*reader.unescaped(key)? {
+                "Records" => {
+                    set(&mut records, ())?;
+                    reader.array(|reader| {
+                        each(Self::read(reader, &mut ending)?);
+                        Some(())
+                    })
+                }
+                _ => reader.value().map(|_| ()),
+            })
+        })?;
+        records
+    }
+
+    #[inline(always)]
+    fn read(reader: &mut Reader<'a>, ending: &mut Option<Ending<'a>>) -> Option<Self> {
+        let (mut kinesis, mut event_id, mut source_arn) = (None, None, None);
+        let mut behind_id = None;
+        reader.object(|reader, key| match &*reader.unescaped(key)? {
+            "kinesis" => set(&mut kinesis, KinesisData::read(reader)?),
+            "eventID" => {
+                set(&mut event_id, string(reader)?)?;
+                if kinesis.is_some() && source_arn.is_none() {
+                    match ending {
+                        Some(ending) if reader.rest().starts_with(ending.text) => {
+                            reader.pass(ending.text.len() - 1);
+                            source_arn.clone_from(&ending.source_arn);
+                        }
+                        _ => behind_id = Some(reader.rest()),
+                    }
+                }
+                Some(())
+            }
+            "eventSourceARN" => set(&mut source_arn, string(reader)?),
+            _ => reader.value().map(|_| ()),
+        })?;
+        if let Some(rest) = behind_id {
+            let text = &rest[..rest.len() - reader.rest().len()];
+            *ending = Some(Ending { text, source_arn: source_arn.clone() });
+        }
+        Some(Self {
+            kinesis: kinesis?,
+            event_id: event_id.unwrap_or_default(),
+            source_arn: source_arn.unwrap_or_default(),
+        })
+    }
+}
+
+/// The end of a record, from behind its id to its bracket, and what stands in it. It is the same in all records of a
+/// batch: to read it again takes transform 5 % more instructions.
+struct Ending<'a> {
+    text: &'a [u8],
+    source_arn: Option<Cow<'a, str>>,
+}
+
+impl<'a> KinesisData<'a> {
+    #[inline(always)]
+    fn read(reader: &mut Reader<'a>) -> Option<Self> {
+        let (mut sequence_number, mut data, mut arrived) = (None, None, None);
+        reader.object(|reader, key| match &*reader.unescaped(key)? {
+            "sequenceNumber" => set(&mut sequence_number, string(reader)?),
+            // A control character in it, which JSON does not allow, is no base64 either: its record alone is refused.
+            "data" => {
+                let text = reader.long_string()?;
+                set(&mut data, reader.unescaped(text)?)
+            }
+            "approximateArrivalTimestamp" => {
+                let seconds = reader.value()?;
+                let seconds = match reader.text(seconds) {
+                    "null" => None,
+                    seconds => Some(seconds.parse().ok()?),
+                };
+                set(&mut arrived, seconds)
+            }
+            _ => reader.value().map(|_| ()),
+        })?;
+        Some(Self {
+            sequence_number: sequence_number?,
+            data: data?,
+            approximate_arrival_timestamp: arrived.flatten(),
+        })
+    }
+}
+
+#[inline(always)]
+fn string<'a>(reader: &mut Reader<'a>) -> Option<Cow<'a, str>> {
+    let text = reader.string()?;
+    reader.unescaped(text)
+}
+
+/// Sets a field; nothing where it stands twice.
+fn set<T>(field: &mut Option<T>, value: T) -> Option<()> {
+    field.replace(value).is_none().then_some(())
+}
+
+impl<'a> Batch<'a> {
+    /// Decodes the event of a Kinesis event source mapping.
+    pub fn decode(event: &'a str) -> Result<Self, NotABatch> {
+        let mut records = Vec::new();
+        read(event, |record| records.push(record))?;
+        Ok(Self { records })
+    }
+}
+
+/// Hands on each record of the event of a Kinesis event source mapping, in order, as soon as it is read. If the event is
+/// none, that may be found after some of its records.
+///
+/// By what stands in place: four fifths of an event are its records' data, long texts in which only their end is to be
+/// found.
+pub fn read<'a>(event: &'a str, mut each: impl FnMut(Record<'a>)) -> Result<(), NotABatch> {
+    EventRecord::read_each(event, |record| each(Record::new(record))).ok_or_else(|| NotABatch::of(event))
+}
+
+impl NotABatch {
+    /// What is wrong with a text that is no batch, and where.
+    fn of(event: &str) -> Self {
+        Self(match serde_json::from_str::<KinesisEvent<'_>>(event) {
+            Err(error) => json::fault(&error),
+            Ok(_) => "it is not written as Lambda writes it".to_owned(),
+        })
+    }
+}
+
+impl<'a> Record<'a> {
+    fn new(record: EventRecord<'a>) -> Self {
+        let EventRecord { kinesis, event_id, source_arn } = record;
+        let arrived = kinesis.approximate_arrival_timestamp.and_then(arrival);
+        Self { sequence_number: kinesis.sequence_number, arrived, data: kinesis.data, event_id, source_arn }
+    }
+
+    /// Takes the record apart, its data decoded over what stands in `buffer`.
+    pub fn user_records<'d>(&self, buffer: &'d mut Vec<u8>) -> Result<UserRecords<'d>, Poison> {
+        if !self.decode(buffer) {
+            let detail = "the record's data is not base64".to_owned();
+            return Err(Poison { reason: "not_base64", detail });
+        }
+        if !kpl::may_be_aggregated(buffer) {
+            return Ok(UserRecords::Itself(buffer));
+        }
+        match kpl::user_records(buffer) {
+            Ok(None) => Ok(UserRecords::Itself(buffer)),
+            Ok(Some(parts)) => Ok(UserRecords::Parts(parts)),
+            Err(damaged) => Err(Poison { reason: "damaged_aggregate", detail: damaged.to_string() }),
+        }
+    }
+
+    fn decode(&self, buffer: &mut Vec<u8>) -> bool {
+        buffer.clear();
+        base64_simd::STANDARD.decode_append(self.data.as_bytes(), buffer).is_ok()
+    }
+
+    /// The data, as it came where it is not base64.
+    #[must_use]
+    pub fn payload(&self) -> Bytes {
+        let mut data = Vec::new();
+        if self.decode(&mut data) { data.into() } else { Bytes::copy_from_slice(self.data.as_bytes()) }
+    }
+
+    /// Stream, shard and sequence number, for people: `us-accidents-data-stream-1/shardId-000000000000:4959…`.
+    #[must_use]
+    pub fn source(&self) -> String {
+        // With enhanced fan-out the source is a consumer, `…:stream/NAME/consumer/NAME:TIME`.
+        let stream = self.source_arn.split('/').nth(1).unwrap_or(&self.source_arn);
+        format!("{stream}/{}", self.event_id)
+    }
+}
+
+/// Seconds since 1970; nothing where they are outside the calendar.
+#[expect(clippy::cast_possible_truncation, reason = "a float is truncated to microseconds, saturating")]
+fn arrival(seconds: f64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_micros((seconds * 1e6) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn event(records: &str) -> String {
+        format!(r#"{{"Records":[{records}]}}"#)
+    }
+
+    /// What is read of each record.
+    fn fields(record: Record<'_>) -> [String; 5] {
+        let arrived = format!("{:?}", record.arrived);
+        [record.sequence_number, record.data, record.event_id, record.source_arn, arrived.into()]
+            .map(Cow::into_owned)
+    }
+
+    fn check(event: &str) {
+        let ours = Batch::decode(event).ok().map(|batch| batch.records.into_iter().map(fields).collect());
+        let theirs: Option<Vec<_>> = serde_json::from_str::<KinesisEvent<'_>>(event)
+            .ok()
+            .map(|event| event.records.into_iter().map(Record::new).map(fields).collect());
+        assert_eq!(ours, theirs, "{event}");
+    }
+
+    #[test]
+    fn a_record_read_by_a_consumer_names_its_stream() {
+        for (stream, consumer) in
+            [("s1", ""), ("s1", "/consumer/transform-dev:1764000000"), ("consumer", "/consumer/c:1764000000")]
+        {
+            let arn = format!("arn:aws:kinesis:eu-west-1:000000000000:stream/{stream}{consumer}");
+            let record = format!(
+                r#"{{"kinesis":{{"sequenceNumber":"7","data":"e30="}},"eventID":"shardId-0:7","eventSourceARN":"{arn}"}}"#
+            );
+            let event = event(&record);
+            let batch = Batch::decode(&event).unwrap();
+            assert_eq!(batch.records[0].source(), format!("{stream}/shardId-0:7"));
+        }
+    }
+
+    #[test]
+    fn a_record_that_ends_as_the_one_before_it_is_read_alike_and_one_that_does_not_by_itself() {
+        let kinesis = r#""kinesis":{"sequenceNumber":"1","data":"e30="}"#;
+        let ends = [
+            r#","eventName":"a","eventSourceARN":"x/s1"}"#,
+            r#","eventName":"a","eventSourceARN":"x/s2"}"#,
+            r#","eventName":"a","eventSourceARN":"x/s1","more":1}"#,
+            r#","eventName":"a","eventSourceARN":"x/s1","more":12}"#,
+            r#","eventSourceARN":"x/s1","eventSourceARN":"x/s1"}"#,
+            r#","event\u0053ourceARN":"x\/s3"}"#,
+            "}",
+            " }",
+        ];
+        for first in ends {
+            for second in ends {
+                let record = |id: u8, end: &str| format!(r#"{{{kinesis},"eventID":"s:{id}"{end}"#);
+                check(&event(&[record(1, first), record(2, second), record(3, first)].join(",")));
+                let late = format!(r#"{{"eventID":"s:4",{kinesis}{second}"#);
+                check(&event(&[record(1, first), late.clone(), record(2, second), late].join(",")));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_event_is_read_as_serde_json_reads_it(
+            event in r#"\{"Records": ?\[(\{("kinesis": ?\{("sequenceNumber": ?"[0-9]{1,3}",){0,2}("approximateArrivalTimestamp":(1\.5|null|"1"),)?("data":"([a-z=]|\\/|\\u0061){0,6}",?){1,2}\},?){0,2}("event(ID|\\u0049D|Name)":"[a-z\\]{0,3}",?){0,2}("eventSourceARN":"x/s[12]")?\},?){0,3}\](,"more":\[1\])?\}"#
+        ) {
+            check(&event);
+        }
+    }
+
+    #[test]
+    fn a_batch_is_decoded_with_its_long_sequence_numbers_and_fine_arrival_times() {
+        let sequence = "49590338271490256608559692538361571095921575989136588898";
+        let event = event(&format!(
+            r#"{{"kinesis":{{"kinesisSchemaVersion":"1.0","partitionKey":"1","sequenceNumber":"{sequence}",
+               "data":"eyJhIjoxfQ==","approximateArrivalTimestamp":1545084650.9874216}},
+               "eventID":"shardId-000000000006:{sequence}","eventSourceARN":"arn:aws:kinesis:eu-west-1:1:stream/s1"}}"#
+        ));
+        let batch = Batch::decode(&event).unwrap();
+        let record = &batch.records[0];
+        assert_eq!(record.sequence_number, sequence);
+        let mut data = Vec::new();
+        assert!(
+            matches!(record.user_records(&mut data), Ok(UserRecords::Itself(data)) if data == b"{\"a\":1}")
+        );
+        assert_eq!(record.source(), format!("s1/shardId-000000000006:{sequence}"));
+        assert_eq!(crate::data::time::stamp(record.arrived.unwrap()), "2018-12-17T22:10:50.987421Z");
+    }
+
+    #[test]
+    fn data_that_is_not_base64_is_poison_of_that_record_alone() {
+        let event = event(
+            r#"{"kinesis":{"sequenceNumber":"1","data":"***"}},{"kinesis":{"sequenceNumber":"2","data":"e30="}}"#,
+        );
+        let batch = Batch::decode(&event).unwrap();
+        let mut data = Vec::new();
+        assert_eq!(batch.records[0].user_records(&mut data).unwrap_err().reason, "not_base64");
+        assert_eq!(batch.records[0].payload(), "***");
+        let second = batch.records[1].user_records(&mut data);
+        assert!(matches!(second, Ok(UserRecords::Itself(b"{}"))));
+    }
+
+    #[test]
+    fn another_event_is_refused_with_a_sentence() {
+        let said =
+            r#"the event is no batch of a Kinesis event source mapping, {"Records":[{"kinesis":{…}}]}: "#;
+        for (event, why) in [
+            (r#"{"source":"aws.events"}"#, "missing field `Records` at line 1 column 23"),
+            (r#"{"Records":"secret"}"#, "expected a sequence at line 1 column 19"),
+            (r#"{"Records":["secret"]}"#, "expected an object at line 1 column 20"),
+            (
+                r#"{"Records":[{"kinesis":{"sequenceNumber":"1","data":4242}}]}"#,
+                "expected a string at line 1 column 56",
+            ),
+            (r#"{"Records":[{"kinesis":["1","secret",null]}]}"#, "it is not written as Lambda writes it"),
+        ] {
+            assert_eq!(Batch::decode(event).unwrap_err().to_string(), format!("{said}{why}"));
+        }
+    }
+}

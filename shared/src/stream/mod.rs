@@ -1,0 +1,8 @@
+//! Records of Kinesis streams: what a batch holds, aggregates of the KPL, and packing.
+
+pub mod batch;
+pub mod kpl;
+pub mod pack;
+pub mod record;
+
+pub use self::record::StreamRecord;
