@@ -27,7 +27,7 @@ fn dashboard(dataset: &Dataset) -> Value {
     json!({
         "uid": format!("perishable-{}", dataset.name.replace('_', "-")),
         "title": format!("Perishable: {}s", dataset.title),
-        "description": "Severe events, alerts, latencies, lag and books of the pipeline.",
+        "description": "Severe events, alerts, latencies, lag and counts of the pipeline.",
         "tags": ["perishable"],
         "timezone": "browser",
         "editable": true,

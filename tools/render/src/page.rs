@@ -34,26 +34,26 @@ pub(crate) fn render(dataset: &Dataset) -> String {
          # The data set `{name}`\n\n\
          One row is one {title}.\n\n\
          ## Tables\n\n\
-         They stand in the Glue database `{name}_<environment>`. The days are those of arrival, in UTC; the saved questions are in \
+         They are in the Glue database `{name}_<environment>`. The days are those of arrival, in UTC; the saved questions are in \
          [`queries/`](queries).\n\n\
          | table | holds | stored as | partitioned by |\n| --- | --- | --- | --- |\n\
-         | `{name}_raw` | every event, as it came; times as text | JSON lines, gzip | `year`, `month`, `day` |\n\
+         | `{name}_raw` | every event, as it arrived; times as text | JSON lines, gzip | `year`, `month`, `day` |\n\
          | `{name}_analytical` | the severe events, typed | Parquet, Snappy | `{SEVERITY_KEY}`, `year`, `month`, `day` |\n\
          | `{name}_latest` | of the severe events each id once, the newest | a view on the one above | |\n\
-         | `{name}_rejects` | what could not be placed, with the reason | JSON lines, gzip | `year`, `month`, `day` |\n\n\
+         | `{name}_rejects` | rejected rows and records, with the reason | JSON lines, gzip | `year`, `month`, `day` |\n\n\
          An event of a severity that the data set does not list is taken in, counted and alerted like any other. In \
          `{name}_analytical` its exact severity is in the column `{UNLISTED_SEVERITY}`, which is null for all others: the \
          partitions `{SEVERITY_KEY}={below}` and `{SEVERITY_KEY}={above}` hold everything below {lowest} and above {highest}. \
          `coalesce({UNLISTED_SEVERITY}, {SEVERITY_KEY})` is the exact severity of every event, as `{SEVERITY_KEY}` is in \
          `{name}_latest`.\n\n\
-         {levels}## Columns that play a part\n\n\
-         | part | column |\n| --- | --- |\n\
+         {levels}## Columns with a role\n\n\
+         | role | column |\n| --- | --- |\n\
          | identifies an event | {id} |\n\
          | says how severe it is, from {least} to {greatest} | {severity} |\n\
          | when ingest took it in | {received_at} |\n\
          | spreads the events over stream 1 | {partition_key} |\n\
          | keeps its events in order on stream 2 | {area} |\n\
-         | stand on stream 2 | {projection} |\n\
+         | are on stream 2 | {projection} |\n\
          | dimensions of the metric `{metric}` | {dimensions} |\n\
          | attributes of an alert | {attributes} |\n\n\
          ## Columns\n\n\
@@ -97,7 +97,7 @@ pub(crate) fn render(dataset: &Dataset) -> String {
     }
     page.push_str(&blanks(dataset));
     page.push_str(
-        "\nThe raw table has the column `invalid` besides, a map: the text of cells that could not be read as their column's \
+        "\nThe raw table also has the column `invalid`, a map: the text of cells that could not be read as their column's \
          type, by column.\n\n## Columns of the rejects\n\n| in Athena | type | meaning |\n| --- | --- | --- |\n",
     );
     for (name, kind, comment) in reject::COLUMNS {

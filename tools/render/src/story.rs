@@ -102,7 +102,7 @@ pub(crate) fn rows() -> Vec<Row> {
     vec![
         Row { title: "What is happening", panels: events() },
         Row { title: "How fast", panels: ages() },
-        Row { title: "The books", panels: counts() },
+        Row { title: "The counts", panels: counts() },
         Row { title: "Health", panels: health() },
     ]
 }
@@ -112,7 +112,7 @@ fn events() -> Vec<Panel> {
     vec![
         Panel::new(
             "Severe events by severity",
-            "Events of each severity that metrics has counted, in the minute in which they came in.",
+            "Events of each severity that metrics has counted, in the minute in which they arrived.",
             [by_severity.clone()],
         ),
         Panel::new(
@@ -124,7 +124,7 @@ fn events() -> Vec<Panel> {
         Panel::new(
             format!("Severe events of the chosen {AREA_NAME}"),
             format!(
-                "Choose the {AREA_NAME} above. Where MaxSeries bounds the series, one that has none of its own is in `other`."
+                "Choose the {AREA_NAME} above. Where MaxSeries limits the series, one without its own series is in `other`."
             ),
             [EVENTS_OF_AREA.line([ANY, CHOSEN_AREA])],
         ),
@@ -181,10 +181,10 @@ fn ages() -> Vec<Panel> {
 }
 
 fn counts() -> Vec<Panel> {
-    let books = FUNCTIONS.map(|function| {
+    let counts = FUNCTIONS.map(|function| {
         Panel::new(
-            format!("Books of {function}"),
-            "In = delivered + filtered + rejected + failed; failed records come again.",
+            format!("Counts of {function}"),
+            "In = delivered + filtered + rejected + failed; failed records are retried.",
             [IN, DELIVERED, FILTERED, REJECTED, FAILED]
                 .map(|metric| metric.counted_by(function).labelled(metric.name.to_lowercase())),
         )
@@ -196,11 +196,11 @@ fn counts() -> Vec<Panel> {
     sent_again.push(UNKNOWN_SEVERITY.counted_by("transform").labelled("of unknown severity"));
     sent_again.push(UNREADABLE_CELLS.counted_by("ingest").labelled("unreadable cells"));
     sent_again.push(UNREADABLE_ROWS.counted_by("ingest").labelled("rows with unreadable cells"));
-    let mut panels = Vec::from(books);
+    let mut panels = Vec::from(counts);
     panels.push(
         Panel::new(
             "Unaccounted",
-            "Records of which nothing is known. Anything but nought is a defect.",
+            "Records without a known outcome. Anything but zero is a defect.",
             FUNCTIONS.map(|function| UNACCOUNTED.counted_by(function).labelled(function)),
         )
         .drawn_as(Kind::Number)
