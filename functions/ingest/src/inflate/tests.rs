@@ -1,4 +1,3 @@
-
 use std::io::{Read as _, Write as _};
 
 use flate2::{Compression, GzBuilder, read::MultiGzDecoder, write::GzEncoder};
