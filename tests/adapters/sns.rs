@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_sdk_sns::Client;
 use notify::{
-    incident::worth,
+    incident::decide,
     sns::Topic,
     word::{Alert, word},
 };
@@ -49,7 +49,7 @@ fn error(status: u16, code: &str) -> Answer {
 fn alert(id: &str, county: &str) -> Alert {
     let dataset = Dataset::named("us_accidents").unwrap();
     let json = format!(r#"{{"ID":"{id}","Severity":4,"City":"c","County":"{county}"}}"#);
-    let Decision::Output(incident) = worth(&dataset, 3, json.as_bytes()) else { panic!("{json}") };
+    let Decision::Output(incident) = decide(&dataset, 3, json.as_bytes()) else { panic!("{json}") };
     let (_, alert) = word(&dataset, &[&incident]).remove(0);
     alert
 }

@@ -11,7 +11,7 @@ use shared::{
     stream::{StreamRecord, kpl, pack::Packing},
 };
 use transform::{
-    handler::{Config, Handler, Own},
+    handler::{Config, Handler},
     partitions::{Partition, Registered},
 };
 
@@ -27,15 +27,13 @@ pub(super) fn transform() -> Transform {
     Handler {
         config: Config {
             common: common(),
-            own: Own {
-                severe_stream: "s2".to_owned(),
-                analytical_delivery_stream: "analytical".to_owned(),
-                glue_database: "db".to_owned(),
-                glue_table: "table".to_owned(),
-                severity_above: 2,
-                watermark_seconds: 5,
-                packing: Packing::default(),
-            },
+            severe_stream: "s2".to_owned(),
+            analytical_delivery_stream: "analytical".to_owned(),
+            glue_database: "db".to_owned(),
+            glue_table: "table".to_owned(),
+            severity_above: 2,
+            watermark_seconds: 5,
+            packing: Packing::default(),
         },
         severe: fakes::stream(),
         analytical: firehose(),
@@ -276,7 +274,7 @@ fn ids_in(record: &StreamRecord) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn packed_severe_events_come_out_as_they_are_and_of_fewer_records() {
     let mut transform = transform();
-    transform.config.own.packing = Packing::into_ranges(4);
+    transform.config.packing = Packing::into_ranges(4);
     let events: Vec<String> = (0..100).map(|id| event(&id.to_string(), 3)).collect();
     let data: Vec<_> = events.iter().map(String::as_str).collect();
     assert_eq!(handle(&transform, &kinesis(&data)).await, [""; 0]);
@@ -290,7 +288,7 @@ async fn packed_severe_events_come_out_as_they_are_and_of_fewer_records() {
 #[tokio::test(start_paused = true)]
 async fn a_pack_that_is_not_taken_fails_every_event_in_it_and_the_batch_comes_again_from_the_first() {
     let mut transform = transform();
-    transform.config.own.packing = Packing::into_ranges(4);
+    transform.config.packing = Packing::into_ranges(4);
     transform.severe.always.set(Some(Fault::Permanent));
     let batch = kinesis(&[&event("1", 2), &event("2", 3), &event("3", 3)]);
     assert_eq!(handle(&transform, &batch).await, ["2"]);

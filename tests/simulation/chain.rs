@@ -99,7 +99,7 @@ impl Configs {
     fn of(self, scenario: &Scenario) -> Self {
         let mut configs = if scenario.order_by_county { self.ordered_by_county() } else { self };
         configs.ingest.packing = Packing::into_ranges(scenario.pack_ranges);
-        configs.transform.own.packing = configs.ingest.packing;
+        configs.transform.packing = configs.ingest.packing;
         configs.notify.digests.above = scenario.digest_above;
         configs.notify.pace = Pace::new(scenario.alerts_per_second, INVOCATIONS.into());
         configs

@@ -75,7 +75,7 @@ pub struct Served {
 pub struct LoggedCounts {
     #[serde(rename = "request_id")]
     request_id: String,
-    /// Emitter it is.
+    /// Which function wrote it.
     pub function: String,
     /// Records that came in.
     pub r#in: u64,

@@ -33,7 +33,6 @@ use crate::{
     rows::{Format, Rows},
     s3::Objects,
     signature,
-    unreadable::Tally,
 };
 
 /// Bytes of a body that rows are read from at once.
@@ -53,10 +52,10 @@ pub struct Config {
 impl Config {
     /// Reads the configuration from variables.
     pub fn read(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let (common, (raw_stream, packing)) = Variables::new(look_up).read(|variables| {
-            (variables.required("RAW_STREAM"), Packing::into_ranges(variables.value("PACK_RANGES", 0)))
-        })?;
-        Ok(Self { common, raw_stream, packing })
+        let mut variables = Variables::new(look_up);
+        let raw_stream = variables.required("RAW_STREAM");
+        let packing = Packing::into_ranges(variables.value("PACK_RANGES", 0));
+        Ok(Self { common: variables.finish()?, raw_stream, packing })
     }
 }
 
@@ -104,8 +103,7 @@ where
             Request::Queue(event) => Ok(self.queue(event, &mut intake).await),
             Request::Objects(event) => self.objects(event, &mut intake, invocation).await,
         };
-        self.close(&intake.counts, intake.failure.as_deref(), invocation);
-        self.report(&intake.tally, invocation);
+        self.report(&intake, invocation);
         answer
     }
 
@@ -259,7 +257,9 @@ where
         Normaliser::new(&self.config.common.dataset, order)
     }
 
-    fn close(&self, counts: &Counts, failure: Option<&str>, invocation: &Invocation) {
+    /// Logs the counts, and after them what could not be read. Nobody reads the answer to an S3 event or a queue.
+    fn report(&self, intake: &Intake<'_, S, R>, invocation: &Invocation) {
+        let Intake { counts, failure, tally, .. } = intake;
         if let Some(why) = failure {
             tracing::warn!(
                 failed = counts.failed,
@@ -267,16 +267,11 @@ where
                 "rows were not taken and are reported to their sender"
             );
         }
-        counts.log(&self.config.common.emitter("ingest"), invocation);
-    }
-
-    /// Logs what could not be read, after the counts of the invocation. Nobody reads the answer to an S3 event or a queue.
-    fn report(&self, tally: &Tally, invocation: &Invocation) {
+        let emitter = self.config.common.emitter("ingest");
+        counts.log(&emitter, invocation);
         let report = ReadingReport::new(&self.config.common.dataset, tally);
         if report.is_notable() {
-            let emitter = self.config.common.emitter("ingest");
-            let rows = tally.unreadable_rows();
-            (invocation.log)(&report.line(rows, &emitter, invocation));
+            (invocation.log)(&report.line(tally.unreadable_rows(), &emitter, invocation));
         }
     }
 }

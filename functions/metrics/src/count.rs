@@ -3,9 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::data::{
     dataset::Dataset,
-    decision::Decision,
+    decision::{self, Decision},
     dimension::dimension,
-    event::{self, Event},
+    event,
 };
 
 /// How far back and ahead CloudWatch takes a datum.
@@ -38,30 +38,22 @@ pub fn count(
 ) -> Decision<One> {
     let reject = |reason, detail| Decision::Reject { reason, detail };
     let text = event::text(data);
-    let event = match Event::parse(dataset, &text) {
-        Ok(event) => event,
-        Err(error) => return reject("not_json", format!("the record is not an event: {error}")),
-    };
-    let Some(severity) = event.level(dataset) else {
-        return reject("bad_severity", dataset.bad_severity());
-    };
-    if severity <= above {
-        return Decision::Nothing;
-    }
-    let at = event.instant(dataset.received_at).unwrap_or(arrived);
-    if at < now - TIMES.0 + MARGIN || at > now + TIMES.1 - MARGIN {
-        let detail = format!(
-            "the event's time, {at}, is not within the two weeks back and two hours ahead that CloudWatch takes, \
-             less {} minutes at either end",
-            MARGIN.num_minutes()
-        );
-        return reject("outside_metric_times", detail);
-    }
-    let value = |(_, column): &(String, usize)| match *column {
-        column if column == dataset.severity => dimension(&dataset.severities.text(severity)),
-        column => dimension(&event.cell(column).into_text()),
-    };
-    Decision::Output(One { at, values: dataset.metric.dimensions.iter().map(value).collect() })
+    decision::severe(dataset, above, &text).and_then(|(event, severity)| {
+        let at = event.instant(dataset.received_at).unwrap_or(arrived);
+        if at < now - TIMES.0 + MARGIN || at > now + TIMES.1 - MARGIN {
+            let detail = format!(
+                "the event's time, {at}, is not within the two weeks back and two hours ahead that CloudWatch takes, \
+                 less {} minutes at either end",
+                MARGIN.num_minutes()
+            );
+            return reject("outside_metric_times", detail);
+        }
+        let value = |(_, column): &(String, usize)| match *column {
+            column if column == dataset.severity => dimension(&dataset.severities.text(severity)),
+            column => dimension(&event.cell(column).into_text()),
+        };
+        Decision::Output(One { at, values: dataset.metric.dimensions.iter().map(value).collect() })
+    })
 }
 
 #[cfg(test)]

@@ -43,31 +43,23 @@ pub struct Config {
 impl Config {
     /// Reads the configuration from variables.
     pub fn read(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        struct Own {
-            namespace: Option<String>,
-            name: Option<String>,
-            severity_above: i64,
-            sets: Option<String>,
-            max_series: usize,
-        }
-        let (common, own) = Variables::new(look_up).read(|variables| Own {
-            namespace: variables.optional("METRIC_NAMESPACE"),
-            name: variables.optional("METRIC_NAME"),
-            severity_above: variables.value("SEVERITY_ABOVE", 2),
-            sets: variables.optional("DIMENSION_SETS"),
-            max_series: variables.value("MAX_SERIES", 0),
-        })?;
-        let Own { severity_above, max_series, .. } = own;
+        let mut variables = Variables::new(look_up);
+        let namespace = variables.optional("METRIC_NAMESPACE");
+        let name = variables.optional("METRIC_NAME");
+        let severity_above = variables.value("SEVERITY_ABOVE", 2);
+        let sets = variables.optional("DIMENSION_SETS");
+        let max_series = variables.value("MAX_SERIES", 0);
+        let common = variables.finish()?;
         let dataset = &common.dataset;
         let metric = &dataset.metric;
-        let sets = own.sets.map_or_else(|| Ok(metric.sets.clone()), |text| dimension_sets(metric, &text))?;
+        let sets = sets.map_or_else(|| Ok(metric.sets.clone()), |text| dimension_sets(metric, &text))?;
         let series = match max_series {
             0 => Series::all(dataset, &sets),
             max => Series::bounded(dataset, &sets, severity_above, max)
                 .map_err(|error| ConfigError::new(error.to_string()))?,
         };
-        let namespace = own.namespace.unwrap_or_else(|| metric.namespace.clone());
-        let name = own.name.unwrap_or_else(|| metric.name.clone());
+        let namespace = namespace.unwrap_or_else(|| metric.namespace.clone());
+        let name = name.unwrap_or_else(|| metric.name.clone());
         Ok(Self { common, namespace, name, severity_above, series })
     }
 }
@@ -111,35 +103,24 @@ where
     M: Service<Entry = Request>,
     R: Service<Entry = Bytes>,
 {
-    /// Handles one batch and answers from where it is to come again.
+    /// Handles one batch and answers from where it is to be retried.
     pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
-        let count = |record: UserRecord<'_>| self.count(record, invocation);
+        let decide = |record: UserRecord<'_>| self.decide(record, invocation);
         let common = &self.config.common;
-        let (mut ledger, mut counted) = Ledger::read("metrics", event, common, invocation, PORTION, count)?;
+        let (mut ledger, mut counted) =
+            Ledger::decode("metrics", event, common, invocation, PORTION, decide)?;
         loop {
-            self.send(counted, &mut ledger, invocation).await;
+            let deliver = async |counted| self.deliver(counted, invocation).await;
+            ledger.deliver_in_order(counted, &self.rejects, invocation, deliver, record).await;
             if !ledger.has_more() {
-                return Ok(ledger.finish(invocation));
+                return Ok(ledger.report(invocation));
             }
-            counted = ledger.read_on(PORTION, count);
+            counted = ledger.decode_more(PORTION, decide);
         }
     }
 
-    /// Sends the counts and the rejects of a portion, and enters what became of them.
-    async fn send(&self, counted: Vec<(usize, Event)>, ledger: &mut Ledger<'_>, invocation: &Invocation) {
-        // What stands before the first reject is counted while the rejects are written; what stands behind it only
-        // then, since what comes again because of a reject must not have been counted.
-        let first = ledger.first_refused().unwrap_or(usize::MAX);
-        let (before, behind) = counted.into_iter().partition(|(_, event)| event.record < first);
-        let (delivered, ()) =
-            tokio::join!(self.deliver(before, invocation), ledger.write_rejects(&self.rejects, invocation));
-        delivered.record(ledger);
-        let behind = up_to_first_failure(behind, ledger);
-        self.deliver(behind, invocation).await.record(ledger);
-    }
-
-    /// What a record counts for.
-    fn count(
+    /// Decides what a record counts for.
+    fn decide(
         &self,
         UserRecord { record, held, data }: UserRecord<'_>,
         invocation: &Invocation,
@@ -159,17 +140,6 @@ where
     }
 }
 
-/// The events before the first record that comes again; those behind it fail with it.
-fn up_to_first_failure(counted: Vec<(usize, Event)>, ledger: &mut Ledger<'_>) -> Vec<(usize, Event)> {
-    let again = ledger.retry_from().unwrap_or(usize::MAX);
-    let (counted, behind): (Vec<_>, Vec<_>) =
-        counted.into_iter().partition(|(_, event)| event.record < again);
-    for (index, _) in behind {
-        ledger.record(index, Status::Failed("an earlier record comes again".to_owned()));
-    }
-    counted
-}
-
 /// What became of counts.
 struct Delivered {
     /// Positions of the records that were counted.
@@ -178,20 +148,20 @@ struct Delivered {
     report: Report,
 }
 
-impl Delivered {
-    fn record(self, ledger: &mut Ledger<'_>) {
-        let Self { indexes, requests, report } = self;
-        ledger.retried += report.resent;
-        for (request, outcome) in requests.iter().zip(report.outcomes) {
-            let status = match outcome {
-                Outcome::Delivered => Status::Delivered,
-                Outcome::Failed(why) | Outcome::Unacceptable(why) => Status::Failed(why),
-            };
-            for index in &indexes[request.events.clone()] {
-                ledger.record(*index, status.clone());
-            }
+/// Records what became of counts. None is sent once more: CloudWatch refuses a whole request.
+fn record(ledger: &mut Ledger<'_>, delivered: Delivered) -> Vec<(usize, Event)> {
+    let Delivered { indexes, requests, report } = delivered;
+    ledger.retried += report.resent;
+    for (request, outcome) in requests.iter().zip(report.outcomes) {
+        let status = match outcome {
+            Outcome::Delivered => Status::Delivered,
+            Outcome::Failed(why) | Outcome::Unacceptable(why) => Status::Failed(why),
+        };
+        for index in &indexes[request.events.clone()] {
+            ledger.record(*index, status.clone());
         }
     }
+    Vec::new()
 }
 
 #[cfg(test)]

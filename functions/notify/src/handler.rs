@@ -24,14 +24,14 @@ use shared::{
 use tokio::time::Instant;
 
 use crate::{
-    incident::{Incident, worth},
+    incident::{Incident, decide},
     pace::{NextTurn, Pace, Paced},
     plan::{Digests, Memory, Plan},
     word::{Alert, word},
 };
 
 /// The longest that telling CloudWatch the alerts' latency may take: it must not hold up the next batch.
-const AGES_TIME: Duration = Duration::from_secs(2);
+const LATENCY_TIME: Duration = Duration::from_secs(2);
 
 /// The most incidents that are held at once: more than a batch of ordinary ones has.
 const PORTION: Portion = Portion { enough: 12_000, most: 24_000 };
@@ -56,24 +56,18 @@ pub struct Config {
 impl Config {
     /// Reads the configuration from variables.
     pub fn read(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let (common, (topic_arn, namespace, severity_above, digests, pace)) =
-            Variables::new(look_up).read(|variables| {
-                let digests = Digests {
-                    above: variables.value("DIGEST_ABOVE", 10),
-                    window: TimeDelta::seconds(variables.value("DIGEST_WINDOW_SECONDS", 60_u32).into()),
-                };
-                let (shards, factor) =
-                    (variables.value("SHARDS", 4_u32), variables.value("PARALLELIZATION_FACTOR", 1_u32));
-                let pace =
-                    Pace::new(variables.value("ALERTS_PER_SECOND", 8), u64::from(shards) * u64::from(factor));
-                (
-                    variables.required("TOPIC_ARN"),
-                    variables.optional("METRIC_NAMESPACE"),
-                    variables.value("SEVERITY_ABOVE", 3),
-                    digests,
-                    pace,
-                )
-            })?;
+        let mut variables = Variables::new(look_up);
+        let digests = Digests {
+            above: variables.value("DIGEST_ABOVE", 10),
+            window: TimeDelta::seconds(variables.value("DIGEST_WINDOW_SECONDS", 60_u32).into()),
+        };
+        let invocations = u64::from(variables.value("SHARDS", 4_u32))
+            * u64::from(variables.value("PARALLELIZATION_FACTOR", 1_u32));
+        let pace = Pace::new(variables.value("ALERTS_PER_SECOND", 8), invocations);
+        let topic_arn = variables.required("TOPIC_ARN");
+        let namespace = variables.optional("METRIC_NAMESPACE");
+        let severity_above = variables.value("SEVERITY_ABOVE", 3);
+        let common = variables.finish()?;
         let namespace = namespace.unwrap_or_else(|| common.dataset.metric.namespace.clone());
         Ok(Self { common, topic_arn, namespace, severity_above, digests, pace })
     }
@@ -96,20 +90,8 @@ pub struct Handler<T, A, R> {
     pub turn: NextTurn,
 }
 
-/// An incident, and the position of the record of the stream that holds it.
-struct Found {
-    record: usize,
-    incident: Incident,
-}
-
-/// An incident of a batch.
-struct Pending {
-    incident: Incident,
-    /// Position of its user record.
-    index: usize,
-    /// Position of the record of the stream that holds it.
-    record: usize,
-}
+/// An incident of a batch, with the position of its user record.
+type Pending = (usize, Incident);
 
 /// How an invocation may send.
 struct Sending<'i> {
@@ -129,56 +111,36 @@ where
     pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
         let decide = |record: UserRecord<'_>| self.decide(record);
         let common = &self.config.common;
-        let (mut ledger, mut pending) = Ledger::read("notify", event, common, invocation, PORTION, decide)?;
+        let (mut ledger, mut pending) = Ledger::decode("notify", event, common, invocation, PORTION, decide)?;
         let mut sending = Sending::new(self.config.pace, invocation);
         let mut received = Vec::new();
         loop {
-            self.alert(pending, &mut ledger, &mut sending, &mut received).await;
+            let deliver = async |pending| self.deliver(pending, &mut sending).await;
+            let record = |ledger: &mut Ledger<'_>, sent| self.record(sent, ledger, &mut received, invocation);
+            ledger.deliver_in_order(pending, &self.rejects, invocation, deliver, record).await;
             if !ledger.has_more() {
                 break;
             }
-            pending = ledger.read_on(PORTION, decide);
+            pending = ledger.decode_more(PORTION, decide);
         }
-        self.tell_ages(received, invocation).await;
+        self.report_latency(received, invocation).await;
 
-        let response = ledger.finish(invocation);
+        let response = ledger.report(invocation);
         // The next batch of this shard may be another container's, which does not know when this one has sent.
         self.turn.wait().await;
         Ok(response)
     }
 
-    /// Alerts people about the incidents of a portion, writes its rejects, and enters what became of both.
-    async fn alert(
-        &self,
-        incidents: Vec<(usize, Found)>,
-        ledger: &mut Ledger<'_>,
-        sending: &mut Sending<'_>,
-        received: &mut Vec<DateTime<Utc>>,
-    ) {
-        let invocation = sending.invocation;
-        let pending = |(index, Found { record, incident })| Pending { incident, index, record };
-        let mut pending: Vec<Pending> = incidents.into_iter().map(pending).collect();
-        // What is before the first reject is sent while the rejects are written. What is behind it is sent only then: if
-        // a reject cannot be written, the batch is retried from there, and must not have been alerted already.
-        while !pending.is_empty() || ledger.first_refused().is_some() {
-            let behind = split_off(&mut pending, ledger.first_refused().unwrap_or(usize::MAX));
-            let (sent, ()) =
-                tokio::join!(self.publish(pending, sending), ledger.write_rejects(&self.rejects, invocation));
-            let refused = self.record(sent, ledger, received, invocation);
-            pending = up_to_first_failure(merge(refused, behind), ledger);
-        }
-    }
-
-    /// What a record is worth.
-    fn decide(&self, UserRecord { record, data, .. }: UserRecord<'_>) -> Decision<Found> {
+    /// Decides whether a record is an incident.
+    fn decide(&self, UserRecord { data, .. }: UserRecord<'_>) -> Decision<Incident> {
         let Config { common, severity_above, .. } = &self.config;
-        worth(&common.dataset, *severity_above, data).map(|incident| Found { record, incident })
+        decide(&common.dataset, *severity_above, data)
     }
 
     /// Publishes the alerts about the incidents.
-    async fn publish(&self, pending: Vec<Pending>, sending: &mut Sending<'_>) -> Sent {
+    async fn deliver(&self, pending: Vec<Pending>, sending: &mut Sending<'_>) -> Sent {
         let invocation = sending.invocation;
-        let incidents: Vec<&Incident> = pending.iter().map(|pending| &pending.incident).collect();
+        let incidents: Vec<&Incident> = pending.iter().map(|(_, incident)| incident).collect();
         let plan = self.config.digests.plan(&incidents, &mut self.memory(), invocation.now, sending.burst);
         let dataset = &self.config.common.dataset;
         let (messages, alerts): (Vec<Vec<usize>>, Vec<Alert>) = plan
@@ -202,7 +164,7 @@ where
         Sent { pending, messages, plan, report }
     }
 
-    /// Enters and remembers what was sent, notes when those events were received, and gives the incidents that still need
+    /// Records and remembers what was sent, notes when those events were received, and gives the incidents that still need
     /// an alert: repeats of one that SNS refused for good.
     fn record(
         &self,
@@ -214,18 +176,18 @@ where
         let Sent { mut pending, messages, plan: Plan { known, repeats, .. }, report } = sent;
         ledger.retried += report.resent;
         for place in known {
-            ledger.record(pending[place].index, Status::Filtered);
+            ledger.record(pending[place].0, Status::Filtered);
         }
         let mut outcomes: Vec<Option<&Outcome>> = vec![None; pending.len()];
         for (message, outcome) in messages.iter().zip(&report.outcomes) {
             if *outcome == Outcome::Delivered {
-                let sent: Vec<&Incident> = message.iter().map(|place| &pending[*place].incident).collect();
+                let sent: Vec<&Incident> = message.iter().map(|place| &pending[*place].1).collect();
                 received.extend(sent.iter().filter_map(|incident| incident.received));
                 self.memory().note(&sent, invocation.now);
             }
             for place in message {
                 outcomes[*place] = Some(outcome);
-                let index = pending[*place].index;
+                let index = pending[*place].0;
                 match outcome {
                     Outcome::Delivered => ledger.record(index, Status::Delivered),
                     Outcome::Failed(why) => ledger.record(index, Status::Failed(why.clone())),
@@ -236,10 +198,8 @@ where
         let mut refused = vec![false; pending.len()];
         for (repeat, first) in repeats {
             match outcomes[first] {
-                Some(Outcome::Delivered) => ledger.record(pending[repeat].index, Status::Filtered),
-                Some(Outcome::Failed(why)) => {
-                    ledger.record(pending[repeat].index, Status::Failed(why.clone()))
-                }
+                Some(Outcome::Delivered) => ledger.record(pending[repeat].0, Status::Filtered),
+                Some(Outcome::Failed(why)) => ledger.record(pending[repeat].0, Status::Failed(why.clone())),
                 // SNS refused the content of the first, and may accept that of the repeat.
                 Some(Outcome::Unacceptable(_)) | None => refused[repeat] = true,
             }
@@ -251,17 +211,17 @@ where
 
     /// Tells CloudWatch how old the events were when they had been alerted. Without it no alert is lost, so that a failure
     /// is logged and no more.
-    async fn tell_ages(&self, received: Vec<DateTime<Utc>>, invocation: &Invocation) {
+    async fn report_latency(&self, received: Vec<DateTime<Utc>>, invocation: &Invocation) {
         if received.is_empty() {
             return;
         }
         let latency = [LatencySample { at: invocation.clock(), received }];
         let report =
-            delivery::deliver(&self.latency, &latency, Order::Kept, invocation.deadline_within(AGES_TIME))
+            delivery::deliver(&self.latency, &latency, Order::Kept, invocation.deadline_within(LATENCY_TIME))
                 .await;
         for outcome in report.outcomes {
             if let Outcome::Failed(why) | Outcome::Unacceptable(why) = outcome {
-                tracing::warn!(why, "the latency of the alerts could not be told");
+                tracing::warn!(why, "could not publish the latency of the alerts");
             }
         }
     }
@@ -283,27 +243,6 @@ impl<'i> Sending<'i> {
         let Deadline { at, seed } = self.invocation.deadline;
         Deadline { at: at.checked_sub(pace.pause()).unwrap_or(at), seed }
     }
-}
-
-/// Takes out the incidents of that record of the stream, and of the records behind it.
-fn split_off(pending: &mut Vec<Pending>, record: usize) -> Vec<Pending> {
-    let at = pending.partition_point(|each| each.record < record);
-    pending.split_off(at)
-}
-
-/// Two lists of incidents as one, in the order of their records.
-fn merge(mut one: Vec<Pending>, other: Vec<Pending>) -> Vec<Pending> {
-    one.extend(other);
-    one.sort_by_key(|pending| pending.index);
-    one
-}
-
-/// The incidents before the first record that is retried. Those behind it fail with it.
-fn up_to_first_failure(mut pending: Vec<Pending>, ledger: &mut Ledger<'_>) -> Vec<Pending> {
-    for behind in split_off(&mut pending, ledger.retry_from().unwrap_or(usize::MAX)) {
-        ledger.record(behind.index, Status::Failed("an earlier record is retried".to_owned()));
-    }
-    pending
 }
 
 /// What became of incidents.

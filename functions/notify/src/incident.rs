@@ -1,11 +1,11 @@
-//! What an event is worth: nothing, a reject, or an incident that people are alerted about.
+//! Decides what an event is: nothing, a reject, or an incident that people are alerted about.
 
 use chrono::{DateTime, Utc};
 use md5::{Digest as _, Md5};
 use shared::data::{
     dataset::Dataset,
-    decision::Decision,
-    event::{self, Event},
+    decision::{self, Decision},
+    event,
 };
 
 use crate::text::legible;
@@ -41,30 +41,24 @@ pub struct Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity(u128);
 
-/// What the event in `data` is worth, if its severity is above `above`.
+/// What the event in `data` is decide, if its severity is above `above`.
 #[must_use]
-pub fn worth(dataset: &Dataset, above: i64, data: &[u8]) -> Decision<Incident> {
-    let reject = |reason, detail| Decision::Reject { reason, detail };
+pub fn decide(dataset: &Dataset, above: i64, data: &[u8]) -> Decision<Incident> {
     let text = event::text(data);
-    let event = match Event::parse(dataset, &text) {
-        Ok(event) => event,
-        Err(error) => return reject("not_json", format!("the record is not an event: {error}")),
-    };
-    let Some(severity) = event.level(dataset) else {
-        return reject("bad_severity", dataset.bad_severity());
-    };
-    if severity <= above {
-        return Decision::Nothing;
-    }
-    let columns = dataset.projection.iter().filter(|column| **column != dataset.severity);
-    let values =
-        columns.filter_map(|column| Some((*column, legible(&event.cell(*column).into_text())?.into())));
-    Decision::Output(Incident {
-        id: Some(event.cell(dataset.id).into_text().into_owned()).filter(|id| !id.is_empty()),
-        key: Key { severity, area: hash([event.cell(dataset.severe_partition_key).into_text().as_ref()]) },
-        received: event.instant(dataset.received_at),
-        values: values.collect(),
-        record: hash([text.as_ref()]),
+    decision::severe(dataset, above, &text).and_then(|(event, severity)| {
+        let columns = dataset.projection.iter().filter(|column| **column != dataset.severity);
+        let values =
+            columns.filter_map(|column| Some((*column, legible(&event.cell(*column).into_text())?.into())));
+        Decision::Output(Incident {
+            id: Some(event.cell(dataset.id).into_text().into_owned()).filter(|id| !id.is_empty()),
+            key: Key {
+                severity,
+                area: hash([event.cell(dataset.severe_partition_key).into_text().as_ref()]),
+            },
+            received: event.instant(dataset.received_at),
+            values: values.collect(),
+            record: hash([text.as_ref()]),
+        })
     })
 }
 
@@ -125,7 +119,7 @@ pub(crate) mod tests {
 
     /// The incident of an event in JSON.
     pub(crate) fn incident(json: &str) -> Incident {
-        match worth(us_accidents(), 3, json.as_bytes()) {
+        match decide(us_accidents(), 3, json.as_bytes()) {
             Decision::Output(incident) => incident,
             other => panic!("{other:?}"),
         }
@@ -134,11 +128,11 @@ pub(crate) mod tests {
     #[test]
     fn only_events_above_the_threshold_are_worth_an_alert() {
         let dataset = us_accidents();
-        let worth = |json: &str| worth(dataset, 3, json.as_bytes());
-        assert_eq!(worth(r#"{"ID":"A-1","Severity":3}"#), Decision::Nothing);
-        assert!(matches!(worth(r#"{"ID":"A-1","Severity":"4"}"#), Decision::Output(_)));
-        assert!(matches!(worth("nope"), Decision::Reject { reason: "not_json", .. }));
-        assert!(matches!(worth("{}"), Decision::Reject { reason: "bad_severity", .. }));
+        let decide = |json: &str| decide(dataset, 3, json.as_bytes());
+        assert_eq!(decide(r#"{"ID":"A-1","Severity":3}"#), Decision::Nothing);
+        assert!(matches!(decide(r#"{"ID":"A-1","Severity":"4"}"#), Decision::Output(_)));
+        assert!(matches!(decide("nope"), Decision::Reject { reason: "not_json", .. }));
+        assert!(matches!(decide("{}"), Decision::Reject { reason: "bad_severity", .. }));
     }
 
     #[test]

@@ -41,13 +41,6 @@ const PORTION: Portion = Portion { enough: 16_000, most: 24_000 };
 pub struct Config {
     /// What every function needs.
     pub common: Common,
-    /// The variables of transform alone.
-    pub own: Own,
-}
-
-/// The variables of transform alone.
-#[derive(Debug, Clone)]
-pub struct Own {
     /// `SEVERE_STREAM`: stream 2.
     pub severe_stream: String,
     /// `ANALYTICAL_DELIVERY_STREAM`.
@@ -67,16 +60,25 @@ pub struct Own {
 impl Config {
     /// Reads the configuration from variables.
     pub fn read(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let (common, own) = Variables::new(look_up).read(|variables| Own {
-            severe_stream: variables.required("SEVERE_STREAM"),
-            analytical_delivery_stream: variables.required("ANALYTICAL_DELIVERY_STREAM"),
-            glue_database: variables.required("GLUE_DATABASE"),
-            glue_table: variables.required("GLUE_TABLE"),
-            severity_above: variables.value("SEVERITY_ABOVE", 2),
-            watermark_seconds: variables.value("WATERMARK_SECONDS", 5),
-            packing: Packing::into_ranges(variables.value("PACK_RANGES", 0)),
-        })?;
-        Ok(Self { common, own })
+        let mut variables = Variables::new(look_up);
+        let severe_stream = variables.required("SEVERE_STREAM");
+        let analytical_delivery_stream = variables.required("ANALYTICAL_DELIVERY_STREAM");
+        let glue_database = variables.required("GLUE_DATABASE");
+        let glue_table = variables.required("GLUE_TABLE");
+        let severity_above = variables.value("SEVERITY_ABOVE", 2);
+        let watermark_seconds = variables.value("WATERMARK_SECONDS", 5);
+        let packing = Packing::into_ranges(variables.value("PACK_RANGES", 0));
+        let common = variables.finish()?;
+        Ok(Self {
+            common,
+            severe_stream,
+            analytical_delivery_stream,
+            glue_database,
+            glue_table,
+            severity_above,
+            watermark_seconds,
+            packing,
+        })
     }
 }
 
@@ -104,12 +106,14 @@ where
     R: Service<Entry = Bytes>,
     C: Catalog,
 {
-    /// Handles one batch and answers from where it is to come again.
+    /// Handles one batch and answers from where it is to be retried.
     pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
         let mut selection = self.selection(invocation);
         let common = &self.config.common;
         let (mut ledger, severe) =
-            Ledger::read("transform", event, common, invocation, PORTION, |record| selection.select(record))?;
+            Ledger::decode("transform", event, common, invocation, PORTION, |record| {
+                selection.decide(record)
+            })?;
         let mut outputs = selection.outputs(severe);
         loop {
             let (delivered, ()) = tokio::join!(
@@ -123,16 +127,16 @@ where
             if !ledger.has_more() {
                 break;
             }
-            let severe = ledger.read_on(PORTION, |record| selection.select(record));
+            let severe = ledger.decode_more(PORTION, |record| selection.decide(record));
             outputs = selection.outputs(severe);
         }
         ledger.late = selection.late;
         ledger.unknown_severity = selection.selector.unknown_severity;
-        Ok(ledger.finish(invocation))
+        Ok(ledger.report(invocation))
     }
 
     fn selection(&self, invocation: &Invocation) -> Selection<'_> {
-        let Own { severity_above, watermark_seconds, .. } = self.config.own;
+        let Config { severity_above, watermark_seconds, .. } = self.config;
         let late_before = invocation.now - TimeDelta::seconds(watermark_seconds.into());
         let selector = Selector::new(&self.config.common.dataset, severity_above, late_before);
         Selection { selector, late: 0, out: Writer::default() }
@@ -142,7 +146,7 @@ where
     async fn deliver(&self, outputs: &Outputs, invocation: &Invocation) -> Delivered {
         let deadline = invocation.deadline;
         let (severe, analytical, ()) = tokio::join!(
-            pack::deliver(&self.severe, &outputs.severe, self.config.own.packing, deadline),
+            pack::deliver(&self.severe, &outputs.severe, self.config.packing, deadline),
             delivery::deliver(&self.analytical, &outputs.analytical, Order::Free, deadline),
             self.register(&outputs.severities, invocation),
         );
@@ -196,9 +200,9 @@ struct Selection<'d> {
 }
 
 impl Selection<'_> {
-    /// What a record owes.
+    /// Decides the outputs of a record.
     #[inline]
-    fn select(&mut self, record: UserRecord<'_>) -> Decision<Severe> {
+    fn decide(&mut self, record: UserRecord<'_>) -> Decision<Severe> {
         let (decision, is_late) = self.selector.select(record.data, &mut self.out);
         self.late += u64::from(is_late);
         decision

@@ -23,10 +23,10 @@ async fn main() -> Result<(), Error> {
     let sdk = sdk_config().await;
     let firehose = Firehose::new(&sdk);
     let handler = Handler {
-        severe: Stream::new(Kinesis::new(&sdk), &config.own.severe_stream),
-        analytical: DeliveryStream::new(firehose.clone(), &config.own.analytical_delivery_stream),
+        severe: Stream::new(Kinesis::new(&sdk), &config.severe_stream),
+        analytical: DeliveryStream::new(firehose.clone(), &config.analytical_delivery_stream),
         rejects: DeliveryStream::new(firehose, &config.common.rejects_delivery_stream),
-        catalog: Table::new(Glue::new(&sdk), &config.own.glue_database, &config.own.glue_table),
+        catalog: Table::new(Glue::new(&sdk), &config.glue_database, &config.glue_table),
         registered: Mutex::new(Registered::default()),
         config,
     };

@@ -7,7 +7,7 @@ use shared::{
     data::{
         cell,
         dataset::{Dataset, SEVERITY_KEY, Type, UNLISTED_SEVERITY},
-        decision::Decision,
+        decision::{self, Decision},
         event::{self, Cell, Places},
         time::Timestamp,
     },
@@ -78,20 +78,16 @@ impl<'d> Selector<'d> {
     #[must_use]
     pub fn select(&mut self, data: &[u8], out: &mut Writer) -> (Decision<Severe>, bool) {
         let text = event::text(data);
-        let reject = |reason, detail| Decision::Reject { reason, detail };
         if let Err(error) = self.places.find(self.dataset, &text) {
-            return (reject("not_json", format!("the record is not an event: {error}")), false);
+            return (decision::not_json(&error), false);
         }
         let Dataset { severity, received_at, .. } = *self.dataset;
         let late = self.places.value(&text, received_at).is_some_and(|at| self.is_late(at));
         let severity_found =
             self.places.value(&text, severity).and_then(|value| event::level(self.dataset, value));
         self.unknown_severity += u64::from(severity_found.is_some_and(|found| !self.dataset.lists(found)));
-        let decision = match severity_found {
-            None => reject("bad_severity", self.dataset.bad_severity()),
-            Some(severity) if severity <= self.above => Decision::Nothing,
-            Some(severity) => self.outputs(&text, severity, out),
-        };
+        let decision = decision::by_severity(self.dataset, self.above, severity_found)
+            .and_then(|severity| self.outputs(&text, severity, out));
         (decision, late)
     }
 

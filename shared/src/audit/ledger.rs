@@ -114,7 +114,7 @@ impl<'b> Ledger<'b> {
     ///
     /// A record is looked at as soon as it is read, while its text and what is decoded of it are in the cache:
     /// looked at once all are read, they take transform 5 % more time.
-    pub fn read<T>(
+    pub fn decode<T>(
         function: &'static str,
         event: &'b str,
         common: &'b Common,
@@ -133,7 +133,7 @@ impl<'b> Ledger<'b> {
     }
 
     /// The same for the next portion.
-    pub fn read_on<T>(
+    pub fn decode_more<T>(
         &mut self,
         portion: Portion,
         mut decide: impl FnMut(UserRecord<'_>) -> Decision<T>,
@@ -361,6 +361,39 @@ impl<'b> Ledger<'b> {
         }
     }
 
+    /// Delivers the outputs of a portion in the order of their records, and writes its rejects.
+    ///
+    /// Outputs before the first reject are delivered while the rejects are written. Those after it wait for that: if a
+    /// reject cannot be written, the batch is retried from there, and they must not have been delivered already. `record`
+    /// records what became of outputs, and returns those that are to be delivered once more.
+    pub async fn deliver_in_order<T, D, R: Service<Entry = Bytes>>(
+        &mut self,
+        mut outputs: Vec<(usize, T)>,
+        rejects: &R,
+        invocation: &Invocation,
+        mut deliver: impl AsyncFnMut(Vec<(usize, T)>) -> D,
+        mut record: impl FnMut(&mut Self, D) -> Vec<(usize, T)>,
+    ) {
+        while !outputs.is_empty() || self.first_refused().is_some() {
+            let after = self.split_off(&mut outputs, self.first_refused());
+            let (delivered, ()) = tokio::join!(deliver(outputs), self.write_rejects(rejects, invocation));
+            outputs = record(self, delivered);
+            outputs.extend(after);
+            outputs.sort_by_key(|(index, _)| *index);
+            // What follows a record that is retried fails with it.
+            for (index, _) in self.split_off(&mut outputs, self.retry_from()) {
+                self.record(index, Status::Failed("an earlier record is retried".to_owned()));
+            }
+        }
+    }
+
+    /// Removes and returns the outputs of that record of the stream and of those after it.
+    fn split_off<T>(&self, outputs: &mut Vec<(usize, T)>, record: Option<usize>) -> Vec<(usize, T)> {
+        let Some(record) = record else { return Vec::new() };
+        let at = outputs.partition_point(|(index, _)| (self.entries[*index].record as usize) < record);
+        outputs.split_off(at)
+    }
+
     /// The first record of the stream that is to go to rejects, by position.
     #[must_use]
     pub fn first_refused(&self) -> Option<usize> {
@@ -376,7 +409,7 @@ impl<'b> Ledger<'b> {
 
     /// Closes the ledger: writes the counts, and answers from where the batch is to come again.
     #[must_use]
-    pub fn finish(self, invocation: &Invocation) -> BatchResponse {
+    pub fn report(self, invocation: &Invocation) -> BatchResponse {
         let mut counts = Counts {
             received: self.entries.len() as u64,
             retried: self.retried,

@@ -8,6 +8,7 @@ use crate::data::dataset::Dataset;
 pub struct Variables<'f> {
     look_up: &'f dyn Fn(&str) -> Option<String>,
     problems: Vec<String>,
+    common: Option<Common>,
 }
 
 /// Everything that is wrong with the configuration.
@@ -36,7 +37,7 @@ pub struct Common {
     pub log_event_ids: bool,
 }
 
-/// Emitter counts they are.
+/// What counts are counted under.
 #[derive(Debug, Clone, Copy)]
 pub struct Emitter<'a> {
     /// The data set's name.
@@ -54,7 +55,7 @@ impl Common {
         self.log_event_ids.then_some(&self.dataset)
     }
 
-    /// Emitter counts those of a function are.
+    /// What the counts of that function are counted under.
     #[must_use]
     pub fn emitter(&self, function: &'static str) -> Emitter<'_> {
         Emitter { dataset: &self.dataset.name, environment: &self.environment, function }
@@ -62,9 +63,11 @@ impl Common {
 }
 
 impl<'f> Variables<'f> {
-    /// Variables that `look_up` finds.
+    /// Variables that `look_up` finds. Those that every function needs are read at once.
     pub fn new(look_up: &'f dyn Fn(&str) -> Option<String>) -> Self {
-        Self { look_up, problems: Vec::new() }
+        let mut variables = Self { look_up, problems: Vec::new(), common: None };
+        variables.common = variables.read_common();
+        variables
     }
 
     /// A text that must be given.
@@ -90,7 +93,7 @@ impl<'f> Variables<'f> {
     }
 
     /// What every function needs; nothing where the data set is unknown.
-    fn common(&mut self) -> Option<Common> {
+    fn read_common(&mut self) -> Option<Common> {
         let name = self.optional("DATASET").unwrap_or_else(|| "us_accidents".to_owned());
         let rejects_delivery_stream = self.required("REJECTS_DELIVERY_STREAM");
         let environment = self.optional("ENVIRONMENT").unwrap_or_else(|| "dev".to_owned());
@@ -104,12 +107,14 @@ impl<'f> Variables<'f> {
         }
     }
 
-    /// What every function needs and what `rest` reads, or all that is wrong with either.
-    pub fn read<T>(mut self, rest: impl FnOnce(&mut Self) -> T) -> Result<(Common, T), ConfigError> {
-        let common = self.common();
-        let rest = rest(&mut self);
-        match common {
-            Some(common) if self.problems.is_empty() => Ok((common, rest)),
+    /// What every function needs, once all other variables are read; or all that is wrong with any of them.
+    ///
+    /// # Errors
+    ///
+    /// If a variable is missing or invalid.
+    pub fn finish(self) -> Result<Common, ConfigError> {
+        match self.common {
+            Some(common) if self.problems.is_empty() => Ok(common),
             _ => Err(ConfigError(self.problems)),
         }
     }
@@ -127,10 +132,10 @@ mod tests {
             "RAW_STREAM" => Some("  ".to_owned()),
             _ => None,
         };
-        let error = Variables::new(&look_up)
-            .read(|variables| (variables.required("RAW_STREAM"), variables.value("SEVERITY_ABOVE", 2_i64)))
-            .unwrap_err()
-            .to_string();
+        let mut variables = Variables::new(&look_up);
+        variables.required("RAW_STREAM");
+        variables.value("SEVERITY_ABOVE", 2_i64);
+        let error = variables.finish().unwrap_err().to_string();
         assert!(
             error.starts_with("the configuration is wrong: REJECTS_DELIVERY_STREAM is missing; "),
             "{error}"
@@ -143,8 +148,9 @@ mod tests {
     #[test]
     fn defaults_hold_where_nothing_is_said() {
         let look_up = |name: &str| (name == "REJECTS_DELIVERY_STREAM").then(|| "rejects".to_owned());
-        let (common, above) =
-            Variables::new(&look_up).read(|variables| variables.value("SEVERITY_ABOVE", 2_i64)).unwrap();
+        let mut variables = Variables::new(&look_up);
+        let above = variables.value("SEVERITY_ABOVE", 2_i64);
+        let common = variables.finish().unwrap();
         assert_eq!((common.dataset.name.as_str(), above), ("us_accidents", 2));
     }
 }

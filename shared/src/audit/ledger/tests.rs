@@ -15,7 +15,7 @@ fn event(sequence_numbers: &[&str]) -> String {
 fn ledger<'b>(event: &'b str, common: &'b Common, records: usize) -> Ledger<'b> {
     let invocation = Invocation::begin("r", 0, chrono::DateTime::default(), 0);
     let (ledger, outputs) =
-        Ledger::read("notify", event, common, &invocation, WHOLE, |_| Decision::Output(())).unwrap();
+        Ledger::decode("notify", event, common, &invocation, WHOLE, |_| Decision::Output(())).unwrap();
     assert_eq!(outputs.len(), records);
     ledger
 }
@@ -43,7 +43,7 @@ fn a_batch_comes_again_from_the_first_record_that_failed() {
     assert_eq!(ledger.retry_from(), Some(1));
     let invocation = Invocation::begin("r", 0, chrono::DateTime::default(), 0);
     assert_eq!(
-        serde_json::to_string(&ledger.finish(&invocation)).unwrap(),
+        serde_json::to_string(&ledger.report(&invocation)).unwrap(),
         r#"{"batchItemFailures":[{"itemIdentifier":"100000000000000000000002"}]}"#
     );
 }
@@ -61,7 +61,7 @@ fn what_became_of_an_event_is_logged_by_its_id_where_it_is_asked_for() {
         let common = Common { log_event_ids, ..common() };
         let mut ledger = ledger(event, &common, 1);
         ledger.record(0, Status::Delivered);
-        let answer = ledger.finish(&invocation);
+        let answer = ledger.report(&invocation);
         assert_eq!(answer.batch_item_failures, []);
         let named = LINES.take().into_iter().filter(|line| line.contains(r#""ids":["A-1"]"#));
         assert_eq!(named.count(), expected);
@@ -75,7 +75,7 @@ fn an_event_that_is_no_batch_stands_in_the_books_as_one_record_that_failed() {
         log: |line| LINES.with_borrow_mut(|lines| lines.push(line.to_owned())),
         ..Invocation::begin("r", 0, chrono::DateTime::default(), 0)
     };
-    Ledger::read("metrics", "{}", &common(), &invocation, WHOLE, |_| Decision::Output(())).unwrap_err();
+    Ledger::decode("metrics", "{}", &common(), &invocation, WHOLE, |_| Decision::Output(())).unwrap_err();
     let lines = LINES.take();
     assert_eq!(lines.len(), 1);
     let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
@@ -90,7 +90,7 @@ fn a_batch_that_is_done_answers_with_an_empty_list() {
     let mut ledger = ledger(&event, &common, 1);
     ledger.record(0, Status::Filtered);
     let invocation = Invocation::begin("r", 0, chrono::DateTime::default(), 0);
-    let response = ledger.finish(&invocation);
+    let response = ledger.report(&invocation);
     assert_eq!(serde_json::to_string(&response).unwrap(), r#"{"batchItemFailures":[]}"#);
 }
 
@@ -131,7 +131,7 @@ proptest! {
         let portion = Portion { enough, most: enough + more };
         let decide = |record: UserRecord<'_>| Decision::Output((record.record, record.data.to_vec()));
         let (mut ledger, mut outputs) =
-            Ledger::read("notify", &event, &common, &invocation, portion, decide).unwrap();
+            Ledger::decode("notify", &event, &common, &invocation, portion, decide).unwrap();
         let (mut found, mut failed) = (Vec::new(), None);
         loop {
             prop_assert!(outputs.len() <= portion.most.max(1) + 1, "{} outputs", outputs.len());
@@ -144,7 +144,7 @@ proptest! {
             if !ledger.has_more() {
                 break;
             }
-            outputs = ledger.read_on(portion, decide);
+            outputs = ledger.decode_more(portion, decide);
         }
         let numbers = records.iter().enumerate().flat_map(|(record, count)| vec![(record, count.is_some()); count.unwrap_or(1)]);
         let expected: Vec<_> = numbers
