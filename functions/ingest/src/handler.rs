@@ -147,7 +147,7 @@ where
         Answer::Http(Box::new(answer.into_response(front_end)))
     }
 
-    /// Takes the messages of a batch in together; those of which a row failed come again.
+    /// Takes the messages of a batch in together; those of which a row failed are retried.
     async fn queue(&self, event: SqsEvent, intake: &mut Intake<'_, S, R>) -> Answer {
         intake.lists_positions = false;
         let mut ids = Vec::with_capacity(event.records.len());

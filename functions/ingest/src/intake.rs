@@ -214,7 +214,7 @@ where
         }
     }
 
-    /// Notes that an object could not be read to its end; it stands in the counts as one record that failed.
+    /// Notes that an object could not be read to its end; it is in the counts as one record that failed.
     pub fn miss(&mut self, why: String) {
         self.counts.received += 1;
         self.counts.record(&Status::Failed(String::new()));

@@ -47,7 +47,7 @@ pub struct Request {
 /// An event to be counted.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// The record of the stream that holds it: what comes again together is counted together.
+    /// The record of the stream that holds it: what is retried together is counted together.
     pub record: usize,
     /// When it was taken in; it counts in that second.
     pub at: DateTime<Utc>,

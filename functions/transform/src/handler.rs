@@ -239,10 +239,10 @@ impl Delivered {
     }
 }
 
-/// The outputs that the records of a batch owe.
+/// The outputs of the records of a batch.
 #[derive(Debug, Default)]
 struct Outputs {
-    /// Positions of the records that owe them; the outputs follow in the same order.
+    /// Positions of their records; the outputs are in the same order.
     indexes: Vec<usize>,
     severe: Vec<StreamRecord>,
     analytical: Vec<Bytes>,

@@ -1,4 +1,4 @@
-//! What an event owes: nothing, a severe event and an analytical record, or a reject.
+//! Decides the outputs of an event: none, a severe event and an analytical record, or a reject.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use shared::{
     json::{self, Literal, Writer},
 };
 
-/// Decides what the events of a batch owe.
+/// Decides the outputs of the events of a batch.
 #[derive(Debug)]
 pub struct Selector<'d> {
     dataset: &'d Dataset,
@@ -73,7 +73,7 @@ impl<'d> Selector<'d> {
         }
     }
 
-    /// What the event in `data` owes, and whether it is late. Its outputs are written to `out`: those of a batch stand in
+    /// Decides the outputs of the event in `data`, and whether it is late. They are written to `out`: those of a batch are in
     /// one text, so that an event allocates none.
     #[must_use]
     pub fn select(&mut self, data: &[u8], out: &mut Writer) -> (Decision<Severe>, bool) {

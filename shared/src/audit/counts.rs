@@ -40,9 +40,9 @@ pub const METRICS: [&str; 9] =
 /// What became of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
-    /// Every output that it owes was accepted.
+    /// All its outputs were accepted.
     Delivered,
-    /// It owes no output.
+    /// It has no output.
     Filtered,
     /// It stands in rejects.
     Rejected,

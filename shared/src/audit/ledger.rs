@@ -108,12 +108,12 @@ pub struct UserRecord<'r> {
 }
 
 impl<'b> Ledger<'b> {
-    /// Reads the batch of an invocation, and enters what each user record of the first portion owes: a status where that is
-    /// nothing. Gives the outputs, each with the position of its record. Records that do not come apart are refused, and
-    /// an event that is no batch stands in the counts, too.
+    /// Parses the batch of an invocation, and asks `decide` for the outputs of each user record of the first portion. Returns
+    /// the outputs with the positions of their records. Records without an output are marked filtered. Records that cannot
+    /// be de-aggregated are rejected. An event that is not a batch is counted as one failed record.
     ///
-    /// A record is looked at as soon as it is read, while its text and what is decoded of it are in the cache:
-    /// looked at once all are read, they take transform 5 % more time.
+    /// A record is decided as soon as it is parsed, while its text and what is decoded of it are in the cache: after parsing
+    /// all of them it takes transform 5 % more time.
     pub fn decode<T>(
         function: &'static str,
         event: &'b str,

@@ -1,8 +1,7 @@
-//! JSON in place: values read one after the other, checked and handed on as they stand in the text, nothing built.
+//! A cursor over JSON text. It checks values and returns where they are; nothing is built.
 //!
-//! What `serde_json` would do with a visitor for each entry, where most is to be checked and little to be kept: the
-//! better part of what transform has over the straightforward way (`make bench`). What lies deeper than is asked for,
-//! which events hardly hold, is left to `serde_json`.
+//! It does what `serde_json` would do with a visitor for each entry. Nested values, which events seldom have, are left to
+//! `serde_json`.
 
 use std::{borrow::Cow, num::NonZeroUsize};
 
@@ -11,10 +10,10 @@ use serde::de::IgnoredAny;
 
 use crate::json::scan::{BLOCK, marked_block, plain_run};
 
-/// Reads a text from its beginning on. Whatever gives nothing has met what is no JSON, or not what was asked for.
+/// A cursor over JSON text. Every method returns `None` if the text is invalid JSON or not of the requested type.
 ///
-/// What is done for every value is inlined, and what is not takes and gives single values, so that where the reader
-/// stands is held in registers: through memory, a step waits for the one before it, and transform takes 7 % more time.
+/// Methods that are called for every value are inlined, and the others take and return plain values. So the position stays
+/// in a register; in memory, it costs transform 7 % more time.
 pub struct Reader<'a> {
     text: &'a str,
     bytes: &'a [u8],
@@ -26,7 +25,7 @@ pub struct Reader<'a> {
     escapes: bool,
 }
 
-/// Where a value stands in the text.
+/// Where a value is in the text.
 ///
 /// Two words, so that it stays in registers: three went through memory, half the time of looking through an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

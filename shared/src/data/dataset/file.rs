@@ -134,6 +134,20 @@ impl AlertFile {
     }
 }
 
+/// The positions of the columns of those names.
+fn columns_of(
+    role: &str,
+    names: &[String],
+    column: &impl Fn(&str, &str) -> Result<usize, String>,
+) -> Result<Vec<usize>, String> {
+    names.iter().map(|name| column(role, name)).collect()
+}
+
+/// The columns by their names in lower case.
+fn folded(columns: &[Column]) -> HashMap<String, usize> {
+    columns.iter().enumerate().map(|(at, column)| (fold(&column.name).into_owned(), at)).collect()
+}
+
 impl File {
     /// The data set that the file named `name` describes; an error says what does not fit and what would.
     pub(super) fn into_dataset(mut self, name: &str) -> Result<Dataset, String> {
@@ -142,11 +156,7 @@ impl File {
             return Err(format!("`name`: expected the file's own name, `{name}`, found `{}`", self.name));
         }
         check::columns(&self.column)?;
-        for column in &mut self.column {
-            if column.day_column.is_some() {
-                column.kind = Type::TimestampOrDate;
-            }
-        }
+        self.type_day_columns();
         let index: HashMap<_, _> =
             self.column.iter().enumerate().map(|(at, column)| (column.name.clone(), at)).collect();
         let column = |role: &str, name: &str| {
@@ -183,11 +193,7 @@ impl File {
             received_at: typed("received_at", &self.received_at, Type::Timestamp)?,
             partition_key: column("partition_key", &self.partition_key)?,
             severe_partition_key: column("severe_partition_key", &self.severe_partition_key)?,
-            projection: self
-                .projection
-                .iter()
-                .map(|name| column("projection", name))
-                .collect::<Result<_, _>>()?,
+            projection: columns_of("projection", &self.projection, &column)?,
             metric: self.metric(&column)?,
             alert: self.alert(&column)?,
             name: self.name,
@@ -197,16 +203,21 @@ impl File {
             date_order: self.date_order,
             entries: columns.iter().map(|column| Literal::new(&json::entry(&column.name))).collect(),
             keys: columns.iter().map(|column| Literal::new(&json::key(&column.name))).collect(),
-            folded: columns
-                .iter()
-                .enumerate()
-                .map(|(at, column)| (fold(&column.name).into_owned(), at))
-                .collect(),
+            folded: folded(&columns),
             columns,
             index,
         };
         check::dataset(&dataset)?;
         Ok(dataset)
+    }
+
+    /// A column of times whose days have a column of their own holds both.
+    fn type_day_columns(&mut self) {
+        for column in &mut self.column {
+            if column.day_column.is_some() {
+                column.kind = Type::TimestampOrDate;
+            }
+        }
     }
 
     /// The name in Glue of the column of that name; nothing where there is none, which is reported elsewhere.
