@@ -61,7 +61,7 @@ async fn send(server: &Server, requests: &[Request]) -> Report {
 }
 
 #[tokio::test]
-async fn counts_and_ages_go_in_one_request() {
+async fn counts_and_latency_share_one_request() {
     let server = Server::new([taken()]);
     assert_eq!(send(&server, &[request(&[7, 2])]).await.outcomes, [Outcome::Delivered]);
     let requests = server.requests();
@@ -100,7 +100,7 @@ async fn counts_and_ages_go_in_one_request() {
 }
 
 #[tokio::test]
-async fn a_large_request_arrives_whole() {
+async fn large_request_arrives_whole() {
     let server = Server::new([taken()]);
     let counts: Vec<u64> = (1..1_000).collect();
     assert_eq!(send(&server, &[request(&counts)]).await.outcomes, [Outcome::Delivered]);
@@ -113,7 +113,7 @@ async fn a_large_request_arrives_whole() {
 }
 
 #[tokio::test]
-async fn requests_are_sent_one_by_one_in_their_order_until_one_fails() {
+async fn requests_are_sent_in_order_until_one_fails() {
     let server = Server::new([taken(), error(400, "InvalidParameterValueException")]);
     let report = send(&server, &[request(&[1]), request(&[2]), request(&[3])]).await;
     let values: Vec<_> =
@@ -124,7 +124,7 @@ async fn requests_are_sent_one_by_one_in_their_order_until_one_fails() {
 }
 
 #[tokio::test]
-async fn what_passes_is_tried_again_and_what_does_not_fails_at_once() {
+async fn transient_errors_are_retried_and_permanent_ones_fail_at_once() {
     for passing in [
         error(400, "Throttling"),
         error(400, "ThrottlingException"),
@@ -143,7 +143,7 @@ async fn what_passes_is_tried_again_and_what_does_not_fails_at_once() {
 }
 
 #[tokio::test]
-async fn ages_by_themselves_name_each_age_with_its_number() {
+async fn separate_latency_lists_each_value_with_its_number() {
     let server = Server::new([taken()]);
     let namespace = Namespace::new(Client::new(&server.config().await), "accidents");
     let ages = Latencies { namespace, metric: LatencyMetric::new(EVENT_TO_ALERT, &common()) };

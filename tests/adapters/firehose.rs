@@ -41,7 +41,7 @@ fn sent(server: &Server) -> Vec<Vec<Vec<u8>>> {
 const DONE: Outcome = Outcome::Delivered;
 
 #[tokio::test]
-async fn a_request_names_the_delivery_stream_and_holds_the_records_in_their_order() {
+async fn request_names_the_delivery_stream_and_keeps_the_order() {
     let server = Server::new([taken(2)]);
     let records = ["{}\n", "[]\n"].map(Bytes::from);
     assert_eq!(send(&server, &records).await.outcomes, [DONE, DONE]);
@@ -52,7 +52,7 @@ async fn a_request_names_the_delivery_stream_and_holds_the_records_in_their_orde
 }
 
 #[tokio::test]
-async fn refused_records_and_those_without_a_result_are_sent_again() {
+async fn refused_records_and_those_without_a_result_are_retried() {
     let unknown = Answer::json(200, &json!({"FailedPutCount": 0, "RequestResponses": [{}]}));
     let server = Server::new([
         results(&[Some("ServiceUnavailableException"), None, Some("InternalFailure"), None]),
@@ -65,7 +65,7 @@ async fn refused_records_and_those_without_a_result_are_sent_again() {
 }
 
 #[tokio::test]
-async fn a_missing_permission_or_key_fails_at_once() {
+async fn missing_permission_or_key_fails_at_once() {
     for (answer, sentence) in [
         (Answer::error(400, "AccessDeniedException"), "the role may not do firehose:PutRecordBatch on"),
         (Answer::error(400, "InvalidKMSResourceException"), "the KMS key of delivery stream rejects"),
@@ -82,7 +82,7 @@ async fn a_missing_permission_or_key_fails_at_once() {
 }
 
 #[tokio::test]
-async fn requests_keep_to_five_hundred_records() {
+async fn requests_hold_at_most_five_hundred_records() {
     let server = Server::new([taken(500), taken(1)]);
     let records: Vec<_> = (0..501_u32).map(|n| Bytes::from(n.to_string())).collect();
     assert_eq!(send(&server, &records).await.outcomes, vec![DONE; 501]);
@@ -90,7 +90,7 @@ async fn requests_keep_to_five_hundred_records() {
 }
 
 #[tokio::test]
-async fn requests_keep_to_four_mebibytes_and_records_to_a_thousand_kibibytes() {
+async fn requests_and_records_keep_to_their_bytes() {
     const RECORD: usize = 1_000 * 1024;
     const LEFT: usize = 4 * 1024 * 1024 - 4 * RECORD;
     let stream = DeliveryStream::new(Client::new(&Server::new([]).config().await), "rejects");

@@ -63,7 +63,7 @@ fn called(server: &Server) -> Vec<(String, Vec<i64>)> {
 }
 
 #[tokio::test]
-async fn a_partition_has_the_storage_of_the_table_at_its_own_place() {
+async fn partition_has_the_tables_storage_at_its_own_location() {
     let server = Server::new([table(), created(&[]), created(&[])]);
     let table = connect(&server).await;
     for _ in 0..2 {
@@ -92,7 +92,7 @@ async fn a_partition_has_the_storage_of_the_table_at_its_own_place() {
 }
 
 #[tokio::test]
-async fn every_partition_is_created_a_hundred_in_a_call() {
+async fn partitions_are_created_a_hundred_in_a_call() {
     let server = Server::new([table(), created(&[]), created(&[]), created(&[])]);
     let registered = connect(&server).await.register(&partitions(201)).await.unwrap();
     assert_eq!(registered, partitions(201));
@@ -103,7 +103,7 @@ async fn every_partition_is_created_a_hundred_in_a_call() {
 }
 
 #[tokio::test]
-async fn one_that_exists_is_registered_and_one_that_is_refused_is_not() {
+async fn existing_partition_is_registered_and_refused_one_is_not() {
     let refused = [(2, "AlreadyExistsException"), (3, "ResourceNumberLimitExceededException")];
     let server = Server::new([table(), created(&refused)]);
     let registered = connect(&server).await.register(&partitions(4)).await.unwrap();
@@ -141,7 +141,7 @@ impl Subscriber for Log {
 }
 
 #[tokio::test]
-async fn what_glue_refuses_is_logged_in_one_line_for_each_code() {
+async fn refused_partitions_are_logged_in_one_line_for_each_code() {
     let many = (1..=60).map(|severity| (severity, "ResourceNumberLimitExceededException"));
     let others = [(61, "InternalServiceException"), (62, "AlreadyExistsException")];
     let refused: Vec<_> = many.chain(others).collect();
@@ -167,14 +167,14 @@ async fn what_glue_refuses_is_logged_in_one_line_for_each_code() {
 }
 
 #[tokio::test]
-async fn what_a_first_call_registered_stays_registered_when_the_second_fails() {
+async fn partitions_of_a_first_call_survive_a_failed_second() {
     let server = Server::new([table(), created(&[]), Answer::error(400, "OperationTimeoutException")]);
     let registered = connect(&server).await.register(&partitions(150)).await.unwrap();
     assert_eq!(registered, partitions(150)[..100]);
 }
 
 #[tokio::test]
-async fn a_failure_says_what_is_wrong_and_whether_it_passes() {
+async fn failure_names_its_cause_and_whether_it_is_transient() {
     for (script, fault, sentence) in [
         (vec![Answer::error(400, "EntityNotFoundException")], Fault::Misconfigured, "there is no Glue table"),
         (

@@ -48,7 +48,7 @@ fn sent(server: &Server) -> Vec<Vec<String>> {
 const DONE: Outcome = Outcome::Delivered;
 
 #[tokio::test]
-async fn a_request_names_the_stream_and_holds_the_records_in_their_order() {
+async fn request_names_the_stream_and_keeps_the_order() {
     let server = Server::new([taken(2)]);
     let placed = StreamRecord::placed("range-7", "170141183460469231731687303715884105727", "pack".into());
     let report = send(&server, &[record("Doña Ana", "one\n"), placed]).await;
@@ -71,7 +71,7 @@ async fn a_request_names_the_stream_and_holds_the_records_in_their_order() {
 }
 
 #[tokio::test]
-async fn refused_records_are_found_by_their_position_and_sent_again() {
+async fn refused_records_are_found_by_position_and_retried() {
     let throttled = Some("ProvisionedThroughputExceededException");
     let server = Server::new([
         results(&[None, throttled, None, Some("InternalFailure")]),
@@ -85,7 +85,7 @@ async fn refused_records_are_found_by_their_position_and_sent_again() {
 }
 
 #[tokio::test]
-async fn a_record_without_a_result_is_sent_again() {
+async fn record_without_a_result_is_retried() {
     let unknown = Answer::json(200, &json!({"Records": [{"SequenceNumber": "1", "ShardId": "s"}, {}]}));
     let server = Server::new([unknown, taken(1), taken(1)]);
     let report = send(&server, &["a", "b", "c"].map(|data| record(data, data))).await;
@@ -94,7 +94,7 @@ async fn a_record_without_a_result_is_sent_again() {
 }
 
 #[tokio::test]
-async fn what_passes_is_tried_again_and_what_does_not_fails_at_once() {
+async fn transient_errors_are_retried_and_permanent_ones_fail_at_once() {
     for passing in [
         Answer::error(400, "ProvisionedThroughputExceededException"),
         Answer::error(400, "KMSThrottlingException"),
@@ -126,7 +126,7 @@ async fn what_passes_is_tried_again_and_what_does_not_fails_at_once() {
 }
 
 #[tokio::test]
-async fn a_key_that_a_result_says_is_missing_fails_at_once_and_rejects_nothing() {
+async fn missing_key_in_a_result_fails_at_once_without_rejects() {
     let server = Server::new([results(&[None, Some("KMSDisabledException")])]);
     let report = send(&server, &[record("a", "a"), record("b", "b")]).await;
     assert_eq!(report.outcomes[0], DONE);
@@ -137,7 +137,7 @@ async fn a_key_that_a_result_says_is_missing_fails_at_once_and_rejects_nothing()
 }
 
 #[tokio::test]
-async fn requests_keep_to_five_hundred_records() {
+async fn requests_hold_at_most_five_hundred_records() {
     let server = Server::new([taken(500), taken(1)]);
     let records: Vec<_> = (0..501).map(|n| record("k", &n.to_string())).collect();
     assert_eq!(send(&server, &records).await.outcomes, vec![DONE; 501]);
@@ -146,7 +146,7 @@ async fn requests_keep_to_five_hundred_records() {
 }
 
 #[tokio::test]
-async fn requests_keep_to_ten_mebibytes_partition_keys_counted_in() {
+async fn requests_with_partition_keys_keep_to_ten_mebibytes() {
     const MEBIBYTE: usize = 1024 * 1024;
     let key = "k".repeat(256);
     let of = |bytes: usize| StreamRecord::new(key.clone(), Bytes::from(vec![b'x'; bytes - key.len()]));

@@ -32,7 +32,7 @@ fn inbox(key: &str, version_id: Option<&str>, etag: &str) -> ObjectVersion {
 }
 
 #[tokio::test]
-async fn an_object_is_read_by_version_or_while_it_has_its_tag() {
+async fn object_is_read_by_version_or_by_entity_tag() {
     for (version, query, tag) in [(Some("v1"), "versionId=v1", None), (None, "", Some("\"tag\""))] {
         let server = Server::new([object("ID\nA-1\n"), object("A-1\n")]);
         let buckets = buckets(&server).await;
@@ -56,7 +56,7 @@ async fn an_object_is_read_by_version_or_while_it_has_its_tag() {
 }
 
 #[tokio::test]
-async fn an_object_has_no_chunk_at_its_end_and_no_such_range_at_its_beginning() {
+async fn range_at_the_end_is_empty_and_at_the_beginning_an_error() {
     let server = Server::new([error(416, "InvalidRange"), object("ID\n"), error(416, "InvalidRange")]);
     let buckets = buckets(&server).await;
     let mut download = buckets.open(&inbox("a.csv", None, "tag"), 3).await.unwrap();
@@ -66,7 +66,7 @@ async fn an_object_has_no_chunk_at_its_end_and_no_such_range_at_its_beginning() 
 }
 
 #[tokio::test]
-async fn an_object_that_is_not_there_is_no_passing_fault_and_slow_down_is() {
+async fn missing_object_is_permanent_and_slow_down_is_transient() {
     for (answers, fault) in [
         (vec![error(404, "NoSuchKey")], Fault::Permanent),
         (vec![error(412, "PreconditionFailed")], Fault::Permanent),
@@ -85,7 +85,7 @@ async fn an_object_that_is_not_there_is_no_passing_fault_and_slow_down_is() {
 }
 
 #[tokio::test]
-async fn a_checkpoint_is_saved_and_loaded_and_may_be_missing() {
+async fn checkpoint_is_saved_and_loaded_and_may_be_missing() {
     let server = Server::new([object(""), object("{\"from\":7}"), error(404, "NoSuchKey")]);
     let buckets = buckets(&server).await;
     buckets.save("inbox", "checkpoints/a", "{\"from\":7}".into()).await.unwrap();

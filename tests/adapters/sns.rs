@@ -91,7 +91,7 @@ fn sent(server: &Server, alerts: &[Alert]) -> Vec<Vec<usize>> {
 const DONE: Outcome = Outcome::Delivered;
 
 #[tokio::test]
-async fn a_message_has_its_texts_its_subject_and_its_attributes() {
+async fn message_has_its_texts_subject_and_attributes() {
     let server = Server::new([results(&["0"], &[])]);
     let alert = alert("A-1", "Doña Ana");
     assert_eq!(send(&server, STANDARD, std::slice::from_ref(&alert)).await.outcomes, [DONE]);
@@ -119,7 +119,7 @@ async fn a_message_has_its_texts_its_subject_and_its_attributes() {
 }
 
 #[tokio::test]
-async fn a_fifo_topic_keeps_the_order_of_an_area_and_drops_an_id_that_is_repeated() {
+async fn fifo_topic_keeps_the_order_of_an_area_and_drops_repeats() {
     let server = Server::new([results(&["0", "1", "2"], &[])]);
     let alerts = [alert("A-1", "Lucas"), alert("A-2", "Lucas"), alert("A-3", "Franklin")];
     assert_eq!(send(&server, FIFO, &alerts).await.outcomes, vec![DONE; 3]);
@@ -133,7 +133,7 @@ async fn a_fifo_topic_keeps_the_order_of_an_area_and_drops_an_id_that_is_repeate
 }
 
 #[tokio::test]
-async fn throttling_is_never_a_reject_whatever_the_flag_says() {
+async fn throttling_is_never_a_reject() {
     for code in ["Throttled", "KMSThrottling", "InternalError", "ConcurrentAccess"] {
         for at_fault in [true, false] {
             let server = Server::new([results(&["1"], &[("0", code, at_fault)]), results(&["0"], &[])]);
@@ -159,7 +159,7 @@ async fn results_are_found_by_their_ids_in_any_order() {
 }
 
 #[tokio::test]
-async fn a_message_without_a_result_is_sent_again() {
+async fn message_without_a_result_is_retried() {
     let server = Server::new([results(&["0"], &[("7", "InvalidParameter", true)]), results(&["0"], &[])]);
     let alerts = [alert("A-0", "c"), alert("A-1", "c")];
     assert_eq!(send(&server, STANDARD, &alerts).await.outcomes, [DONE, DONE]);
@@ -167,7 +167,7 @@ async fn a_message_without_a_result_is_sent_again() {
 }
 
 #[tokio::test]
-async fn a_missing_key_or_permission_fails_at_once_inside_an_answer_as_well() {
+async fn missing_key_or_permission_of_an_entry_fails_at_once() {
     for (answer, sentence) in [
         (results(&[], &[("0", "KMSDisabled", true)]), "the KMS key of topic alerts"),
         (results(&[], &[("0", "KMSAccessDenied", true)]), "the role may not use the KMS key of topic alerts"),
@@ -190,7 +190,7 @@ async fn a_missing_key_or_permission_fails_at_once_inside_an_answer_as_well() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_throttled_is_sent_again_whole() {
+async fn throttled_request_is_retried_whole() {
     for answer in
         [error(429, "Throttled"), error(400, "Throttling"), error(500, "InternalError"), Answer::Close]
     {
@@ -201,7 +201,7 @@ async fn a_request_that_is_throttled_is_sent_again_whole() {
 }
 
 #[tokio::test]
-async fn requests_keep_to_ten_messages() {
+async fn requests_hold_at_most_ten_messages() {
     let ids: Vec<String> = (0..10).map(|id| id.to_string()).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let server = Server::new([results(&ids, &[]), results(&ids[..1], &[])]);
@@ -211,7 +211,7 @@ async fn requests_keep_to_ten_messages() {
 }
 
 #[tokio::test]
-async fn messages_subjects_and_attributes_of_a_request_keep_to_its_bytes_together() {
+async fn messages_with_subjects_and_attributes_keep_to_the_bytes() {
     const REQUEST: usize = 256 * 1024;
     let topic = Topic::new(Client::new(&Server::new([]).config().await), STANDARD);
     let of = |bytes: usize| {

@@ -44,7 +44,7 @@ fn body(answer: &Value) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_could_not_be_read_is_in_answers_of_every_form_and_in_the_log() {
+async fn unreadable_input_is_in_every_answer_and_in_the_log() {
     thread_local! {
         static LOG: std::cell::RefCell<Vec<Value>> = const { std::cell::RefCell::new(Vec::new()) };
     }
@@ -88,7 +88,7 @@ async fn what_could_not_be_read_is_in_answers_of_every_form_and_in_the_log() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_direct_csv_becomes_typed_events_under_the_key_of_the_data_set() {
+async fn direct_csv_becomes_typed_events_with_the_data_sets_key() {
     let ingest = ingest();
     let mut answer = handle(&ingest, &fixture("ingest-direct-csv")).await.unwrap();
     let missing = answer.as_object_mut().unwrap().remove("missing_columns").unwrap();
@@ -105,14 +105,14 @@ async fn a_direct_csv_becomes_typed_events_under_the_key_of_the_data_set() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn direct_records_are_taken_as_they_are() {
+async fn direct_records_are_accepted_unchanged() {
     let ingest = ingest();
     let answer = handle(&ingest, &fixture("ingest-direct-records")).await.unwrap();
     assert_eq!((&answer["accepted"], ids(&ingest)), (&json!(2), vec!["P-4".to_owned(), "P-5".to_owned()]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn rejects_are_listed_with_their_line_and_kept_with_all_that_is_needed_to_send_them_again() {
+async fn rejects_are_listed_by_line_and_kept_ready_to_resend() {
     let ingest = ingest();
     let answer = handle(&ingest, &fixture("ingest-direct-rejects")).await.unwrap();
     assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(1), &json!(3)));
@@ -171,7 +171,7 @@ async fn http_is_answered_by_status() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn http_names_the_rows_to_send_again_when_the_stream_could_not_take_everything() {
+async fn http_names_the_rows_to_send_again_after_a_partial_failure() {
     let ingest = ingest();
     ingest.stream.reply([Reply::Refused(vec![1], Fault::Throttled)]);
     let fault = |()| ingest.stream.always.set(Some(Fault::Throttled));
@@ -194,7 +194,7 @@ async fn http_names_the_rows_to_send_again_when_the_stream_could_not_take_everyt
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_of_a_queue_are_taken_together_and_come_again_one_by_one() {
+async fn queue_messages_are_delivered_together_and_retried_one_by_one() {
     let ingest = ingest();
     let answer = handle(&ingest, &fixture("ingest-sqs")).await.unwrap();
     assert_eq!(answer, json!({"batchItemFailures": []}));
@@ -213,7 +213,7 @@ async fn messages_of_a_queue_are_taken_together_and_come_again_one_by_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_cannot_be_read_goes_to_rejects_and_does_not_come_again() {
+async fn unreadable_message_goes_to_rejects_and_is_not_retried() {
     let ingest = ingest();
     let message = json!({"messageId": "m-1", "body": "no request", "eventSource": "aws:sqs", "messageAttributes": {}, "attributes": {}});
     let answer = handle(&ingest, &event(&json!({"Records": [message]}))).await.unwrap();
@@ -226,7 +226,7 @@ async fn a_message_that_cannot_be_read_goes_to_rejects_and_does_not_come_again()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_does_not_wait_gets_an_error_and_one_that_waits_the_indexes() {
+async fn asynchronous_callers_get_an_error_and_others_the_indexes() {
     let ingest = ingest();
     ingest.stream.always.set(Some(Fault::Permanent));
     let request = |asynchronous: bool| {
@@ -237,7 +237,7 @@ async fn a_caller_that_does_not_wait_gets_an_error_and_one_that_waits_the_indexe
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_larger_than_the_stream_takes_is_a_reject() {
+async fn event_too_large_for_the_stream_is_a_reject() {
     let mut ingest = ingest();
     ingest.stream =
         Scripted::new(Limits { entry_bytes: 200, ..LIMITS }, |record: &StreamRecord| record.data.len());
@@ -250,7 +250,7 @@ async fn an_event_larger_than_the_stream_takes_is_a_reject() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_rows_go_in_the_fewest_requests() {
+async fn many_rows_use_the_fewest_requests() {
     let ingest = ingest();
     let rows: String = vec!["A-1,2\n"; 4_321].concat();
     let request = event(&json!({"format": "csv", "body": format!("ID,Severity\n{rows}")}));
@@ -259,7 +259,7 @@ async fn many_rows_go_in_the_fewest_requests() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_cells_of_another_data_set_are_typed_as_its_file_says() {
+async fn cells_of_another_data_set_have_the_types_of_its_file() {
     let mut ingest = ingest();
     ingest.config.common = common_of("support_tickets");
     let _answer = ingest.handle(&fixture("support_tickets/ingest-direct-csv"), &invocation()).await.unwrap();
@@ -273,7 +273,7 @@ async fn the_cells_of_another_data_set_are_typed_as_its_file_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn packed_events_come_apart_as_they_are_and_a_refused_pack_names_its_rows() {
+async fn packed_events_are_unchanged_and_a_refused_pack_names_its_rows() {
     let mut ingest = ingest();
     ingest.config.packing = Packing::into_ranges(2);
     let rows = (0..100).map(|id| format!("A-{id},2\n")).collect::<Vec<_>>().concat();
@@ -293,7 +293,7 @@ async fn packed_events_come_apart_as_they_are_and_a_refused_pack_names_its_rows(
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_of_a_key_is_sent_after_an_event_of_it_that_failed() {
+async fn events_of_a_key_are_not_sent_after_a_failed_one() {
     for ranges in [0, 4] {
         let mut ingest = ingest();
         ingest.config.packing = Packing::into_ranges(ranges);
@@ -315,7 +315,7 @@ async fn nothing_of_a_key_is_sent_after_an_event_of_it_that_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_the_stream_never_takes_is_a_reject_and_the_others_go_on() {
+async fn permanently_refused_event_is_a_reject_and_others_continue() {
     let ingest = ingest();
     ingest.stream.reply([Reply::Refused(vec![1], Fault::Permanent)]);
     let request = event(&json!({"format": "csv", "body": "ID,Severity\nA-1,2\nA-2,3\nA-3,2\n"}));
@@ -330,7 +330,7 @@ async fn an_event_that_the_stream_never_takes_is_a_reject_and_the_others_go_on()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_counts_as_it_is_sent() {
+async fn key_is_counted_as_it_is_sent() {
     let ingest = ingest();
     let id = "i".repeat(540_000);
     let answer = handle(&ingest, &event(&json!({"records": [{"ID": id, "Severity": 3}]}))).await.unwrap();
@@ -339,7 +339,7 @@ async fn a_key_counts_as_it_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_whose_detail_would_be_long_is_a_reject() {
+async fn message_with_a_long_detail_is_a_reject() {
     let ingest = ingest();
     let mut event: Value = serde_json::from_str(&fixture("ingest-sqs")).unwrap();
     event["Records"][0]["body"] = json!(json!({"format": "\u{1}".repeat(200_000), "body": ""}).to_string());

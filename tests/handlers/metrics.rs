@@ -79,7 +79,7 @@ async fn severe_events_are_counted_in_one_request_with_the_rollups() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_failure_the_batch_comes_again_from_what_was_not_counted() {
+async fn failed_batch_is_retried_from_the_first_uncounted_event() {
     let metrics = metrics();
     let events: Vec<_> = (0..1_500).map(event).collect();
     let data: Vec<_> = events.iter().map(String::as_str).collect();
@@ -97,7 +97,7 @@ async fn after_a_failure_the_batch_comes_again_from_what_was_not_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_behind_a_reject_that_cannot_be_written_is_counted() {
+async fn no_event_after_a_failed_reject_is_counted() {
     let metrics = metrics();
     // Rejects are tried until the invocation's time is up, and what stands before them does not wait.
     metrics.rejects.always.set(Some(Fault::Throttled));
@@ -110,7 +110,7 @@ async fn nothing_behind_a_reject_that_cannot_be_written_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_event_of_a_record_that_is_retried_is_counted_after_its_reject() {
+async fn no_event_after_a_failed_reject_in_its_pack_is_counted() {
     let metrics = metrics();
     metrics.rejects.always.set(Some(Fault::Throttled));
     // The second record is a pack whose first event is a reject that cannot be written.
@@ -144,7 +144,7 @@ async fn packs_of_many_equal_events_are_counted_in_one_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_a_bound_any_number_of_cities_keeps_to_it_and_the_totals_are_exact() {
+async fn bounded_series_keep_exact_totals_for_any_number_of_cities() {
     let mut metrics = metrics();
     let dataset = &metrics.config.common.dataset;
     metrics.config.series = Series::bounded(dataset, &dataset.metric.sets, 2, 500).unwrap();

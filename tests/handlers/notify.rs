@@ -94,7 +94,7 @@ fn told(notify: &Notify) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_most_severe_events_are_told_one_message_each() {
+async fn most_severe_events_get_one_message_each() {
     let notify = notify();
     assert_eq!(handle(&notify, &fixture("notify-kinesis")).await, [""; 0]);
     assert_eq!(
@@ -115,7 +115,7 @@ async fn messages_go_in_order_and_stop_at_the_first_that_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reject_that_cannot_be_written_holds_up_what_stands_behind_it_alone() {
+async fn failed_reject_only_delays_later_events() {
     let notify = notify();
     notify.rejects.always.set(Some(Fault::Throttled));
     assert_eq!(handle(&notify, &kinesis(&[&event(1), "poison", &event(2)])).await, ["2"]);
@@ -127,7 +127,7 @@ async fn a_reject_that_cannot_be_written_holds_up_what_stands_behind_it_alone() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_sns_will_never_take_is_a_reject() {
+async fn permanently_refused_message_is_a_reject() {
     let notify = notify();
     notify.topic.reply([Reply::Refused(vec![1], Fault::Permanent)]);
     assert_eq!(handle(&notify, &kinesis(&[&event(1), &event(2), &event(3), "poison"])).await, [""; 0]);
@@ -136,7 +136,7 @@ async fn a_message_that_sns_will_never_take_is_a_reject() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_age_of_each_event_that_was_told_is_told_once() {
+async fn latency_of_each_alerted_event_is_reported_once() {
     let notify = notify();
     let at = |seconds: i64| now() - TimeDelta::seconds(seconds);
     let stamped = |id: &str, severity: u8, seconds: i64| {
@@ -152,7 +152,7 @@ async fn the_age_of_each_event_that_was_told_is_told_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ages_that_cannot_be_told_hold_no_batch_up() {
+async fn unreported_latency_does_not_fail_the_batch() {
     let notify = notify();
     notify.latency.always.set(Some(Fault::Throttled));
     let began = tokio::time::Instant::now();
@@ -164,7 +164,7 @@ async fn ages_that_cannot_be_told_hold_no_batch_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_container_has_told_it_does_not_tell_again() {
+async fn container_does_not_repeat_its_alerts() {
     let notify = notify();
     let events: Vec<_> = (0..5).map(event).collect();
     let data: Vec<_> = events.iter().map(String::as_str).collect();
@@ -174,7 +174,7 @@ async fn what_a_container_has_told_it_does_not_tell_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_digest_that_fails_comes_again_with_all_that_it_tells_and_nothing_twice() {
+async fn failed_digest_is_retried_whole_without_repeats() {
     let notify = notify();
     let events: Vec<_> =
         (0..40)
@@ -198,7 +198,7 @@ async fn a_digest_that_fails_comes_again_with_all_that_it_tells_and_nothing_twic
 /// Ten thousand events of one county within a minute, as the mapping hands them over by the template's defaults: a batch is
 /// handed over when its window is over, or when it is full.
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_events_of_one_county_in_a_minute_are_at_most_sixty_messages() {
+async fn ten_thousand_events_of_a_county_are_at_most_sixty_messages() {
     let (size, window) = (BATCH_SIZE, template_default("NotifyWindowSeconds"));
     let arrivals: BTreeMap<&str, fn(usize) -> usize> = BTreeMap::from([
         ("evenly", (|n| n * 60_000 / 10_000) as fn(usize) -> usize),
@@ -230,7 +230,7 @@ async fn ten_thousand_events_of_one_county_in_a_minute_are_at_most_sixty_message
 }
 
 #[tokio::test(start_paused = true)]
-async fn tickets_are_told_in_their_own_words() {
+async fn ticket_alerts_use_their_own_words() {
     let mut notify = notify();
     notify.config.common = common_of("support_tickets");
     let _response = notify.handle(&fixture("support_tickets/notify-kinesis"), &invocation()).await.unwrap();
@@ -289,7 +289,7 @@ async fn repeat_of_a_failed_event_is_retried_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn repeat_behind_a_failure_is_not_sent_ahead_of_it() {
+async fn repeat_after_a_failure_is_not_sent_before_it() {
     let mut notify = notify();
     // One message in a request, so that the first is refused and the second fails.
     notify.config.pace = config().pace;
@@ -331,7 +331,7 @@ async fn event_in_the_record_of_a_failed_event_fails_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn batch_with_more_keys_than_turns_ends_with_a_digest_over_the_rest() {
+async fn batch_with_more_keys_than_turns_ends_with_a_digest() {
     let notify = paced();
     let events: Vec<_> =
         (0..500).map(|n| event(n % 250).replace(r#""ID":""#, &format!(r#""ID":"{n}-"#))).collect();

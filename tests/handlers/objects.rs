@@ -61,7 +61,7 @@ fn rejects(ingest: &Ingest) -> Vec<(String, String)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_is_read_in_chunks_with_its_own_date_order() {
+async fn object_is_read_in_chunks_with_its_own_date_order() {
     for name in ["date_order", "date-order", "dateorder"] {
         let ingest = ingest();
         ingest.objects.chunk_bytes.set(7);
@@ -78,7 +78,7 @@ async fn an_object_is_read_in_chunks_with_its_own_date_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_that_declares_two_date_orders_is_one_reject() {
+async fn object_with_two_date_orders_is_one_reject() {
     let ingest = ingest();
     let text = "ID,Severity,Start_Time\nA,3,2/8/2016 0:37\n";
     for (other, accepted) in [("dmy", 1), ("mdy", 0)] {
@@ -91,7 +91,7 @@ async fn an_object_that_declares_two_date_orders_is_one_reject() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_is_read_in_the_charset_that_it_declares() {
+async fn object_is_read_in_its_declared_charset() {
     let row = b"A-1;3;Do\xf1a Ana\nA-2;high;\xf1\n";
     let text = [b"ID;Severity;City\n", &row.repeat(2_000)[..]].concat();
     let latin = "text/csv; charset=ISO-8859-1";
@@ -127,7 +127,7 @@ async fn an_object_is_read_in_the_charset_that_it_declares() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_separator_of_an_object_is_that_of_its_continuations() {
+async fn continuations_keep_the_separator_of_their_object() {
     for first in ["", "sep=:\n"] {
         let ingest = ingest();
         let row = "A-1;3;x,y\nA-2;3;\"p;q\nr\"\nA-3;3\n";
@@ -152,7 +152,7 @@ async fn the_separator_of_an_object_is_that_of_its_continuations() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_that_cannot_be_read_or_delivered_fails_the_invocation() {
+async fn unreadable_or_undelivered_object_fails_the_invocation() {
     let ingest = ingest();
     let error = handle(&ingest, &fixture("ingest-s3")).await.unwrap_err().to_string();
     assert!(error.starts_with("could not read the object: there is no object"), "{error}");
@@ -164,7 +164,7 @@ async fn an_object_that_cannot_be_read_or_delivered_fails_the_invocation() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_put_twice_is_read_once_each() {
+async fn each_version_of_an_object_is_read_once() {
     for (first, second) in [
         (csv("first", 3).into_bytes(), csv("second", 3).into_bytes()),
         (gzip(csv("first", 3).as_bytes()), gzip(csv("second", 3).as_bytes())),
@@ -180,7 +180,7 @@ async fn an_object_put_twice_is_read_once_each() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_versions_a_replaced_object_is_the_same_error_plain_and_gzip() {
+async fn replaced_object_without_versions_is_the_same_error_in_gzip() {
     let mut errors = Vec::new();
     for pack in [|text: &[u8]| text.to_vec(), gzip] {
         let ingest = ingest();
@@ -195,7 +195,7 @@ async fn without_versions_a_replaced_object_is_the_same_error_plain_and_gzip() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_object_replaced_on_the_way_keeps_its_rows() {
+async fn large_object_replaced_during_reading_keeps_its_rows() {
     for pack in [|text: &[u8]| text.to_vec(), gzip] {
         let ingest = ingest();
         let first = ingest.objects.put("a.csv", pack(csv("first", 2_000).as_bytes()));
@@ -220,7 +220,7 @@ fn slow(ingest: &Ingest, seconds: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_bytes_put_again_are_read_again() {
+async fn same_bytes_put_again_are_read_again() {
     for versioned in [true, false] {
         let ingest = ingest();
         ingest.objects.versioned.set(versioned);
@@ -243,7 +243,7 @@ async fn the_same_bytes_put_again_are_read_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_of_any_size_takes_as_many_invocations_as_it_needs_and_every_row_once() {
+async fn large_object_is_read_by_several_invocations_without_repeats() {
     for (pack, tells_size) in [(false, true), (false, false), (true, true)] {
         let ingest = ingest();
         ingest.objects.tells_size.set(tells_size);
@@ -262,7 +262,7 @@ async fn an_object_of_any_size_takes_as_many_invocations_as_it_needs_and_every_r
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_small_gzip_that_holds_much_text_is_continued() {
+async fn small_gzip_with_much_text_is_continued() {
     let ingest = ingest();
     // 12 MiB of rows in some kilobytes, which come at once; the stream takes each request only after a second.
     let text = format!("ID,Severity\n{}", "A,2\n".repeat(3 * 1024 * 1024 / 4));
@@ -277,7 +277,7 @@ async fn a_small_gzip_that_holds_much_text_is_continued() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_line_without_an_end_is_continued() {
+async fn endless_line_is_continued() {
     for pack in [|text: &[u8]| text.to_vec(), gzip] {
         let ingest = ingest();
         let text = format!("ID,Severity,City\nA,3,{}\nB,3,y\n", "x".repeat(40 * 1024 * 1024));
@@ -294,7 +294,7 @@ async fn a_line_without_an_end_is_continued() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn time_that_is_up_at_the_end_of_an_object_is_its_end() {
+async fn timeout_at_the_end_of_an_object_ends_it() {
     for chunks in 30..60 {
         let ingest = ingest();
         let event = ingest.objects.put("a.csv", csv("A", 600));
@@ -305,7 +305,7 @@ async fn time_that_is_up_at_the_end_of_an_object_is_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_checkpoint_at_the_end_needs_no_request() {
+async fn checkpoint_at_the_end_needs_no_request() {
     let ingest = ingest();
     let text = csv("A", 600);
     let event = ingest.objects.put("a.csv", text.clone());
@@ -325,7 +325,7 @@ async fn a_checkpoint_at_the_end_needs_no_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_goes_on_from_the_last_row_that_was_delivered() {
+async fn retry_resumes_after_the_last_delivered_row() {
     for fails in ["stream", "download"] {
         let ingest = ingest();
         let event = ingest.objects.put("a.csv", csv("A", 20_000));
@@ -350,7 +350,7 @@ async fn a_retry_goes_on_from_the_last_row_that_was_delivered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_download_that_breaks_off_is_an_error_and_never_half_a_row() {
+async fn interrupted_download_is_an_error_without_a_partial_row() {
     for pack in [|text: &[u8]| text.to_vec(), gzip] {
         let ingest = ingest();
         let content = pack(csv("A", 300).as_bytes());
@@ -366,7 +366,7 @@ async fn a_download_that_breaks_off_is_an_error_and_never_half_a_row() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn invocations_side_by_side_lose_nothing_and_fail_nothing() {
+async fn concurrent_invocations_neither_lose_rows_nor_fail() {
     for pause in [0, 1, 7, 20] {
         let ingest = ingest();
         let event = ingest.objects.put("a.csv", csv("A", 2_000));
@@ -384,7 +384,7 @@ async fn invocations_side_by_side_lose_nothing_and_fail_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_checkpoint_that_is_behind_its_continuation_holds_nothing_up() {
+async fn outdated_checkpoint_blocks_nothing() {
     let ingest = ingest();
     let event = ingest.objects.put("a.csv", csv("A", 2_000));
     slow(&ingest, 100);
@@ -399,7 +399,7 @@ async fn a_checkpoint_that_is_behind_its_continuation_holds_nothing_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_invocation_that_delivers_no_row_fails() {
+async fn invocation_without_progress_fails() {
     let ingest = ingest();
     let event = ingest.objects.put("a.csv", format!("ID,Severity,City\nA,3,{}\n", "x".repeat(1_000)));
     ingest.objects.chunk_bytes.set(10);
@@ -410,7 +410,7 @@ async fn an_invocation_that_delivers_no_row_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_small_object_leaves_no_checkpoint() {
+async fn small_object_leaves_no_checkpoint() {
     let ingest = ingest();
     take(&ingest, "a.csv", "ID,Severity\nP-1,3\n").await;
     assert!(ingest.objects.notified.borrow().is_empty());
@@ -429,7 +429,7 @@ async fn the_longest_keys_work() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn notifications_of_ingests_own_checkpoints_are_ignored_unread() {
+async fn notifications_of_own_checkpoints_are_ignored_unread() {
     let ingest = ingest();
     let event = ingest.objects.put("a.csv", csv("A", 2_000));
     slow(&ingest, 100);
@@ -449,7 +449,7 @@ async fn notifications_of_ingests_own_checkpoints_are_ignored_unread() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_of_any_ending_are_read_or_rejected() {
+async fn keys_with_any_extension_are_read_or_rejected() {
     for (key, text) in [
         ("A.CSV", "ID,Severity\nA,3\n"),
         ("a.Json", "[{\"ID\":\"A\",\"Severity\":3}]"),
@@ -486,7 +486,7 @@ async fn gzip_is_recognised_by_its_first_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_archive_is_one_reject_that_names_it() {
+async fn archive_is_one_reject_that_names_it() {
     let zip = [&b"PK\x03\x04\x14\0\0\0"[..], &b"binary\nlines\n".repeat(100)].concat();
     for content in [zip.clone(), gzip(&zip)] {
         let ingest = ingest();
@@ -505,7 +505,7 @@ async fn an_archive_is_one_reject_that_names_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn padding_after_gzip_is_none_of_the_rows() {
+async fn padding_after_gzip_is_not_a_row() {
     let packed = gzip(csv("A", 3_000).as_bytes());
     let ingest = ingest();
     take(&ingest, "a.csv.gz", [packed.clone(), vec![0; 512]].concat()).await;
@@ -521,7 +521,7 @@ async fn padding_after_gzip_is_none_of_the_rows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn gzip_cut_anywhere_is_read_to_its_last_whole_row() {
+async fn truncated_gzip_is_read_to_its_last_whole_row() {
     let text = csv("A", 200);
     let rows: Vec<&str> = text.lines().skip(1).collect();
     let packed = gzip(text.as_bytes());
@@ -601,7 +601,7 @@ proptest! {
     /// Whatever an object holds, however it is packed, cut into chunks and stopped: the outcome is that of reading it
     /// at once.
     #[test]
-    fn an_object_read_in_any_pieces_becomes_what_it_becomes_at_once(
+    fn reading_in_any_pieces_equals_reading_at_once(
         rows in proptest::collection::vec("(A-[0-9]{1,3},[1-4x],[a-z ]{0,12}|[\"{}\\[\\],:a\r]{0,10}|\"a\nb\",3,c)\r?\n", 0..60),
         last in "[A,3\"]{0,8}",
         extension in prop::sample::select(vec!["csv", "ndjson", "json"]),

@@ -239,7 +239,7 @@ async fn no_second_has_more_than_8_messages_whatever_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn few_alerts_get_a_message_each_at_once() {
+async fn few_alerts_get_one_message_each_at_once() {
     let function = Function::new(1, 0.0, 0.0);
     // The first message of a container waits for its turn, since it cannot know what others have just sent.
     let event = |n: usize| format!(r#"{{"ID":"A-{n}","Severity":4,"County":"county {n}"}}"#);

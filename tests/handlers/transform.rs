@@ -70,7 +70,7 @@ fn event(id: &str, severity: u8) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_severity_that_is_not_listed_shares_a_partition_that_is_registered() {
+async fn unlisted_severity_shares_a_registered_partition() {
     let transform = transform();
     let batch = [5, 99, 4, 0].map(|severity| event(&format!("A-{severity}"), severity));
     let batch = kinesis(&batch.each_ref().map(String::as_str));
@@ -87,7 +87,7 @@ async fn a_severity_that_is_not_listed_shares_a_partition_that_is_registered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn severe_events_reach_both_outputs_and_the_others_none() {
+async fn only_severe_events_reach_both_outputs() {
     let transform = transform();
     assert_eq!(handle(&transform, &fixture("transform-kinesis")).await, [""; 0]);
     assert_eq!(severe_ids(&transform), ["P-41", "P-43"]);
@@ -102,14 +102,14 @@ async fn severe_events_reach_both_outputs_and_the_others_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_of_the_reference_aggregator_comes_apart() {
+async fn record_of_the_reference_aggregator_is_deaggregated() {
     let transform = transform();
     assert_eq!(handle(&transform, &fixture("transform-kpl")).await, [""; 0]);
     assert_eq!(severe_ids(&transform), ["P-52", "P-53"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poison_record_goes_to_rejects_and_blocks_nobody() {
+async fn poison_record_goes_to_rejects_and_blocks_no_other() {
     let transform = transform();
     assert_eq!(handle(&transform, &fixture("transform-poison")).await, [""; 0]);
     assert_eq!(severe_ids(&transform), ["P-44"]);
@@ -122,7 +122,7 @@ async fn a_poison_record_goes_to_rejects_and_blocks_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_entries_are_sent_again_until_they_are_taken() {
+async fn refused_entries_are_retried_until_accepted() {
     let transform = transform();
     transform.severe.reply([Reply::Refused(vec![0], Fault::Throttled), Reply::Failed(Fault::Transient)]);
     transform.analytical.reply([Reply::Refused(vec![1], Fault::Throttled)]);
@@ -132,7 +132,7 @@ async fn refused_entries_are_sent_again_until_they_are_taken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_comes_again_from_the_first_record_that_an_output_did_not_take() {
+async fn batch_is_retried_from_the_first_record_an_output_refused() {
     let batch = kinesis(&[&event("1", 2), &event("2", 3), &event("3", 4)]);
     for output in ["severe", "analytical"] {
         let transform = transform();
@@ -145,7 +145,7 @@ async fn a_batch_comes_again_from_the_first_record_that_an_output_did_not_take()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reject_that_cannot_be_written_is_reported_like_any_failure() {
+async fn failed_reject_is_reported_like_any_failure() {
     let transform = transform();
     transform.rejects.always.set(Some(Fault::Transient));
     assert_eq!(handle(&transform, &kinesis(&[&event("1", 3), "poison", &event("2", 3)])).await, ["2"]);
@@ -153,7 +153,7 @@ async fn a_reject_that_cannot_be_written_is_reported_like_any_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_second_of_two_rejects_is_reported_by_itself() {
+async fn second_of_two_rejects_is_reported_by_itself() {
     let transform = transform();
     transform.rejects.reply([Reply::Refused(vec![1], Fault::Throttled)]);
     transform.rejects.reply((0..1_000).map(|_| Reply::Failed(Fault::Throttled)));
@@ -163,7 +163,7 @@ async fn the_second_of_two_rejects_is_reported_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reject_of_which_one_part_cannot_be_written_is_reported() {
+async fn reject_with_one_failed_part_is_reported() {
     let transform = transform();
     let large = "no event ".repeat(60_000);
     transform.rejects.reply([Reply::Refused(vec![1], Fault::Throttled)]);
@@ -178,7 +178,7 @@ async fn a_reject_of_which_one_part_cannot_be_written_is_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_larger_than_an_output_takes_is_a_reject_and_no_endless_failure() {
+async fn record_too_large_for_an_output_is_a_reject() {
     let mut transform = transform();
     transform.analytical = Scripted::new(Limits { entry_bytes: 200, ..LIMITS }, Bytes::len);
     let large = format!(r#"{{"ID":"1","Severity":3,"Description":"{}"}}"#, "x".repeat(300));
@@ -188,7 +188,7 @@ async fn a_record_larger_than_an_output_takes_is_a_reject_and_no_endless_failure
 }
 
 #[tokio::test(start_paused = true)]
-async fn partitions_are_registered_once_and_a_failure_of_glue_holds_nothing_up() {
+async fn partitions_are_registered_once_and_glue_failures_block_nothing() {
     let transform = transform();
     let batch = kinesis(&[&event("1", 3)]);
     let fails = vec![Reply::Failed(Fault::Permanent)];
@@ -210,7 +210,7 @@ async fn partitions_are_registered_once_and_a_failure_of_glue_holds_nothing_up()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_went_stale_gets_a_second_attempt_at_glue() {
+async fn stale_connection_to_glue_is_retried_once() {
     let batch = kinesis(&[&event("1", 3)]);
     for (first, asked, expected) in [
         (Reply::Failed(Fault::Transient), 2, 1),
@@ -231,7 +231,7 @@ async fn a_connection_that_went_stale_gets_a_second_attempt_at_glue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_partition_that_glue_refuses_is_tried_again_after_a_minute_and_others_stay_registered() {
+async fn refused_partition_is_retried_after_a_minute() {
     let transform = transform();
     transform.catalog.0.reply([Reply::Refused(vec![0], Fault::Permanent)]);
     let batch = kinesis(&[&event("1", 3), &event("2", 4)]);
@@ -251,7 +251,7 @@ fn seconds_later(seconds: i64) -> Invocation {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tickets_are_selected_by_priority_and_name_the_severity_for_the_partitions() {
+async fn tickets_are_selected_and_partitioned_by_priority() {
     let mut transform = transform();
     transform.config.common = common_of("support_tickets");
     let _response =
@@ -272,7 +272,7 @@ fn ids_in(record: &StreamRecord) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn packed_severe_events_come_out_as_they_are_and_of_fewer_records() {
+async fn packed_severe_events_are_unchanged_in_fewer_records() {
     let mut transform = transform();
     transform.config.packing = Packing::into_ranges(4);
     let events: Vec<String> = (0..100).map(|id| event(&id.to_string(), 3)).collect();
@@ -286,7 +286,7 @@ async fn packed_severe_events_come_out_as_they_are_and_of_fewer_records() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pack_that_is_not_taken_fails_every_event_in_it_and_the_batch_comes_again_from_the_first() {
+async fn refused_pack_fails_every_event_in_it() {
     let mut transform = transform();
     transform.config.packing = Packing::into_ranges(4);
     transform.severe.always.set(Some(Fault::Permanent));
@@ -295,7 +295,7 @@ async fn a_pack_that_is_not_taken_fails_every_event_in_it_and_the_batch_comes_ag
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_packed_record_of_which_one_event_fails_comes_again_whole() {
+async fn packed_record_with_one_failed_event_is_retried_whole() {
     let transform = transform();
     transform.analytical.reply([Reply::Refused(vec![1], Fault::Permanent)]);
     let members = [("a", event("1", 3)), ("b", event("2", 3))].map(|(key, event)| (key, Bytes::from(event)));

@@ -62,7 +62,7 @@ const CSV: &str = "Ticket_ID,Priority,Department,Subject\n\
     T-4,medium,Claims,b\n";
 
 #[tokio::test(start_paused = true)]
-async fn events_keep_the_word_and_the_lake_has_its_level() {
+async fn events_keep_the_severity_word_and_the_lake_its_level() {
     let (raw, severe, analytical, partitions) = sent(&tickets_in_words(), CSV).await;
     assert_eq!(raw.len(), 4);
     assert!(
@@ -87,7 +87,7 @@ async fn events_keep_the_word_and_the_lake_has_its_level() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn metrics_and_alerts_show_the_word_and_filters_compare_its_level() {
+async fn metrics_and_alerts_show_the_word_and_filters_use_its_level() {
     let dataset = tickets_in_words();
     let (_, severe, _, _) = sent(&dataset, CSV).await;
     let event = kinesis(&severe.iter().map(String::as_str).collect::<Vec<_>>());
@@ -152,7 +152,7 @@ fn shared_pace() -> Option<::notify::pace::Pace> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_word_that_is_not_listed_is_rejected_everywhere_without_its_text() {
+async fn unlisted_word_is_rejected_everywhere_without_its_text() {
     let dataset = tickets_in_words();
     let detail = "`Priority`: expected one of `Low`, `Medium`, `High`, `Critical`";
     let ingest = ingest_of(dataset.clone());
@@ -187,7 +187,7 @@ async fn a_word_that_is_not_listed_is_rejected_everywhere_without_its_text() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn numbers_of_which_one_is_the_worst_have_their_places_as_levels() {
+async fn descending_severities_get_their_positions_as_levels() {
     let dataset = tickets("[4, 3, 2, 1]", "int");
     let csv = "Ticket_ID,Priority,Department\nT-1,1,a\nT-2,2,a\nT-3,3,a\nT-4,4,a\nT-0,0,a\n";
     let (raw, severe, analytical, _) = sent(&dataset, csv).await;
@@ -210,7 +210,7 @@ async fn numbers_of_which_one_is_the_worst_have_their_places_as_levels() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_is_the_same_when_it_is_sent_in_again() {
+async fn event_sent_again_is_unchanged() {
     let dataset = tickets(r#"{ "3 - Moderate" = 3, "1 - Critical" = 5 }"#, "string");
     let csv = "Ticket_ID,Priority,Contacts,Subject,Wait(s)\n\
         T-1, 1 - CRITICAL,NA,x,-1.0\nT-2,3 - Moderate,nan,NaN,5\n";
@@ -228,7 +228,7 @@ async fn an_event_is_the_same_when_it_is_sent_in_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn numbers_that_are_not_finite_cost_their_cell_and_not_their_event() {
+async fn infinite_numbers_lose_only_their_cell() {
     let line = r#"{"ID":"A-1","Severity":4,"City":NaN,"County":"Lucas","Temperature(F)":-Infinity,"own":Infinity,"more":{"a":[NaN]}}"#;
     let ingest = ingest::ingest();
     for request in

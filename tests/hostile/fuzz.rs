@@ -178,7 +178,7 @@ fn one(mut rows: Vec<(u64, Vec<u8>, String)>) -> String {
 }
 
 #[test]
-fn rows_of_any_text_are_read_alike_in_any_chunks_and_become_events_that_are_read_back() {
+fn any_rows_are_read_alike_in_any_chunks_and_read_back() {
     let dataset = Dataset::named("us_accidents").unwrap();
     fuzz("rows", |input, random| {
         for format in [Format::Csv, Format::Ndjson, Format::Json] {
@@ -198,7 +198,7 @@ fn rows_of_any_text_are_read_alike_in_any_chunks_and_become_events_that_are_read
 }
 
 #[test]
-fn any_request_is_told_or_refused_in_a_sentence() {
+fn any_request_is_recognised_or_refused_in_a_sentence() {
     fuzz("requests", |input, _| {
         let event = String::from_utf8_lossy(input);
         match Request::tell(&event) {
@@ -247,7 +247,7 @@ fn any_batch_accounts_for_each_of_its_records() {
 }
 
 #[test]
-fn any_aggregate_comes_apart_into_no_more_than_it_holds() {
+fn any_aggregate_splits_into_at_most_its_bytes() {
     fuzz("aggregates", |input, _| {
         for data in [input.to_vec(), aggregate(input)] {
             let Ok(records) = kpl::deaggregate(Bytes::from(data.clone())) else { continue };

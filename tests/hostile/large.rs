@@ -27,7 +27,7 @@ fn owned(reasons: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_line_of_ten_megabytes_is_one_reject_and_the_rest_goes_on() {
+async fn ten_megabyte_line_is_one_reject_and_the_rest_continues() {
     let line = "x".repeat(10_000_000);
     let csv = format!("ID,Severity,City\nA,3,{line}\nB,2,y\n");
     assert_eq!(object("line.csv", csv.as_bytes()).await, (1, 1, owned(&["too_large"])));
@@ -37,7 +37,7 @@ async fn a_line_of_ten_megabytes_is_one_reject_and_the_rest_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_row_that_the_stream_does_not_take_is_one_reject() {
+async fn row_that_the_stream_refuses_is_one_reject() {
     let csv = format!("ID,Severity,City\nA,3,{}\nB,2,y\n", "x".repeat(2_000_000));
     assert_eq!(object("row.csv", csv.as_bytes()).await, (1, 1, owned(&["too_large"])));
 }
@@ -53,7 +53,7 @@ async fn ten_thousand_columns_are_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_thousand_keys_take_no_longer_than_their_bytes() {
+async fn hundred_thousand_keys_take_linear_time() {
     // 900 KB, as much as an event may hold.
     let keys: Vec<String> = (0..90_000).map(|number| format!("\"{number:05}\":1")).collect();
     let json = format!("{{\"ID\":\"A\",\"Severity\":3,{}}}\n", keys.join(","));
@@ -65,7 +65,7 @@ async fn a_hundred_thousand_keys_take_no_longer_than_their_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_key_a_hundred_thousand_times_is_one_event_or_reject() {
+async fn key_repeated_a_hundred_thousand_times_is_one_event_or_reject() {
     let keys = vec!["\"x\":1"; 100_000].join(",");
     let json = format!("{{\"ID\":\"A\",\"Severity\":3,{keys}}}\n");
     let (accepted, rejected, _) = object("twice.ndjson", json.as_bytes()).await;
@@ -73,7 +73,7 @@ async fn one_key_a_hundred_thousand_times_is_one_event_or_reject() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn deep_nesting_costs_its_own_row() {
+async fn deep_nesting_rejects_only_its_own_row() {
     let deep = format!("{}{}", "[".repeat(400_000), "]".repeat(400_000));
     let ndjson =
         format!("{deep}\n{{\"ID\":\"A\",\"Severity\":3,\"City\":{deep}}}\n{{\"ID\":\"B\",\"Severity\":2}}\n");
@@ -85,7 +85,7 @@ async fn deep_nesting_costs_its_own_row() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn brackets_that_are_never_closed_take_no_longer_than_their_bytes() {
+async fn unclosed_brackets_take_linear_time() {
     // Each shows that the one before it is not closed.
     let text = "{\n".repeat(100_000);
     assert_eq!(object("open.json", text.as_bytes()).await, (0, 100_000, owned(&["not_json"])));
@@ -97,7 +97,7 @@ async fn brackets_that_are_never_closed_take_no_longer_than_their_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_element_costs_only_itself_whatever_its_size() {
+async fn element_of_any_size_affects_only_itself() {
     let row = |id: &str, more: &str| format!("{{\"ID\":\"{id}\",\"Severity\":3{more}}}");
     let good = |count: usize| vec![row("A", &format!(",\"City\":\"{}\"", "x".repeat(200))); count];
     for size in [1_000_000, 9_000_000] {
@@ -124,7 +124,7 @@ async fn an_element_costs_only_itself_whatever_its_size() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_overlong_line_ends_with_a_carriage_return_too() {
+async fn overlong_line_also_ends_with_a_carriage_return() {
     let text = format!("ID,Severity,City\rA,3,x\rB,3,{}\rC,3,y\rD,4,z\r", "x".repeat(5_000_000));
     assert_eq!(object("return.csv", text.as_bytes()).await, (3, 1, owned(&["too_large"])));
     let text = text.replacen("B,3,x", "B,3,\"x", 1);
@@ -132,7 +132,7 @@ async fn an_overlong_line_ends_with_a_carriage_return_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_number_of_a_million_digits_is_no_number() {
+async fn number_of_a_million_digits_is_not_a_number() {
     let digits = "9".repeat(500_000);
     let csv = format!("ID,Severity,Start_Lat\nA,{digits},1\nB,3,{digits}\nC,3,1e{digits}\n");
     let (accepted, rejected, reasons) = object("digits.csv", csv.as_bytes()).await;
@@ -140,7 +140,7 @@ async fn a_number_of_a_million_digits_is_no_number() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_thousand_bad_rows_are_as_many_rejects() {
+async fn hundred_thousand_bad_rows_are_as_many_rejects() {
     let csv = format!("ID,Severity\n{}", ",3\n".repeat(100_000));
     assert_eq!(object("blank.csv", csv.as_bytes()).await, (0, 100_000, owned(&["missing_id"])));
 }
@@ -156,7 +156,7 @@ async fn a_bomb_in_a_body_is_refused_with_413() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bomb_in_a_bomb_is_text_that_is_no_csv() {
+async fn nested_gzip_bomb_is_text_that_is_not_csv() {
     let bomb = gzip(&gzip(&vec![b'x'; 10_000_000]));
     let (accepted, _, _) = object("twice.csv.gz", &bomb).await;
     assert_eq!(accepted, 0);
@@ -165,7 +165,7 @@ async fn a_bomb_in_a_bomb_is_text_that_is_no_csv() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gzip_object_cut_short_keeps_what_came_before() {
+async fn truncated_gzip_object_keeps_the_rows_before_the_cut() {
     let rows: Vec<String> = (0..20_000).map(|number| format!("{number},3,{}", number * 7919)).collect();
     let whole = gzip(format!("ID,Severity,City\n{}", rows.join("\n")).as_bytes());
     let (accepted, rejected, reasons) = object("short.csv.gz", &whole[..whole.len() / 2]).await;
@@ -175,7 +175,7 @@ async fn a_gzip_object_cut_short_keeps_what_came_before() {
 }
 
 #[test]
-fn an_aggregate_of_many_empty_records_comes_apart() {
+fn aggregate_of_many_empty_records_is_split() {
     // A sub-record without data is six bytes: as many as a record of the stream holds.
     let mut protobuf = b"\x0a\x01k".to_vec();
     protobuf.extend(b"\x1a\x04\x08\x00\x1a\x00".repeat(170_000));

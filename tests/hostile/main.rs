@@ -156,7 +156,7 @@ struct RowsCase {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_text_of_rows_gets_its_answer() {
+async fn every_text_of_rows_gets_its_expected_answer() {
     let mut differences = Differences::default();
     for case in cases::<RowsCase>(ROWS) {
         let RowsCase { name, format, content, .. } = case;
@@ -278,7 +278,7 @@ struct AggregateCase {
 }
 
 #[test]
-fn every_aggregate_comes_apart_or_is_told() {
+fn every_aggregate_is_split_or_reported() {
     let mut differences = Differences::default();
     for case in cases::<AggregateCase>(AGGREGATES) {
         let AggregateCase { name, content, plain, nested, records, damaged } = case;

@@ -124,7 +124,7 @@ fn posted(gzip: &[u8]) -> (u64, u64, u64) {
 }
 
 #[test]
-fn memory_is_bounded_whatever_comes() {
+fn memory_is_bounded_for_any_input() {
     let mut held = Vec::new();
     let mut check = |what: &str, peak: u64, bound: u64| {
         eprintln!("{what}: {} MiB at most", peak / MEBIBYTE);

@@ -24,7 +24,7 @@ fn scenarios() -> u64 {
 }
 
 #[test]
-fn every_promise_is_kept_whatever_fails() {
+fn every_promise_is_kept_under_any_faults() {
     let scenarios = scenarios();
     let next = AtomicU64::new(0);
     let total = Mutex::new(Tally::default());

@@ -111,14 +111,14 @@ async fn read(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_holds_no_more_than_its_size() {
+async fn batch_holds_at_most_its_size() {
     let (handed, discarded) = run(settings(), 10, &done).await;
     assert_eq!(handed, [vec![0, 1, 2, 3], vec![4, 5, 6, 7], vec![8, 9]]);
     assert_eq!(discarded, []);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_is_not_full_waits_for_its_window() {
+async fn batch_waits_for_its_window_unless_full() {
     let stream = Stream::new("s1", 1);
     let window = Duration::from_secs(10);
     let mapping = Mapping::new("f", Settings { window, ..settings() }, 0, &Trace::begin(false));
@@ -141,7 +141,7 @@ async fn a_batch_that_is_not_full_waits_for_its_window() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_goes_on_from_the_lowest_number_that_was_reported() {
+async fn retry_starts_at_the_lowest_reported_number() {
     let answer = |handed: &[u64]| match handed {
         [0, ..] => {
             let failures = [2, 1, 3].map(|position| json!({"itemIdentifier": format!("49{position:054}")}));
@@ -154,7 +154,7 @@ async fn it_goes_on_from_the_lowest_number_that_was_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_without_failures_is_success_and_an_identifier_of_no_record_fails_the_batch() {
+async fn unknown_identifier_fails_the_batch_and_no_failures_is_success() {
     for answer in ["null", "{}", "\"text\"", r#"{"batchItemFailures":null}"#, r#"{"batchItemFailures":[]}"#] {
         let (handed, _) = run(settings(), 2, &|_| Ok(answer.to_owned())).await;
         assert_eq!(handed, [vec![0, 1]], "{answer}");
@@ -173,7 +173,7 @@ async fn an_answer_without_failures_is_success_and_an_identifier_of_no_record_fa
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_its_retries_a_batch_goes_to_the_destination_and_the_next_one_follows() {
+async fn exhausted_batch_goes_to_the_destination_and_the_next_follows() {
     let answer = |handed: &[u64]| if handed[0] < 4 { Err("it fails".to_owned()) } else { done(handed) };
     let (handed, discarded) = run(Settings { retries: Some(2), ..settings() }, 6, &answer).await;
     assert_eq!(handed, [vec![0, 1, 2, 3], vec![0, 1, 2, 3], vec![0, 1, 2, 3], vec![4, 5]]);
@@ -181,7 +181,7 @@ async fn after_its_retries_a_batch_goes_to_the_destination_and_the_next_one_foll
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_splits_a_batch_in_halves_until_the_poison_is_alone_and_splitting_uses_up_no_retry() {
+async fn bisection_isolates_poison_without_using_retries() {
     let answer = |handed: &[u64]| if handed.contains(&2) { Err("it fails".to_owned()) } else { done(handed) };
     let bisecting = Settings { bisect: true, retries: Some(1), ..settings() };
     let (handed, discarded) = run(bisecting, 4, &answer).await;
@@ -190,7 +190,7 @@ async fn a_failure_splits_a_batch_in_halves_until_the_poison_is_alone_and_splitt
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_is_split_at_the_number_that_was_reported_and_that_uses_up_no_retry() {
+async fn bisection_at_the_reported_number_uses_no_retry() {
     let answer = |handed: &[u64]| {
         if handed == [3] { done(handed) } else { from(handed[0].max(1) + u64::from(handed[0] > 0)) }
     };
@@ -201,7 +201,7 @@ async fn a_batch_is_split_at_the_number_that_was_reported_and_that_uses_up_no_re
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_that_are_too_old_go_to_the_destination() {
+async fn expired_records_go_to_the_destination() {
     let aging = Settings { age: Some(Duration::from_secs(30)), ..settings() };
     let (handed, discarded) = run(aging, 2, &|_| from(1)).await;
     assert!(handed.len() > 3, "it is tried for as long as that: {handed:?}");
@@ -209,7 +209,7 @@ async fn records_that_are_too_old_go_to_the_destination() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn several_batches_of_a_shard_are_worked_on_side_by_side_each_key_in_one_of_them() {
+async fn parallel_batches_of_a_shard_share_no_key() {
     let stream = Stream::new("s1", 1);
     let keys: Vec<String> = (0..8).map(|key| format!("k{key}")).collect();
     for _ in 0..3 {
@@ -242,7 +242,7 @@ async fn several_batches_of_a_shard_are_worked_on_side_by_side_each_key_in_one_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn shards_are_worked_on_apart_and_one_that_is_stuck_holds_up_no_other() {
+async fn blocked_shard_does_not_block_others() {
     let stream = Stream::new("s1", 4);
     for key in 0..16 {
         put(&stream, &format!("k{key}"), 1);
@@ -294,7 +294,7 @@ async fn it_begins_where_it_is_told_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shard_is_read_once_those_it_came_from_are_done() {
+async fn child_shard_is_read_after_its_parents() {
     for is_split in [true, false] {
         let stream = Stream::new("s1", 2);
         let keys: Vec<String> = (0..8).map(|key| format!("k{key}")).collect();
@@ -334,7 +334,7 @@ async fn a_shard_is_read_once_those_it_came_from_are_done() {
 }
 
 #[test]
-fn shards_cover_all_hash_keys_whatever_is_split_or_merged() {
+fn shards_cover_all_hash_keys_after_splits_and_merges() {
     let stream = Stream::new("s1", 3);
     let at = |hash_key: u128| {
         stream.put(&StreamRecord::placed("k", &hash_key.to_string(), Bytes::new()));
@@ -352,7 +352,7 @@ fn shards_cover_all_hash_keys_whatever_is_split_or_merged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_latest_position_skips_no_record_of_a_shard_that_comes_later() {
+async fn latest_position_skips_no_record_of_a_later_shard() {
     let trace = Trace::begin(false);
     let stream = Stream::new("s1", 1);
     put(&stream, "k", 1);
@@ -371,7 +371,7 @@ async fn the_latest_position_skips_no_record_of_a_shard_that_comes_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_throttled_invocation_is_no_attempt_and_ends_by_age_only() {
+async fn throttled_invocation_is_not_an_attempt_and_ends_only_by_age() {
     let throttled = Settings { throttled: 0.9, retries: Some(0), ..settings() };
     let (handed, discarded) = run(throttled.clone(), 6, &done).await;
     assert_eq!(handed, [vec![0, 1, 2, 3], vec![4, 5]]);
@@ -383,7 +383,7 @@ async fn a_throttled_invocation_is_no_attempt_and_ends_by_age_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_is_done_may_be_handed_over_once_more() {
+async fn finished_batch_may_be_delivered_again() {
     let repeating = Settings { repeated: 1.0, ..settings() };
     let (handed, _) = run(repeating.clone(), 6, &done).await;
     assert_eq!(handed, [vec![0, 1, 2, 3], vec![0, 1, 2, 3], vec![4, 5], vec![4, 5]]);
@@ -415,7 +415,7 @@ fn retention() -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_the_end_of_a_pause_is_worked_off() {
+async fn backlog_of_a_pause_is_processed_afterwards() {
     let twenty_hours = Duration::from_hours(20);
     let paused = Settings { paused: Some(Duration::ZERO..twenty_hours), ..as_in_the_template() };
     let begin = Instant::now();
@@ -477,7 +477,7 @@ async fn read_slowly(
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_within_the_retention_needs_no_redrive() {
+async fn outage_within_the_retention_needs_no_redrive() {
     let end = Instant::now() + retention() - Duration::from_hours(1);
     let answer = |handed: &[u64]| if Instant::now() < end { from(handed[0]) } else { done(handed) };
     // In an outage an attempt lasts about as long as an invocation may.
@@ -487,7 +487,7 @@ async fn an_outage_within_the_retention_needs_no_redrive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_ends_the_function_is_given_up_in_time_for_the_others() {
+async fn record_that_crashes_the_function_expires_before_the_others() {
     let answer =
         |handed: &[u64]| if handed.contains(&700) { Err("it ends".to_owned()) } else { done(handed) };
     let (handed, discarded, elapsed) = read_slowly(1_500, Duration::from_secs(1), &answer).await;
