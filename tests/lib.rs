@@ -1,10 +1,10 @@
-//! What the tests that cross functions share: the simulation of the whole chain, and defaults of the template.
+//! Shared by the tests across functions: the simulation of the whole chain, and defaults of the template.
 
 pub mod simulation;
 
 pub use fakes::{Reply, Scripted, fixture, tickets, tickets_in_words};
 
-/// The number that template.yaml has as the default of a parameter.
+/// The default of a parameter in template.yaml, a number.
 ///
 /// # Panics
 ///

@@ -6,13 +6,13 @@ use clap::Parser;
 use indicatif::ProgressBar;
 use tests::simulation::{Tally, check, report, scenario::Scenario};
 
-/// Simulates the whole chain under faults, and holds what happened against what is promised.
+/// Simulates the whole chain under faults, and checks the promises.
 #[derive(Parser)]
 struct Arguments {
     /// Seed of the scenario, or of the first of several.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Simulates that many scenarios, with seeds one after the other, instead of showing one step by step.
+    /// Simulates this many scenarios with consecutive seeds, instead of one step by step.
     #[arg(long)]
     cases: Option<u64>,
 }

@@ -1,10 +1,10 @@
-//! As much of CBOR as CloudWatch needs.
+//! The part of CBOR that CloudWatch needs.
 //!
 //! Source: RFC 8949.
 
 use serde_json::{Map, Value, json};
 
-/// The value that a body holds.
+/// The value of a body.
 pub(crate) fn decode(body: &[u8]) -> Value {
     let mut rest = body;
     let value = item(&mut rest);
@@ -82,7 +82,7 @@ fn item(rest: &mut &[u8]) -> Value {
             }
             Value::Object(entries)
         }
-        // A tag says how the next item is meant: 1 for a time, in seconds.
+        // A tag gives the meaning of the next item: 1 is a time in seconds.
         6 => item(rest),
         7 => match (minor, argument.unwrap()) {
             (20, _) => json!(false),

@@ -38,7 +38,7 @@ fn common() -> Common {
     }
 }
 
-/// A request of those counts under severity 3.
+/// A request with these counts under severity 3.
 fn request(counts: &[u64]) -> Request {
     let now = Utc::now();
     let datum = |(second, count): (i64, &u64)| Datum {
@@ -91,11 +91,11 @@ async fn counts_and_latency_share_one_request() {
     };
     assert_eq!(without_time(data[0].clone()), without_time(count(0, 7.0)));
     assert_eq!(without_time(data[1].clone()), without_time(count(0, 2.0)));
-    let ages = &data[2];
-    assert_eq!((&ages["MetricName"], &ages["Unit"]), (&json!("EventToMetric"), &json!("Milliseconds")));
-    assert_eq!(ages["Counts"], json!([2.0]));
-    let age = ages["Values"][0].as_f64().unwrap();
-    assert!((5_000.0..15_000.0).contains(&age), "{age}");
+    let latency = &data[2];
+    assert_eq!((&latency["MetricName"], &latency["Unit"]), (&json!("EventToMetric"), &json!("Milliseconds")));
+    assert_eq!(latency["Counts"], json!([2.0]));
+    let value = latency["Values"][0].as_f64().unwrap();
+    assert!((5_000.0..15_000.0).contains(&value), "{value}");
     assert_eq!(data.len(), 3);
 }
 
@@ -125,15 +125,15 @@ async fn requests_are_sent_in_order_until_one_fails() {
 
 #[tokio::test]
 async fn transient_errors_are_retried_and_permanent_ones_fail_at_once() {
-    for passing in [
+    for transient in [
         error(400, "Throttling"),
         error(400, "ThrottlingException"),
         error(500, "InternalServiceFault"),
         Answer::Close,
     ] {
-        let server = Server::new([passing.clone(), taken()]);
-        assert_eq!(send(&server, &[request(&[1])]).await.outcomes, [Outcome::Delivered], "{passing:?}");
-        assert_eq!(server.requests().len(), 2, "{passing:?}");
+        let server = Server::new([transient.clone(), taken()]);
+        assert_eq!(send(&server, &[request(&[1])]).await.outcomes, [Outcome::Delivered], "{transient:?}");
+        assert_eq!(server.requests().len(), 2, "{transient:?}");
     }
     let server = Server::new([error(403, "AccessDeniedException"), taken()]);
     let report = send(&server, &[request(&[1])]).await;
@@ -146,10 +146,10 @@ async fn transient_errors_are_retried_and_permanent_ones_fail_at_once() {
 async fn separate_latency_lists_each_value_with_its_number() {
     let server = Server::new([taken()]);
     let namespace = Namespace::new(Client::new(&server.config().await), "accidents");
-    let ages = Latencies { namespace, metric: LatencyMetric::new(EVENT_TO_ALERT, &common()) };
+    let latencies = Latencies { namespace, metric: LatencyMetric::new(EVENT_TO_ALERT, &common()) };
     let at = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
     let received = [3, 1, 3].map(|seconds| at - TimeDelta::seconds(seconds)).to_vec();
-    let report = deliver(&ages, &[LatencySample { at, received }], Order::Kept, deadline()).await;
+    let report = deliver(&latencies, &[LatencySample { at, received }], Order::Kept, deadline()).await;
     assert_eq!(report.outcomes, [Outcome::Delivered]);
     let datum = &server.requests()[0].cbor()["MetricData"][0];
     assert_eq!(datum["MetricName"], "EventToAlert");

@@ -10,7 +10,7 @@ use shared::{
 
 use super::server::{Answer, Server, Unsent, deadline};
 
-/// An answer with a result for each code: taken where it is none.
+/// An answer with a result for each entry: refused with a code, or accepted.
 fn results(codes: &[Option<&str>]) -> Answer {
     let result = |code: Option<&str>| match code {
         Some(code) => json!({"ErrorCode": code, "ErrorMessage": "a scripted refusal"}),

@@ -30,7 +30,7 @@ fn table() -> Answer {
     Answer::json(200, &json!({"Table": {"Name": "analytical", "StorageDescriptor": storage}}))
 }
 
-/// An answer that refuses the partitions of those severities with that code.
+/// An answer that refuses the partitions of some severities, each with its code.
 fn created(refused: &[(i64, &str)]) -> Answer {
     let error = |(severity, code): &(i64, &str)| {
         json!({
@@ -41,7 +41,7 @@ fn created(refused: &[(i64, &str)]) -> Answer {
     Answer::json(200, &json!({"Errors": refused.iter().map(error).collect::<Vec<_>>()}))
 }
 
-/// The partitions of so many severities on a day.
+/// One partition for each severity up to `count`, on one day.
 fn partitions(severities: i64) -> Vec<Partition> {
     let noon: DateTime<Utc> = "2022-12-24T12:00:00Z".parse().unwrap();
     Registered::default().due(1..=severities, noon)
@@ -51,7 +51,7 @@ async fn connect(server: &Server) -> Table {
     Table::new(Client::new(&server.config().await), "accidents", "analytical")
 }
 
-/// The operations that were called, each with the severities of its partitions.
+/// The called operations, each with the severities of its partitions.
 fn called(server: &Server) -> Vec<(String, Vec<i64>)> {
     let severity = |input: &Value| input["Values"][0].as_str().unwrap().parse().unwrap();
     let call = |request: &super::server::Request| {
@@ -84,7 +84,7 @@ async fn partition_has_the_tables_storage_at_its_own_location() {
         }],
     });
     let mut found = server.requests()[1].json();
-    // The SDK writes what has a default.
+    // The SDK writes fields that have a default.
     for name in ["Compressed", "NumberOfBuckets", "StoredAsSubDirectories"] {
         found["PartitionInputList"][0]["StorageDescriptor"].as_object_mut().unwrap().remove(name);
     }
@@ -111,7 +111,7 @@ async fn existing_partition_is_registered_and_refused_one_is_not() {
     assert_eq!(severities, [1, 2, 4]);
 }
 
-/// Keeps the warnings of the log as texts.
+/// Records the warnings of the log as text.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 

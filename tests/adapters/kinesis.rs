@@ -11,7 +11,7 @@ use shared::{
 
 use super::server::{Answer, Server, Unsent, deadline};
 
-/// An answer with a result for each code: taken where it is none.
+/// An answer with a result for each entry: refused with a code, or accepted.
 fn results(codes: &[Option<&str>]) -> Answer {
     let result = |code: Option<&str>| match code {
         Some(code) => json!({"ErrorCode": code, "ErrorMessage": "a scripted refusal"}),
@@ -95,7 +95,7 @@ async fn record_without_a_result_is_retried() {
 
 #[tokio::test]
 async fn transient_errors_are_retried_and_permanent_ones_fail_at_once() {
-    for passing in [
+    for transient in [
         Answer::error(400, "ProvisionedThroughputExceededException"),
         Answer::error(400, "KMSThrottlingException"),
         Answer::error(400, "RequestThrottled"),
@@ -104,11 +104,11 @@ async fn transient_errors_are_retried_and_permanent_ones_fail_at_once() {
         Answer::Send(503, "text/html", b"<html>".to_vec()),
         Answer::Close,
     ] {
-        let server = Server::new([passing.clone(), taken(1)]);
+        let server = Server::new([transient.clone(), taken(1)]);
         let report = send(&server, &[record("k", "a")]).await;
-        assert_eq!(report.outcomes, [DONE], "{passing:?}");
-        // One more would be the SDK's own.
-        assert_eq!((server.requests().len(), report.requests), (2, 2), "{passing:?}");
+        assert_eq!(report.outcomes, [DONE], "{transient:?}");
+        // A third request would be a retry of the SDK.
+        assert_eq!((server.requests().len(), report.requests), (2, 2), "{transient:?}");
     }
     for (code, sentence) in [
         ("InvalidArgumentException", "kinesis:PutRecords on stream s1 was answered with"),

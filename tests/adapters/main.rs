@@ -1,7 +1,7 @@
-//! The adapters over services that answer by script: what they send and how they read the answers, through the whole
-//! SDK.
+//! The adapters against servers that answer from a script: their requests and how they read the answers, through the
+//! whole SDK.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod cbor;
 mod cloudwatch;

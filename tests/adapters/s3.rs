@@ -77,7 +77,7 @@ async fn missing_object_is_permanent_and_slow_down_is_transient() {
         let server = Server::new(answers.clone());
         let failure = buckets(&server).await.open(&inbox("a.csv", None, "tag"), 0).await.err().unwrap();
         assert_eq!(failure.fault, fault, "{failure:?}");
-        // Nothing else tries an object again, so that the SDK does.
+        // Nothing else retries an object, so the SDK does.
         assert_eq!(server.requests().len(), answers.len());
     }
     let server = Server::new([error(503, "SlowDown"), object("ID\n")]);

@@ -1,4 +1,4 @@
-//! A service of AWS on this machine: it keeps the requests and answers by script.
+//! A local stand-in for AWS: it records the requests and answers from a script.
 
 use std::{
     cell::RefCell,
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use super::cbor;
 
-/// A request as it came.
+/// A request as it arrived.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// Its method and its path with the query.
@@ -32,7 +32,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// The header of that name, in lower case.
+    /// The header of a name in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
@@ -48,12 +48,12 @@ impl Request {
     }
 }
 
-/// How a request is answered.
+/// The answer to a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
-    /// With a status, a type of content and a body.
+    /// A status, a content type and a body.
     Send(u16, &'static str, Vec<u8>),
-    /// By the end of the connection.
+    /// The end of the connection.
     Close,
 }
 
@@ -63,7 +63,7 @@ impl Answer {
         Self::Send(status, "application/x-amz-json-1.1", body.to_string().into_bytes())
     }
 
-    /// An error of those services.
+    /// An error of these services.
     pub(crate) fn error(status: u16, code: &str) -> Self {
         Self::json(status, &serde_json::json!({"__type": code, "message": "a scripted error"}))
     }
@@ -82,7 +82,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A service that gives these answers, one for each request.
+    /// A service with these answers, one for each request.
     pub(crate) fn new(script: impl IntoIterator<Item = Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self {
@@ -100,7 +100,7 @@ impl Server {
         server
     }
 
-    /// The configuration of clients that reach it: that of the functions.
+    /// The functions' configuration of clients, with this server as endpoint.
     pub(crate) async fn config(&self) -> SdkConfig {
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new("eu-west-1"))
@@ -109,7 +109,7 @@ impl Server {
         aws::with_client(loader).load().await
     }
 
-    /// The requests that came.
+    /// The requests so far.
     pub(crate) fn requests(&self) -> Vec<Request> {
         lock(&self.requests).clone()
     }
@@ -119,11 +119,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap()
 }
 
-/// Serves a connection until it ends. A request beyond the script is answered with an error that nobody retries.
+/// Serves a connection until it ends. After the script, each request gets an error that nobody retries.
 fn serve(connection: &TcpStream, requests: &Mutex<Vec<Request>>, script: &Mutex<VecDeque<Answer>>) {
     let mut reader = BufReader::new(connection);
     while let Some(request) = read(&mut reader) {
-        // The request is kept and its answer is chosen at once, so that both have one order.
+        // One lock covers the request and its answer, so that both have the same order.
         let answer = {
             let mut script = lock(script);
             lock(requests).push(request);
@@ -169,12 +169,12 @@ fn read(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
     Some(request)
 }
 
-/// A minute to deliver in.
+/// A deadline in one minute.
 pub(crate) fn deadline() -> Deadline {
     Deadline { at: Instant::now() + Duration::from_mins(1), seed: 7 }
 }
 
-/// A service that takes everything without sending it: what its limits make of the entries.
+/// A service that accepts everything without sending it, to see how its limits divide the entries.
 pub(crate) struct Unsent<'s, S> {
     service: &'s S,
     /// The number of entries of each request.

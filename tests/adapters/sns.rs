@@ -19,7 +19,7 @@ use super::server::{Answer, Request, Server, Unsent, deadline};
 const STANDARD: &str = "arn:aws:sns:eu-west-1:000000000000:alerts";
 const FIFO: &str = "arn:aws:sns:eu-west-1:000000000000:alerts.fifo";
 
-/// An answer that takes the entries of those ids and refuses others: id, code, whether the sender is at fault.
+/// An answer that accepts the entries `taken` and refuses others: id, code, whether the sender is at fault.
 fn results(taken: &[&str], failed: &[(&str, &str, bool)]) -> Answer {
     let taken = taken.iter().map(|id| format!("<member><Id>{id}</Id><MessageId>m</MessageId></member>"));
     let failed = failed.iter().map(|(id, code, at_fault)| {
@@ -111,7 +111,7 @@ async fn message_has_its_texts_subject_and_attributes() {
         .collect();
     assert_eq!(attributes["severity"], ("Number", "4"));
     assert_eq!(attributes["county"], ("String", "Doña Ana"));
-    // What SNS counts, in bytes.
+    // The bytes that SNS counts.
     let of_attributes: usize =
         attributes.iter().map(|(name, (kind, value))| name.len() + kind.len() + value.len()).sum();
     let topic = Topic::new(Client::new(&server.config().await), STANDARD);

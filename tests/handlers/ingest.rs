@@ -54,7 +54,7 @@ async fn unreadable_input_is_in_every_answer_and_in_the_log() {
     let invocation = Invocation {
         log: |line| {
             let line: Value = serde_json::from_str(line).unwrap();
-            // The ids of the events have a line of their own.
+            // The ids of the events are logged in another line.
             if line.get("_aws").is_some() {
                 LOG.with_borrow_mut(|log| log.push(line));
             }
@@ -175,7 +175,7 @@ async fn http_names_the_rows_to_send_again_after_a_partial_failure() {
     let ingest = ingest();
     ingest.stream.reply([Reply::Refused(vec![1], Fault::Throttled)]);
     let fault = |()| ingest.stream.always.set(Some(Fault::Throttled));
-    // The first request goes through in part; then the stream takes nothing until the invocation's time is up.
+    // The first request is accepted in part. Then the stream accepts nothing until the deadline.
     let handled = async {
         let event = fixture("ingest-http-csv");
         handle(&ingest, &event).await.unwrap()
@@ -297,7 +297,7 @@ async fn events_of_a_key_are_not_sent_after_a_failed_one() {
     for ranges in [0, 4] {
         let mut ingest = ingest();
         ingest.config.packing = Packing::into_ranges(ranges);
-        // The first delivery fails, of which `K` is the first, and all later ones are taken.
+        // The first delivery, which begins with `K`, fails. All later ones succeed.
         let requests = if ranges == 0 { 4 } else { 1 };
         ingest.stream.reply((0..requests).map(|_| Reply::Failed(Fault::Permanent)));
         let id = |row: usize| if [0, 2_400].contains(&row) { "K".to_owned() } else { format!("A-{row}") };

@@ -1,6 +1,6 @@
-//! The handlers over services that answer by script.
+//! The handlers against services that answer from a script.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod ingest;
 mod metrics;
@@ -13,7 +13,7 @@ mod words;
 use bytes::Bytes;
 use fakes::{LIMITS, Scripted, firehose, invocation, kinesis_event, now};
 use serde_json::Value;
-use shared::{data::dataset::Dataset, lambda::config::Common};
+use shared::{data::dataset::Dataset, lambda::config::Common, stream::batch::BatchResponse};
 
 fn common() -> Common {
     common_of("us_accidents")
@@ -41,6 +41,16 @@ fn lines(entries: &[Bytes]) -> Vec<Value> {
 fn reasons(rejects: &Scripted<Bytes>) -> Vec<String> {
     let taken = rejects.taken.borrow();
     lines(&taken).iter().map(|line| line["reason"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The sequence numbers of the records to retry.
+fn to_retry(response: BatchResponse) -> Vec<String> {
+    response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
+}
+
+#[track_caller]
+fn assert_all_done(to_retry: &[String]) {
+    assert_eq!(to_retry, [""; 0], "every record is done");
 }
 
 /// A Kinesis event with one record for each text, with sequence numbers from 1.

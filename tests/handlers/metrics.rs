@@ -13,7 +13,9 @@ use shared::{
     stream::kpl,
 };
 
-use super::{common, common_of, firehose, invocation, kinesis, kinesis_event, now, reasons};
+use super::{
+    assert_all_done, common, common_of, firehose, invocation, kinesis, kinesis_event, now, reasons, to_retry,
+};
 
 pub(super) type Metrics = Handler<Scripted<Request>, Scripted<Bytes>>;
 
@@ -29,17 +31,16 @@ pub(super) fn metrics() -> Metrics {
     }
 }
 
-/// Series without a bound.
+/// All series, without a bound.
 pub(super) fn series(dataset: &Dataset) -> Series {
     Series::all(dataset, &dataset.metric.sets)
 }
 
 pub(super) async fn handle(metrics: &Metrics, event: &str) -> Vec<String> {
-    let response = metrics.handle(event, &invocation()).await.unwrap();
-    response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
+    to_retry(metrics.handle(event, &invocation()).await.unwrap())
 }
 
-/// The counts by the values of the dimensions.
+/// The counts, by the values of the dimensions.
 pub(super) fn counts(metrics: &Metrics) -> Vec<(String, u64)> {
     let taken = metrics.metric.taken.borrow();
     let mut counts: Vec<_> = taken
@@ -63,7 +64,7 @@ fn event(n: usize) -> String {
 #[tokio::test(start_paused = true)]
 async fn severe_events_are_counted_in_one_request_with_the_rollups() {
     let metrics = metrics();
-    assert_eq!(handle(&metrics, &fixture("metrics-kinesis")).await, [""; 0]);
+    assert_all_done(&handle(&metrics, &fixture("metrics-kinesis")).await);
     let expected = [
         ("3", 2),
         ("3/Dayton/Montgomery", 2),
@@ -82,30 +83,29 @@ async fn severe_events_are_counted_in_one_request_with_the_rollups() {
 async fn failed_batch_is_retried_from_the_first_uncounted_event() {
     let metrics = metrics();
     let events: Vec<_> = (0..1_500).map(event).collect();
-    let data: Vec<_> = events.iter().map(String::as_str).collect();
     metrics.metric.reply([Reply::Taken, Reply::Failed(Fault::Permanent)]);
-    let again = handle(&metrics, &kinesis(&data)).await;
+    let again = handle(&metrics, &kinesis_event(&events)).await;
     let first: usize = again[0].parse().unwrap();
     assert!(first > 1);
-    let rest = kinesis(&data[first - 1..]);
-    assert_eq!(handle(&metrics, &rest).await, [""; 0]);
-    let alone: u64 =
+    let rest = kinesis_event(&events[first - 1..]);
+    assert_all_done(&handle(&metrics, &rest).await);
+    let counted: u64 =
         counts(&metrics).iter().filter(|(values, _)| values == "3").map(|(_, count)| count).sum();
-    assert_eq!(alone, 1_500, "nothing is counted twice, and nothing left out");
-    let ages: usize = metrics.metric.taken.borrow().iter().map(|request| request.received.len()).sum();
-    assert_eq!(ages, 1_500, "each age is told once");
+    assert_eq!(counted, 1_500, "every event is counted once");
+    let latencies: usize = metrics.metric.taken.borrow().iter().map(|request| request.received.len()).sum();
+    assert_eq!(latencies, 1_500, "each latency is reported once");
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_event_after_a_failed_reject_is_counted() {
     let metrics = metrics();
-    // Rejects are tried until the invocation's time is up, and what stands before them does not wait.
+    // Rejects are retried until the deadline. Earlier events do not wait for them.
     metrics.rejects.always.set(Some(Fault::Throttled));
     let batch = kinesis(&[&event(1), "poison", &event(2)]);
     assert_eq!(handle(&metrics, &batch).await, ["2"]);
-    assert_eq!(counts(&metrics).len(), 3, "the first event, and its rollups");
+    assert_eq!(counts(&metrics).len(), 3, "the first event and its rollups");
     metrics.rejects.always.set(None);
-    assert_eq!(handle(&metrics, &kinesis(&["poison", &event(2)])).await, [""; 0]);
+    assert_all_done(&handle(&metrics, &kinesis(&["poison", &event(2)])).await);
     assert_eq!(reasons(&metrics.rejects), ["not_json"]);
 }
 
@@ -127,7 +127,7 @@ async fn no_event_after_a_failed_reject_in_its_pack_is_counted() {
     assert_eq!(counted, [("3/city 1/c".to_owned(), 1)]);
 
     metrics.rejects.always.set(None);
-    assert_eq!(handle(&metrics, &kinesis_event(&[&pack, third.as_bytes()])).await, [""; 0]);
+    assert_all_done(&handle(&metrics, &kinesis_event(&[&pack, third.as_bytes()])).await);
     let counted = counts(&metrics).into_iter().filter(|(values, _)| values.contains("city"));
     assert_eq!(counted.map(|(_, count)| count).collect::<Vec<_>>(), [1, 1, 1]);
 }
@@ -138,7 +138,7 @@ async fn packs_of_many_equal_events_are_counted_in_one_request() {
     let event = Bytes::from(event(1));
     let pack = kpl::aggregate("0", std::iter::repeat_n(("k", &event), 400));
     let packs: Vec<&[u8]> = vec![&pack; 50];
-    assert_eq!(handle(&metrics, &kinesis_event(&packs)).await, [""; 0]);
+    assert_all_done(&handle(&metrics, &kinesis_event(&packs)).await);
     assert_eq!(metrics.metric.requests.get(), 1);
     assert_eq!(counts(&metrics)[0], ("3".to_owned(), 20_000));
 }
@@ -150,8 +150,7 @@ async fn bounded_series_keep_exact_totals_for_any_number_of_cities() {
     metrics.config.series = Series::bounded(dataset, &dataset.metric.sets, 2, 500).unwrap();
     let events: Vec<_> = (0..50_000).map(event).collect();
     for batch in events.chunks(10_000) {
-        let data: Vec<_> = batch.iter().map(String::as_str).collect();
-        assert_eq!(handle(&metrics, &kinesis(&data)).await, [""; 0]);
+        assert_all_done(&handle(&metrics, &kinesis_event(batch)).await);
     }
     let mut sums = std::collections::BTreeMap::new();
     for (values, count) in counts(&metrics) {

@@ -20,13 +20,15 @@ use shared::{
 };
 use tests::simulation::unit::{Damage, aggregate};
 
-use super::{common, common_of, firehose, invocation, kinesis, now, reasons};
+use super::{
+    assert_all_done, common, common_of, firehose, invocation, kinesis, kinesis_event, now, reasons, to_retry,
+};
 
 pub(super) type Notify = Handler<Scripted<Alert>, Scripted<LatencySample>, Scripted<Bytes>>;
 
 pub(super) const SNS: Limits = Limits { entries: 10, request_bytes: 256 * 1024, entry_bytes: 256 * 1024 };
 
-/// The configuration by the template's defaults.
+/// The configuration with the template's defaults.
 pub(super) fn config() -> Config {
     let alerts = u32::try_from(template_default("AlertsPerSecond")).unwrap();
     Config {
@@ -42,7 +44,7 @@ pub(super) fn config() -> Config {
     }
 }
 
-/// By the template's defaults.
+/// The handler with the template's defaults.
 fn paced() -> Notify {
     Handler {
         config: config(),
@@ -54,15 +56,14 @@ fn paced() -> Notify {
     }
 }
 
-/// Without a bound on the messages in a second.
+/// The handler without a bound on the messages in a second.
 pub(super) fn notify() -> Notify {
     let notify = paced();
     Notify { config: Config { pace: None, ..notify.config }, ..notify }
 }
 
 pub(super) async fn handle(notify: &Notify, event: &str) -> Vec<String> {
-    let response = notify.handle(event, &invocation()).await.unwrap();
-    response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
+    to_retry(notify.handle(event, &invocation()).await.unwrap())
 }
 
 fn subjects(notify: &Notify) -> Vec<String> {
@@ -77,7 +78,7 @@ fn event(n: usize) -> String {
 /// The batch size of notify's mapping in template.yaml.
 pub(super) const BATCH_SIZE: usize = 1000;
 
-/// The default that the template has for a parameter.
+/// The default of a parameter in the template.
 pub(super) fn template_default(parameter: &str) -> usize {
     usize::try_from(tests::template_default(parameter)).unwrap()
 }
@@ -88,15 +89,15 @@ pub(super) fn machine(alert: &Alert) -> Value {
     serde_json::from_str(message["default"].as_str().unwrap()).unwrap()
 }
 
-/// How many events all messages report, by their machine-readable part.
-fn told(notify: &Notify) -> u64 {
+/// How many events all messages report.
+fn alerted(notify: &Notify) -> u64 {
     notify.topic.taken.borrow().iter().map(|alert| machine(alert)["count"].as_u64().unwrap()).sum()
 }
 
 #[tokio::test(start_paused = true)]
 async fn most_severe_events_get_one_message_each() {
     let notify = notify();
-    assert_eq!(handle(&notify, &fixture("notify-kinesis")).await, [""; 0]);
+    assert_all_done(&handle(&notify, &fixture("notify-kinesis")).await);
     assert_eq!(
         subjects(&notify),
         ["Severity 4 accident: Las Cruces, Doña Ana", "Severity 4 accident: unknown, Lucas"]
@@ -107,11 +108,10 @@ async fn most_severe_events_get_one_message_each() {
 async fn messages_go_in_order_and_stop_at_the_first_that_fails() {
     let notify = notify();
     let events: Vec<_> = (1..=25).map(event).collect();
-    let data: Vec<_> = events.iter().map(String::as_str).collect();
     notify.topic.reply([Reply::Taken, Reply::Failed(Fault::Permanent)]);
-    assert_eq!(handle(&notify, &kinesis(&data)).await, ["11"]);
-    assert_eq!(handle(&notify, &kinesis(&data[10..])).await, [""; 0]);
-    assert_eq!(subjects(&notify).len(), 25, "nothing is told twice, and nothing left out");
+    assert_eq!(handle(&notify, &kinesis_event(&events)).await, ["11"]);
+    assert_all_done(&handle(&notify, &kinesis_event(&events[10..])).await);
+    assert_eq!(subjects(&notify).len(), 25, "each event is alerted once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,8 +121,8 @@ async fn failed_reject_only_delays_later_events() {
     assert_eq!(handle(&notify, &kinesis(&[&event(1), "poison", &event(2)])).await, ["2"]);
     assert_eq!(subjects(&notify), ["Severity 4 accident: 1, county 1"]);
     notify.rejects.always.set(None);
-    assert_eq!(handle(&notify, &kinesis(&["poison", &event(2)])).await, [""; 0]);
-    assert_eq!(subjects(&notify).len(), 2, "nothing is told twice, and nothing left out");
+    assert_all_done(&handle(&notify, &kinesis(&["poison", &event(2)])).await);
+    assert_eq!(subjects(&notify).len(), 2, "each event is alerted once");
     assert_eq!(reasons(&notify.rejects), ["not_json"]);
 }
 
@@ -130,7 +130,7 @@ async fn failed_reject_only_delays_later_events() {
 async fn permanently_refused_message_is_a_reject() {
     let notify = notify();
     notify.topic.reply([Reply::Refused(vec![1], Fault::Permanent)]);
-    assert_eq!(handle(&notify, &kinesis(&[&event(1), &event(2), &event(3), "poison"])).await, [""; 0]);
+    assert_all_done(&handle(&notify, &kinesis(&[&event(1), &event(2), &event(3), "poison"])).await);
     assert_eq!(subjects(&notify).len(), 2);
     assert_eq!(reasons(&notify.rejects), ["not_json", "unacceptable"]);
 }
@@ -144,7 +144,7 @@ async fn latency_of_each_alerted_event_is_reported_once() {
         format!(r#"{{"ID":"{id}","Severity":{severity},"Txn_Timestamp":"{at}"}}"#)
     };
     let events = [stamped("1", 4, 3), stamped("2", 3, 9), stamped("3", 4, 5), stamped("1", 4, 3)];
-    handle(&notify, &kinesis(&events.iter().map(String::as_str).collect::<Vec<_>>())).await;
+    handle(&notify, &kinesis_event(&events)).await;
     let latency = notify.latency.take();
     assert_eq!(latency.len(), 1);
     assert_eq!(latency[0].received, [at(3), at(5)]);
@@ -157,8 +157,8 @@ async fn unreported_latency_does_not_fail_the_batch() {
     notify.latency.always.set(Some(Fault::Throttled));
     let began = tokio::time::Instant::now();
     let event = format!(r#"{{"ID":"1","Severity":4,"Txn_Timestamp":"{}"}}"#, stamp(now()));
-    assert_eq!(handle(&notify, &kinesis(&[&event])).await, [""; 0]);
-    assert_eq!(told(&notify), 1);
+    assert_all_done(&handle(&notify, &kinesis(&[&event])).await);
+    assert_eq!(alerted(&notify), 1);
     assert!(notify.latency.requests.get() > 0);
     assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
 }
@@ -167,10 +167,9 @@ async fn unreported_latency_does_not_fail_the_batch() {
 async fn container_does_not_repeat_its_alerts() {
     let notify = notify();
     let events: Vec<_> = (0..5).map(event).collect();
-    let data: Vec<_> = events.iter().map(String::as_str).collect();
-    handle(&notify, &kinesis(&data[..3])).await;
-    handle(&notify, &kinesis(&data)).await;
-    assert_eq!((told(&notify), subjects(&notify).len()), (5, 5));
+    handle(&notify, &kinesis_event(&events[..3])).await;
+    handle(&notify, &kinesis_event(&events)).await;
+    assert_eq!((alerted(&notify), subjects(&notify).len()), (5, 5));
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,21 +181,20 @@ async fn failed_digest_is_retried_whole_without_repeats() {
                 if n % 2 == 0 { event(n) } else { format!(r#"{{"ID":"{n}","Severity":4,"County":"storm"}}"#) }
             })
             .collect();
-    let data: Vec<_> = events.iter().map(String::as_str).collect();
     notify.topic.reply([Reply::Failed(Fault::Permanent)]);
-    assert_eq!(handle(&notify, &kinesis(&data)).await, ["1"]);
-    assert_eq!(told(&notify), 0);
+    assert_eq!(handle(&notify, &kinesis_event(&events)).await, ["1"]);
+    assert_eq!(alerted(&notify), 0);
     // The first request holds the digest and nine others; the second fails.
     notify.topic.reply([Reply::Taken, Reply::Failed(Fault::Permanent)]);
-    let again: usize = handle(&notify, &kinesis(&data)).await[0].parse().unwrap();
+    let again: usize = handle(&notify, &kinesis_event(&events)).await[0].parse().unwrap();
     assert!(again > 10, "{again}");
-    handle(&notify, &kinesis(&data[again - 1..])).await;
-    assert_eq!(told(&notify), 40, "the digest was told before, and is not told again");
+    handle(&notify, &kinesis_event(&events[again - 1..])).await;
+    assert_eq!(alerted(&notify), 40, "the digest is not repeated");
     assert_eq!(subjects(&notify).len(), 21);
 }
 
-/// Ten thousand events of one county within a minute, as the mapping hands them over by the template's defaults: a batch is
-/// handed over when its window is over, or when it is full.
+/// Ten thousand events of one county within a minute, batched by a mapping with the template's defaults. A batch ends
+/// when its window ends or when it is full.
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_events_of_a_county_are_at_most_sixty_messages() {
     let (size, window) = (BATCH_SIZE, template_default("NotifyWindowSeconds"));
@@ -205,7 +203,7 @@ async fn ten_thousand_events_of_a_county_are_at_most_sixty_messages() {
         ("all at once", |_| 0),
         ("in bursts of ten seconds", |n| n / 1_667 * 10_000),
         ("first a few, then all", |n| if n < 60 { n * 1_000 } else { 59_999 }),
-        ("ever more", |n| (n * 10_000).isqrt() * 6),
+        ("at a growing rate", |n| (n * 10_000).isqrt() * 6),
     ]);
     for (how, at) in arrivals {
         let notify = notify();
@@ -216,7 +214,7 @@ async fn ten_thousand_events_of_a_county_are_at_most_sixty_messages() {
             let until = at(next) + window * 1_000;
             let end = (next..10_000).take(size).take_while(|n| at(*n) <= until).last().unwrap() + 1;
             let events: Vec<_> = (next..end).map(event).collect();
-            let batch = kinesis(&events.iter().map(String::as_str).collect::<Vec<_>>());
+            let batch = kinesis_event(&events);
             let begins = now() + TimeDelta::milliseconds(i64::try_from(until).unwrap());
             let deadline = u64::try_from(begins.timestamp_millis()).unwrap() + 60_000;
             let response = notify.handle(&batch, &Invocation::begin("r", deadline, begins, 7)).await.unwrap();
@@ -225,7 +223,7 @@ async fn ten_thousand_events_of_a_county_are_at_most_sixty_messages() {
         }
         let messages = subjects(&notify).len();
         assert!(messages <= 60, "{how}: {messages} messages for {batches} batches");
-        assert_eq!(told(&notify), 10_000, "{how}");
+        assert_eq!(alerted(&notify), 10_000, "{how}");
     }
 }
 
@@ -239,23 +237,10 @@ async fn ticket_alerts_use_their_own_words() {
     assert_eq!(subjects, ["Priority 4 ticket for Network: T-1"]);
 }
 
-fn data(events: &[String]) -> Vec<&str> {
-    events.iter().map(String::as_str).collect()
-}
-
-/// The records of a KPL record.
+/// A KPL record of these events.
 fn aggregated(events: &[&str]) -> Bytes {
     let records: Vec<Bytes> = events.iter().map(|event| Bytes::copy_from_slice(event.as_bytes())).collect();
     aggregate(&records, Damage::None)
-}
-
-/// A Kinesis event with one record for each of the data, which need not be text.
-fn kinesis_event(data: &[Bytes]) -> String {
-    let mut event: Value = serde_json::from_str(&kinesis(&vec![""; data.len()])).unwrap();
-    for (index, data) in data.iter().enumerate() {
-        event["Records"][index]["kinesis"]["data"] = base64_simd::STANDARD.encode_to_string(data).into();
-    }
-    event.to_string()
 }
 
 #[tokio::test(start_paused = true)]
@@ -268,10 +253,10 @@ async fn repeat_of_a_refused_event_is_alerted_by_itself() {
         notify
             .topic
             .reply([Reply::Refused(vec![0], Fault::Permanent), Reply::Refused(vec![0], Fault::Permanent)]);
-        assert_eq!(handle(&notify, &kinesis(&data(&events))).await, [""; 0]);
+        assert_all_done(&handle(&notify, &kinesis_event(&events)).await);
         assert_eq!(subjects(&notify), ["Severity 4 accident: good, c"]);
         assert_eq!(reasons(&notify.rejects), ["unacceptable", "unacceptable"]);
-        assert_eq!(notify.topic.requests.get(), 3, "the last is a repeat of one that was alerted");
+        assert_eq!(notify.topic.requests.get(), 3, "the last repeats an event that was alerted");
     }
 }
 
@@ -282,9 +267,9 @@ async fn repeat_of_a_failed_event_is_retried_with_it() {
         |id: &str, city: &str| format!(r#"{{"ID":"{id}","Severity":4,"City":"{city}","County":"c"}}"#);
     let events = [event("1", "a"), event("2", "b"), event("1", "c"), event("2", "d")];
     notify.topic.reply([Reply::Failed(Fault::Permanent)]);
-    assert_eq!(handle(&notify, &kinesis(&data(&events))).await, ["1"]);
+    assert_eq!(handle(&notify, &kinesis_event(&events)).await, ["1"]);
     assert_eq!(subjects(&notify).len(), 0);
-    assert_eq!(handle(&notify, &kinesis(&data(&events))).await, [""; 0]);
+    assert_all_done(&handle(&notify, &kinesis_event(&events)).await);
     assert_eq!(subjects(&notify), ["Severity 4 accident: a, c", "Severity 4 accident: b, c"]);
 }
 
@@ -297,9 +282,9 @@ async fn repeat_after_a_failure_is_not_sent_before_it() {
         |id: &str, city: &str| format!(r#"{{"ID":"{id}","Severity":4,"City":"{city}","County":"{city}"}}"#);
     let events = [event("1", "a"), event("2", "b"), event("1", "c")];
     notify.topic.reply([Reply::Refused(vec![0], Fault::Permanent), Reply::Failed(Fault::Permanent)]);
-    assert_eq!(handle(&notify, &kinesis(&data(&events))).await, ["2"]);
+    assert_eq!(handle(&notify, &kinesis_event(&events)).await, ["2"]);
     assert_eq!((subjects(&notify).len(), notify.topic.requests.get()), (0, 2));
-    assert_eq!(handle(&notify, &kinesis(&data(&events[1..]))).await, [""; 0]);
+    assert_all_done(&handle(&notify, &kinesis_event(&events[1..])).await);
     assert_eq!(subjects(&notify), ["Severity 4 accident: b, b", "Severity 4 accident: c, c"]);
 }
 
@@ -311,8 +296,8 @@ async fn event_in_the_record_of_a_failed_reject_is_not_alerted() {
     assert_eq!(handle(&notify, &kinesis_event(&batch)).await, ["2"]);
     assert_eq!(subjects(&notify), ["Severity 4 accident: 1, county 1"]);
     notify.rejects.always.set(None);
-    assert_eq!(handle(&notify, &kinesis_event(&batch[1..])).await, [""; 0]);
-    assert_eq!((told(&notify), subjects(&notify).len()), (4, 4));
+    assert_all_done(&handle(&notify, &kinesis_event(&batch[1..])).await);
+    assert_eq!((alerted(&notify), subjects(&notify).len()), (4, 4));
 }
 
 #[tokio::test(start_paused = true)]
@@ -321,13 +306,13 @@ async fn event_in_the_record_of_a_failed_event_fails_with_it() {
     notify.config.pace = config().pace;
     let twice = |n: usize| [event(n), event(n).replace("City", "Nowhere")];
     let [one, again] = twice(1);
-    // The first is refused for good and its reject fails, so that the repeat behind it must not be sent.
+    // The first is refused permanently and its reject fails, so its repeat must not be sent.
     notify.topic.reply([Reply::Refused(vec![0], Fault::Permanent)]);
     notify.rejects.always.set(Some(Fault::Throttled));
     let batch = [Bytes::from(event(2)), aggregated(&[&one, &again])];
     notify.topic.reply([Reply::Taken]);
     let answer = handle(&notify, &kinesis_event(&batch[1..])).await;
-    assert_eq!((answer, told(&notify)), (vec!["1".to_owned()], 0));
+    assert_eq!((answer, alerted(&notify)), (vec!["1".to_owned()], 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -335,7 +320,7 @@ async fn batch_with_more_keys_than_turns_ends_with_a_digest() {
     let notify = paced();
     let events: Vec<_> =
         (0..500).map(|n| event(n % 250).replace(r#""ID":""#, &format!(r#""ID":"{n}-"#))).collect();
-    assert_eq!(handle(&notify, &kinesis(&data(&events))).await, [""; 0]);
+    assert_all_done(&handle(&notify, &kinesis_event(&events)).await);
     let alerts = notify.topic.take();
     assert_eq!(alerts.iter().map(|alert| alert.count).collect::<Vec<_>>(), [1, 1, 1, 497]);
     let storm = &alerts[3];
@@ -350,16 +335,16 @@ async fn batch_with_more_keys_than_turns_ends_with_a_digest() {
 #[tokio::test(start_paused = true)]
 async fn message_whose_turn_comes_too_late_is_retried() {
     let mut notify = paced();
-    // A message each ten seconds; but a pause takes at most a quarter of the four seconds that are left, so that two fit.
+    // One message in ten seconds. A pause takes at most a quarter of the four seconds left, so two messages fit.
     notify.config.pace = Pace::new(1, 10);
     let events = [event(1), event(2), "poison".to_owned(), event(3), event(4)];
     let deadline = u64::try_from(now().timestamp_millis()).unwrap() + 6_000;
     let began = tokio::time::Instant::now();
-    let batch = kinesis(&data(&events));
+    let batch = kinesis_event(&events);
     let response = notify.handle(&batch, &Invocation::begin("r", deadline, now(), 7)).await.unwrap();
     assert_eq!(response.batch_item_failures[0].item_identifier, "4");
-    assert_eq!((told(&notify), notify.topic.requests.get()), (2, 2));
+    assert_eq!((alerted(&notify), notify.topic.requests.get()), (2, 2));
     assert!(began.elapsed().as_millis() < 4_000, "{:?}", began.elapsed());
-    assert_eq!(handle(&notify, &kinesis(&data(&events[3..]))).await, [""; 0]);
-    assert_eq!(told(&notify), 4);
+    assert_all_done(&handle(&notify, &kinesis_event(&events[3..])).await);
+    assert_eq!(alerted(&notify), 4);
 }

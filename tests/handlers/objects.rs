@@ -1,4 +1,4 @@
-//! The handler of ingest, over the objects of an inbox that behaves as S3 does.
+//! The handler of ingest with objects of an inbox that behaves like S3.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,7 +14,7 @@ use super::{
     lines, reasons,
 };
 
-/// A CSV of so many rows under ids that begin with that name.
+/// A CSV of `rows` rows, whose ids begin with `name`.
 fn csv(name: &str, rows: usize) -> String {
     let rows: Vec<String> = (0..rows).map(|row| format!("{name}-{row:05},3,City {}\n", row * 7919)).collect();
     let rows = rows.concat();
@@ -25,18 +25,18 @@ fn names(name: &str, rows: usize) -> Vec<String> {
     (0..rows).map(|row| format!("{name}-{row:05}")).collect()
 }
 
-/// Puts an object, and hands its event to the function.
+/// Puts an object and invokes the function with its event.
 async fn take(ingest: &Ingest, key: &str, content: impl Into<Bytes>) -> Value {
     let event = ingest.objects.put(key, content);
     handle(ingest, &event).await.unwrap()
 }
 
-/// Hands the event, and those of what ingest puts into the inbox, to the function; gives how many invocations read
-/// something, and the last answer that is not of a checkpoint.
+/// Invokes the function with the event and with the events of ingest's own objects, until there are none. Returns how
+/// many invocations read something, and the last answer that is not about a checkpoint.
 async fn to_the_end(ingest: &Ingest, event: &str) -> (usize, Value) {
     let mut invocations = 1;
     let mut answer = handle(ingest, event).await.unwrap();
-    // What was taken in of gzip is only inflated again, which is quicker.
+    // Rows of gzip that are done are only inflated again, which is quicker.
     ingest.objects.chunk_takes.set(ingest.objects.chunk_takes.get() / 10);
     while let Some(event) = { ingest.objects.notified.borrow_mut().pop_front() } {
         let opened = ingest.objects.opened.borrow().len();
@@ -48,13 +48,13 @@ async fn to_the_end(ingest: &Ingest, event: &str) -> (usize, Value) {
     (invocations, answer)
 }
 
-/// The continuation that was left last.
+/// The event of the newest continuation.
 fn continuation(ingest: &Ingest) -> String {
     let notified = std::mem::take(&mut *ingest.objects.notified.borrow_mut());
     notified.into_iter().rfind(|event| event.contains(".continuation")).unwrap()
 }
 
-/// The rejects that were written: reason and payload.
+/// The reason and the payload of each reject.
 fn rejects(ingest: &Ingest) -> Vec<(String, String)> {
     let text = |line: &Value, key: &str| line[key].as_str().unwrap_or_default().to_owned();
     lines(&ingest.rejects.take()).iter().map(|line| (text(line, "reason"), text(line, "payload"))).collect()
@@ -140,7 +140,7 @@ async fn continuations_keep_the_separator_of_their_object() {
         let (invocations, answer) = to_the_end(&ingest, &event).await;
         assert!(invocations > 1, "it is resumed");
         assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(4_000), &json!(2_000)));
-        // A reject is read with its separator again.
+        // A reject, sent again under its header, is read with the same separator.
         let rejects = lines(&ingest.rejects.take());
         for reject in rejects {
             let row = ["A-3", "3", "y"].join(if first.is_empty() { ";" } else { ":" });
@@ -212,7 +212,7 @@ async fn large_object_replaced_during_reading_keeps_its_rows() {
     }
 }
 
-/// Makes every object of the inbox take so many seconds to come, in as many chunks.
+/// Makes each download take `seconds` seconds, in as many chunks.
 fn slow(ingest: &Ingest, seconds: usize) {
     let size = ingest.objects.newest().div_ceil(seconds);
     ingest.objects.chunk_bytes.set(size);
@@ -264,7 +264,7 @@ async fn large_object_is_read_by_several_invocations_without_repeats() {
 #[tokio::test(start_paused = true)]
 async fn small_gzip_with_much_text_is_continued() {
     let ingest = ingest();
-    // 12 MiB of rows in some kilobytes, which come at once; the stream takes each request only after a second.
+    // 12 MiB of rows in a few kilobytes, downloaded at once. The stream needs a second for each request.
     let text = format!("ID,Severity\n{}", "A,2\n".repeat(3 * 1024 * 1024 / 4));
     let packed = gzip(text.as_bytes());
     assert!(packed.len() < 64 * 1024);
@@ -341,7 +341,7 @@ async fn retry_resumes_after_the_last_delivered_row() {
         assert!(done > 4_000, "{fails}: {done} rows before {error}");
         to_the_end(&ingest, &event).await;
         let mut taken = ids(&ingest);
-        // A delivery of several requests that fails in part is sent again.
+        // A delivery of several requests that fails in part is repeated.
         assert!(taken.len() <= 22_000, "{fails}: {}", taken.len());
         taken.sort();
         taken.dedup();
@@ -389,7 +389,7 @@ async fn outdated_checkpoint_blocks_nothing() {
     let event = ingest.objects.put("a.csv", csv("A", 2_000));
     slow(&ingest, 100);
     handle(&ingest, &event).await.unwrap();
-    // A slower invocation over the same object noted less.
+    // A slower invocation with the same object saved an earlier checkpoint.
     for name in ingest.objects.own(Own::Checkpoint) {
         ingest.objects.delete(&name);
     }
@@ -406,7 +406,7 @@ async fn invocation_without_progress_fails() {
     ingest.objects.chunk_takes.set(Duration::from_secs(1));
     let error = handle(&ingest, &event).await.unwrap_err();
     assert!(matches!(error, IngestError::NoProgress(0)), "{error}");
-    assert!(ingest.objects.notified.borrow().is_empty(), "there is no chain");
+    assert!(ingest.objects.notified.borrow().is_empty(), "no continuation follows");
 }
 
 #[tokio::test(start_paused = true)]
@@ -443,7 +443,7 @@ async fn notifications_of_own_checkpoints_are_ignored_unread() {
         assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(0), &json!(0)));
     }
     assert_eq!((ids(&ingest).len(), ingest.objects.opened.borrow().len()), (taken, opened));
-    // What others put there is read like any other object.
+    // Other people's objects there are read like any object.
     assert_eq!(take(&ingest, "checkpoints/mine.csv", csv("B", 3)).await["accepted"], json!(3));
     assert_eq!(take(&ingest, "checkpoints/mine.checkpoint", "x").await["rejected"], json!(1));
 }
@@ -467,7 +467,7 @@ async fn keys_with_any_extension_are_read_or_rejected() {
         assert_eq!(reasons(&ingest.rejects), ["unknown_format"]);
     }
     let ingest = ingest();
-    assert_eq!(take(&ingest, "folder/", "").await["rejected"], json!(0), "it stands for a folder");
+    assert_eq!(take(&ingest, "folder/", "").await["rejected"], json!(0), "it is the marker of a folder");
 }
 
 #[tokio::test(start_paused = true)]
@@ -496,7 +496,7 @@ async fn archive_is_one_reject_that_names_it() {
         assert_eq!(reject["reason"], "unknown_format");
         assert!(reject["detail"].as_str().unwrap().contains("a zip archive"), "{reject}");
     }
-    // A body is nowhere else, so that the reject has it.
+    // A body exists nowhere else, so the reject holds it.
     let ingest = ingest();
     let body = "PK\u{3}\u{4}\u{14}\nlines\n";
     let answer = handle(&ingest, &json!({"format": "csv", "body": body}).to_string()).await.unwrap();
@@ -572,7 +572,7 @@ async fn errors_of_checkpoints_and_continuations_are_counted() {
     assert_eq!((counts["In"].as_u64(), counts["Failed"].as_u64()), (Some(1), Some(1)), "{counts}");
 }
 
-/// Hands an event to the function; gives its counts too.
+/// Invokes the function with an event; returns the result and the logged counts.
 async fn counted(ingest: &Ingest, event: &str) -> (Result<Value, IngestError>, Value) {
     thread_local!(static LINES: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) });
     let mut invocation = super::invocation();
@@ -583,7 +583,7 @@ async fn counted(ingest: &Ingest, event: &str) -> (Result<Value, IngestError>, V
     (result.map(|answer| serde_json::to_value(answer).unwrap()), serde_json::from_str(&line).unwrap())
 }
 
-/// What a text became: the events in order, and the rejects by reason and payload.
+/// The events in order, and how often each reject was written, by reason and payload.
 type Outcome = (Vec<Bytes>, BTreeMap<(String, String), usize>);
 
 fn outcome(ingest: &Ingest) -> Outcome {
@@ -598,8 +598,7 @@ fn outcome(ingest: &Ingest) -> Outcome {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Whatever an object holds, however it is packed, cut into chunks and stopped: the outcome is that of reading it
-    /// at once.
+    /// The outcome for any object is the same as reading it at once, for any compression, chunks and interruptions.
     #[test]
     fn reading_in_any_pieces_equals_reading_at_once(
         rows in proptest::collection::vec("(A-[0-9]{1,3},[1-4x],[a-z ]{0,12}|[\"{}\\[\\],:a\r]{0,10}|\"a\nb\",3,c)\r?\n", 0..60),
@@ -630,7 +629,7 @@ proptest! {
             let pieces = ingest();
             pieces.objects.tells_size.set(tells_size);
             pieces.objects.chunk_bytes.set(chunk);
-            // At least a chunk a second, so that there is progress: the rows here fit into a chunk or some.
+            // At least one chunk arrives each second, so that every invocation makes progress.
             let chunks = content.len().div_ceil(chunk).max(1);
             pieces.objects.chunk_takes.set(Duration::from_secs(seconds) / u32::try_from(chunks).unwrap());
             if !content.is_empty() {
@@ -655,7 +654,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// The rows of an object are delivered many times over; a long header is not written once more for each.
+    /// A long header is not repeated in every reject.
     #[test]
     fn rejects_of_an_object_are_bounded_by_it(
         header in prop_oneof![0..100_usize, 60_000..300_000_usize],

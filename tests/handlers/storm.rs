@@ -1,4 +1,4 @@
-//! notify under a storm: containers that share nothing send to one topic, shard by shard.
+//! notify under a storm: independent containers send to one topic, shard by shard.
 
 use std::{
     cell::{Cell, RefCell},
@@ -20,19 +20,19 @@ use shared::{
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{
-    firehose, kinesis,
+    firehose, kinesis_event,
     notify::{BATCH_SIZE, SNS, config, machine, template_default},
     now,
 };
 
-/// SNS, for all containers. It takes its time, and fails if it is to.
+/// SNS for all containers, with a latency and failures.
 struct Topic {
     taken: RefCell<Vec<(Instant, Alert)>>,
     rng: RefCell<Rng>,
     trouble: Cell<f64>,
 }
 
-/// The topic, as a container reaches it.
+/// The topic as one container reaches it.
 struct Client(Rc<Topic>);
 
 impl Service for Client {
@@ -75,12 +75,12 @@ impl Service for Client {
 
 type Container = Handler<Client, Scripted<LatencySample>, Scripted<Bytes>>;
 
-/// The deployed function: its containers, in no order, and what ends their processes.
+/// The deployed function: its containers in random order, and how often their processes end.
 struct Function {
     topic: Rc<Topic>,
     idle: RefCell<Vec<Container>>,
     rng: RefCell<Rng>,
-    /// How often a process ends in the middle of an invocation.
+    /// The share of invocations in which the process ends.
     ends: f64,
     began: Instant,
 }
@@ -103,7 +103,7 @@ impl Function {
         }
     }
 
-    /// Hands over events; gives how many of them are done.
+    /// Invokes the function with events; returns how many of them are done.
     async fn invoke(&self, events: &[String]) -> usize {
         let container = {
             let (mut idle, mut rng) = (self.idle.borrow_mut(), self.rng.borrow_mut());
@@ -117,7 +117,7 @@ impl Function {
         let container = container.unwrap_or_else(|| self.start());
         let now = now() + self.began.elapsed();
         let deadline = u64::try_from(now.timestamp_millis()).unwrap() + 60_000;
-        let batch = kinesis(&events.iter().map(String::as_str).collect::<Vec<_>>());
+        let batch = kinesis_event(events);
         let ends = {
             let mut rng = self.rng.borrow_mut();
             Duration::from_millis(if rng.f64() < self.ends { rng.u64(0..3_000) } else { 60_000 })
@@ -130,7 +130,7 @@ impl Function {
         failed.first().map_or(events.len(), |failure| failure.item_identifier.parse::<usize>().unwrap() - 1)
     }
 
-    /// Works off a shard as the mapping does, by the template's defaults. Each event comes with the time of its arrival.
+    /// Processes a shard like a mapping with the template's defaults. Each event has its time of arrival.
     async fn map(&self, shard: &[(Duration, String)]) {
         let size = BATCH_SIZE;
         let window = Duration::from_secs(template_default("NotifyWindowSeconds") as u64);
@@ -149,7 +149,7 @@ impl Function {
                 let more = self.invoke(&batch[done..]).await;
                 done += more;
                 if done < batch.len() {
-                    // Lambda's pause before it tries again.
+                    // Lambda's pause before a retry.
                     sleep(Duration::from_millis(500)).await;
                 }
             }
@@ -157,14 +157,14 @@ impl Function {
         }
     }
 
-    /// The messages, with the time since the begin at which the topic had each.
+    /// The messages, each with the time after the start at which the topic accepted it.
     fn messages(&self) -> Vec<(Duration, Alert)> {
         let taken = self.topic.taken.borrow();
         taken.iter().map(|(at, alert)| (*at - self.began, alert.clone())).collect()
     }
 }
 
-/// Events of severity 4 over so many counties, evenly in ten seconds, by shard.
+/// Events of severity 4 in `counties` counties, spread evenly over ten seconds, by shard.
 fn storm(events: usize, counties: usize) -> [Vec<(Duration, String)>; 4] {
     let mut shards: [Vec<_>; 4] = Default::default();
     for n in 0..events {
@@ -225,7 +225,7 @@ async fn ten_thousand_events_over_500_counties_are_at_most_8_messages_a_second()
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_second_has_more_than_8_messages_whatever_fails() {
+async fn no_second_has_more_than_8_messages_under_any_faults() {
     for seed in 0..24 {
         let trouble = [0.0, 0.1, 0.4][usize::try_from(seed).unwrap() % 3];
         let function = Function::new(seed, trouble, if seed % 2 == 0 { 0.0 } else { 0.3 });
@@ -241,7 +241,7 @@ async fn no_second_has_more_than_8_messages_whatever_fails() {
 #[tokio::test(start_paused = true)]
 async fn few_alerts_get_one_message_each_at_once() {
     let function = Function::new(1, 0.0, 0.0);
-    // The first message of a container waits for its turn, since it cannot know what others have just sent.
+    // The first message of a container waits, since other containers may have just sent theirs.
     let event = |n: usize| format!(r#"{{"ID":"A-{n}","Severity":4,"County":"county {n}"}}"#);
     assert_eq!(function.invoke(&[event(0)]).await, 1);
     let began = function.began.elapsed();
@@ -250,6 +250,6 @@ async fn few_alerts_get_one_message_each_at_once() {
     let messages = function.messages();
     assert_eq!(messages.iter().map(|(_, alert)| alert.count).collect::<Vec<_>>(), [1; 4]);
     assert!(messages[1].0.saturating_sub(began) < Duration::from_millis(50), "the next is sent at once");
-    // The next batch may be another container's, so that an invocation ends with the pause after its last message.
+    // Another container may get the next batch, so an invocation ends with the pause after its last message.
     assert!(function.began.elapsed().saturating_sub(messages[3].0) >= Duration::from_millis(500));
 }

@@ -15,9 +15,12 @@ use transform::{
     partitions::{Partition, Registered},
 };
 
-use super::{LIMITS, common, common_of, firehose, invocation, kinesis, lines, now, reasons};
+use super::{
+    LIMITS, assert_all_done, common, common_of, firehose, invocation, kinesis, kinesis_event, lines, now,
+    reasons, to_retry,
+};
 
-/// Glue takes a hundred partitions in a request.
+/// Glue accepts a hundred partitions in a request.
 const GLUE: Limits = Limits { entries: 100, request_bytes: usize::MAX, entry_bytes: usize::MAX };
 
 pub(super) type Transform =
@@ -43,15 +46,14 @@ pub(super) fn transform() -> Transform {
     }
 }
 
-/// The prefixes of the partitions that are registered.
+/// The prefixes of the registered partitions.
 pub(super) fn registered(transform: &Transform) -> Vec<String> {
     transform.catalog.0.taken.borrow().iter().map(Partition::prefix).collect()
 }
 
-/// The sequence numbers that are to come again.
+/// The sequence numbers to retry.
 pub(super) async fn handle(transform: &Transform, event: &str) -> Vec<String> {
-    let response = transform.handle(event, &invocation()).await.unwrap();
-    response.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
+    to_retry(transform.handle(event, &invocation()).await.unwrap())
 }
 
 fn severe_ids(transform: &Transform) -> Vec<String> {
@@ -73,8 +75,8 @@ fn event(id: &str, severity: u8) -> String {
 async fn unlisted_severity_shares_a_registered_partition() {
     let transform = transform();
     let batch = [5, 99, 4, 0].map(|severity| event(&format!("A-{severity}"), severity));
-    let batch = kinesis(&batch.each_ref().map(String::as_str));
-    assert_eq!(handle(&transform, &batch).await, [""; 0]);
+    let batch = kinesis_event(&batch);
+    assert_all_done(&handle(&transform, &batch).await);
     assert_eq!(severe_ids(&transform), ["A-5", "A-99", "A-4"]);
     let analytical: Vec<_> = lines(&transform.analytical.taken.borrow())
         .iter()
@@ -83,13 +85,13 @@ async fn unlisted_severity_shares_a_registered_partition() {
     assert_eq!(analytical, [(Some(5), Some(5)), (Some(5), Some(99)), (Some(4), None)]);
     let registered = registered(&transform);
     let severities: Vec<_> = registered.iter().map(|prefix| prefix.split('/').next().unwrap()).collect();
-    assert_eq!(severities, ["severity=4", "severity=5"], "no free integer opens a partition of its own");
+    assert_eq!(severities, ["severity=4", "severity=5"], "an unlisted severity has no partition of its own");
 }
 
 #[tokio::test(start_paused = true)]
 async fn only_severe_events_reach_both_outputs() {
     let transform = transform();
-    assert_eq!(handle(&transform, &fixture("transform-kinesis")).await, [""; 0]);
+    assert_all_done(&handle(&transform, &fixture("transform-kinesis")).await);
     assert_eq!(severe_ids(&transform), ["P-41", "P-43"]);
     assert_eq!(analytical_ids(&transform), ["P-41", "P-43"]);
     let keys: Vec<_> =
@@ -104,14 +106,14 @@ async fn only_severe_events_reach_both_outputs() {
 #[tokio::test(start_paused = true)]
 async fn record_of_the_reference_aggregator_is_deaggregated() {
     let transform = transform();
-    assert_eq!(handle(&transform, &fixture("transform-kpl")).await, [""; 0]);
+    assert_all_done(&handle(&transform, &fixture("transform-kpl")).await);
     assert_eq!(severe_ids(&transform), ["P-52", "P-53"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn poison_record_goes_to_rejects_and_blocks_no_other() {
     let transform = transform();
-    assert_eq!(handle(&transform, &fixture("transform-poison")).await, [""; 0]);
+    assert_all_done(&handle(&transform, &fixture("transform-poison")).await);
     assert_eq!(severe_ids(&transform), ["P-44"]);
     let rejects = lines(&transform.rejects.take());
     assert_eq!(rejects.len(), 1);
@@ -126,8 +128,8 @@ async fn refused_entries_are_retried_until_accepted() {
     let transform = transform();
     transform.severe.reply([Reply::Refused(vec![0], Fault::Throttled), Reply::Failed(Fault::Transient)]);
     transform.analytical.reply([Reply::Refused(vec![1], Fault::Throttled)]);
-    assert_eq!(handle(&transform, &kinesis(&[&event("1", 3), &event("2", 4)])).await, [""; 0]);
-    assert_eq!(severe_ids(&transform), ["2", "1"], "a refused entry comes later");
+    assert_all_done(&handle(&transform, &kinesis(&[&event("1", 3), &event("2", 4)])).await);
+    assert_eq!(severe_ids(&transform), ["2", "1"], "a refused entry arrives later");
     assert_eq!(analytical_ids(&transform), ["1", "2"]);
 }
 
@@ -182,7 +184,7 @@ async fn record_too_large_for_an_output_is_a_reject() {
     let mut transform = transform();
     transform.analytical = Scripted::new(Limits { entry_bytes: 200, ..LIMITS }, Bytes::len);
     let large = format!(r#"{{"ID":"1","Severity":3,"Description":"{}"}}"#, "x".repeat(300));
-    assert_eq!(handle(&transform, &kinesis(&[&large, &event("2", 3)])).await, [""; 0]);
+    assert_all_done(&handle(&transform, &kinesis(&[&large, &event("2", 3)])).await);
     assert_eq!(analytical_ids(&transform), ["2"]);
     assert_eq!(reasons(&transform.rejects), ["unacceptable"]);
 }
@@ -205,7 +207,7 @@ async fn partitions_are_registered_once_and_glue_failures_block_nothing() {
     for after in [60, 121, 122] {
         let _response = transform.handle(&batch, &seconds_later(after)).await.unwrap();
     }
-    assert_eq!(registered(&transform).len(), 1, "registered when Glue is back, and once");
+    assert_eq!(registered(&transform).len(), 1, "registered once, when Glue has recovered");
     assert_eq!(transform.catalog.0.requests.get(), 4, "not asked again for a minute after it failed");
 }
 
@@ -223,7 +225,7 @@ async fn stale_connection_to_glue_is_retried_once() {
         let case = format!("{first:?}");
         transform.catalog.0.reply([first]);
         let began = tokio::time::Instant::now();
-        assert_eq!(handle(&transform, &batch).await, [""; 0], "{case}");
+        assert!(handle(&transform, &batch).await.is_empty(), "{case}");
         assert!(began.elapsed() <= Duration::from_secs(3), "{case}");
         let found = (transform.catalog.0.requests.get(), registered(&transform).len());
         assert_eq!(found, (asked, expected), "{case}");
@@ -245,7 +247,7 @@ async fn refused_partition_is_retried_after_a_minute() {
     assert_eq!(transform.catalog.0.requests.get(), 2);
 }
 
-/// An invocation that begins so many seconds after the others.
+/// An invocation that begins `seconds` seconds after the others.
 fn seconds_later(seconds: i64) -> Invocation {
     Invocation { now: now() + TimeDelta::seconds(seconds), ..invocation() }
 }
@@ -276,13 +278,12 @@ async fn packed_severe_events_are_unchanged_in_fewer_records() {
     let mut transform = transform();
     transform.config.packing = Packing::into_ranges(4);
     let events: Vec<String> = (0..100).map(|id| event(&id.to_string(), 3)).collect();
-    let data: Vec<_> = events.iter().map(String::as_str).collect();
-    assert_eq!(handle(&transform, &kinesis(&data)).await, [""; 0]);
+    assert_all_done(&handle(&transform, &kinesis_event(&events)).await);
     let taken = transform.severe.take();
     let expected: Vec<String> = (0..100).map(|id| id.to_string()).collect();
-    assert_eq!(taken.len(), 1, "all are of one county, and so of one range");
+    assert_eq!(taken.len(), 1, "all have one county, and so one range");
     assert_eq!(ids_in(&taken[0]), expected);
-    assert_eq!(analytical_ids(&transform), expected, "the analytical layer takes each by itself");
+    assert_eq!(analytical_ids(&transform), expected, "the analytical layer gets each by itself");
 }
 
 #[tokio::test(start_paused = true)]
@@ -300,10 +301,8 @@ async fn packed_record_with_one_failed_event_is_retried_whole() {
     transform.analytical.reply([Reply::Refused(vec![1], Fault::Permanent)]);
     let members = [("a", event("1", 3)), ("b", event("2", 3))].map(|(key, event)| (key, Bytes::from(event)));
     let packed = kpl::aggregate("0", members.iter().map(|(key, data)| (*key, data)));
-    let encoded = base64_simd::STANDARD.encode_to_string(packed);
-    let one = format!(r#"{{"Records":[{{"kinesis":{{"sequenceNumber":"7","data":"{encoded}"}}}}]}}"#);
-    // What Firehose will never take is a reject; with rejects failing too, the whole pack is due again.
+    // The record that Firehose refuses is a reject. Since its reject fails too, the whole pack is retried.
     transform.rejects.always.set(Some(Fault::Permanent));
-    assert_eq!(handle(&transform, &one).await, ["7"]);
+    assert_eq!(handle(&transform, &kinesis_event(&[packed])).await, ["1"]);
     assert_eq!(severe_ids(&transform), ["1", "2"]);
 }

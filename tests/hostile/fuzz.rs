@@ -1,7 +1,7 @@
-//! Inputs by chance: the corpus, mutated. What must hold of any input at all is checked of each.
+//! Random mutations of the corpus, each checked for what holds for any input.
 //!
-//! Coverage cannot guide it on the stable toolchain; the corpus and tokens of the formats take its place. A failing
-//! input is printed with its seed, by which it comes again: `FUZZ_SEED=… FUZZ_SECONDS=… cargo test --test hostile`.
+//! The stable toolchain has no fuzzing guided by coverage, so the corpus and tokens of the formats guide it. A failing
+//! input is printed with its seed, which reproduces it: `FUZZ_SEED=… FUZZ_SECONDS=… cargo test --test hostile`.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -27,7 +27,7 @@ const SECONDS: f64 = 1.5;
 /// The longest input.
 const INPUT_BYTES: usize = 4_096;
 
-/// What the formats are made of, and what they trip over.
+/// Tokens of the formats, and bytes that break parsers.
 const TOKENS: [&[u8]; 36] = [
     b"\"",
     b"\"\"",
@@ -67,7 +67,7 @@ const TOKENS: [&[u8]; 36] = [
     b"\"kinesis\"",
 ];
 
-/// Every input of the corpus, whatever its target: one format's text is another's bad input.
+/// Every input of the corpus for every target: the text of one format is bad input for another.
 fn seeds() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = cases::<RowsCase>(ROWS).iter().map(|case| case.content.bytes()).collect();
     seeds.extend(cases::<AggregateCase>(AGGREGATES).iter().map(|case| case.content.bytes()));
@@ -112,7 +112,7 @@ fn mutate(random: &mut fastrand::Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
     input
 }
 
-/// Runs a target over mutated inputs for its time, and says how many there were.
+/// Runs a target with mutated inputs for its time, and prints how many there were.
 fn fuzz(target: &str, check: impl Fn(&[u8], &mut fastrand::Rng)) {
     let variable = |name: &str| std::env::var(name).ok();
     let seconds = variable("FUZZ_SECONDS").map_or(SECONDS, |text| text.parse().unwrap());
@@ -125,7 +125,7 @@ fn fuzz(target: &str, check: impl Fn(&[u8], &mut fastrand::Rng)) {
         let mut random = fastrand::Rng::with_seed(case);
         let input = mutate(&mut random, &seeds);
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(&input, &mut random))) {
-            eprintln!("{target} fails; it comes again with FUZZ_SEED={case}: {}", input.escape_ascii());
+            eprintln!("{target} fails; reproduce it with FUZZ_SEED={case}: {}", input.escape_ascii());
             std::panic::resume_unwind(panic);
         }
         inputs += 1;
@@ -133,7 +133,7 @@ fn fuzz(target: &str, check: impl Fn(&[u8], &mut fastrand::Rng)) {
     eprintln!("{target}: {inputs} inputs in {seconds} s");
 }
 
-/// Every row of a text as its line, what it holds, and the event or reason that it becomes.
+/// Every row of a text: its line, its text, and its event or reason.
 fn read(dataset: &Dataset, format: Format, text: &[u8], chunk: usize) -> Vec<(u64, Vec<u8>, String)> {
     let normaliser = Normaliser::new(dataset, DateOrder::Mdy);
     let mut tally = Tally::default();
@@ -171,7 +171,7 @@ fn read(dataset: &Dataset, format: Format, text: &[u8], chunk: usize) -> Vec<(u6
     }
 }
 
-/// The event of the one row that there is.
+/// The event of the only row.
 fn one(mut rows: Vec<(u64, Vec<u8>, String)>) -> String {
     assert!(rows.len() == 1 && rows[0].2.starts_with('{'), "{rows:?}");
     rows.remove(0).2
@@ -184,12 +184,12 @@ fn any_rows_are_read_alike_in_any_chunks_and_read_back() {
         for format in [Format::Csv, Format::Ndjson, Format::Json] {
             let whole = read(&dataset, format, input, usize::MAX);
             let chunk = random.usize(1..20);
-            // The oracle takes time with the square of a text.
+            // The oracle takes quadratic time.
             let begin = &input[..input.len().min(600)];
             oracle::check(&dataset, format, begin, random.usize(4..200), chunk);
             assert_eq!(read(&dataset, format, input, chunk), whole, "{format:?} in chunks of {chunk}");
             for (_, _, event) in whole.iter().filter(|(.., outcome)| outcome.starts_with('{')) {
-                // What ingest writes is one line of JSON, and the same event when it is sent in again.
+                // An event is one line of JSON, and unchanged when it is sent again.
                 assert_eq!(event.find('\n'), Some(event.len() - 1));
                 assert_eq!(one(read(&dataset, Format::Ndjson, event.as_bytes(), usize::MAX)), *event);
             }
@@ -222,7 +222,7 @@ fn any_batch_accounts_for_each_of_its_records() {
         let event = if Batch::decode(&text).is_ok() {
             text
         } else {
-            // Anything else as the data of a record.
+            // Any other input is the data of a record.
             let data = base64_simd::STANDARD.encode_to_string(input);
             let record = json!({"kinesis": {"sequenceNumber": "1", "data": data}});
             json!({"Records": [record]}).to_string()
@@ -239,7 +239,7 @@ fn any_batch_accounts_for_each_of_its_records() {
         assert_eq!(severe.len(), analytical.len());
         assert!(severe.len() + transform.rejects.take().len() <= users);
         for record in severe {
-            // As metrics and notify read it.
+            // Metrics and notify can read it.
             let event = Event::parse(&dataset, std::str::from_utf8(&record.data).unwrap()).unwrap();
             assert!(event.level(&dataset).unwrap() > 2 && !record.partition_key().is_empty());
         }

@@ -1,4 +1,4 @@
-//! Inputs too large to be kept, made as they are needed.
+//! Inputs too large for files, made when needed.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,11 @@ use ingest::rows::ROW_BYTES;
 
 use super::*;
 
-/// The longest that an input of some megabytes may take in a build without optimisation, on a busy machine. What
-/// takes time with the square of its length takes hours.
+/// The longest that an input of some megabytes may take, without optimisation and on a busy machine. Quadratic time
+/// would be hours.
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// What became of an object: accepted, rejected, and the reasons of the rejects in order, each once.
+/// The counts of accepted and rejected rows of an object, and the reasons in order, without repeats.
 async fn object(key: &str, bytes: &[u8]) -> (u64, u64, Vec<String>) {
     let begin = Instant::now();
     let ingest = ingest();
@@ -58,7 +58,7 @@ async fn hundred_thousand_keys_take_linear_time() {
     let keys: Vec<String> = (0..90_000).map(|number| format!("\"{number:05}\":1")).collect();
     let json = format!("{{\"ID\":\"A\",\"Severity\":3,{}}}\n", keys.join(","));
     let (_, rejected, reasons) = object("keys.ndjson", json.as_bytes()).await;
-    assert_eq!((rejected, reasons), (1, owned(&["too_large"])), "as text a value takes two bytes more");
+    assert_eq!((rejected, reasons), (1, owned(&["too_large"])), "a value as text is two bytes longer");
     let names: Vec<String> = (0..300_000).map(|number| number.to_string()).collect();
     let csv = format!("ID,Severity,{}\nA,3,{}\n", names.join(","), vec![""; 300_000].join(","));
     assert_eq!(object("names.csv", csv.as_bytes()).await, (1, 0, owned(&[])));
@@ -86,12 +86,12 @@ async fn deep_nesting_rejects_only_its_own_row() {
 
 #[tokio::test(start_paused = true)]
 async fn unclosed_brackets_take_linear_time() {
-    // Each shows that the one before it is not closed.
+    // Each bracket shows that the one before it is not closed.
     let text = "{\n".repeat(100_000);
     assert_eq!(object("open.json", text.as_bytes()).await, (0, 100_000, owned(&["not_json"])));
     let text = "[".repeat(2 * ROW_BYTES);
     assert_eq!(object("arrays.json", text.as_bytes()).await, (0, 1, owned(&["too_large"])));
-    // A quote closes the one before it, so that each second line begins a row.
+    // A quote closes the previous one, so every second line begins a row.
     let text = format!("ID,Severity\n{}", "\"\n".repeat(100_000));
     assert_eq!(object("quotes.csv", text.as_bytes()).await, (0, 50_000, owned(&["cell_count"])));
 }
@@ -171,7 +171,7 @@ async fn truncated_gzip_object_keeps_the_rows_before_the_cut() {
     let (accepted, rejected, reasons) = object("short.csv.gz", &whole[..whole.len() / 2]).await;
     assert!(accepted > 5_000, "{accepted}");
     assert_eq!(reasons.last().map(String::as_str), Some("bad_gzip"));
-    assert!(rejected <= 2, "the row that was cut, and the object");
+    assert!(rejected <= 2, "the truncated row and the object");
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! Bad input of every kind, each with the exact answer that it gets, and what is made of it by chance.
+//! Bad input of every kind, each with its exact answer, and random mutations of it.
 //!
-//! The small inputs stand in the JSON files beside this one, under names that say what is wrong with them; the large
-//! ones are made in [`large`]. [`fuzz`] mutates them all.
+//! The small inputs are in the JSON files of this folder, under names that say what is wrong with them. The module
+//! [`large`] makes the large ones, and [`fuzz`] mutates them all.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(clippy::print_stderr, reason = "a fuzz target says what it tried, and what fails")]
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+#![expect(clippy::print_stderr, reason = "a fuzz target reports its inputs and failures")]
 
 use std::{fmt::Debug, fs, path::Path, sync::Mutex};
 
@@ -27,10 +27,10 @@ mod fuzz;
 mod large;
 mod oracle;
 
-/// The stamp of everything that is taken in.
+/// The time stamp of every accepted event.
 const STAMP: &str = r#","Txn_Timestamp":"2023-11-14T22:13:20.000000Z""#;
 
-/// The variables that the functions need, and the defaults of the others.
+/// The variables that the functions require; the others have their defaults.
 fn variable(name: &str) -> Option<String> {
     (name.ends_with("STREAM") || name.starts_with("GLUE_")).then(|| name.to_lowercase())
 }
@@ -59,7 +59,7 @@ fn events(ingest: &Ingest) -> Vec<String> {
     events.collect()
 }
 
-/// The reasons of the rejects that were written, and that all of each payload was kept.
+/// The reasons of the rejects, in order.
 fn reasons(rejects: &Scripted<Bytes>) -> Vec<String> {
     let lines = rejects.take();
     let text =
@@ -67,7 +67,7 @@ fn reasons(rejects: &Scripted<Bytes>) -> Vec<String> {
     lines.iter().map(text).collect()
 }
 
-/// Looks at the text of an answer's body, an HTTP one.
+/// The body of an HTTP answer.
 fn body(answer: &Value) -> Value {
     serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
 }
@@ -98,7 +98,7 @@ fn severe_ids(transform: &Transform) -> Vec<String> {
     transform.severe.take().into_iter().map(id).collect()
 }
 
-/// The cases of a file beside this one.
+/// The cases of a file in this folder.
 fn cases<T: DeserializeOwned>(file: &str) -> Vec<T> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("hostile").join(file);
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
@@ -109,14 +109,14 @@ const REQUESTS: &str = "requests.json";
 const RECORDS: &str = "records.json";
 const AGGREGATES: &str = "aggregates.json";
 
-/// What the cases of a file got other than they should, all of it told at once.
+/// The wrong results of the cases of a file, reported together at the end.
 #[derive(Default)]
 struct Differences(Vec<String>);
 
 impl Differences {
     fn check<T: PartialEq + Debug>(&mut self, name: &str, found: &T, expected: &T) {
         if found != expected {
-            self.0.push(format!("{name}: {found:?} is not {expected:?}"));
+            self.0.push(format!("{name}: expected {expected:?}, found {found:?}"));
         }
     }
 }
@@ -144,7 +144,7 @@ impl Content {
     }
 }
 
-/// A text of rows, the events that it becomes, and the rejects with their lines.
+/// A text of rows, its events, and its rejects with their lines.
 #[derive(Deserialize)]
 struct RowsCase {
     name: String,
@@ -161,7 +161,7 @@ async fn every_text_of_rows_gets_its_expected_answer() {
     for case in cases::<RowsCase>(ROWS) {
         let RowsCase { name, format, content, .. } = case;
         let ingest = ingest();
-        // As an object in small chunks, the way that takes any bytes.
+        // As an object in small chunks, which may hold any bytes.
         ingest.objects.chunk_bytes.set(7);
         let put = ingest.objects.put(&format!("a.{format}"), content.bytes());
         let answer = handle(&ingest, &put).await.unwrap();
@@ -178,7 +178,7 @@ async fn every_text_of_rows_gets_its_expected_answer() {
     }
 }
 
-/// An event, and its answer: an error, a summary, an HTTP answer or the messages that come again.
+/// An event and its answer: an error, a summary, an HTTP answer or the messages to retry.
 #[derive(Deserialize)]
 struct RequestCase {
     name: String,
@@ -229,7 +229,7 @@ async fn every_request_gets_its_answer() {
     }
 }
 
-/// A batch of a stream, and what transform makes of it.
+/// A batch of a stream, with its severe events and rejects.
 #[derive(Deserialize)]
 struct RecordsCase {
     name: String,
@@ -261,16 +261,16 @@ async fn every_batch_gets_its_answer() {
     }
 }
 
-/// A record of a stream, and the user records in it.
+/// A record of a stream, and its user records.
 #[derive(Deserialize)]
 struct AggregateCase {
     name: String,
     #[serde(flatten)]
     content: Content,
-    /// It is taken as it is.
+    /// It is read as one record.
     #[serde(default)]
     plain: bool,
-    /// It holds another aggregate, which is taken as it is.
+    /// It holds another aggregate, which is not split.
     #[serde(default)]
     nested: bool,
     records: Option<Vec<String>>,

@@ -1,7 +1,7 @@
-//! The most memory that the functions hold at once, and the most rejects that they write, whatever comes. Memory is
-//! counted by the allocator of this process, which therefore runs one test alone.
+//! The most memory that the functions hold and the most rejects that they write, for any input. The allocator of this
+//! process counts the memory, so it runs only one test.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod streams;
 
@@ -20,25 +20,25 @@ use shared::{lambda::invocation::Invocation, stream::StreamRecord};
 static MEMORY: PeakAlloc = PeakAlloc;
 
 const MEBIBYTE: u64 = 1024 * 1024;
-/// What ingest may hold while it reads an object of any size: the longest row that it looks at, as much again while
-/// that row becomes a reject in parts, and what is gathered for delivery.
+/// The most that ingest may hold for an object of any size: the longest row, as much again for its reject in parts, and
+/// the rows gathered for delivery.
 const OBJECT_PEAK: u64 = 48 * MEBIBYTE;
-/// What it may hold for a request whose body inflates to the limit: the text of a short body is held whole, a long one
-/// is inflated in passing.
+/// The most that it may hold for a body that inflates to the limit. Short bodies are held whole, and long ones are
+/// inflated while they are read.
 const BODY_PEAK: u64 = 48 * MEBIBYTE;
 
-/// A service that only counts what it takes.
+/// A service that only counts accepted entries.
 fn counter<E: Clone + 'static>(size: fn(&E) -> usize) -> Scripted<E> {
     Scripted::counting(LIMITS, size)
 }
 
-/// An object of so many equal chunks.
+/// An object of `times` equal chunks.
 fn chunks(chunk: Vec<u8>, times: u64) -> RepeatedObject {
     let chunk_bytes = chunk.len();
     RepeatedObject::new(Bytes::new(), chunk.into(), times, chunk_bytes)
 }
 
-/// Runs something and gives the most bytes that it held beyond those held before.
+/// Runs a closure; returns its result and the most bytes that it held in addition to those before.
 fn peak<T>(run: impl FnOnce() -> T) -> (T, u64) {
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
@@ -46,7 +46,7 @@ fn peak<T>(run: impl FnOnce() -> T) -> (T, u64) {
     (result, MEMORY.peak_usage().saturating_sub(before) as u64)
 }
 
-/// What became of an input: events on the stream, rejects and their bytes, the peak, and the counts of the answer.
+/// The outcome of an input: accepted events, rejects and their bytes, the peak and the count of the answer.
 struct Taken {
     accepted: u64,
     rejects: u64,
@@ -60,7 +60,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
 }
 
-/// Gives an event to ingest; gives what was accepted and rejected, and the peak.
+/// Invokes ingest with an event; returns how many were accepted and rejected, and the peak.
 fn ingest(event: &Value, objects: RepeatedObject) -> (u64, u64, u64) {
     let taken = take(event, objects);
     (taken.accepted, taken.rejects, taken.peak)
@@ -103,14 +103,14 @@ fn take(event: &Value, objects: RepeatedObject) -> Taken {
     }
 }
 
-/// The text in an object, a chunk of it at a time.
+/// Ingests an object of this text.
 fn object_of(key: &str, text: &[u8]) -> Taken {
     let mut event: Value = serde_json::from_str(&fixture("ingest-s3")).unwrap();
     event["Records"][0]["s3"]["object"]["key"] = json!(key);
     take(&event, chunks(text.to_vec(), 1))
 }
 
-/// Ingests an object of so many equal chunks.
+/// Ingests an object of `times` equal chunks.
 fn object(key: &str, chunk: Vec<u8>, times: u64) -> (u64, u64, u64) {
     let mut event: Value = serde_json::from_str(&fixture("ingest-s3")).unwrap();
     event["Records"][0]["s3"]["object"]["key"] = json!(key);
@@ -131,7 +131,7 @@ fn memory_is_bounded_for_any_input() {
         held.push((what.to_owned(), peak <= bound));
     };
 
-    // A body that would inflate to twice its limit stops there; one that inflates to just that is taken.
+    // A body that would inflate to twice the limit is refused; one that inflates to the limit is accepted.
     let limit = usize::try_from(BODY_BYTES).unwrap();
     let (accepted, rejected, peak) = posted(&gzip(&vec![b'\n'; limit / 8]).repeat(16));
     assert_eq!((accepted, rejected), (0, 0));
@@ -143,7 +143,7 @@ fn memory_is_bounded_for_any_input() {
     assert!(accepted > 130_000, "{accepted}");
     check("a body that inflates to the limit", peak, BODY_PEAK);
 
-    // An object inflates in passing, however large it is and however much a chunk of it holds.
+    // An object of any size is inflated while it is read, for any compression.
     let line = gzip(&vec![b'x'; limit / 8]).repeat(8);
     let (_, rejected, peak) = object("line.ndjson.gz", line, 2);
     assert!(rejected > 0);
@@ -151,7 +151,7 @@ fn memory_is_bounded_for_any_input() {
     let rows = "A,2\n".repeat(128 * 1024).into_bytes();
     let (accepted, rejected, peak) = object("rows.ndjson", rows, 4);
     assert_eq!(accepted, 0);
-    assert!((2_000..20_000).contains(&rejected), "{rejected}: a few thousand alone, the others together");
+    assert!((2_000..20_000).contains(&rejected), "{rejected}: a few thousand singly, the others together");
     check("half a million rejects", peak, OBJECT_PEAK);
     rejects_are_bounded(&mut check);
     streams::memory_is_bounded(&mut check);
@@ -159,7 +159,7 @@ fn memory_is_bounded_for_any_input() {
     assert!(held.iter().all(|(_, bounded)| *bounded), "{held:?}");
 }
 
-/// Texts that make many or large rejects: name, key, text and rows.
+/// Texts with many or large rejects: name, key, text and rows.
 fn texts() -> Vec<(&'static str, &'static str, Vec<u8>, u64)> {
     let names =
         |count: usize, name: &str| (0..count).map(|n| format!(",{name}{n}")).collect::<Vec<_>>().concat();
@@ -172,7 +172,7 @@ fn texts() -> Vec<(&'static str, &'static str, Vec<u8>, u64)> {
         ("long header, good rows between", "a.csv", csv(&long, "A,3,\nA\n", 100_000), 100_000),
         ("wide header, bad rows of several kinds", "a.csv", csv(&genes, "A,3,1\nA,x\",\n", 100_000), 200_000),
         ("wide header, short rows", "a.csv", csv(&genes, "A-1,3,1\n", 2_000), 2_000),
-        ("header of 304 kB that is none", "a.csv", csv(&"x,".repeat(150_000), "1\n", 2_000), 2_000),
+        ("unusable header of 304 kB", "a.csv", csv(&"x,".repeat(150_000), "1\n", 2_000), 2_000),
         ("header over 1 MB", "a.csv", csv(&million, "A,3\n", 10), 10),
         ("header over 1 MB, many rows", "a.csv", csv(&million, "A,3\n", 1_000_000), 1_000_000),
         ("header of control characters", "a.csv", csv(&controls, "A,high,\n", 20_000), 20_000),
@@ -182,7 +182,7 @@ fn texts() -> Vec<(&'static str, &'static str, Vec<u8>, u64)> {
         ("lines of x", "a.ndjson", b"x\n".repeat(1_000_000), 1_000_000),
         ("one bad line", "a.ndjson", b"x".repeat(3_900_000), 1),
         ("one line of control characters", "a.ndjson", b"\x01".repeat(3_900_000), 1),
-        ("brackets that open nothing", "a.json", b"{".repeat(2_000_000), 1),
+        ("brackets that open no object", "a.json", b"{".repeat(2_000_000), 1),
         ("empty objects, one right after the other", "a.json", b"{}".repeat(4_000_000), 4_000_000),
         ("numbers in an array", "a.json", [b"[", &b"1,".repeat(500_000)[..], b"1]"].concat(), 500_001),
     ]

@@ -1,4 +1,4 @@
-//! The readers of the streams, given batches of very many user records.
+//! The readers of the streams with batches of very many user records.
 
 use std::sync::Mutex;
 
@@ -13,17 +13,17 @@ use super::{
     peak, runtime,
 };
 
-/// What a function may hold for a batch, its event and what it has at rest not counted: with them less than 96 MiB.
+/// The most that a function may hold for a batch, without the event and its idle memory: with them less than 96 MiB.
 const BATCH_PEAK: u64 = 48 * MEBIBYTE;
 
-/// A protobuf of so many user records.
+/// A protobuf of `times` equal user records.
 fn records(data: &str, times: usize) -> Vec<u8> {
     let length = u8::try_from(data.len()).unwrap();
     let record = [&[0x1a, length + 4, 8, 0, 0x1a, length], data.as_bytes()].concat();
     [b"\x0a\x01k", &record.repeat(times)[..]].concat()
 }
 
-/// A protobuf of about so many bytes of severe events, each with its own id and area.
+/// A protobuf of about `bytes` bytes of severe events, each with its own id and area.
 fn different(bytes: usize) -> Vec<u8> {
     let event = |n| format!(r#"{{"ID":"{n}","Severity":4,"County":"c{n}"}}"#);
     let record = |n| records(&event(n), 1)[3..].to_vec();
@@ -48,7 +48,7 @@ fn batches() -> Vec<(&'static str, String)> {
         ("four aggregates of different severe events", four(aggregate(&different(1_000_000)))),
         ("one aggregate of 4 MB of different events", kinesis_event(&[aggregate(&different(4_000_000))])),
         ("four aggregates of events that are filtered", four(aggregate(&records(mild, 34_000)))),
-        ("ten thousand records that are no event", kinesis_event(&vec![vec![b'"'; 300]; 10_000])),
+        ("ten thousand records that are not events", kinesis_event(&vec![vec![b'"'; 300]; 10_000])),
         ("four records of control characters", four(vec![1; 1_000_000])),
     ]
 }

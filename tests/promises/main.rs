@@ -1,6 +1,6 @@
-//! What is promised, over simulations of the whole chain.
+//! The promises, checked with simulations of the whole chain.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod conservation;
 mod mapping;

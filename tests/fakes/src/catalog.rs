@@ -1,9 +1,9 @@
-//! A Glue catalog over any service that takes partitions.
+//! A Glue catalog over any service that accepts partitions.
 
 use shared::delivery::{Failure, Service};
 use transform::{glue::Catalog, partitions::Partition};
 
-/// A catalog that registers the partitions that its service takes.
+/// A catalog that registers the partitions that its service accepts.
 pub struct Registry<S>(pub S);
 
 impl<S: Service<Entry = Partition>> Catalog for Registry<S> {

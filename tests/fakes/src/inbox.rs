@@ -1,4 +1,4 @@
-//! A bucket that behaves as S3 does, with the notifications of an inbox.
+//! A bucket that behaves like S3, with the notifications of an inbox.
 
 use std::{
     cell::{Cell, RefCell},
@@ -22,7 +22,7 @@ use crate::fixture;
 /// The bucket of the fixtures.
 pub const BUCKET: &str = "perishable-inbox-eu-west-1-000000000000-dev";
 
-/// A bucket, shared by those who put objects and those who read them.
+/// A bucket that producers and readers of objects share.
 #[derive(Clone, Default)]
 pub struct Inbox(Rc<Bucket>);
 
@@ -34,26 +34,26 @@ impl Deref for Inbox {
     }
 }
 
-/// A bucket that notifies of everything that is put. It has versions, unless they are switched off.
+/// A bucket that sends a notification for each object. It has versions by default.
 pub struct Bucket {
     puts: RefCell<BTreeMap<String, Vec<Put>>>,
     count: Cell<u64>,
     newest: Cell<usize>,
-    /// Events of what was put and is not taken out yet, in order.
+    /// Events of ingest's own objects that no test has removed yet, in order.
     pub notified: RefCell<VecDeque<String>>,
     /// Whether puts make versions.
     pub versioned: Cell<bool>,
-    /// Whether it says how large an object is.
+    /// Whether downloads have a size.
     pub tells_size: Cell<bool>,
-    /// Bytes of a chunk.
+    /// The bytes of a chunk.
     pub chunk_bytes: Cell<usize>,
-    /// How long each chunk takes to come.
+    /// The time that each chunk takes.
     pub chunk_takes: Cell<Duration>,
-    /// The byte at which the next download that comes so far breaks off.
+    /// The byte at which the next download is interrupted.
     pub breaks_at: Cell<Option<usize>>,
     /// Whether checkpoints and continuations are refused.
     pub refuses_puts: Cell<bool>,
-    /// Downloads, and the byte from which each was asked for.
+    /// Downloads, each with its first byte.
     pub opened: RefCell<Vec<(String, u64)>>,
 }
 
@@ -72,7 +72,7 @@ pub struct Download {
     content: Bytes,
     chunk_bytes: usize,
     chunk_takes: Duration,
-    /// Bytes until it breaks off.
+    /// The bytes before it is interrupted.
     breaks_after: Option<usize>,
 }
 
@@ -95,7 +95,7 @@ impl Default for Bucket {
 }
 
 impl Bucket {
-    /// Puts an object, and gives the event of it, which is not among those to take out.
+    /// Puts an object and returns its event, which is not added to `notified`.
     pub fn put(&self, key: &str, content: impl Into<Bytes>) -> String {
         self.put_with(key, content, &[])
     }
@@ -121,12 +121,12 @@ impl Bucket {
         event
     }
 
-    /// The objects that ingest put there itself.
+    /// The keys of the objects that ingest put there itself.
     pub fn own(&self, own: Own) -> Vec<String> {
         self.puts.borrow().keys().filter(|key| Own::by_name(key) == Some(own)).cloned().collect()
     }
 
-    /// What the newest version of an object holds.
+    /// The content of the newest version of an object.
     ///
     /// # Panics
     ///
@@ -137,12 +137,12 @@ impl Bucket {
         put.content.clone()
     }
 
-    /// Bytes of what was put last.
+    /// The bytes of the newest object.
     pub fn newest(&self) -> usize {
         self.newest.get()
     }
 
-    /// Takes an object out, as its expiry does.
+    /// Deletes an object, as its expiry does.
     pub fn delete(&self, key: &str) {
         self.puts.borrow_mut().remove(key);
     }
@@ -227,7 +227,7 @@ impl Object for Download {
     }
 
     fn content_type(&self) -> Option<&str> {
-        // Its own name, so that metadata of that name is something else.
+        // Metadata of users never have this name, since S3 makes theirs lower case.
         self.metadata("Content-Type")
     }
 
@@ -240,7 +240,10 @@ impl Object for Download {
         }
         let most = self.breaks_after.unwrap_or(usize::MAX);
         if most == 0 {
-            return Err(Failure { fault: Fault::Transient, detail: "the download broke off".to_owned() });
+            return Err(Failure {
+                fault: Fault::Transient,
+                detail: "the download was interrupted".to_owned(),
+            });
         }
         let bytes = self.chunk_bytes.min(self.content.len()).min(most);
         self.breaks_after = self.breaks_after.map(|most| most - bytes);
@@ -254,7 +257,7 @@ impl Checkpoints for Inbox {
     }
 
     async fn save(&self, _bucket: &str, name: &str, checkpoint: Bytes) -> Result<(), Failure> {
-        assert!(name.len() <= 1_024, "S3 takes no longer key");
+        assert!(name.len() <= 1_024, "a key of S3 has at most 1,024 bytes");
         if self.refuses_puts.get() {
             return Err(failure(format!("the role may not do s3:PutObject on {name}")));
         }

@@ -1,4 +1,4 @@
-//! One fake for each port of the functions, and the inputs that several tests use.
+//! One fake for each port of the functions, and inputs that several tests use.
 
 mod catalog;
 mod inbox;
@@ -75,13 +75,13 @@ pub fn kinesis_event<D: AsRef<[u8]>>(data: &[D]) -> String {
     json!({"Records": (1..).zip(data).map(record).collect::<Vec<_>>()}).to_string()
 }
 
-/// An aggregated record with that protobuf: the magic number, the protobuf and its digest.
+/// An aggregated record: the magic number, the protobuf and its digest.
 #[must_use]
 pub fn aggregate(protobuf: &[u8]) -> Vec<u8> {
     [b"\xf3\x89\x9a\xc2", protobuf, &Md5::digest(protobuf)[..]].concat()
 }
 
-/// An HTTP event: a POST of that body, with its content type and encoding.
+/// An HTTP event: a POST of a body with its content type and encoding.
 #[must_use]
 pub fn post(body: &[u8], content_type: &str, encoding: &str) -> String {
     let body = base64_simd::STANDARD.encode_to_string(body);

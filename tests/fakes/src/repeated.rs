@@ -1,4 +1,4 @@
-//! An object of any size that takes no memory: a header, and one block again and again.
+//! An object of any size in little memory: a header and one repeated block.
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -9,14 +9,14 @@ use ingest::{
 };
 use shared::delivery::Failure;
 
-/// A bucket with one object, whatever its key, and the checkpoints of reading it.
+/// A bucket with one object under every key, and its checkpoints.
 pub struct RepeatedObject {
     header: Bytes,
     block: Bytes,
     blocks: u64,
     chunk_bytes: usize,
     checkpoints: RefCell<HashMap<String, Bytes>>,
-    /// The name of the continuation that was put last.
+    /// The name of the newest continuation.
     pub continuation: RefCell<Option<String>>,
 }
 
@@ -29,7 +29,7 @@ pub struct RepeatedDownload {
 }
 
 impl RepeatedObject {
-    /// A header, then so many blocks, read in chunks of at most so many bytes.
+    /// A header and `blocks` blocks, read in chunks of at most `chunk_bytes` bytes.
     #[must_use]
     pub fn new(header: Bytes, block: Bytes, blocks: u64, chunk_bytes: usize) -> Self {
         let (checkpoints, continuation) = (RefCell::default(), RefCell::default());

@@ -1,4 +1,4 @@
-//! A service that answers by script.
+//! A service that answers from a script.
 
 use std::{
     cell::{Cell, RefCell},
@@ -10,24 +10,24 @@ use std::{
 use shared::delivery::{Answer, Failure, Fault, Limits, Refusal, Service};
 use tokio::time::sleep;
 
-/// A service that answers by script, and takes everything after the end of the script.
+/// A service that answers from a script, then accepts everything.
 pub struct Scripted<E> {
     script: RefCell<VecDeque<Reply>>,
-    /// Answer every request like this, whatever the script says.
+    /// The fault of every request, before any script.
     pub always: Cell<Option<Fault>>,
     limits: Limits,
     size: Box<dyn Fn(&E) -> usize>,
-    /// Whether it keeps what it took.
+    /// Whether it keeps the entries that it accepted.
     pub keeps: Cell<bool>,
-    /// The entries that it took, in order.
+    /// The accepted entries, in order.
     pub taken: RefCell<Vec<E>>,
-    /// Requests made.
+    /// The number of requests.
     pub requests: Cell<u64>,
-    /// Entries that it took.
+    /// The number of accepted entries.
     pub entries: Cell<u64>,
-    /// Their bytes.
+    /// The bytes of all accepted entries.
     pub bytes: Cell<usize>,
-    /// Bytes of the largest.
+    /// The bytes of the largest accepted entry.
     pub largest: Cell<usize>,
     /// How long each request takes.
     pub takes: Cell<Duration>,
@@ -36,18 +36,18 @@ pub struct Scripted<E> {
 /// The answer to one request.
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// All of it is taken.
+    /// Everything is accepted.
     Taken,
-    /// The entries at these positions are refused, the others taken.
+    /// The entries at these positions are refused, the others accepted.
     Refused(Vec<usize>, Fault),
-    /// Nothing is taken.
+    /// Nothing is accepted.
     Failed(Fault),
-    /// Nothing is taken, and no answer is given.
+    /// Nothing is accepted, and no answer arrives.
     Silent,
 }
 
 impl<E: Clone + 'static> Scripted<E> {
-    /// A service of those limits, whose entries have that size.
+    /// A service with these limits and sizes of entries.
     pub fn new(limits: Limits, size: fn(&E) -> usize) -> Self {
         Self::build(limits, Box::new(size))
     }
@@ -68,7 +68,7 @@ impl<E: Clone + 'static> Scripted<E> {
         }
     }
 
-    /// A service that only counts what it took: tests of memory and time keep nothing.
+    /// A service that only counts accepted entries, for tests of memory and time.
     pub fn counting(limits: Limits, size: fn(&E) -> usize) -> Self {
         let service = Self::new(limits, size);
         service.keeps.set(false);
@@ -87,7 +87,7 @@ impl<E: Clone + 'static> Scripted<E> {
         self.script.borrow_mut().extend(replies);
     }
 
-    /// Removes and returns what was taken so far.
+    /// Removes and returns the accepted entries.
     pub fn take(&self) -> Vec<E> {
         self.taken.take()
     }
@@ -103,7 +103,7 @@ impl<E: Clone + 'static> Scripted<E> {
     }
 }
 
-/// A failure of that kind.
+/// A failure with this fault.
 #[must_use]
 pub fn failure(fault: Fault) -> Failure {
     Failure { fault, detail: format!("a scripted fault: {fault:?}") }

@@ -1,8 +1,8 @@
-//! The support tickets with other severities than those of their file.
+//! The support tickets with changed severities.
 
 use shared::data::dataset::Dataset;
 
-/// The support tickets with words for priorities, and with texts that mean that a cell is blank.
+/// The support tickets with words as priorities, and with texts for blank cells.
 ///
 /// # Panics
 ///
@@ -12,7 +12,7 @@ pub fn tickets_in_words() -> Dataset {
     tickets(r#"["Low", "Medium", "High", "Critical"]"#, "string")
 }
 
-/// The support tickets with other severities, and with texts that mean that a cell is blank.
+/// The support tickets with other severities, and with texts for blank cells.
 ///
 /// # Panics
 ///
