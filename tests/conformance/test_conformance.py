@@ -158,7 +158,7 @@ def faults(service: str, method: str, parameters: Parameters) -> list[str]:
 @pytest.mark.parametrize(
     ("service", "method", "parameters"), RIGHT, ids=[method for _, method, _ in RIGHT]
 )
-def test_a_right_request_conforms_and_its_parameters_are_read_back(
+def test_a_valid_request_conforms_and_is_decoded(
     service: str, method: str, parameters: Parameters
 ) -> None:
     call = read(request(service, method, parameters))
@@ -371,7 +371,7 @@ WRONG: list[tuple[str, str, str, Parameters, Callable[[Parameters], object]]] = 
     [each[1:] for each in WRONG],
     ids=[each[0] for each in WRONG],
 )
-def test_a_wrong_request_is_found(
+def test_an_invalid_request_is_found(
     service: str, method: str, parameters: Parameters, change: Callable[[Parameters], object]
 ) -> None:
     assert len(faults(service, method, changed(parameters, change))) > 0
@@ -396,7 +396,7 @@ def test_a_misspelt_member_is_found_in_every_protocol() -> None:
         assert any("unknown member" in fault for fault in found), (each, found)
 
 
-def test_a_request_of_no_known_operation_is_not_understood() -> None:
+def test_a_request_of_an_unknown_operation_is_not_understood() -> None:
     right = request("kinesis", "put_records", RECORDS)
     strange = [
         replace(right, headers={**right.headers, "x-amz-target": "Kinesis_20131202.PutRecord2"}),

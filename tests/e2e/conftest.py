@@ -1,7 +1,7 @@
 """One local cloud and one deployed stack for all the end-to-end tests.
 
-The first thing that happens in it is a run: a file of generated rows, and some that try it, goes
-through the deployed pipeline. The state of each stage after it is kept for the tests.
+First comes a run: a file of generated and of difficult rows goes through the deployed pipeline.
+The tests share the state of each stage after it.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ DEADLINE_SECONDS = 180
 
 @dataclass(frozen=True)
 class Run:
-    """A file that went through, and the state of each stage when it was."""
+    """A file that went through the pipeline, and the state of each stage afterwards."""
 
     file: Path
-    rows: list[dict[str, str]]  # those that can be placed, as a reader of CSV sees them
-    refused: dict[str, str]  # the others: the reason for each, by what its line begins with
+    rows: list[dict[str, str]]  # the valid rows, as a reader of CSV sees them
+    refused: dict[str, str]  # the others: the reason by the beginning of the line
     summary: dict[str, Any]
     raw_events: list[dict[str, Any]]
     severe_events: list[dict[str, Any]]
@@ -73,7 +73,7 @@ def alerts(stack: Stack) -> AlertQueue:
 def run(
     local: Cloud, stack: Stack, alerts: AlertQueue, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
-    """The run that the tests look at, before any of them adds events of its own."""
+    """The run that the tests share, before any test adds its own events."""
     started = now()
     raw, severe = stack.raw_stream(), stack.severe_stream()
     file = tmp_path_factory.mktemp("run") / "rows.csv"
@@ -106,9 +106,9 @@ def run(
         return True if found == expected else None
 
     try:
-        wait_for(through, DEADLINE_SECONDS, 1, lambda: f"{found} did not become {expected}")
+        wait_for(through, DEADLINE_SECONDS, 1, lambda: f"expected {expected}, found {found}")
     except TimeoutError as error:
-        # Once, and not again for each of the tests.
+        # Fail once instead of in every test.
         pytest.exit(f"{error}; the local cloud's log is {cloud.emulator_log(PORT)}", returncode=1)
     return Run(
         file=file,
@@ -128,8 +128,8 @@ def statement(file: Path) -> str:
 
 
 def write_rows(file: Path) -> tuple[list[dict[str, str]], dict[str, str]]:
-    """Writes generated rows, and among them some that try the pipeline; answers those that can be
-    placed, and the reasons why the others cannot."""
+    """Writes generated and difficult rows; returns the valid rows, and the reasons why the others
+    are rejected."""
     generated = replay("generate", "--rows", str(ROWS), "--seed", str(SEED))
     rows = list(csv.DictReader(io.StringIO(generated, newline="")))
     sample = rows[0]
@@ -157,7 +157,7 @@ def write_rows(file: Path) -> tuple[list[dict[str, str]], dict[str, str]]:
         ("E2E-half", "bad_severity", list({**sample, "Severity": "3.5"}.values())[1:]),
         ("E2E-blank", "missing_severity", list({**sample, "Severity": ""}.values())[1:]),
         ("", "missing_id", list(sample.values())[1:]),
-        # Too large for one record of the rejects: it is there in parts.
+        # Too large for one record of the rejects, so it is written in parts.
         ("E2E-large", "bad_severity", list({**large, "Severity": "high"}.values())[1:]),
     ]
     csv.writer(output).writerows([first, *cells] for first, _, cells in others)
@@ -166,7 +166,7 @@ def write_rows(file: Path) -> tuple[list[dict[str, str]], dict[str, str]]:
 
 
 def replay(*arguments: str | Path, variables: dict[str, str] | None = None) -> str:
-    """Runs the simulator and answers what it prints."""
+    """Runs the simulator and returns its output."""
     finished = subprocess.run(
         [REPLAY, *arguments],
         env={**os.environ, **(variables or {})},

@@ -1,4 +1,4 @@
-"""The documents, walked: every command in them runs as it is written, on the local cloud."""
+"""Every command in the documents runs as written, on the local cloud."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RUNBOOK = DOCS / "RUNBOOK.md"
 WALK_PORT = PORT + 2
 WALK_SECONDS = 600
 
-# Commands that the walk leaves out, by how they begin.
+# Commands that are not run, by their beginnings.
 LEFT_OUT = {
     "make check": "it runs before the tests",
     "make test": "it runs this walk",
@@ -50,7 +50,7 @@ def walked(document: Path) -> str:
 
 
 def walk(document: Path, directory: Path, variables: dict[str, str]) -> None:
-    """Runs a document's commands in the checkout, where its reader would."""
+    """Runs a document's commands in the checkout, like its reader."""
     script = directory / "walk.sh"
     text = walked(document).replace(f"127.0.0.1:{cloud.PORT}", f"127.0.0.1:{WALK_PORT}")
     script.write_text(text, encoding="utf-8")
@@ -71,12 +71,12 @@ def walk(document: Path, directory: Path, variables: dict[str, str]) -> None:
 
 @pytest.fixture(scope="module")
 def newcomer(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The variables of somebody who has followed the README with a file of their own."""
+    """The variables of a reader who followed the README with their own file."""
     own, written = REPOSITORY / "accidents.csv", REPOSITORY / "rows.csv"
     if own.exists() or written.exists():
         pytest.skip(f"{own.name} or {written.name} is here, and the README's commands use them")
     own.write_bytes(run.file.read_bytes())
-    # make takes these from the environment where the command does not give them.
+    # make reads these from the environment if the command does not set them.
     variables = {"PORT": str(WALK_PORT), "ROWS": "100", "LOCAL": "1"}
     try:
         walk(README, tmp_path_factory.mktemp("readme"), variables)
@@ -126,6 +126,6 @@ def test_every_query_of_the_runbook_answers(sql: str, stack: Stack) -> None:
     assert stack.query(sql).rows
 
 
-def test_what_the_walk_leaves_out_is_there() -> None:
+def test_the_skipped_commands_exist() -> None:
     text = "".join(body for page in [README, *DOCS.glob("*.md")] for body in blocks(page, "sh"))
     assert [start for start in LEFT_OUT if start not in text] == []

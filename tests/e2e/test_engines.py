@@ -1,4 +1,4 @@
-"""The analytical layer read by engines other than Athena: its objects and folders say it all."""
+"""The analytical layer read by engines other than Athena, from its objects and folders only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BY_SEVERITY_AND_DAY = """
 
 @pytest.fixture(scope="module")
 def layer(run: Run, local: Cloud, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the table as it lies in the bucket, on this machine."""
+    """A local copy of the table's folder in the bucket."""
     s3, bucket = local.client("s3"), stack.outputs["AnalyticalBucketName"]
     root = tmp_path_factory.mktemp("layer")
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
@@ -39,14 +39,14 @@ def layer(run: Run, local: Cloud, stack: Stack, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="module")
 def question(run: Run) -> str:
-    """Of the run only: other tests add events of their own."""
+    """Only events of the run: other tests add their own."""
     ids = ", ".join("'" + row["ID"].replace("'", "''") + "'" for row in run.above(2))
     return BY_SEVERITY_AND_DAY.format(table="{table}", ids=ids)
 
 
 @pytest.fixture(scope="module")
 def expected(run: Run) -> Counts:
-    """From the file, and the stamps of arrival."""
+    """Computed from the file and the times of arrival."""
     days = {e["ID"]: timestamp(e["Txn_Timestamp"]).strftime("%Y-%m-%d") for e in run.severe_events}
     return Counter((int(float(row["Severity"])), days[row["ID"]]) for row in run.above(2))
 

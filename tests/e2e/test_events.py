@@ -17,7 +17,7 @@ EVENTS = sorted((REPOSITORY / "events").glob("*.json"))
 
 NOTHING_FAILED: dict[str, Any] = {"batchItemFailures": []}
 
-# What the answer to each fixture holds, among other things.
+# Part of the answer to each fixture.
 ANSWERS: dict[str, dict[str, Any]] = {
     "ingest-direct-csv": {"accepted": 3, "rejected": 0, "failed": 0},
     "ingest-direct-records": {"accepted": 2, "rejected": 0, "failed": 0},
@@ -42,7 +42,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
 
 
 def cargo_lambda_invoke(local: Cloud, function: str, file: Path) -> dict[str, Any]:
-    """Runs the command of the README and answers the function's answer."""
+    """Runs the command of the README and returns the function's answer."""
     command = ["cargo", "lambda", "invoke", "--remote", function, "--data-file", str(file)]
     finished = subprocess.run(
         command, env=tools(local.credentials), capture_output=True, encoding="utf-8", check=False
@@ -53,7 +53,7 @@ def cargo_lambda_invoke(local: Cloud, function: str, file: Path) -> dict[str, An
 
 @pytest.fixture(scope="module")
 def object_in_the_inbox(local: Cloud) -> None:
-    """The object that the fixture of an S3 event is about."""
+    """The object of the fixture of an S3 event."""
     event = json.loads((REPOSITORY / "events" / "ingest-s3.json").read_text(encoding="utf-8"))
     (record,) = event["Records"]
     bucket = record["s3"]["bucket"]["name"]

@@ -39,7 +39,7 @@ def ndjson_rows(name: str, count: int) -> str:
 
 @pytest.fixture(scope="module")
 def arrive(stack: Stack) -> Arrive:
-    """Waits until the rows of a name are on stream 1, each of them once."""
+    """Waits until each row of a name is on stream 1 once."""
     stream = stack.raw_stream()
 
     def waits(name: str, count: int) -> None:
@@ -74,7 +74,7 @@ DIRECT = {
 
 
 @pytest.mark.parametrize("name", DIRECT)
-def test_a_direct_invocation_takes_rows_in(name: str, local: Cloud, arrive: Arrive) -> None:
+def test_a_direct_invocation_accepts_rows(name: str, local: Cloud, arrive: Arrive) -> None:
     answer = invoke(local, DIRECT[name])
     assert (answer["accepted"], answer["rejected"], answer["failed"]) == (3, 0, 0)
     arrive(name, 3)
@@ -99,7 +99,7 @@ def test_the_date_order_is_as_the_request_declares_it(local: Cloud, stack: Stack
 def post(
     local: Cloud, body: bytes, content_type: str, *, encoding: str = "", signed: bool = True
 ) -> tuple[int, dict[str, Any]]:
-    """Posts to the function's URL and answers status and body."""
+    """Posts to the function's URL and returns status and body."""
     headers = {"content-type": content_type}
     if encoding:
         headers["content-encoding"] = encoding
@@ -125,41 +125,41 @@ POSTED = {
 
 
 @pytest.mark.parametrize("name", POSTED)
-def test_the_url_takes_rows_in(name: str, local: Cloud, arrive: Arrive) -> None:
+def test_the_url_accepts_rows(name: str, local: Cloud, arrive: Arrive) -> None:
     content_type, body = POSTED[name]
     status, answer = post(local, body.encode(), content_type)
     assert (status, answer["accepted"]) == (202, 3)
     arrive(name, 3)
 
 
-def test_the_url_takes_one_object(local: Cloud, arrive: Arrive) -> None:
+def test_the_url_accepts_one_object(local: Cloud, arrive: Arrive) -> None:
     body = json.dumps(json_rows("http-object", 1)[0]).encode()
     assert post(local, body, "application/json")[0] == 202
     arrive("http-object", 1)
 
 
-def test_the_url_takes_gzip(local: Cloud, arrive: Arrive) -> None:
-    # Not CSV, whose bytes the emulator takes for text even when they are compressed.
+def test_the_url_accepts_gzip(local: Cloud, arrive: Arrive) -> None:
+    # Not CSV: the emulator treats its bytes as text even if they are compressed.
     body = gzip.compress(ndjson_rows("http-gzip", 3).encode())
     assert post(local, body, "application/x-ndjson", encoding="gzip")[0] == 202
     arrive("http-gzip", 3)
 
 
-def test_the_url_refuses_what_holds_no_usable_row_and_says_why(local: Cloud) -> None:
+def test_the_url_refuses_a_body_without_valid_rows_with_reasons(local: Cloud) -> None:
     status, answer = post(local, b"ID,Severity\nx,high\n", "text/csv")
     assert status == 400
     assert answer["rejects"][0]["reason"] == "bad_severity"
 
 
-def test_the_url_refuses_a_type_that_it_does_not_know(local: Cloud) -> None:
+def test_the_url_refuses_an_unknown_type(local: Cloud) -> None:
     assert post(local, b"<rows/>", "application/xml")[0] == 415
 
 
-def test_the_url_refuses_who_does_not_sign(local: Cloud) -> None:
+def test_the_url_refuses_unsigned_requests(local: Cloud) -> None:
     assert post(local, b"ID,Severity\nx,2\n", "text/csv", signed=False)[0] == 403
 
 
-def test_messages_of_the_queue_are_taken_in_and_deleted(
+def test_messages_of_the_queue_are_ingested_and_deleted(
     local: Cloud, stack: Stack, arrive: Arrive
 ) -> None:
     sqs, url = local.client("sqs"), stack.outputs["IngestQueueUrl"]
@@ -180,9 +180,7 @@ def test_messages_of_the_queue_are_taken_in_and_deleted(
     wait_for(empty, ARRIVAL_SECONDS, 0.2, lambda: "the messages were not deleted")
 
 
-def test_a_message_that_is_not_understood_holds_up_no_other(
-    local: Cloud, stack: Stack, arrive: Arrive
-) -> None:
+def test_an_invalid_message_delays_no_other(local: Cloud, stack: Stack, arrive: Arrive) -> None:
     sqs, url = local.client("sqs"), stack.outputs["IngestQueueUrl"]
     sqs.send_message(QueueUrl=url, MessageBody="no JSON at all")
     body = json.dumps({"records": json_rows("queue-after", 1)})
@@ -208,7 +206,7 @@ OBJECTS = {
 
 
 @pytest.mark.parametrize("name", OBJECTS)
-def test_objects_put_into_the_inbox_are_taken_in(name: str, local: Cloud, arrive: Arrive) -> None:
+def test_objects_in_the_inbox_are_ingested(name: str, local: Cloud, arrive: Arrive) -> None:
     key, body = OBJECTS[name]
     data = gzip.compress(body.encode()) if key.endswith(".gz") else body.encode()
     bucket = local.outputs["InboxBucketName"]
@@ -216,7 +214,7 @@ def test_objects_put_into_the_inbox_are_taken_in(name: str, local: Cloud, arrive
     arrive(name, 3)
 
 
-def test_a_large_object_is_taken_in_once_however_often_it_is_notified(
+def test_a_large_object_is_ingested_once_despite_repeated_events(
     local: Cloud, stack: Stack, arrive: Arrive
 ) -> None:
     rows = "".join(f's3-large-{number},2,"{"x" * 400_000}"\n' for number in range(45))
@@ -242,7 +240,7 @@ def test_a_large_object_is_taken_in_once_however_often_it_is_notified(
         "versionId": version,
     }
     assert invoke(local, event)["accepted"] == 0
-    # What an invocation leaves is an object in the inbox, of which ingest is notified.
+    # A continuation is an object in the inbox whose event invokes ingest.
     noted = json.loads(local.client("s3").get_object(Bucket=bucket, Key=name)["Body"].read())
     noted["position"]["offset"] = len(body) // 2
     named = {"bucket": bucket, "key": key, "version_id": version, "etag": etag, "sequencer": None}

@@ -1,5 +1,5 @@
-"""Records of the reference aggregator come apart in the deployed function, to the byte; damaged
-ones are rejected or read as they are."""
+"""The deployed function splits records of the reference aggregator exactly. Damaged ones are
+rejected or read as one record."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def aggregated(records: list[tuple[str, str | None, bytes]]) -> list[bytes]:
 
 
 def invoke(local: Cloud, stream: str, records: list[bytes]) -> None:
-    """Gives records to transform as a batch of that stream; none of them may be retried."""
+    """Invokes transform with records as a batch of a stream; none of them may be retried."""
     batch = [
         {
             "kinesis": {
@@ -60,7 +60,7 @@ def invoke(local: Cloud, stream: str, records: list[bytes]) -> None:
 
 
 def rejects(stack: Stack, stream: str, count: int) -> list[tuple[str, str, bytes]]:
-    """So many rejects of a stream: the record's number, the reason and the payload."""
+    """`count` rejects of a stream: the record's number, the reason and the payload."""
     sql = (
         "select source, reason, payload, payload_base64 from us_accidents_rejects "
         f"where source like '{stream}/%'"
@@ -86,7 +86,7 @@ def name() -> str:
     return f"kpl-{uuid.uuid4().hex[:8]}"
 
 
-def test_aggregated_events_come_apart_exactly(local: Cloud, stack: Stack, name: str) -> None:
+def test_aggregated_events_are_split_exactly(local: Cloud, stack: Stack, name: str) -> None:
     count = 200
     events = [event(number, name) for number in range(count)]
     packed = aggregated(
@@ -108,7 +108,7 @@ def test_aggregated_events_come_apart_exactly(local: Cloud, stack: Stack, name: 
     assert sorted(found, key=lambda each: order[each["ID"]]) == blank
 
 
-def test_what_is_in_an_aggregate_keeps_its_bytes(local: Cloud, stack: Stack, name: str) -> None:
+def test_user_records_keep_their_bytes(local: Cloud, stack: Stack, name: str) -> None:
     payloads = [b"no event", bytes(range(256)), b"{", "ñ".encode() * 1_000, MAGIC + b"x" * 40]
     invoke(local, name, aggregated([("k", None, payload) for payload in payloads]))
     found = rejects(stack, name, len(payloads))
@@ -123,9 +123,9 @@ def test_damaged_aggregates_are_rejected_or_read_as_they_are(
     protobuf = whole[len(MAGIC) : -DIGEST]
     cut = protobuf[:-5]
     records = [
-        whole[:-1] + bytes([whole[-1] ^ 1]),  # the digest does not fit
-        MAGIC + cut + hashlib.md5(cut).digest(),  # it fits, and the protobuf is cut short
-        b"\x00" + whole[1:],  # the magic does not fit
+        whole[:-1] + bytes([whole[-1] ^ 1]),  # the digest does not match
+        MAGIC + cut + hashlib.md5(cut).digest(),  # it matches, and the protobuf is truncated
+        b"\x00" + whole[1:],  # the magic number does not match
         whole[: len(MAGIC) + DIGEST],  # too short
         whole,
     ]

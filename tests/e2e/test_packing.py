@@ -1,4 +1,4 @@
-"""A stack that packs its events into KPL records: fewer records, and every reader gets the same."""
+"""A stack that packs its events into fewer KPL records, with the same events for every reader."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAGIC = bytes.fromhex("f3899ac2")
 
 @pytest.fixture
 def packing(local: Cloud) -> Iterator[Cloud]:
-    """A cloud of its own with a stack that packs; `local` has built the functions."""
+    """A separate cloud with a stack that packs; `local` has built the functions."""
     environment = local_environment()
     parameters = {**environment.parameters, "PackRanges": str(RANGES)}
     cloud.down(PACKING_PORT)
@@ -43,7 +43,7 @@ def packing(local: Cloud) -> Iterator[Cloud]:
 
 
 def shards(packing: Cloud, stream: str) -> list[list[dict[str, Any]]]:
-    """The records of each shard of a stream, as they are on it."""
+    """The records of each shard of a stream, packed or not."""
     kinesis = packing.client("kinesis")
     iterators = [
         kinesis.get_shard_iterator(
@@ -72,8 +72,8 @@ def ids(events: list[dict[str, Any]]) -> Counter[str]:
     return Counter(event["ID"] for event in events)
 
 
-# The raw layer is left out: Firehose splits KPL records on AWS, and the emulator's does not.
-def test_packed_events_come_through_and_in_fewer_records(packing: Cloud) -> None:
+# Without the raw layer: only Firehose on AWS splits KPL records.
+def test_packed_events_arrive_in_fewer_records(packing: Cloud) -> None:
     stack, started = Stack.of(packing), now()
     alerts = AlertQueue(stack, "packing-alerts")
     sent = [
@@ -119,10 +119,10 @@ def test_packed_events_come_through_and_in_fewer_records(packing: Cloud) -> None
         )
         return True if found == expected else None
 
-    wait_for(through, DEADLINE_SECONDS, 1, lambda: f"{found} did not become {expected}")
+    wait_for(through, DEADLINE_SECONDS, 1, lambda: f"expected {expected}, found {found}")
     on_stream_2 = records(packing, stack.outputs["SevereStreamName"])
     assert len(on_stream_2) < len(above[2]) / 10
-    # So that a shard's order is theirs.
+    # Each county is on one shard, which keeps its order.
     counties = [
         {event["County"] for event in unpacked(shard)}
         for shard in shards(packing, stack.outputs["SevereStreamName"])

@@ -1,4 +1,4 @@
-"""IAM is enforced: a role without one of its actions shows, by the action's name."""
+"""IAM is enforced: without one of its actions a role fails, and the error names the action."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def poison(local: Cloud) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Case:
-    """An action that a function takes, and an event that makes it take it."""
+    """An action of a function, and an event that causes it."""
 
     function: str
     action: str
     event_of: Callable[[Cloud], dict[str, Any]]
-    # Whether the records fail with the action; Glue holds no record up.
+    # Whether the records fail with the action; a failure of Glue fails no record.
     fails: bool = True
-    # Whether the function takes it once in a container's life only.
+    # Whether the function calls it only once in a container.
     once: bool = False
 
 
@@ -87,8 +87,8 @@ CASES = [
     Case("Notify", "firehose:PutRecordBatch", poison),
 ]
 
-# What the emulator lets everybody do. That the roles need these, and have no others, is held on the
-# template, by `tests/template`.
+# Actions that the emulator allows to everybody. `tests/template` checks that the roles have these
+# and no others.
 NOT_ASKED = NOT_REQUESTED | {
     "cloudwatch:PutMetricData": "it lets every request in CBOR through",
     "s3:GetObjectVersion": "it asks for s3:GetObject, whatever the version",
@@ -119,7 +119,7 @@ def as_list(value: str | list[str]) -> list[str]:
 
 @contextmanager
 def without(local: Cloud, role: str, action: str) -> Iterator[None]:
-    """A role less one action, for as long as the block takes."""
+    """A role without one action, during the block."""
     iam = local.client("iam")
     (policy,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
     document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
@@ -138,7 +138,7 @@ def without(local: Cloud, role: str, action: str) -> Iterator[None]:
 
 
 def outcome(local: Cloud, function: str, event: dict[str, Any]) -> tuple[bool, str]:
-    """Whether an invocation delivered all its outputs, and all that it answered and logged."""
+    """Whether an invocation delivered all its outputs, and its answer and log."""
     answer = local.client("lambda").invoke(
         FunctionName=function, Payload=json.dumps(event), LogType="Tail"
     )
@@ -171,7 +171,7 @@ def begin_anew(local: Cloud, function: str) -> None:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_every_action_of_a_role_is_taken_away_once(function: str, local: Cloud) -> None:
+def test_every_action_of_a_role_is_removed_once(function: str, local: Cloud) -> None:
     granted = {a for s in statements(local, role_of(local, function)) for a in s["Action"]}
     tried = {case.action for case in CASES if case.function == function}
     assert tried <= granted

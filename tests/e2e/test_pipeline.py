@@ -47,7 +47,7 @@ def objects(local: Cloud, bucket: str) -> dict[str, bytes]:
 
 
 def exactly(line: str) -> list[tuple[str, Any]]:
-    """A JSON object as its keys in their order, numbers by their digits."""
+    """A JSON object as its keys in order, with numbers as their digits."""
     return json.loads(line, parse_float=str, parse_int=str, object_pairs_hook=list)
 
 
@@ -61,7 +61,7 @@ def test_the_simulator_counts_what_the_services_hold(run: Run) -> None:
     assert run.summary["failed"] == 0
 
 
-def test_stream_1_holds_every_row_that_can_be_placed_once(run: Run) -> None:
+def test_stream_1_holds_every_valid_row_once(run: Run) -> None:
     assert ids(run.raw_events) == ids(run.rows)
 
 
@@ -69,7 +69,7 @@ def test_stream_2_holds_every_severe_event_once(run: Run) -> None:
     assert ids(run.severe_events) == ids(run.above(2))
 
 
-def test_stream_2_holds_the_projection_of_the_events_alone(run: Run) -> None:
+def test_stream_2_holds_only_the_projection_of_the_events(run: Run) -> None:
     raw = {event["ID"]: event for event in run.raw_events}
     for event in run.severe_events:
         assert set(event) <= set(PROJECTION)
@@ -87,13 +87,13 @@ def test_the_analytical_table_holds_every_severe_row_once(run: Run, stack: Stack
     assert {row["ID"]: found[row["ID"]] for row in run.above(2)} == ids(run.above(2))
 
 
-def test_a_cell_that_cannot_be_read_costs_neither_the_row_nor_its_text(run: Run) -> None:
+def test_an_unreadable_cell_keeps_its_row_and_its_text(run: Run) -> None:
     event = next(event for event in run.raw_events if event["ID"] == "E2E-time")
     assert event["_invalid"] == {"Start_Time": "45:00.0"}
     assert "Start_Time" not in event
 
 
-def test_the_metric_sums_to_the_rows_of_each_severity_city_and_county(run: Run) -> None:
+def test_the_metric_sums_to_the_rows_of_each_series(run: Run) -> None:
     rows = Counter(
         (str(int(float(row["Severity"]))), fit(row["City"]).strip(), fit(row["County"]).strip())
         for row in run.above(2)
@@ -102,7 +102,7 @@ def test_the_metric_sums_to_the_rows_of_each_severity_city_and_county(run: Run) 
     assert sums == dict(rows)
 
 
-def test_every_alert_tells_of_one_row_of_severity_4(run: Run) -> None:
+def test_every_alert_reports_one_row_of_severity_4(run: Run) -> None:
     alerted = Counter(event for alert in run.alerts for event in alert.ids)
     assert alerted == ids(run.above(3))
     rows = {row["ID"]: row for row in run.above(3)}
@@ -134,14 +134,14 @@ def analytical_objects(run: Run, local: Cloud, stack: Stack) -> dict[str, bytes]
     return objects(local, stack.outputs["AnalyticalBucketName"])
 
 
-def test_raw_objects_lie_under_their_day(raw_objects: dict[str, bytes]) -> None:
+def test_raw_objects_are_in_the_folder_of_their_day(raw_objects: dict[str, bytes]) -> None:
     name = re.compile(rf"traffic/us/us_accidents_raw/{DAY}/us_accidents_raw_(\d{{8}})\D.*")
     for key in raw_objects:
         year, month, day, date = name.fullmatch(key).groups()
         assert date == year + month + day
 
 
-def test_raw_lines_are_what_replay_normalise_makes_of_the_file(
+def test_raw_lines_equal_the_output_of_replay_normalise(
     run: Run, raw_objects: dict[str, bytes]
 ) -> None:
     printed = subprocess.run(
@@ -168,10 +168,10 @@ def test_every_raw_record_is_one_line(raw_objects: dict[str, bytes]) -> None:
         assert all(line.startswith(b"{") for line in body.splitlines())
 
 
-def test_analytical_objects_lie_under_their_severity_and_day(
+def test_analytical_objects_are_in_the_folder_of_severity_and_day(
     analytical_objects: dict[str, bytes],
 ) -> None:
-    # In 5 are those of severities above all that the data set lists.
+    # Folder 5 has the severities above all that the data set lists.
     name = re.compile(
         rf"traffic/us/us_accidents_analytical/severity=[345]/{DAY}/us_accidents_analytical_(\d{{8}})"
         r"\D.*\.parquet"
@@ -238,7 +238,7 @@ def test_transform_registers_the_partitions_in_glue(
         assert f"s3://{bucket}/{key}".startswith(location.rstrip("/") + "/")
 
 
-def test_rejects_hold_the_reason_and_all_that_is_needed_to_send_the_row_again(
+def test_rejects_hold_the_reason_and_all_that_a_resend_needs(
     run: Run, local: Cloud, stack: Stack
 ) -> None:
     lines = [
@@ -261,8 +261,8 @@ def test_rejects_hold_the_reason_and_all_that_is_needed_to_send_the_row_again(
         assert timestamp(line["rejected_at"]) <= now()
 
 
-def test_rejects_tell_by_their_reason_what_is_wrong(run: Run, stack: Stack) -> None:
-    # What is not UTF-8, from other tests, is in base64 next to the payload.
+def test_rejects_name_the_reason(run: Run, stack: Stack) -> None:
+    # Payloads of other tests that are not UTF-8 are in `payload_base64`.
     sql = "select payload, reason from us_accidents_rejects where payload is not null"
     found = stack.query(sql).rows
     reasons = {payload.partition(",")[0]: reason for payload, reason in found}

@@ -1,4 +1,4 @@
-"""The saved queries: their form, and their answers against those worked out from the file."""
+"""The saved queries: their form, and their answers compared with those computed from the file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def header(file: Path) -> list[str]:
 
 
 def example(file: Path) -> list[list[str]]:
-    """The rows of the answer that the header shows, the columns' names first."""
+    """The rows of the answer in the header, with the names of the columns first."""
     return [[c.strip() for c in line.split("|")] for line in header(file) if " | " in line]
 
 
@@ -95,7 +95,7 @@ def by(rows: Iterable[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
 
 
 def last(text: str | None) -> tuple[bool, str]:
-    """Orders texts as a query does, no text after them all."""
+    """Orders texts like a query, with null last."""
     return text is None, text or ""
 
 
@@ -235,7 +235,7 @@ def cells(answer: QueryResult, expected: Sequence[tuple]) -> list[tuple]:
 
 
 @pytest.mark.parametrize("expected", EXPECTED, ids=lambda function: function.__name__)
-def test_an_answer_is_the_one_worked_out_from_the_file(
+def test_an_answer_is_the_one_computed_from_the_file(
     run: Run, expected: Callable[[Run], list[tuple]]
 ) -> None:
     answer, right = run.answers[expected.__name__], expected(run)
@@ -243,7 +243,7 @@ def test_an_answer_is_the_one_worked_out_from_the_file(
     assert len(answer.rows) == len(right)
 
 
-def test_every_query_has_its_answer_worked_out(run: Run) -> None:
+def test_every_query_has_a_computed_answer(run: Run) -> None:
     assert {function.__name__ for function in EXPECTED} == set(run.answers)
 
 
@@ -252,11 +252,11 @@ def test_an_answer_has_the_columns_that_the_header_shows(run: Run, stack: Stack)
         assert run.answers[file.stem].columns == example(file)[0]
 
 
-# --------------------------------------------------------------------------- what came in again
+# ------------------------------------------------------------------------------- repeated events
 
 
 @pytest.mark.usefixtures("run")
-def test_the_view_shows_each_id_once_the_newest(local: Cloud, stack: Stack) -> None:
+def test_the_view_shows_the_newest_event_of_each_id(local: Cloud, stack: Stack) -> None:
     sent = [{"ID": "again", "Severity": 3, "City": city} for city in ("First", "Second", "Third")]
     for row in sent:
         local.client("lambda").invoke(

@@ -1,4 +1,4 @@
-"""The real-time layer on the deployed stack: latencies, digests, filters, and what is emitted."""
+"""The real-time layer on the deployed stack: latency, digests, filters and emitted metrics."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def of_county(queue: AlertQueue, county: str) -> list[Alert]:
 
 @pytest.fixture(scope="module")
 def department(stack: Stack) -> AlertQueue:
-    """A department that wants the worst of one county, in two of its cities."""
+    """A department that subscribes to the worst events of one county in two cities."""
     wanted = {
         "county": ["Stormville"],
         "city": ["City 3", "City 4"],
@@ -86,7 +86,7 @@ def test_ten_thousand_events_of_one_county_are_at_most_sixty_messages(storm: lis
     assert len({alert.attributes["id"] for alert in storm}) == len(storm)
 
 
-def test_a_digest_counts_names_the_first_and_says_where_the_rest_is(storm: list[Alert]) -> None:
+def test_a_digest_has_the_count_the_first_id_and_the_table(storm: list[Alert]) -> None:
     digest = max(storm, key=lambda alert: alert.count)
     assert digest.count > 10
     assert digest.subject == f"{digest.count} accidents of severity 4 in Stormville county"
@@ -94,7 +94,7 @@ def test_a_digest_counts_names_the_first_and_says_where_the_rest_is(storm: list[
     assert "us_accidents_analytical" in digest.text
 
 
-def test_a_department_gets_every_message_about_its_own_and_no_other(
+def test_a_department_gets_exactly_its_own_messages(
     storm: list[Alert], department: AlertQueue
 ) -> None:
     def is_its_own(alert: Alert) -> bool:
@@ -112,7 +112,7 @@ def test_a_department_gets_every_message_about_its_own_and_no_other(
     wait_for(arrived, 30, 0.5, lambda: "the department did not get its messages")
 
 
-def test_every_text_makes_a_metric_and_an_alert(
+def test_every_text_becomes_a_metric_and_an_alert(
     local: Cloud, stack: Stack, alerts: AlertQueue
 ) -> None:
     started = now()
@@ -150,9 +150,7 @@ def test_every_text_makes_a_metric_and_an_alert(
 
 
 @pytest.mark.parametrize("metric", ["EventToAlert", "EventToMetric"])
-def test_how_old_events_are_when_acted_upon_stands_in_cloudwatch(
-    metric: str, run: Run, stack: Stack
-) -> None:
+def test_latency_is_in_cloudwatch(metric: str, run: Run, stack: Stack) -> None:
     dimensions = [
         {"Name": "Dataset", "Value": stack.dataset.name},
         {"Name": "Environment", "Value": "dev"},
@@ -182,7 +180,7 @@ def test_how_old_events_are_when_acted_upon_stands_in_cloudwatch(
         assert point["ExtendedStatistics"]["p99"] < 3_600_000
 
 
-def test_the_functions_emit_what_the_list_says_and_nothing_else(run: Run, stack: Stack) -> None:
+def test_the_functions_emit_exactly_the_listed_metrics(run: Run, stack: Stack) -> None:
     namespace = stack.dataset.namespace
     pages = stack.cloudwatch.get_paginator("list_metrics").paginate(Namespace=namespace)
     emitted = {
@@ -203,7 +201,7 @@ def listed(namespace: str) -> set[tuple[str, frozenset[str]]]:
 
 
 def counts(local: Cloud, function: str) -> Iterator[dict[str, Any]]:
-    """The lines of a function's log that have its counts."""
+    """The lines of a function's log with its counts."""
     pages = (
         local.client("logs")
         .get_paginator("filter_log_events")
@@ -217,7 +215,7 @@ def counts(local: Cloud, function: str) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", ["ingest", "transform", "metrics", "notify"])
-def test_the_books_are_what_the_list_says(name: str, run: Run, local: Cloud) -> None:
+def test_the_counts_are_the_listed_metrics(name: str, run: Run, local: Cloud) -> None:
     line = next(counts(local, local.outputs[f"{name.capitalize()}FunctionName"]))
     (declared,) = line["_aws"]["CloudWatchMetrics"]
     (dimensions,) = declared["Dimensions"]

@@ -1,4 +1,4 @@
-"""`replay redrive` against the deployed stack: what was refused or given up is sent again, once."""
+"""`replay redrive` on the deployed stack: rejects and discarded batches are sent again once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tools.local.cloud import Cloud
 from tools.local.stack import Stack, now, wait_for
 
 ARRIVAL_SECONDS = 60
-REQUEST_ITEMS = 500  # what a run that is broken off may repeat
+REQUEST_ITEMS = 500  # the most that an interrupted run may repeat
 
 
 def redrive(local: Cloud, *arguments: str) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def redrive(local: Cloud, *arguments: str) -> dict[str, Any]:
 
 
 def reject(row: str, number: int, **other: Any) -> dict[str, Any]:
-    """A reject of ingest, as an earlier version of it might have written one."""
+    """A reject of ingest, like one of an earlier version."""
     return {
         "rejected_at": now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "function": "ingest",
@@ -44,7 +44,7 @@ def reject(row: str, number: int, **other: Any) -> dict[str, Any]:
 
 
 def put_rejects(local: Cloud, rejects: list[dict[str, Any]]) -> str:
-    """Writes rejects where Firehose would, gzip as on AWS, and answers the object's key."""
+    """Writes rejects to the place and in the form of Firehose; returns the object's key."""
     lines = "".join(json.dumps(line) + "\n" for line in rejects)
     key = f"traffic/us/us_accidents_rejects/year=2026/month=01/day=01/{uuid.uuid4()}.gz"
     local.client("s3").put_object(
@@ -66,7 +66,7 @@ def marks(local: Cloud, key: str) -> list[str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_of_before(local: Cloud) -> None:
-    """What other tests had rejected is sent once, comes back, and is then out of the way."""
+    """Sends the rejects of other tests once; they are rejected again and then skipped."""
     redrive(local, "--from", "rejects")
 
 
@@ -91,7 +91,7 @@ def test_rejects_are_sent_again_once(local: Cloud, stack: Stack) -> None:
     assert on_stream(stack.severe_stream().poll(), "redrive-") == {"redrive-severe": 1}
 
 
-def test_a_row_that_is_still_wrong_comes_back_once_and_stays(local: Cloud, stack: Stack) -> None:
+def test_a_row_that_is_still_wrong_is_rejected_once_more(local: Cloud, stack: Stack) -> None:
     put_rejects(local, [reject("wrong-1,high,Here,There", 1)])
     assert redrive(local, "--from", "rejects")["sent"] == 1
 
@@ -107,7 +107,7 @@ def test_a_row_that_is_still_wrong_comes_back_once_and_stays(local: Cloud, stack
     assert again["came_back"] >= 1
 
 
-def test_a_run_that_is_killed_loses_nothing(local: Cloud, stack: Stack) -> None:
+def test_a_killed_run_loses_nothing(local: Cloud, stack: Stack) -> None:
     count = 3 * REQUEST_ITEMS
     rows = [reject(f"killed-{number},1,Here,There", number) for number in range(count)]
     key = put_rejects(local, rows)
@@ -153,7 +153,7 @@ def given_up(function: str) -> dict[str, Any]:
     }
 
 
-def test_what_lambda_gave_up_goes_to_its_function_only(local: Cloud, stack: Stack) -> None:
+def test_discarded_batches_go_only_to_their_function(local: Cloud, stack: Stack) -> None:
     stamp = now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     records = []
     for number in range(3):
@@ -190,7 +190,7 @@ def test_what_lambda_gave_up_goes_to_its_function_only(local: Cloud, stack: Stac
     assert on_stream(stack.raw_stream().poll(), "given-up-") == {"given-up-event": 1}
 
 
-def test_since_leaves_out_what_was_written_before(local: Cloud) -> None:
+def test_since_skips_earlier_rejects(local: Cloud) -> None:
     put_rejects(local, [reject("since-1,2,Here,There", 1)])
     tomorrow = now().replace(year=now().year + 1).strftime("%Y-%m-%d")
     assert redrive(local, "--from", "rejects", "--since", tomorrow)["found"] == 0

@@ -1,4 +1,4 @@
-"""Another data set through the deployed pipeline: the demo itself, on a cloud of its own."""
+"""Another data set in the deployed pipeline: the demo itself, on a separate cloud."""
 
 from __future__ import annotations
 

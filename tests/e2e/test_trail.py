@@ -1,4 +1,4 @@
-"""One event can be followed through the functions' logs, by its id only."""
+"""One event can be followed through the functions' logs by its id."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FUNCTIONS = ["ingest", "transform", "metrics", "notify"]
 
 
 def trail(local: Cloud, event: str) -> dict[str, dict[str, Any]]:
-    """The lines that name an event, by function; found as the runbook finds them."""
+    """The lines that name an event, by function, found with the runbook's query."""
     logs = local.client("logs")
     query = logs.start_query(
         logGroupNames=[

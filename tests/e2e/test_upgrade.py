@@ -1,4 +1,4 @@
-"""An upgrade from the template before this one, while events are on their way."""
+"""An upgrade from the previous template while events are in flight."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STATEFUL = ("AWS::Kinesis::Stream", "AWS::S3::Bucket", "AWS::SNS::Topic", "AWS::
 
 
 def earlier_build(local: Environment, built: Path, directory: Path) -> tuple[Environment, Path]:
-    """The earlier template with this build's functions, and the environment as it knows it."""
+    """The earlier template with this build's functions and its own parameters."""
     try:
         text, version = earlier_template()
     except NoHistory as reason:
@@ -59,7 +59,7 @@ def physical_ids(upgraded: Cloud) -> dict[str, str]:
 
 @pytest.fixture
 def earlier(local: Cloud, tmp_path: Path) -> Iterator[Cloud]:
-    """A cloud of its own with the earlier stack in it; `local` has built the functions."""
+    """A separate cloud with the earlier stack; `local` has built the functions."""
     environment = local_environment()
     built = cloud.build_directory() / "template.yaml"
     before, template = earlier_build(environment, built, tmp_path)
@@ -73,7 +73,7 @@ def earlier(local: Cloud, tmp_path: Path) -> Iterator[Cloud]:
 
 
 class Sender:
-    """Sends events into ingest until it is stopped; those that were not accepted, again."""
+    """Sends events to ingest until stopped, and repeats those that were not accepted."""
 
     def __init__(self, upgraded: Cloud) -> None:
         self._lambda = upgraded.client("lambda")
@@ -114,12 +114,12 @@ class Sender:
         return "FunctionError" not in answer and payload["accepted"] == len(records)
 
 
-def test_an_upgrade_loses_no_event_that_is_on_its_way(earlier: Cloud) -> None:
+def test_an_upgrade_loses_no_event_in_flight(earlier: Cloud) -> None:
     stack = Stack.of(earlier)
     severe, alerts = stack.severe_stream(), AlertQueue(stack, "upgrade-alerts")
     before = physical_ids(earlier)
     with Sender(earlier) as sender:
-        # Those that are on their way when the upgrade begins have been through the earlier one.
+        # Events in flight when the upgrade begins went through the earlier ingest.
         wait_for(
             lambda: severe.poll() or None, DEADLINE_SECONDS, 0.1, lambda: "nothing came through"
         )

@@ -17,8 +17,8 @@ TIMEOUT_SECONDS = 30
 
 
 class Environment:
-    """One process of a function, which takes one invocation at a time; a new one takes its place
-    when it has ended. Some invocations are killed in the middle."""
+    """One process of a function, for one invocation at a time. A new process replaces it when it
+    has ended. Some invocations are killed in the middle."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Environment:
         try:
             answer = api.invoke(json.dumps(event).encode(), process)
         except Failed as failed:
-            # What the function says of itself is an outcome; how it says it is in its log.
+            # The reported status is an outcome; the details are in its log.
             self.outcomes["killed" if killer else str(failed).partition(":")[0]] += 1
             process.kill()
             process.wait()

@@ -1,4 +1,4 @@
-"""The Kinesis event source mapping as Lambda documents it, in the place of the emulator's, which
+"""The Kinesis event source mapping as Lambda documents it, instead of the emulator's, which
 ignores what a function reports: a shard continues from the lowest sequence number that is reported,
 and a batch whose invocation fails is retried as a whole.
 

@@ -25,7 +25,7 @@ import cbor2
 SNS = "http://sns.amazonaws.com/doc/2010-03-31/"
 SLOW_SECONDS = 1.0
 
-# What befalls a request as a whole.
+# Faults of a whole request.
 WHOLE = ("throttled", "status 500", "status 503", "reset", "slow", "answer lost")
 
 # https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecordsResultEntry.html
@@ -46,7 +46,7 @@ THROTTLED = {
 
 
 class FaultProxy:
-    """Listens on a port of its own; `injected` counts what it did, by action and fault."""
+    """Listens on its own port; `injected` counts the faults, by action and fault."""
 
     def __init__(self, upstream_port: int, share: float, seed: int) -> None:
         self.upstream_port = upstream_port
@@ -73,7 +73,7 @@ class FaultProxy:
         self._server.server_close()
 
     def draw(self, action: str) -> str | None:
-        """What befalls a request of that action, if anything does."""
+        """The fault of a request of this action, if any."""
         with self._lock:
             self.requests[action] += 1
             if action not in THROTTLED or self._random.random() >= self.share:
@@ -142,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.command
 
     def _pass_on(self, action: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Sends a request on without what is refused of it, and puts that into the answer."""
+        """Forwards a request without its refused entries, and adds these to the answer."""
         passers: dict[str, Callable[[bytes], tuple[int, dict[str, str], bytes]]] = {
             "PutRecords": lambda body: self._pass_json(
                 action, body, "Records", "FailedRecordCount", "Records"
@@ -217,7 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
             failed = ElementTree.SubElement(result, f"{{{SNS}}}Failed")
         for entry, code in failed:
             member = ElementTree.SubElement(failed, f"{{{SNS}}}member")
-            # SNS says of throttling, too, that the sender is at fault.
+            # SNS reports throttling as a fault of the sender, too.
             at_fault = "true" if code == "Throttled" else "false"
             for name, value in (("Id", entry), ("Code", code), ("SenderFault", at_fault)):
                 ElementTree.SubElement(member, f"{{{SNS}}}{name}").text = value
@@ -269,7 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _reset(self) -> None:
-        """Breaks the connection off: the other side gets a reset, not an end."""
+        """Resets the connection instead of closing it."""
         linger = struct.pack("ii", 1, 0)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.close_connection = True

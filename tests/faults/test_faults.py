@@ -1,5 +1,5 @@
-"""The functions' own binaries, started as Lambda starts them, behind a proxy that injects faults,
-and killed in the middle: nothing is lost.
+"""The functions' own binaries, started like in Lambda, with a proxy that injects faults, and
+killed during invocations: nothing is lost.
 
 Every number is read from the services' side: records on the streams, objects in the lake, messages
 in a queue subscribed to the topic, the metric in CloudWatch. `EVENTS`, `SHARE` and `SEED` in the
@@ -42,8 +42,8 @@ REPLAY = REPOSITORY / "target" / "debug" / "replay"
 BUILT = REPOSITORY / "target" / "lambda"
 FUNCTIONS = ("ingest", "transform", "metrics", "notify")
 LOGS = REPOSITORY / "target" / "faults"
-# Rows in a request to ingest, and records in a batch of a mapping: enough requests for every fault
-# to befall some, and few enough for many events to go through in time.
+# Rows in a request to ingest, and records in a batch of a mapping: enough requests to get every
+# fault, and few enough to finish in time with many events.
 BATCH = min(max(EVENTS // 20, 20), 500)
 CALLERS = 2
 KILL_SHARE = 0.1
@@ -55,7 +55,7 @@ Row = dict[str, str]
 
 @dataclass
 class Run:
-    """What was sent, what was at each stage when it was through, and what happened on the way."""
+    """The sent events, the state of each stage at the end, and the faults."""
 
     ids: dict[str, int]  # with their severities
     raw_stream: Counter[str] = field(default_factory=Counter)
@@ -84,7 +84,7 @@ def local() -> Iterator[Cloud]:
 
 
 def disable_mappings(local: Cloud) -> None:
-    """The emulator's mappings do not honour what a function reports; this test's own do."""
+    """The emulator's mappings ignore reported failures; this test has its own."""
     functions = local.client("lambda")
     mappings = functions.list_event_source_mappings()["EventSourceMappings"]
     for mapping in mappings:
@@ -99,7 +99,7 @@ def disable_mappings(local: Cloud) -> None:
 
 @pytest.fixture(scope="module")
 def binaries(local: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Copies of the functions' binaries: a build could not write over those that run."""
+    """Copies of the functions' binaries: a build cannot overwrite running ones."""
     folder = tmp_path_factory.mktemp("binaries")
     return {
         function: Path(shutil.copy2(BUILT / function / "bootstrap", folder / function))
@@ -192,7 +192,7 @@ def run(local: Cloud, binaries: dict[str, Path]) -> Run:
 
 
 class Progress:
-    """A line now and then."""
+    """Prints a line from time to time."""
 
     def __init__(self) -> None:
         self._last = time.monotonic()
@@ -211,7 +211,7 @@ def generate() -> tuple[list[str], list[Row]]:
 
 
 def start(local: Cloud, function: str, binary: Path, endpoint: str, log: str) -> Environment:
-    """An environment of a deployed function: its own binary and variables, behind the proxy."""
+    """An environment of a deployed function: its own binary and variables, with the proxy as endpoint."""
     name = local.outputs[f"{function.title()}FunctionName"]
     deployed = local.client("lambda").get_function_configuration(FunctionName=name)
     variables = {
@@ -224,8 +224,8 @@ def start(local: Cloud, function: str, binary: Path, endpoint: str, log: str) ->
 
 
 class Sending:
-    """Sends rows as a caller that waits for the answer: what failed is sent again, until nothing
-    does."""
+    """Sends rows as a caller that waits for the answer, and sends failed rows again until none
+    is left."""
 
     def __init__(self, header: list[str], environments: list[Environment]) -> None:
         self._header = header
@@ -256,7 +256,7 @@ class Sending:
 
 
 def in_table(stack: Stack, table: str) -> Counter[str]:
-    """The ids in a table of the lake; waits for objects that are still being written."""
+    """The ids in a table of the lake, once no more objects are being written."""
     sql = f"select id from {stack.outputs[table]}"
     found = stack.query(sql).rows
 
@@ -286,7 +286,9 @@ def report(run: Run) -> None:
         say(f"  {count:6} {fault}")
 
 
-def test_a_build_may_replace_the_binaries_meanwhile(run: Run, binaries: dict[str, Path]) -> None:
+def test_a_build_may_replace_the_binaries_during_the_run(
+    run: Run, binaries: dict[str, Path]
+) -> None:
     for function, binary in binaries.items():
         assert not binary.samefile(BUILT / function / "bootstrap")
 

@@ -82,7 +82,7 @@ def test_a_raw_event_is_billed_as_two_kilobytes_and_a_severe_one_as_one() -> Non
     assert Stream("severe", 200, 130, 2).billed(1_024) == 200 * 1_024
 
 
-def test_packed_records_are_billed_for_little_more_than_their_bytes() -> None:
+def test_packed_records_are_billed_for_about_their_bytes() -> None:
     # 1,107 bytes each, of which 59 fit in 64 KiB: 65,313 bytes, billed as 64 units of 1,024.
     packed = Stream("raw", 5_900, 1_100, 2, packed=True)
     assert packed.records_per_pack == 59
@@ -117,7 +117,7 @@ def test_tiers_are_filled_from_the_first() -> None:
     assert tiered(0, [[100, 0.3], [inf, 0.1]]) == 0
 
 
-def test_an_on_demand_stream_costs_its_hours_and_what_goes_in_and_out_and_stays() -> None:
+def test_an_on_demand_stream_costs_hours_traffic_and_retention() -> None:
     # In: 1,000/s of 2,048 bytes for 3.6 million seconds are 7,372.8 GB. Out: 1.1 MB/s twice are
     # 7,920 GB. Kept two days more than one: 1.1 MB/s for 48 hours are 190.08 GB.
     lines = model.dollars_of_stream(Stream("s", 1_000, 1_100, 2), WORKLOAD, PRICES)
@@ -209,7 +209,7 @@ def test_the_whole_bill_has_the_lines_worked_by_hand() -> None:
     assert isclose(dollars(lines, "S3", "raw, gzip"), 495 * 0.02 + 60 * 0.005)
 
 
-def test_ids_are_in_the_logs_only_where_they_are_asked_for() -> None:
+def test_ids_are_in_the_logs_only_if_requested() -> None:
     lines = model.bill(replace(WORKLOAD, log_ids=False), PRICES, MEASURED)
     assert not [line for line in lines if line.what == "ids in the logs"]
 
@@ -221,7 +221,7 @@ def test_alarms_cost_by_the_metrics_that_they_read() -> None:
     assert isclose(dollars(lines, "CloudWatch", "dashboards"), 6)
 
 
-def test_notify_makes_no_more_calls_for_the_latency_than_it_has_alerts() -> None:
+def test_notify_reports_latency_at_most_once_per_alert() -> None:
     def calls(alerted: float) -> float:
         return model.need(replace(WORKLOAD, alerted=alerted), MEASURED).put_metric_data
 
@@ -335,14 +335,14 @@ def test_the_cookbook_ends_at_its_hottest_shard() -> None:
     assert isclose(calls.ends_at_eps, 500 / 0.2)
 
 
-def test_packing_makes_the_bill_smaller_and_changes_no_quota_of_another_service() -> None:
+def test_packing_reduces_the_bill_and_keeps_other_quotas() -> None:
     packed = replace(WORKLOAD, pack=True)
     assert plan.total(model.bill(packed, PRICES, MEASURED)) < plan.total(
         model.bill(WORKLOAD, PRICES, MEASURED)
     )
 
 
-def test_the_price_list_and_the_measurements_have_all_that_the_model_reads() -> None:
+def test_the_model_finds_every_price_and_measurement() -> None:
     for eps in (100, 10_000, 1_000_000):
         for mode in ("on-demand", "provisioned"):
             workload = Workload(eps=eps, mode=mode)
@@ -364,7 +364,7 @@ def test_the_price_list_and_the_measurements_have_all_that_the_model_reads() -> 
         ["--eps", "10", "--batch", "0"],
     ],
 )
-def test_a_wrong_question_is_refused_in_a_sentence(
+def test_a_wrong_option_is_refused_in_a_sentence(
     argv: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):

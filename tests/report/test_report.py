@@ -139,13 +139,13 @@ def page(
 
 
 @needs_chromium
-def test_it_opens_without_a_complaint_and_without_a_request(page: dict[str, Any]) -> None:
+def test_it_opens_without_errors_and_requests(page: dict[str, Any]) -> None:
     assert page["complaints"] == []
     assert [url for url in page["requests"] if not url.startswith(("data:", "blob:"))] == []
 
 
 @needs_chromium
-def test_a_complaint_and_a_request_would_be_seen(tmp_path: Path) -> None:
+def test_an_error_and_a_request_would_be_seen(tmp_path: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         there = f"http://127.0.0.1:{server.server_port}/pyproject.toml"
@@ -192,7 +192,7 @@ def test_the_alerts_and_answers_are_shown_as_they_are(page: dict[str, Any]) -> N
 
 
 @needs_chromium
-def test_it_is_dark_where_dark_is_preferred(tmp_path: Path) -> None:
+def test_it_is_dark_if_preferred(tmp_path: Path) -> None:
     opened = chromium.opened(report.render(example()), tmp_path, COLOURS)
     assert opened["complaints"] == []
     light, dark = opened["value"]
@@ -208,7 +208,7 @@ def test_it_can_be_read_on_a_phone(tmp_path: Path) -> None:
     assert phone["complaints"] == []
 
 
-def test_a_run_without_alerts_and_coordinates_has_a_page_too() -> None:
+def test_a_run_without_alerts_and_coordinates_also_has_a_page() -> None:
     run = example()
     summary = {**run.summary, "alerts": 0, "event_to_alert_ms": {"p50": None, "p99": None}}
     bare = replace(

@@ -1,4 +1,4 @@
-"""The template as CloudFormation makes it of given parameters: decided, and references named.
+"""The template as CloudFormation resolves it for given parameters, with references by name.
 
 A reference to a resource becomes `<Name>` or `<Name.Attribute>`, since what it will be is not known
 before the deployment; parameters and pseudo parameters become their values.
@@ -61,7 +61,7 @@ class Rendered:
             resource["Properties"] = merged(function, resource["Properties"])
 
     def of(self, *kinds: str) -> dict[str, dict[str, Any]]:
-        """The resources of those types by their names."""
+        """The resources of these types by their names."""
         return {name: r for name, r in self.resources.items() if r["Type"] in kinds}
 
     def properties(self, name: str) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class Rendered:
 
 
 def merged(of_all: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Properties of all functions and a function's own, as SAM merges them: maps by their keys."""
+    """Properties of all functions and of one, merged as SAM does: maps by their keys."""
     both = {
         name: merged(of_all[name], own[name])
         for name in of_all.keys() & own.keys()
@@ -159,7 +159,7 @@ def emitted(dataset: str = DATASET) -> frozenset[Metric]:
 
 
 def rendered(parameters: dict[str, str] | None = None) -> Rendered:
-    """This checkout's template, with those parameters and the defaults of the others."""
+    """This checkout's template with these parameters and the defaults of the others."""
     return Rendered(_template(), parameters or {})
 
 

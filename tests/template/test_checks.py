@@ -1,4 +1,4 @@
-"""What a deployment checks before it builds anything."""
+"""The checks of a deployment before it builds anything."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def test_every_environment_of_the_repository_can_be_deployed(name: str) -> None:
         ({"MonthlyBudgetDollars": "100"}, "MonthlyBudgetDollars is given without"),
     ],
 )
-def test_what_cannot_work_is_named_with_what_is_expected(given: dict[str, str], says: str) -> None:
+def test_invalid_settings_are_named_with_the_expected_value(
+    given: dict[str, str], says: str
+) -> None:
     assert any(says in problem for problem in problems(given)), problems(given)
 
 
@@ -76,7 +78,7 @@ def test_what_cannot_work_is_named_with_what_is_expected(given: dict[str, str], 
         {"LakeExpireAfterDays": "400"},
     ],
 )
-def test_what_works_is_let_through(given: dict[str, str]) -> None:
+def test_valid_settings_pass(given: dict[str, str]) -> None:
     assert problems(given) == []
 
 
@@ -103,14 +105,14 @@ def test_partitions_that_make_a_query_slow_are_named(given: dict[str, str], list
         ("city_accident", ["severe-event and unlisted-severity", "panel of one area"]),
     ],
 )
-def test_alarms_that_would_watch_nothing_are_named(sets: str, says: list[str]) -> None:
+def test_alarms_without_a_metric_are_named(sets: str, says: list[str]) -> None:
     notes = checks.of_parameters(DESCRIBED, {"MetricDimensionSets": sets}, NOW).notes
     assert len(notes) == len(says)
     assert all(text in note for text, note in zip(says, notes))
 
 
 def asked(service: str, *answers: tuple[str, dict[str, Any]]) -> Any:
-    """A client that gives these answers, checked against the service's own model."""
+    """A client with these answers, validated by the service's own model."""
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
     client = boto3.client(service, region_name="eu-west-1", **keys)
     stub = Stubber(client)
@@ -131,7 +133,7 @@ def concurrency_of(limit: int, **given: str) -> checks.Findings:
     return found
 
 
-def test_a_new_accounts_concurrency_is_named_with_what_to_ask_for() -> None:
+def test_a_new_accounts_concurrency_is_named_with_the_needed_quota() -> None:
     found = concurrency_of(10)
     assert found.problems == []
     (note,) = found.notes
@@ -172,14 +174,14 @@ def shards_of(mode: str, shards: int, wanted: str) -> list[str]:
         ("ON_DEMAND", 8, "8", None),
     ],
 )
-def test_shards_change_by_steps_that_kinesis_takes(
+def test_shards_change_by_steps_that_kinesis_accepts(
     mode: str, shards: int, wanted: str, says: str | None
 ) -> None:
     found = shards_of(mode, shards, wanted)
     assert (found == []) if says is None else all(says in each for each in found) and found
 
 
-def test_buckets_that_a_stack_has_left_are_named() -> None:
+def test_buckets_of_a_removed_stack_are_named() -> None:
     left = "perishable-raw-eu-west-1-000000000000-dev"
     clients = {
         "cloudformation": asked("cloudformation", ("describe_stacks", {"code": "ValidationError"})),
@@ -216,7 +218,7 @@ def test_a_key_is_one_of_the_region(region: str, refused: bool) -> None:
         ("UPDATE_ROLLBACK_COMPLETE", []),
         ("ROLLBACK_COMPLETE", ["make remove ENV=dev"]),
         ("DELETE_FAILED", ["make remove ENV=dev"]),
-        # What is left of a `make restore` that failed, or of a first deployment that was not begun.
+        # After a failed `make restore`, or a first deployment that never began.
         ("REVIEW_IN_PROGRESS", ["make restore ENV=dev"]),
     ],
 )
@@ -234,7 +236,7 @@ def test_a_stack_that_cannot_be_deployed_is_named(status: str, says: list[str]) 
     assert all(text in problem for text, problem in zip(says, found.problems))
 
 
-def test_an_account_that_may_not_be_asked_is_no_obstacle() -> None:
+def test_missing_permissions_to_check_the_account_block_nothing() -> None:
     denied = {"code": "AccessDeniedException"}
     clients = {
         "lambda": asked("lambda", ("get_account_settings", denied)),

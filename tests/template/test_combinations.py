@@ -1,4 +1,4 @@
-"""Facts that hold whatever the parameters: every pair of values, as SAM translates them."""
+"""Facts that hold for any parameters: every pair of values, as SAM translates them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ DEFAULTS = {name: str(each["Default"]) for name, each in DESCRIBED["Parameters"]
 
 
 def allowed(given: dict[str, str]) -> bool:
-    """Whether the template's rules let a combination through."""
+    """Whether the template's rules allow a combination."""
     return not list(checks.broken_rules(DESCRIBED["Rules"], DEFAULTS | given))
 
 
@@ -127,7 +127,7 @@ def _translated(dataset: str) -> str:
 
 
 class NoPolicies:
-    """The stack names no managed policy, so that none is asked for."""
+    """The stack names no managed policy, so none is looked up."""
 
     def load(self) -> dict[str, str]:
         return {}
@@ -144,7 +144,7 @@ def given(request: pytest.FixtureRequest) -> dict[str, str]:
 
 
 def references(resource: dict[str, Any]) -> set[str]:
-    """The resources that one refers to, or waits for."""
+    """The resources that one refers to or depends on."""
     depends = resource.get("DependsOn", [])
     named = set(re.findall(r"<([A-Z][A-Za-z0-9]+)(?:\.[A-Za-z.]+)?>", json.dumps(resource)))
     return named | set([depends] if isinstance(depends, str) else depends)
@@ -157,7 +157,7 @@ def test_every_pair_that_the_rules_allow_occurs() -> None:
     assert not any(refused.items() <= each.items() for each in COMBINATIONS)
 
 
-def test_everything_that_is_referred_to_is_there_and_waits_for_nothing_in_a_circle(
+def test_references_exist_without_cycles(
     given: dict[str, str],
 ) -> None:
     resources = translated(given).resources
@@ -190,7 +190,7 @@ def test_roles_have_what_they_need_and_nothing_else(given: dict[str, str]) -> No
 
 
 def existing(stack: Rendered) -> dict[str, set[str]]:
-    """What a metric's dimension may name, by the dimension."""
+    """The allowed values of each dimension of a metric."""
 
     def named(kind: str, key: str) -> set[str]:
         return {each["Properties"][key] for each in stack.of(kind).values()}

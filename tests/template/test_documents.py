@@ -1,4 +1,4 @@
-"""What the documents point to is there."""
+"""Links and settings in the documents exist."""
 
 from __future__ import annotations
 

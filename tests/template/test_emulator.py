@@ -1,4 +1,4 @@
-"""The template for the local cloud: what the emulator does not have is left out, and not named."""
+"""The template for the local cloud has no resources that the emulator does not support."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def referred(value: Any) -> Iterator[str]:
                 yield from referred(each)
 
 
-def test_nothing_refers_to_what_the_emulator_does_not_have() -> None:
+def test_nothing_refers_to_resources_unknown_to_the_emulator() -> None:
     template = load(TEMPLATE)
     fitted, differences = for_emulator(template)
     missing = template["Resources"].keys() - fitted["Resources"].keys()

@@ -1,4 +1,4 @@
-"""Every error that AWS documents for an operation that is called is classified, as AWS means it.
+"""Every documented error of the operations that are called is classified as AWS means it.
 
 `shared/src/aws/errors.tsv` is what the functions read; the service models are those of botocore.
 """
@@ -65,7 +65,7 @@ COMMON = {
     "ValidationError": "permanent",
 }
 
-# The function that is invoked cannot run as it is configured: Lambda answers 502 until it is.
+# The invoked function cannot run with its configuration: Lambda answers 502 until it is fixed.
 FUNCTION_CANNOT_RUN = {
     "InvalidRuntimeException",
     "InvalidSecurityGroupIDException",
@@ -73,7 +73,7 @@ FUNCTION_CANNOT_RUN = {
     "InvalidZipFileException",
 }
 
-# What a name says, the first that fits.
+# The meaning of a name: the first pattern that matches.
 NAMES = [
     (r"Thrott|TooManyRequests|ServiceUnavailable|ThroughputExceeded", {"throttling"}),
     (r"^KMSAccessDenied", {"key_permission"}),
@@ -120,7 +120,7 @@ def test_every_action_that_the_code_names_has_an_operation() -> None:
 
 
 @pytest.mark.parametrize(("names", "shape"), documented())
-def test_a_documented_error_is_classified_as_its_model_means_it(
+def test_a_documented_error_is_classified_as_in_its_model(
     names: set[str], shape: dict[str, Any]
 ) -> None:
     found = {CLASSES.get(name) for name in names}
@@ -139,7 +139,7 @@ def test_common_errors_are_classified() -> None:
     assert {code: CLASSES.get(code) for code in COMMON} == COMMON
 
 
-def test_what_the_sdk_retries_is_throttling_or_transient() -> None:
+def test_errors_that_the_sdk_retries_are_throttling_or_transient() -> None:
     checker = standard.ThrottledRetryableChecker
     for code in checker._THROTTLED_ERROR_CODES:
         assert CLASSES.get(code) == "throttling", code

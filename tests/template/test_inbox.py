@@ -1,4 +1,4 @@
-"""The inbox: which objects reach ingest, and by what right it reads them."""
+"""The inbox: which objects reach ingest, and the permissions to read them."""
 
 from tests.template.rendered import rendered
 
@@ -7,7 +7,7 @@ INBOX = STACK.properties("InboxBucket")
 
 
 def test_objects_of_every_name_reach_ingest() -> None:
-    # A filter compares endings by case: what it leaves out is not noticed until it expires.
+    # A filter compares suffixes by case. Nobody would notice skipped objects until they expire.
     (notification,) = INBOX["NotificationConfiguration"]["LambdaConfigurations"]
     assert notification == {"Event": "s3:ObjectCreated:*", "Function": "<IngestFunction.Arn>"}
 
@@ -19,5 +19,5 @@ def test_the_inbox_has_versions_and_ingest_may_read_them() -> None:
     assert "s3:GetObjectVersion" in statements["ReadInbox"]["Action"]
 
 
-def test_chains_of_continuations_are_not_ended_as_loops() -> None:
+def test_chains_of_continuations_are_not_stopped_as_loops() -> None:
     assert STACK.properties("IngestFunction")["RecursiveLoop"] == "Allow"

@@ -1,4 +1,4 @@
-"""What the template says of the lake, where the local cloud cannot show it."""
+"""Properties of the lake in the template that the local cloud cannot show."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def columns(table: dict[str, Any]) -> dict[str, str]:
 
 
 def described(dataset: Dataset) -> dict[str, str]:
-    """The columns of the data set's file with their types in Glue, but the severity."""
+    """The columns of the data set's file with their Glue types, without the severity."""
     return {
         column["column"]: TYPES.get(column["type"], column["type"])
         for column in dataset.columns.values()
@@ -50,7 +50,7 @@ def test_the_analytical_layer_is_parquet_in_folders(dataset: Dataset) -> None:
     }
 
 
-PARTITIONS_AT_MOST = 2_500  # of a table, that a query without a date lists
+PARTITIONS_AT_MOST = 2_500  # that a query of a table without a date lists
 
 
 def listed_by_athena(table: dict[str, Any]) -> int:
@@ -88,7 +88,7 @@ def rules(resources: dict[str, Any], bucket: str) -> dict[str, dict[str, Any]]:
     return {rule["Id"]: rule for rule in configuration["Rules"]}
 
 
-def test_ages_are_parameters() -> None:
+def test_retention_times_are_parameters() -> None:
     given = {
         "LakeColdAfterDays": "45",
         "LakeExpireAfterDays": "400",
@@ -103,11 +103,11 @@ def test_ages_are_parameters() -> None:
     for bucket in ("RejectsBucket", "FailuresBucket"):
         assert rules(resources, bucket)["Expiry"]["ExpirationInDays"] == "50"
     assert "Expiry" not in rules(rendered().resources, "RawBucket"), (
-        "the lake is kept for good by default"
+        "the lake never expires by default"
     )
 
 
-def test_every_saved_query_stands_in_the_workgroup(dataset: Dataset) -> None:
+def test_every_saved_query_is_in_the_workgroup(dataset: Dataset) -> None:
     saved = {
         each["Properties"]["Name"]: each["Properties"]
         for each in rendered().resources.values()
@@ -129,7 +129,7 @@ def test_the_workgroup_bounds_what_a_query_scans_and_encrypts_its_results() -> N
     assert results["EncryptionConfiguration"]["EncryptionOption"] == "SSE_S3"
 
 
-def test_the_view_is_one_as_athena_keeps_it(dataset: Dataset) -> None:
+def test_the_view_has_athenas_stored_form(dataset: Dataset) -> None:
     view = rendered().properties("LatestView")["TableInput"]
     (encoded,) = re.fullmatch(r"/\* Presto View: (\S+) \*/", view["ViewOriginalText"]).groups()
     definition = json.loads(base64.b64decode(encoded))

@@ -1,4 +1,4 @@
-"""A parameter says what it is, refuses what cannot work, and says what would be right."""
+"""A parameter has a description, refuses invalid values and names the expected ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_parameter_is_described_and_bounded(name: str) -> None:
     assert parameter["Description"].endswith(".")
     assert "Default" in parameter
     if parameter["Type"] == "Number":
-        return  # CloudFormation says itself which numbers are right
+        return  # CloudFormation itself names the valid numbers
     if "AllowedValues" not in parameter:
         assert parameter["ConstraintDescription"].startswith("must be ")
         assert re.fullmatch(parameter["AllowedPattern"], str(parameter["Default"]))
@@ -58,7 +58,7 @@ def test_an_environment_gives_values_that_its_parameters_take(environment: str) 
 
 
 def test_retries_last_as_long_as_the_streams_keep_their_records() -> None:
-    """A pause takes no attempt. In an outage an attempt lasts a minute, and so does the wait."""
+    """A paused mapping uses no retry. In an outage a retry and its pause take a minute each."""
     for given in ({}, *ENVIRONMENTS.values()):
         stack = rendered(given)
         hours = int(stack.properties("SevereStream")["RetentionPeriodHours"])
@@ -91,11 +91,11 @@ def test_a_budget_has_no_name_that_a_replacement_would_share() -> None:
 
 
 def own_names(parameters: dict[str, str]) -> dict[str, str]:
-    """The names that each resource takes for itself."""
+    """The names that each resource claims."""
     found = {}
     for name, resource in rendered(parameters).resources.items():
         if resource["Type"] == "AWS::Athena::NamedQuery":
-            continue  # its name is one within its work group
+            continue  # its name is unique only within its work group
         properties = resource.get("Properties", {})
         for key in ("BucketName", "Name", "FunctionName", "QueueName", "TopicName", "LogGroupName"):
             if isinstance(properties.get(key), str) and not properties[key].startswith("<"):
@@ -109,19 +109,19 @@ def own_names(parameters: dict[str, str]) -> dict[str, str]:
     "other",
     [
         {"Environment": "test"},
-        # The convention of the buckets' names has no place for the data set: each has a company.
+        # Names of buckets have no part for the data set: each data set has its own company.
         {"Dataset": "tickets", "Company": "helpdesk"},
     ],
     ids=["environments", "data sets"],
 )
-def test_several_stand_side_by_side_in_one_account(other: dict[str, str]) -> None:
+def test_several_stacks_share_one_account(other: dict[str, str]) -> None:
     one, two = own_names({}), own_names(other)
     assert len(one) > 20
     assert not set(one.values()) & set(two.values())
 
 
 def test_the_variables_of_a_function_are_texts() -> None:
-    """A process has no other variables, and not every deployment turns a number into a text."""
+    """Variables of a process are text, and not every deployment tool converts numbers."""
     resources = load(TEMPLATE)["Resources"]
     for name, resource in resources.items():
         if resource["Type"] == "AWS::Serverless::Function":
@@ -132,7 +132,7 @@ def test_the_variables_of_a_function_are_texts() -> None:
 
 
 def sides(value: Any) -> list[Any]:
-    """The values that a choice is made of; a value that is not a choice by itself."""
+    """The values of a choice; a plain value by itself."""
     if isinstance(value, dict) and "Fn::If" in value:
         return [side for choice in value["Fn::If"][1:] for side in sides(choice)]
     return [value]

@@ -18,7 +18,7 @@ DEFAULTS = rendered()
 
 FUNCTIONS = ["ingest", "transform", "metrics", "notify"]
 
-# Where a function's `main` uses one of these, the calls of its file are the function's.
+# If a function's `main` uses one of these, it makes the calls of that file.
 SHARED_ADAPTERS = {
     "Stream::new": "kinesis.rs",
     "DeliveryStream::new": "firehose.rs",
@@ -27,7 +27,7 @@ SHARED_ADAPTERS = {
 
 ACTION = re.compile(r'action: "([a-z0-9]+:[A-Za-z]+)"')
 
-# What AWS does in a role's name in addition to the code.
+# Actions of AWS itself with the role of a function.
 # Source: Lambda developer guide, "Define Lambda function permissions with an execution role" and
 # the pages of its event sources; Firehose developer guide, "Controlling access with Firehose".
 LOG = ["logs:CreateLogStream", "logs:PutLogEvents"]
@@ -45,7 +45,7 @@ LIST_BUCKET = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartU
 WRITE_OBJECTS = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
 READ_SCHEMA = ["glue:GetTable", "glue:GetTableVersion", "glue:GetTableVersions"]
 
-# What a function's variables name, and what its code does with it.
+# The resources in a function's variables, and the actions of its code on them.
 BY_VARIABLE = {
     "RAW_STREAM": ["kinesis:PutRecords"],
     "SEVERE_STREAM": ["kinesis:PutRecords"],
@@ -64,7 +64,7 @@ def listed(value: Any) -> list[Any]:
 
 
 def statements(stack: Rendered, role: str) -> list[dict[str, Any]]:
-    """All of a role, from its own policies and from those that are attached to it."""
+    """The grants of a role, from its own and its attached policies."""
     documents = [each["PolicyDocument"] for each in stack.properties(role)["Policies"]]
     documents += [
         policy["Properties"]["PolicyDocument"]
@@ -83,7 +83,7 @@ def granted(stack: Rendered, role: str) -> Grants:
 
 
 class Needs(dict[str, set[str]]):
-    """What a role needs, from what else the template says."""
+    """The grants that a role needs, derived from the rest of the template."""
 
     def add(self, actions: list[str], *resources: str) -> None:
         for action in actions:
@@ -96,7 +96,7 @@ def arn(reference: str) -> str:
 
 
 def glue(stack: Rendered, table: str) -> list[str]:
-    """A table, and what contains it, as Glue asks for them."""
+    """A table with its database and catalog, as Glue checks them."""
     name = stack.properties(table.strip("<>"))["TableInput"]["Name"]
     begin = "arn:aws:glue:eu-west-1:000000000000:"
     return [f"{begin}catalog", f"{begin}database/<Database>", f"{begin}table/<Database>/{name}"]
@@ -152,7 +152,7 @@ def needed_by_function(stack: Rendered, function: str) -> Needs:
             inbox = f"arn:aws:s3:::{bucket['Properties']['BucketName']}"
             # Objects by version, checkpoints without.
             needs.add(["s3:GetObject", "s3:GetObjectVersion"], f"{inbox}/*")
-            # How far it has read an object; without listing, a missing checkpoint is a 403.
+            # Checkpoints; without permission to list, S3 answers 403 for a missing one.
             needs.add(["s3:PutObject"], f"{inbox}/checkpoints/*")
             needs.add(["s3:ListBucket"], inbox)
 
@@ -216,7 +216,7 @@ def test_a_role_has_what_it_needs_and_nothing_else(role: str, stack: Rendered) -
         ("RejectsDeliveryRole", "glue:GetTable", "*"),
     ],
 )
-def test_a_grant_that_nothing_needs_is_found(role: str, action: str, resource: str) -> None:
+def test_an_unneeded_grant_is_found(role: str, action: str, resource: str) -> None:
     stack = rendered()
     (policy,) = stack.properties(role)["Policies"]
     policy["PolicyDocument"]["Statement"].append({"Action": action, "Resource": resource})
@@ -224,7 +224,7 @@ def test_a_grant_that_nothing_needs_is_found(role: str, action: str, resource: s
 
 
 def called(function: str) -> set[str]:
-    """The actions that a function's code calls, by the names that its error sentences give them."""
+    """The actions that a function's code calls, as its error messages name them."""
     sources = [*(REPOSITORY / "functions" / function / "src").glob("*.rs")]
     main = (REPOSITORY / "functions" / function / "src" / "main.rs").read_text(encoding="utf-8")
     for adapter, file in SHARED_ADAPTERS.items():
@@ -250,12 +250,12 @@ def test_a_function_may_do_exactly_what_its_code_calls(function: str) -> None:
 
 @pytest.mark.parametrize("stack", STACKS.values(), ids=STACKS)
 @pytest.mark.parametrize("role", ROLES)
-def test_nothing_is_wildcarded_without_need(role: str, stack: Rendered) -> None:
+def test_nothing_has_a_wildcard_without_need(role: str, stack: Rendered) -> None:
     for statement in statements(stack, role):
         assert statement["Effect"] == "Allow"
         assert not any("*" in action for action in listed(statement["Action"]))
         for resource in listed(statement["Resource"]):
-            # The objects of a bucket, whose names nobody knows before.
+            # The objects of a bucket, whose names are not known in advance.
             wild = (
                 resource.removesuffix("/*")
                 if resource.endswith((".Arn>/*", "-dev/*", "-dev/checkpoints/*"))
@@ -263,7 +263,7 @@ def test_nothing_is_wildcarded_without_need(role: str, stack: Rendered) -> None:
             )
             if "*" not in wild:
                 continue
-            # Actions that know no resources.
+            # Actions without resource-level permissions.
             assert resource == "*"
             if statement["Action"] == "cloudwatch:PutMetricData":
                 namespace = {"cloudwatch:namespace": "accidents_reports_namespace"}
@@ -273,7 +273,7 @@ def test_nothing_is_wildcarded_without_need(role: str, stack: Rendered) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_key_is_used_through_the_services_alone(role: str) -> None:
+def test_a_key_is_used_only_through_the_services(role: str) -> None:
     for statement in statements(ALL, role):
         if statement["Sid"] == "UseKey":
             services = statement["Condition"]["StringEquals"]["kms:ViaService"]
@@ -281,7 +281,7 @@ def test_a_key_is_used_through_the_services_alone(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_who_puts_records_on_firehose_may_use_its_key(role: str) -> None:
+def test_roles_that_write_to_firehose_may_use_its_key(role: str) -> None:
     """Firehose checks at each request that its caller may use the key.
 
     Source: Firehose developer guide, "Data protection in Amazon Data Firehose".
@@ -295,7 +295,7 @@ def test_who_puts_records_on_firehose_may_use_its_key(role: str) -> None:
         "firehose.eu-west-1.amazonaws.com" in each["Condition"]["StringEquals"]["kms:ViaService"]
         for each in through
     )
-    # Whether that check counts as made through Firehose is not documented.
+    # AWS does not document whether this check counts as made through Firehose.
     assert any("Condition" not in each for each in of_key)
 
 
@@ -308,7 +308,7 @@ def test_an_option_that_is_off_grants_nothing(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_is_assumed_by_its_service_alone(role: str) -> None:
+def test_a_role_is_assumed_only_by_its_service(role: str) -> None:
     document = rendered().properties(role)["AssumeRolePolicyDocument"]
     (statement,) = document["Statement"]
     service = "firehose" if role.endswith("DeliveryRole") else "lambda"

@@ -1,4 +1,4 @@
-"""Taking a stack down and bringing it back, on the local cloud, with its buckets only."""
+"""Removing and restoring a stack on the local cloud, with its buckets only."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_names_are_those_of_the_template() -> None:
     }
 
 
-def test_a_stack_is_taken_down_and_brought_back_with_its_events(
+def test_a_stack_is_removed_and_restored_with_its_events(
     port: int, client: Any, buckets: dict[str, str]
 ) -> None:
     deploy(client, buckets)
@@ -119,7 +119,7 @@ def test_buckets_that_a_removed_stack_left_are_deleted_later(
         removal.act(asked(port, "restore"))
 
 
-def test_a_stack_is_brought_back_after_an_attempt_that_failed(
+def test_a_stack_is_restored_after_a_failed_attempt(
     port: int, client: Any, buckets: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deploy(client, buckets)
@@ -135,5 +135,5 @@ def test_a_stack_is_brought_back_after_an_attempt_that_failed(
 @pytest.mark.parametrize(
     ("typed", "done"), [("us-accidents-dev", True), ("yes", False), ("", False)]
 )
-def test_the_stacks_name_is_asked_for(typed: str, done: bool) -> None:
+def test_the_stacks_name_must_be_typed(typed: str, done: bool) -> None:
     assert removal.agreed("us-accidents-dev", None, lambda _: typed) is done

@@ -1,4 +1,4 @@
-"""What is encrypted, what is exposed, and for how long it is kept, on the rendered template."""
+"""Encryption, exposure and retention in the rendered template."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def of_bucket(properties: Properties) -> str:
 
 def of_delivery(properties: Properties) -> str:
     if properties["DeliveryStreamType"] == "KinesisStreamAsSource":
-        # Firehose refuses encryption of its own for these: it is the source's.
+        # Firehose refuses its own encryption for these: the source encrypts.
         source = properties["KinesisStreamSourceConfiguration"]["KinesisStreamARN"]
         return of_stream(WITH_KEY.properties(source.strip("<>").removesuffix(".Arn")))
     chosen = properties["DeliveryStreamEncryptionConfigurationInput"]
@@ -42,7 +42,7 @@ def of_delivery(properties: Properties) -> str:
 
 def of_queue(properties: Properties) -> str:
     if "KmsMasterKeyId" in properties:
-        assert "SqsManagedSseEnabled" not in properties  # SQS takes one of them
+        assert "SqsManagedSseEnabled" not in properties  # SQS allows only one of the two
         return properties["KmsMasterKeyId"]
     assert properties["SqsManagedSseEnabled"] is True
     return "sqs"
@@ -55,7 +55,7 @@ def of_workgroup(properties: Properties) -> str:
     return chosen.get("KmsKey", chosen["EncryptionOption"])
 
 
-# How each type that holds data says by what it is encrypted.
+# The property that names the key of each type that holds data.
 ENCRYPTION: dict[str, Callable[[Properties], str | None]] = {
     "AWS::Athena::WorkGroup": of_workgroup,
     "AWS::KinesisFirehose::DeliveryStream": of_delivery,
@@ -67,7 +67,7 @@ ENCRYPTION: dict[str, Callable[[Properties], str | None]] = {
     "AWS::Serverless::Function": lambda properties: properties.get("KmsKeyArn", "lambda"),
 }
 
-# Types that hold no events, only what describes and moves them.
+# Types that hold no events.
 HOLD_NO_DATA = {
     "AWS::Athena::NamedQuery",
     "AWS::Budgets::Budget",
@@ -110,7 +110,7 @@ def test_without_a_key_aws_encrypts_it(name: str, kind: str) -> None:
         "SSE_S3",
         "sqs",
         "<AlertKey>",
-        # These are encrypted by AWS without being asked.
+        # AWS encrypts these by default.
         "lambda",
         "logs",
         KEY if kind == "AWS::KinesisFirehose::DeliveryStream" else None,
@@ -118,7 +118,7 @@ def test_without_a_key_aws_encrypts_it(name: str, kind: str) -> None:
 
 
 def grants(policy: dict[str, Any]) -> dict[str, set[str]]:
-    """What a key's policy lets services do."""
+    """The actions that a key's policy allows to services."""
     found: dict[str, set[str]] = {}
     for statement in policy["Statement"]:
         service = statement["Principal"].get("Service")
@@ -180,7 +180,7 @@ def test_a_bucket_outlives_the_stack(name: str) -> None:
 @pytest.mark.parametrize("name", BUCKETS)
 def test_a_bucket_keeps_versions_where_loss_would_hurt(name: str) -> None:
     versions = DEFAULTS.properties(name).get("VersioningConfiguration", {}).get("Status")
-    # A query can be asked again for its results.
+    # A query can be run again to get its results.
     assert versions == (None if name == "QueriesBucket" else "Enabled")
 
 

@@ -1,4 +1,4 @@
-"""What the local tools say of severities."""
+"""Severities in the local tools."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_level_is_that_of_the_list_and_sql_compares_it(listed: Any, levels: 
             (found,) = sqlite3.connect(":memory:").execute(
                 f"select {severities.above('sent', above)} from (select ? as sent)", [value]
             )
-            # SQLite knows the lower case of ASCII only.
+            # SQLite lowers only ASCII letters.
             if str(value).isascii():
                 assert found == (level > above,), (value, above)
 

@@ -1,4 +1,4 @@
-"""What people do beyond the main road: other thresholds, profiles, data sets, columns."""
+"""Less common uses: other thresholds, profiles, data sets and columns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tools.local.stack import QueryResult, Stack
 
 
 def asked(bare: Cloud, *command: str, **shell: str) -> tuple[int, str, str]:
-    """Runs a tool as somebody does whose shell has a profile that does not exist here."""
+    """Runs a tool in a shell with a profile that does not exist here."""
     environment = {name: value for name, value in os.environ.items() if "AWS" not in name}
     environment |= {"AWS_PROFILE": "work", "NO_COLOR": "1", "COLUMNS": "100", **shell}
     finished = subprocess.run(
@@ -33,18 +33,18 @@ def asked(bare: Cloud, *command: str, **shell: str) -> tuple[int, str, str]:
     return finished.returncode, finished.stdout, finished.stderr
 
 
-def test_a_query_goes_to_the_local_cloud_whatever_the_profile(bare: Cloud) -> None:
+def test_a_query_goes_to_the_local_cloud_with_any_profile(bare: Cloud) -> None:
     sql = "select count(*) as events from us_accidents_raw"
     status, answer, said = asked(bare, "tools.local.query", "--local", "--sql", sql)
     assert status == 0, said
     assert "events" in answer
     assert said.startswith(f"goes to the local cloud on port {bare.port}, stack us-accidents-dev")
-    # Also for a shell that points to it, as the documents say.
+    # Also in a shell whose variables point to it, as in the documents.
     status, _, said = asked(bare, "tools.local.query", "--sql", sql, **bare.credentials)
     assert status == 0, said
 
 
-def test_a_profile_that_is_not_there_is_named_with_the_way_to_the_local_cloud(bare: Cloud) -> None:
+def test_a_missing_profile_is_named_with_the_local_alternative(bare: Cloud) -> None:
     status, _, said = asked(bare, "tools.local.query", "--sql", "select 1")
     assert status == 1
     assert "profile (work) could not be found" in said
@@ -83,7 +83,9 @@ def test_a_data_set_that_is_not_deployed_is_named(bare: Cloud) -> None:
         ("select no_function_here(id) from us_accidents_raw", ["DuckDB"]),
     ],
 )
-def test_a_query_that_fails_says_what_there_is(bare: Cloud, sql: str, says: list[str]) -> None:
+def test_a_failed_query_lists_the_tables_and_columns(
+    bare: Cloud, sql: str, says: list[str]
+) -> None:
     status, _, said = asked(bare, "tools.local.query", "--local", "--sql", sql)
     assert status == 1
     assert "error: the query failed: " in said
@@ -100,7 +102,7 @@ def test_a_row_too_wide_for_a_table_is_printed_by_column() -> None:
     assert query.wide(narrow) <= 100
 
 
-def test_the_demo_expects_what_is_deployed(bare: Cloud) -> None:
+def test_the_demo_expects_the_deployed_settings(bare: Cloud) -> None:
     stack = Stack.of(bare)
     client, name = bare.client("lambda"), bare.outputs["NotifyFunctionName"]
     before = client.get_function_configuration(FunctionName=name)["Environment"]
@@ -142,14 +144,14 @@ class Series:
         ([], 0),
     ],
 )  # fmt: skip
-def test_each_event_is_counted_once_whatever_series_are_deployed(
+def test_each_event_is_counted_once_with_any_series(
     bare: Cloud, series: list[dict[str, str]], total: int
 ) -> None:
     stack = Stack(Stack.of(bare).dataset, bare.outputs, lambda _: Series(*series))
     assert sum(stack.metric_sums(demo.now()).values()) == total
 
 
-def test_what_the_demo_suggests_goes_to_its_own_cloud(bare: Cloud) -> None:
+def test_suggestions_of_the_demo_use_its_own_cloud(bare: Cloud) -> None:
     commands = [
         line for line in demo.next_steps(Stack.of(bare), 4570).plain.splitlines() if "make" in line
     ]
@@ -186,9 +188,7 @@ def test_a_misspelled_parameter_of_any_environment_is_refused(
         ({"csv": Path("nowhere.csv")}, "cannot read CSV=nowhere.csv"),
     ],
 )
-def test_the_demo_refuses_what_cannot_work_by_the_name_of_the_variable(
-    given: dict[str, Any], says: str
-) -> None:
+def test_the_demo_refuses_invalid_values_by_variable(given: dict[str, Any], says: str) -> None:
     arguments = {"csv": None, "rows": "10", "rate": "max", "dataset": "us_accidents", **given}
     with pytest.raises(demo.DemoFailed, match=says):
         demo.check_input(demo.argparse.Namespace(**arguments))
@@ -234,7 +234,7 @@ def test_an_interrupted_command_ends_in_one_line(
     assert f"`make down PORT={bare.port}` stops it" in line
 
 
-def test_a_target_that_there_is_not_leads_to_the_list() -> None:
+def test_an_unknown_target_points_to_the_list() -> None:
     finished = subprocess.run(
         ["make", "nosuch"], cwd=REPOSITORY, capture_output=True, encoding="utf-8", check=False
     )

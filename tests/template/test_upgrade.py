@@ -1,4 +1,4 @@
-"""An upgrade replaces nothing that holds events or remembers how far it has come.
+"""An upgrade replaces no resource that holds events or a position in a stream.
 
 CloudFormation replaces a resource whose logical id, type or create-only property changes. Which
 properties those are is in the resources' schemas, which cfn-lint brings.
@@ -14,7 +14,7 @@ from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 from tests.template.rendered import PSEUDO, Rendered, rendered
 from tools.local.history import NoHistory, earlier_template, parsed
 
-# What would be lost with them: events, files, the alerts' readers, the place in a stream.
+# Their loss: events, files, the subscribers of alerts, the position in a stream.
 STATEFUL = {
     "AWS::Glue::Database",
     "AWS::KMS::Key",
@@ -80,7 +80,7 @@ def test_an_upgrade_replaces_nothing_that_holds_state(earlier: Rendered) -> None
     assert replaced(earlier, rendered()) == []
 
 
-def test_what_an_upgrade_would_replace_is_found() -> None:
+def test_a_replacement_by_an_upgrade_is_found() -> None:
     before = rendered()
     for name, parameters in {
         "RawStream": {"Environment": "other"},

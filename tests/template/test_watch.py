@@ -1,4 +1,4 @@
-"""Alarms and dashboards name only what is emitted, and are as they are generated."""
+"""Alarms and dashboards name only metrics that are emitted, and match the generated files."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def of_cloudwatch(body: dict[str, Any]) -> Iterator[tuple[str, Metric]]:
                     title,
                     (namespace, re.search(r'MetricName="(.+?)"', terms)[1], frozenset(dimensions)),
                 )
-                # A dimension that is given a value must be one of the schema's.
+                # A dimension with a value must be in the schema.
                 given = frozenset(re.findall(r'"(\w+)"="', terms))
                 assert given <= set(dimensions), expression
             else:
@@ -105,7 +105,7 @@ def test_alarms_and_dashboards_name_only_what_is_emitted() -> None:
         ("accidents_reports_namespace", "us_accidents_severity_high", {"city_accident"}),
     ],
 )
-def test_a_name_that_nothing_emits_is_found(
+def test_a_name_without_an_emitter_is_found(
     namespace: str, name: str, dimensions: set[str]
 ) -> None:
     place = ("somewhere", (namespace, name, frozenset(dimensions)))
@@ -118,7 +118,7 @@ def test_every_metric_of_the_project_itself_is_watched() -> None:
     assert own <= watched
 
 
-def test_both_dashboards_tell_the_same_story() -> None:
+def test_both_dashboards_show_the_same_metrics() -> None:
     titles = [panel["title"] for panel in GRAFANA["panels"] if panel["type"] != "row"]
     widgets = CLOUDWATCH["widgets"]
     assert [w["properties"]["title"] for w in widgets if w["type"] == "metric"] == titles
@@ -163,7 +163,7 @@ def test_the_grafana_file_is_of_grafanas_published_schema() -> None:
 
 
 def held(dashboard: dict[str, Any]) -> dict[str, Any]:
-    """The dashboard as Grafana's own types hold it: what they do not know is left out."""
+    """The dashboard in Grafana's own types, without fields that they do not have."""
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
     from grafana_foundation_sdk.cog.plugins import register_default_plugins
     from grafana_foundation_sdk.models.dashboard import Dashboard
@@ -173,7 +173,7 @@ def held(dashboard: dict[str, Any]) -> dict[str, Any]:
 
 
 def lost(given: Any, kept: Any, place: str = "") -> list[str]:
-    """Where something that was given is not kept as it was."""
+    """The paths at which a given value was changed or dropped."""
     if isinstance(given, dict) and isinstance(kept, dict):
         return [
             where
@@ -218,7 +218,7 @@ def test_one_alarm_is_over_all_that_watch_the_pipeline() -> None:
     assert "DeliveryKeyAlarm" not in STACK.resources
 
 
-def test_there_are_few_alarms_and_none_reads_more_than_it_may() -> None:
+def test_alarms_are_few_and_within_the_limit_of_metrics() -> None:
     assert len(ALARMS) + 1 <= 28
     # Source: CloudWatch user guide, "Create a CloudWatch alarm based on a metric math expression".
     assert all(len(read_by(alarm)) <= 10 for alarm in ALARMS.values())
@@ -245,7 +245,7 @@ def test_the_share_of_unreadable_rows_is_of_all_rows_that_came_in() -> None:
     ]
 
 
-def test_a_redrives_marks_raise_no_alarm() -> None:
+def test_marks_of_a_redrive_raise_no_alarm() -> None:
     (watched,) = STACK.properties("FailuresBucket")["MetricsConfigurations"]
     assert watched == {"Id": "Failures", "Prefix": "aws/lambda/"}
     for function in ("Transform", "Metrics", "Notify"):
@@ -253,7 +253,7 @@ def test_a_redrives_marks_raise_no_alarm() -> None:
             assert event["Properties"]["MetricsConfig"] == {"Metrics": ["EventCount"]}
 
 
-# Lambda's own counts of what it gives up, and the mappings that every stack has.
+# Lambda's metrics of discarded records, and the mappings of every stack.
 GIVEN_UP = ("OnFailureDestinationDeliveredEventCount", "DroppedEventCount")
 MAPPINGS = (
     "TransformFunctionRawStream",
@@ -262,7 +262,7 @@ MAPPINGS = (
 )
 
 
-def test_what_a_replay_gives_up_raises_the_alarm() -> None:
+def test_records_that_a_replay_discards_raise_the_alarm() -> None:
     replays = rendered({"ReplayFrom": "1795900000"})
     assert replays.properties("ReplayMapping")["MetricsConfig"] == {"Metrics": ["EventCount"]}
     watched = {
@@ -274,7 +274,7 @@ def test_what_a_replay_gives_up_raises_the_alarm() -> None:
 
 
 @pytest.mark.parametrize("fifo", ["false", "true"])
-def test_every_queue_that_keeps_what_failed_is_watched(fifo: str) -> None:
+def test_every_dead_letter_queue_is_watched(fifo: str) -> None:
     stack = rendered({"FifoAlerts": fifo})
     watched = {
         each["Value"]
@@ -288,7 +288,7 @@ def test_every_queue_that_keeps_what_failed_is_watched(fifo: str) -> None:
 
 
 def test_a_severity_of_any_value_raises_an_alarm_about_events() -> None:
-    """The highest by its name; metrics counts all that the data set does not list as `other`."""
+    """The highest by its name; metrics counts severities that are not listed as `other`."""
     severity = load(TEMPLATE)["Mappings"]["Dataset"]["Severity"]
     watched = {
         alarm["Dimensions"][0]["Value"]
@@ -298,7 +298,7 @@ def test_a_severity_of_any_value_raises_an_alarm_about_events() -> None:
     assert watched == {severity["Highest"], "other"}
 
 
-def test_alarms_reach_nobody_who_reads_alerts_and_no_alert_ends_them() -> None:
+def test_alarms_and_alerts_have_separate_readers() -> None:
     for address, expected in [
         ({}, None),
         ({"AlertEmail": "a@example.com"}, "a@example.com"),
@@ -321,7 +321,7 @@ def test_alarms_reach_nobody_who_reads_alerts_and_no_alert_ends_them() -> None:
 
 
 @pytest.mark.parametrize("fifo", ["false", "true"])
-def test_every_subscription_keeps_what_it_could_not_deliver(fifo: str, tmp_path: Path) -> None:
+def test_every_subscription_keeps_undelivered_messages(fifo: str, tmp_path: Path) -> None:
     queue = {"name": "Archive", "protocol": "sqs", "address": "arn:aws:sqs:eu-west-1:1:archive"}
     template = with_departments(tmp_path, queue)
     given = {"AlertEmail": "a@example.com", "AlarmEmail": "b@example.com", "FifoAlerts": fifo}
@@ -379,7 +379,7 @@ def test_a_queue_and_a_function_let_the_topic_in(tmp_path: Path) -> None:
         assert "DepartmentArchivePolicy" not in Rendered(template, {}).resources
 
 
-def test_an_alert_address_that_is_a_departments_is_found(tmp_path: Path) -> None:
+def test_an_alert_address_of_a_department_is_found(tmp_path: Path) -> None:
     template = with_departments(tmp_path, {**FRANKLIN, "environments": ["prod"]})
     defaults = {name: str(each["Default"]) for name, each in template["Parameters"].items()}
     given = defaults | {"AlertEmail": FRANKLIN["address"]}
@@ -388,7 +388,7 @@ def test_an_alert_address_that_is_a_departments_is_found(tmp_path: Path) -> None
     assert "the address of the department Franklin" in problem
 
 
-def test_a_fifo_topic_is_refused_with_departments_that_it_cannot_reach(
+def test_a_fifo_topic_with_unreachable_departments_is_refused(
     tmp_path: Path,
 ) -> None:
     queue = {"name": "Archive", "protocol": "sqs", "address": "arn:aws:sqs:eu-west-1:1:archive"}
@@ -402,7 +402,7 @@ def test_a_fifo_topic_is_refused_with_departments_that_it_cannot_reach(
     assert "FifoReachesDepartments" not in with_departments(tmp_path, queue)["Rules"]
 
 
-def test_departments_that_the_topic_cannot_reach_are_refused_before_a_deployment(
+def test_unreachable_departments_are_refused_before_a_deployment(
     tmp_path: Path,
 ) -> None:
     arn = "arn:aws:sqs:eu-west-1:1:archive"
@@ -432,7 +432,7 @@ def test_departments_that_the_topic_cannot_reach_are_refused_before_a_deployment
 FUNCTIONS = ("ingest", "transform", "metrics", "notify")
 
 
-def test_what_is_to_be_watched_is_watched() -> None:
+def test_every_resource_that_needs_an_alarm_has_one() -> None:
     watched = {
         (metric["MetricName"], *(each["Value"] for each in metric["Dimensions"]))
         for alarm in ALARMS.values()
@@ -496,7 +496,7 @@ FRANKLIN = {
 
 
 def with_departments(folder: Path, *departments: dict[str, Any]) -> dict[str, Any]:
-    """The template with those departments instead of the project's."""
+    """The template with these departments instead of the project's."""
     entries = [
         "[[department]]\n" + "".join(f"{key} = {toml(value)}\n" for key, value in each.items())
         for each in departments
@@ -542,7 +542,7 @@ def test_each_department_is_subscribed_with_its_filter(tmp_path: Path) -> None:
     assert subscribed == {"dev": {"DepartmentArchive": archive}, "test": both, "prod": both}
 
 
-def test_alerts_go_to_a_fifo_topic_where_it_is_asked_for() -> None:
+def test_alerts_go_to_a_fifo_topic_if_requested() -> None:
     fifo = rendered({"FifoAlerts": "true"})
     topic = fifo.properties("AlertFifoTopic")
     assert topic["TopicName"] == "us-accidents-alerts-dev.fifo"
@@ -557,6 +557,6 @@ def test_alerts_go_to_a_fifo_topic_where_it_is_asked_for() -> None:
             if statement["Sid"] == "PublishAlerts"
         ]
         assert publish["Resource"] == name
-        # CloudWatch writes to no FIFO topic.
+        # CloudWatch cannot publish to a FIFO topic.
         alarm = stack.properties("SevereEventAlarm")
         assert alarm["AlarmActions"] == ["<AlarmTopic>"]

@@ -1,4 +1,4 @@
-"""A command goes where `make deploy` goes, and to the local cloud only if that is meant."""
+"""A command uses the account of `make deploy`, and the local cloud only on request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def chosen(
 def test_credentials_of_any_kind_lead_to_aws(
     running: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The region is samconfig's, as for a deployment, whatever the shell has.
+    # The region is samconfig's, as for a deployment, with any variable of the shell.
     shell = {"AWS_REGION": "us-east-1"}
     place = chosen(monkeypatch, credentials=True, running=running, environment=shell)
     assert (place.name, place.local) == ("AWS", False)
