@@ -211,7 +211,7 @@ def generate() -> tuple[list[str], list[Row]]:
 
 
 def start(local: Cloud, function: str, binary: Path, endpoint: str, log: str) -> Environment:
-    """An environment of a deployed function: its own binary and variables, with the proxy as endpoint."""
+    """An environment of a deployed function: its own binary and variables, behind the proxy."""
     name = local.outputs[f"{function.title()}FunctionName"]
     deployed = local.client("lambda").get_function_configuration(FunctionName=name)
     variables = {

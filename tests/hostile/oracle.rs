@@ -1,7 +1,7 @@
-//! The rows of a text, found the slow and plain way: with the whole text at hand, looking ahead as far as it takes.
+//! The rows of a text, found in a slow and plain way: with the whole text in memory and any look-ahead.
 //!
-//! Shares no code with the reader, so that a test can compare the two. It is a module of both the fuzz targets and the
-//! reader's own tests.
+//! Shares no code with the reader, so that a test can compare the two. Both the fuzz targets and the reader's own tests
+//! use this module.
 
 use std::collections::HashSet;
 
@@ -12,11 +12,11 @@ use super::{Format, Position, RowContent, Rows};
 /// The byte order mark.
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
-/// A row as its line, its text and what became of it.
+/// A row: its line, its text and its outcome.
 type Read = (u64, Vec<u8>, String);
 
-/// Checks that each byte of a text is in a header, in exactly one row or between two, and that the reader finds these
-/// rows, however the text is cut into chunks, and also if it is left and resumed after each row and each chunk.
+/// Checks that each byte of a text is in a header, in exactly one row or between two. Checks also that the reader finds
+/// these rows in any chunks, and if it stops and resumes after each row and each chunk.
 pub(crate) fn check(dataset: &Dataset, format: Format, text: &[u8], bound: usize, chunk: usize) {
     let pieces = pieces(format.name(), text, bound);
     let mut until = 0;
@@ -96,7 +96,7 @@ struct Piece {
     begin: usize,
     /// Where its text ends.
     end: usize,
-    /// Where what is dropped of it ends; its end unless it is too large.
+    /// The end of its dropped bytes; its own end unless it is too large.
     until: usize,
     /// The line on which it begins.
     line: u64,
@@ -141,7 +141,7 @@ struct Oracle<'a> {
     bound: usize,
 }
 
-/// How a CSV row is quoted: where quoted cells begin and where their closing quotes are, if anywhere.
+/// A CSV row with the places of its quoted cells and of their closing quotes, if any.
 struct CsvRow {
     quoted: Vec<(usize, Option<usize>)>,
     cells: Vec<String>,
@@ -162,7 +162,7 @@ impl Oracle<'_> {
         let mut line = 1;
         for at in 0..begin {
             let is_pair = self.text[at] == b'\r' && self.text.get(at + 1) == Some(&b'\n');
-            // The two bytes of a pair are one end, which is passed once both are.
+            // The two bytes of a pair are one end of a line, which counts after both.
             if is_line_end(self.text[at]) && !(is_pair && at + 1 < begin) {
                 line += 1;
             }
@@ -188,9 +188,9 @@ impl Oracle<'_> {
 
     fn csv(&self, mut at: usize) -> Vec<Piece> {
         let mut pieces = Vec::new();
-        // Cells that a row needs and may have; nothing below a header that is none.
+        // The least and the most cells of a row; `None` under an unusable header.
         let mut header: Option<Option<(usize, usize)>> = None;
-        // What separates cells, once that is known.
+        // The separator of cells, once it is known.
         let mut separator = None;
         while at < self.text.len() {
             if is_line_end(self.text[at]) {
@@ -236,7 +236,7 @@ impl Oracle<'_> {
         pieces
     }
 
-    /// The row at that place with the separator that is known, or else with the one that makes sense of it.
+    /// The row at a place with the known separator, or else with the one that makes it a header.
     fn csv_first(&self, at: usize, separator: Option<u8>) -> (u8, CsvRow, Piece) {
         let read = |separator: u8| {
             let row = self.csv_row(at, separator);
@@ -273,7 +273,7 @@ impl Oracle<'_> {
             && text.iter().all(is_blank_byte)
     }
 
-    /// What a row declares as the separator: `sep=;`.
+    /// The separator that a row declares: `sep=;`.
     fn declared(&self, piece: &Piece) -> Option<u8> {
         let text = std::str::from_utf8(&self.text[piece.begin..piece.end]).ok()?;
         let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
@@ -416,7 +416,7 @@ impl Oracle<'_> {
                     at += 1;
                     continue;
                 }
-                // Where no object can begin, a bracket begins the next element, or nothing at all.
+                // Where no object can begin, a bracket begins the next element or nothing.
                 b'{' if stack.last() == Some(&b'{') && last != Some(b':') && self.begins_object(at) => {
                     return before(at, &stack);
                 }
@@ -458,7 +458,7 @@ impl Oracle<'_> {
         self.text.get(at + 1).is_some_and(|byte| b"\"} \t\n\r".contains(byte))
     }
 
-    /// The end of the string at `open`; where the next element begins if the string shows that it is not closed.
+    /// The end of the string at `open`; as error the start of the next element if the string is not closed.
     fn string(&self, open: usize) -> Result<usize, usize> {
         let (mut at, mut content) = (open + 1, Vec::new());
         loop {
@@ -499,7 +499,7 @@ impl Oracle<'_> {
     }
 }
 
-/// The cells that a row needs and may have below a header; nothing if the header cannot be used.
+/// The least and the most cells of a row under a header; `None` if the header is unusable.
 fn header_shape(cells: &[String]) -> Option<(usize, usize)> {
     let named: Vec<(usize, &str)> = cells
         .iter()

@@ -1,5 +1,4 @@
-//! Nothing is lost, nothing comes from nowhere, order is kept, repeats are bounded and the counts balance: for every
-//! scenario that a seed draws.
+//! For every scenario of a seed: nothing is lost or invented, order is kept, repeats are bounded, and the counts balance.
 
 use std::{
     env,
@@ -12,12 +11,12 @@ use std::{
 
 use tests::simulation::{Tally, check, scenario::Scenario, simulate};
 
-/// Scenarios that are simulated where `SCENARIOS` does not say how many; their seeds begin at 0.
+/// The default number of scenarios, if `SCENARIOS` is not set. Their seeds begin at 0.
 const SCENARIOS: u64 = 2_500;
-/// Of so many scenarios, everything that is simulated happens in one at least. Of fewer that is not asked.
+/// From this number of scenarios on, everything that is simulated must happen in at least one.
 const RARE: u64 = 500;
 
-/// How many scenarios are simulated.
+/// The number of scenarios.
 fn scenarios() -> u64 {
     let Ok(text) = env::var("SCENARIOS") else { return SCENARIOS };
     text.parse().unwrap_or_else(|_| panic!("SCENARIOS is `{text}`, expected a number such as {SCENARIOS}"))
@@ -49,7 +48,7 @@ fn every_promise_is_kept_under_any_faults() {
     if let Some(report) = broken.into_inner().unwrap() {
         panic!("{report}");
     }
-    // What never happens shows nothing.
+    // A fault that never happens proves nothing.
     let total = total.into_inner().unwrap();
     println!("{total}");
     let least = usize::try_from(scenarios / RARE).unwrap();

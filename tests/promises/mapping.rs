@@ -1,4 +1,4 @@
-//! The rules of the event source mapping, as the machine keeps them.
+//! The rules of the event source mapping, checked on its model.
 
 use std::{
     cell::RefCell,
@@ -37,20 +37,20 @@ fn settings() -> Settings {
     }
 }
 
-/// A function that answers by rule, and what it was handed.
+/// A function that answers by rule, and the batches that it received.
 struct Function<'f> {
     handed: RefCell<Vec<Vec<u64>>>,
     at: RefCell<Vec<Instant>>,
     answer: &'f dyn Fn(&[u64]) -> Answer,
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "it is an answer like those of functions that fail")]
+#[expect(clippy::unnecessary_wraps, reason = "it has the type of answers that may fail")]
 fn done(_: &[u64]) -> Answer {
     Ok(json!({"batchItemFailures": []}).to_string())
 }
 
-/// The answer that records come again from that position.
-#[expect(clippy::unnecessary_wraps, reason = "it is an answer like those of functions that fail")]
+/// The answer that asks for a retry from a position.
+#[expect(clippy::unnecessary_wraps, reason = "it has the type of answers that may fail")]
 fn from(position: u64) -> Answer {
     Ok(json!({"batchItemFailures": [{"itemIdentifier": format!("49{position:054}")}]}).to_string())
 }
@@ -76,7 +76,7 @@ fn put(stream: &Stream, key: &str, count: usize) {
     }
 }
 
-/// What a function is handed of so many records, and what is discarded.
+/// The batches of a function from a stream of `records` records, and the discarded records.
 async fn run(
     settings: Settings,
     records: usize,
@@ -88,7 +88,7 @@ async fn run(
     read(settings, &stream, answer).await
 }
 
-/// What a function is handed of a stream, and what is discarded.
+/// The batches of a function from a stream, and the discarded records.
 async fn read(
     settings: Settings,
     stream: &Stream,
@@ -204,7 +204,7 @@ async fn bisection_at_the_reported_number_uses_no_retry() {
 async fn expired_records_go_to_the_destination() {
     let aging = Settings { age: Some(Duration::from_secs(30)), ..settings() };
     let (handed, discarded) = run(aging, 2, &|_| from(1)).await;
-    assert!(handed.len() > 3, "it is tried for as long as that: {handed:?}");
+    assert!(handed.len() > 3, "it is retried until it expires: {handed:?}");
     assert_eq!(discarded, [("RecordAgeExceeded", vec![1])]);
 }
 
@@ -266,7 +266,7 @@ async fn blocked_shard_does_not_block_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_begins_where_it_is_told_to() {
+async fn it_begins_at_its_position() {
     let cases = [
         (Position::TrimHorizon, vec![0, 1, 2]),
         (Position::AtTimestamp(Duration::from_secs(5)), vec![1, 2]),
@@ -396,7 +396,7 @@ async fn finished_batch_may_be_delivered_again() {
     assert_eq!(mapping.repeated.take(), BTreeMap::from([(0, 1), (1, 1)]));
 }
 
-/// How the template sets the mappings of the streams by default.
+/// The template's default settings of the mappings of the streams.
 fn as_in_the_template() -> Settings {
     let age = u64::try_from(template_default("MaximumRecordAgeSeconds")).ok();
     Settings {
@@ -404,7 +404,7 @@ fn as_in_the_template() -> Settings {
         parallelization: usize::try_from(template_default("ParallelizationFactor")).unwrap(),
         bisect: true,
         retries: Some(u32::try_from(template_default("MaximumRetryAttempts")).unwrap()),
-        // -1 is for ever.
+        // -1 means unlimited.
         age: age.map(Duration::from_secs),
         ..settings()
     }
@@ -448,7 +448,7 @@ fn a_pause_of_twenty_hours_loses_no_alert() {
     assert!(waited > 60, "{waited}");
 }
 
-/// Reads a stream whose function takes so long for each answer; what is discarded, and after how long.
+/// Reads a stream with a slow function; returns the batches, the discarded records and the time.
 async fn read_slowly(
     records: usize,
     takes: Duration,
@@ -480,7 +480,7 @@ async fn read_slowly(
 async fn outage_within_the_retention_needs_no_redrive() {
     let end = Instant::now() + retention() - Duration::from_hours(1);
     let answer = |handed: &[u64]| if Instant::now() < end { from(handed[0]) } else { done(handed) };
-    // In an outage an attempt lasts about as long as an invocation may.
+    // In an outage an attempt takes about the timeout of an invocation.
     let (handed, discarded, _) = read_slowly(1_500, Duration::from_mins(1), &answer).await;
     assert_eq!(discarded, []);
     assert_eq!(handed.len(), 1_500);

@@ -1,5 +1,5 @@
-//! The whole chain in one process: the real handlers of all four functions, between streams, mappings and services that
-//! follow a scenario.
+//! The whole chain in one process: the real handlers of all four functions between the streams, mappings and services of
+//! a scenario.
 
 use std::{
     cell::{Cell, Ref, RefCell},
@@ -44,7 +44,7 @@ type Transform = transform::handler::Handler<Port<StreamRecord>, Port<Bytes>, Po
 type Metrics = metrics::handler::Handler<Port<metrics::aggregate::Request>, Port<Bytes>>;
 type Notify = notify::handler::Handler<Port<Alert>, Port<LatencySample>, Port<Bytes>>;
 
-/// The names of the functions, in the order in which the chain holds what belongs to them.
+/// The names of the functions, in the order of the arrays in a chain.
 pub const FUNCTIONS: [&str; 4] = ["ingest", "transform", "metrics", "notify"];
 macro_rules! handles {
     ($($handler:ty),*) => {$(
@@ -87,7 +87,7 @@ impl Configs {
         })
     }
 
-    /// With stream 1 ordered by county, as a data set may ask for.
+    /// With stream 1 ordered by county, which a data set may configure.
     fn ordered_by_county(mut self) -> Self {
         let common: &mut Common = &mut self.ingest.common;
         let dataset: &mut Dataset = &mut common.dataset;
@@ -95,7 +95,7 @@ impl Configs {
         self
     }
 
-    /// As a scenario has them.
+    /// With the settings of a scenario.
     fn of(self, scenario: &Scenario) -> Self {
         let mut configs = if scenario.order_by_county { self.ordered_by_county() } else { self };
         configs.ingest.packing = Packing::into_ranges(scenario.pack_ranges);
@@ -110,36 +110,35 @@ thread_local! {
     static CONFIGS: Configs = Configs::read().unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// The chain, and all that is known of it in the end.
+/// The chain, and the records of all that happened in it.
 pub struct Chain<'s> {
-    /// What it follows.
+    /// The scenario that it runs.
     pub scenario: &'s Scenario,
-    /// Its clock, and what happened.
+    /// Its clock and its trace.
     pub trace: Trace,
     /// Stream 1 and stream 2.
     pub streams: [Rc<Stream>; 2],
     /// The services.
     pub services: Services,
-    /// What went to the analytical delivery stream.
+    /// The records on the analytical delivery stream.
     pub analytical: Rc<RefCell<Vec<Bytes>>>,
-    /// What each function wrote to rejects.
+    /// The rejects of each function.
     pub rejects: [Rc<RefCell<Vec<Bytes>>>; 4],
     /// The mappings of transform, metrics and notify.
     pub mappings: [Mapping; 3],
-    /// How often each function was handed an event.
+    /// How often each function received an event.
     pub handed: [RefCell<BTreeMap<Id, usize>>; 4],
     /// How often the process of transform, metrics or notify ended while it had an event.
     pub ended: [RefCell<BTreeMap<Id, usize>>; 3],
-    /// How often transform, metrics or notify may have put out an event that they do not know to be done: by an answer
-    /// that it is to be retried with the record that holds it.
+    /// How often transform, metrics or notify may have output an event and still reported its record for a retry.
     pub returned: [RefCell<BTreeMap<Id, usize>>; 3],
-    /// How often a stream's shards were split, and merged.
+    /// How often shards were split, and merged.
     pub resharded: [Cell<usize>; 2],
-    /// Those who ask ingest, and what they were told.
+    /// The senders, and the answers of ingest.
     pub ingress: Ingress,
-    /// User records that other producers put on the streams.
+    /// User records from other producers.
     pub put: RefCell<BTreeSet<Bytes>>,
-    /// The records in which they are, aggregated or not.
+    /// The records that hold them, aggregated or not.
     pub put_whole: RefCell<BTreeSet<Bytes>>,
     transform: Function<Transform>,
     metrics: Function<Metrics>,
@@ -253,7 +252,7 @@ impl<'s> Chain<'s> {
         }
     }
 
-    /// Runs until nothing is left to do.
+    /// Runs until all work is done.
     pub async fn run(&self) {
         drop(function::counts());
         let [first, second] = &self.streams;
@@ -285,7 +284,7 @@ impl<'s> Chain<'s> {
         self.counts.replace(function::counts());
     }
 
-    /// Puts on a stream what other producers do, and changes its shards.
+    /// Puts the records of other producers on a stream, and changes its shards.
     async fn produce(&self, stream: usize) {
         let producers = self.scenario.others.iter().filter(|put| put.stream == stream);
         let reshards = self.scenario.reshards.iter().filter(|reshard| reshard.stream == stream);
@@ -316,9 +315,8 @@ impl<'s> Chain<'s> {
         self.mappings[index].run(stream, &invoke).await;
     }
 
-    /// Notes the events that a function may have put out although its answer says that they are to be retried. That is
-    /// right only after trouble with what it puts out to: a pack is retried whole, and what is itself at fault becomes a
-    /// reject after later events were put out.
+    /// Notes the events that a function may have output although its answer asks for a retry. That is correct only after
+    /// trouble with the output: a pack is retried whole, and a bad entry becomes a reject after later events were output.
     fn note_returned(&self, index: usize, batch: &[Stored], answer: &Answer, troubles: &Troubles) {
         let Verdict::From(at) = self.mappings[index].verdict(answer, batch) else { return };
         if !troubles.came_from([self.services.severe.name, METRIC, TOPIC][index]) {
@@ -356,7 +354,7 @@ impl<'s> Chain<'s> {
         self.streams[put.stream - 1].put(&StreamRecord::new(&put.key, record));
     }
 
-    /// What became of the invocations of the functions.
+    /// The outcomes of the invocations of the functions.
     #[must_use]
     pub fn served(&self) -> [Ref<'_, Vec<function::Served>>; 4] {
         let Self { ingest, transform, metrics, notify, .. } = self;
@@ -364,7 +362,7 @@ impl<'s> Chain<'s> {
     }
 }
 
-/// The user records in a record of a stream; the record itself where it does not come apart.
+/// The user records in a record of a stream; the record itself if it is not an intact aggregate.
 #[must_use]
 pub fn user_records(data: &Bytes) -> Vec<Bytes> {
     shared::stream::kpl::deaggregate(data.clone()).unwrap_or_else(|_| vec![data.clone()])

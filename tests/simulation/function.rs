@@ -1,4 +1,4 @@
-//! A deployed function: its containers, its timeout, and the end of its processes.
+//! A deployed function with its containers, its timeout and the end of its processes.
 
 use std::{
     cell::{Cell, RefCell},
@@ -20,7 +20,7 @@ use super::{
     trace::Trace,
 };
 
-/// What becomes of an invocation whose process ended.
+/// The error of an invocation whose process ended.
 pub const ENDED: &str = "the process ended";
 
 /// A handler, which answers with JSON or with an error.
@@ -38,7 +38,7 @@ pub struct Function<H> {
     start: Start<H>,
     idle: RefCell<Vec<Container<H>>>,
     invocations: Cell<u64>,
-    /// What became of the invocations.
+    /// The invocations so far.
     pub ledger: RefCell<Vec<Served>>,
 }
 
@@ -50,11 +50,11 @@ struct Container<H> {
     process: Rc<Process>,
 }
 
-/// What became of an invocation.
+/// The outcome of an invocation.
 pub struct Invoked {
     /// The answer.
     pub answer: Answer,
-    /// What went wrong before it was given.
+    /// The troubles before the answer.
     pub troubles: Troubles,
 }
 
@@ -63,13 +63,13 @@ pub struct Invoked {
 pub struct Served {
     /// Its request id.
     pub request_id: String,
-    /// The answer; nothing where the process ended before it gave one.
+    /// The answer; `None` if the process ended before it.
     pub answer: Option<Answer>,
-    /// Records that were handed over.
+    /// The records in the event.
     pub records: usize,
 }
 
-/// A line of the counts, as it stands in the log.
+/// A line of the counts, as in the log.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct LoggedCounts {
@@ -81,13 +81,13 @@ pub struct LoggedCounts {
     pub r#in: u64,
     /// Records whose every output was accepted.
     pub delivered: u64,
-    /// Records that owe no output.
+    /// Records without outputs.
     pub filtered: u64,
-    /// Records that stand in rejects.
+    /// Records in rejects.
     pub rejected: u64,
-    /// Records that will come again.
+    /// Records to retry.
     pub failed: u64,
-    /// Records of which nothing is known.
+    /// Records without an outcome.
     pub unaccounted: u64,
 }
 
@@ -96,14 +96,14 @@ thread_local! {
     static LOG: RefCell<BTreeMap<String, Vec<LoggedCounts>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// The counts that were written since they were last asked for, by request id.
+/// The counts since the last call, by request id.
 #[must_use]
 pub fn counts() -> BTreeMap<String, Vec<LoggedCounts>> {
     LOG.take()
 }
 
 fn log(line: &str) {
-    // What is no line of the counts has other fields.
+    // Other lines of the log have other fields.
     if let Ok(line) = serde_json::from_str::<LoggedCounts>(line) {
         let request = line.request_id.clone();
         LOG.with_borrow_mut(|log| log.entry(request).or_default().push(line));
@@ -132,7 +132,7 @@ impl<H: Handle> Function<H> {
         }
     }
 
-    /// Invokes the function with an event that hands so many records over.
+    /// Invokes the function with an event of `records` records.
     pub async fn invoke(&self, event: &str, records: usize) -> Invoked {
         let number = self.invocations.get();
         self.invocations.set(number + 1);

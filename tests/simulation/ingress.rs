@@ -1,4 +1,4 @@
-//! Those who ask ingest, in each of its ways, and send again what was not taken.
+//! The senders of rows to ingest, in each of its ways, with their retries.
 
 use std::{
     cell::RefCell,
@@ -19,36 +19,36 @@ use super::{
     unit::{CSV_HEADER, Id, Unit, names},
 };
 
-/// How often one who waits for the answer sends again before giving up, knowing what was not taken.
+/// The attempts of a sender that waits for answers, before it gives up the rows that failed.
 const ATTEMPTS: u32 = 6;
-/// How often Lambda makes an asynchronous invocation, and SQS hands out a message, before it goes to its destination.
+/// The attempts of Lambda for an asynchronous invocation and of SQS for a message, before the on-failure destination.
 ///
 /// Source: Lambda developer guide, "Error handling for asynchronous invocation"; `maxReceiveCount` of the template.
 const DELIVERIES: u32 = 3;
-/// Lambda's pause before an asynchronous invocation is made again.
+/// Lambda's pause before it retries an asynchronous invocation.
 const PAUSE: Duration = Duration::from_mins(1);
 
-/// What those who ask ingest were told.
+/// The answers of ingest to its senders.
 #[derive(Default)]
 pub struct Ingress {
     /// The bucket for objects.
     pub inbox: Inbox,
-    /// Events that were acknowledged as taken in.
+    /// Events that were acknowledged as accepted.
     pub accepted: RefCell<BTreeSet<Id>>,
     /// Events that were acknowledged as rejected.
     pub rejected: RefCell<BTreeSet<Id>>,
-    /// Events whose sender gave up, knowing that they were not taken.
+    /// Events whose sender gave up after ingest had reported them as failed.
     pub given_up: RefCell<BTreeSet<Id>>,
-    /// Events that Lambda or SQS put into their on-failure destination, with all that was sent.
+    /// Events that Lambda or SQS moved to the on-failure destination, with their whole request.
     pub discarded: RefCell<BTreeSet<Id>>,
-    /// The texts of the rows that were sent.
+    /// The texts of the sent rows.
     pub rows: RefCell<BTreeSet<Bytes>>,
-    /// What was answered that contradicts itself.
+    /// Answers that contradict themselves.
     pub complaints: RefCell<Vec<String>>,
 }
 
-/// Asks ingest on behalf of one sender.
-struct Asking<'a> {
+/// One sender of rows to ingest.
+struct Client<'a> {
     ingress: &'a Ingress,
     way: Way,
     units: &'a [Unit],
@@ -67,24 +67,24 @@ impl Ingress {
         handed: &RefCell<BTreeMap<Id, usize>>,
         trace: &Trace,
     ) {
-        let asking = Asking { ingress: self, way: sender.way, units, ingest, handed, trace };
+        let client = Client { ingress: self, way: sender.way, units, ingest, handed, trace };
         if sender.way == Way::Queue {
             sleep(sender.pause).await;
-            asking.hand_out(sender.requests.clone()).await;
+            client.deliver(sender.requests.clone()).await;
             return;
         }
         for request in &sender.requests {
             sleep(sender.pause).await;
             match sender.way {
-                Way::Direct | Way::Http | Way::Queue => asking.wait_for(request.clone()).await,
-                Way::Asynchronous | Way::Object => asking.leave(request).await,
+                Way::Direct | Way::Http | Way::Queue => client.wait_for(request.clone()).await,
+                Way::Asynchronous | Way::Object => client.leave(request).await,
             }
         }
     }
 }
 
-impl Asking<'_> {
-    /// Asks and waits, and sends again what was not taken.
+impl Client<'_> {
+    /// Sends rows, waits for the answer, and sends failed rows again.
     async fn wait_for(&self, mut rows: Vec<Id>) {
         for attempt in 0..ATTEMPTS {
             sleep(Duration::from_secs(u64::from(attempt))).await;
@@ -101,14 +101,14 @@ impl Asking<'_> {
         self.ingress.given_up.borrow_mut().extend(rows);
     }
 
-    /// Asks without waiting: Lambda itself invokes again, and keeps what it cannot get through.
+    /// Sends rows without waiting: Lambda retries, then moves the request to the on-failure destination.
     async fn leave(&self, rows: &[Id]) {
         let event = self.event(rows);
         for _ in 0..DELIVERIES {
             if let Ok(answer) = self.invoke(&event, rows).await {
                 let failed = self.note(&answer, rows);
                 self.complain_if(!failed.is_empty(), || {
-                    format!("nobody was told that {} were not taken", names(failed.iter().copied()))
+                    format!("nobody learnt that {} were not accepted", names(failed.iter().copied()))
                 });
                 return;
             }
@@ -117,8 +117,8 @@ impl Asking<'_> {
         self.ingress.discarded.borrow_mut().extend(rows);
     }
 
-    /// Hands out the messages of a queue together, until none is left or each came too often.
-    async fn hand_out(&self, mut messages: Vec<Vec<Id>>) {
+    /// Delivers the messages of a queue together, until none is left or all attempts are used.
+    async fn deliver(&self, mut messages: Vec<Vec<Id>>) {
         for _ in 0..DELIVERIES {
             let event = json!({"Records": messages.iter().enumerate().map(|(message, rows)| json!({
                 "messageId": message.to_string(), "body": self.direct(rows).to_string(),
@@ -138,7 +138,7 @@ impl Asking<'_> {
                 .into_iter()
                 .enumerate()
                 .partition(|(message, _)| failed(*message));
-            // The answer does not say which of their rows are rejects; the promises do not need it.
+            // The answer does not name rejected rows; the promises do not need them.
             self.ingress.accepted.borrow_mut().extend(done.into_iter().flat_map(|(_, rows)| rows));
             messages = again.into_iter().map(|(_, rows)| rows).collect();
             if messages.is_empty() {
@@ -164,13 +164,13 @@ impl Asking<'_> {
         answer.map(|answer| serde_json::from_str(&answer).unwrap_or_default())
     }
 
-    /// Notes what an answer says, and gives the rows that were not taken.
+    /// Notes an answer, and returns the rows that failed.
     fn note(&self, summary: &Value, rows: &[Id]) -> Vec<Id> {
         let count = |name: &str| summary[name].as_u64().unwrap_or(u64::MAX);
-        let told = [count("accepted"), count("rejected"), count("failed")];
+        let counted = [count("accepted"), count("rejected"), count("failed")];
         self.complain_if(
-            told.iter().fold(0_u64, |sum, count| sum.saturating_add(*count)) != rows.len() as u64,
-            || format!("of {} rows, {told:?} were accepted, rejected and failed", rows.len()),
+            counted.iter().fold(0_u64, |sum, count| sum.saturating_add(*count)) != rows.len() as u64,
+            || format!("of {} rows, {counted:?} were accepted, rejected and failed", rows.len()),
         );
         let at =
             |index: &Value| index.as_u64().and_then(|index| rows.get(usize::try_from(index).ok()?)).copied();
@@ -192,14 +192,14 @@ impl Asking<'_> {
     fn complain_if(&self, wrong: bool, words: impl FnOnce() -> String) {
         if wrong {
             self.ingress.complaints.borrow_mut().push(format!(
-                "ingest, asked by {:?}: {}",
+                "ingest, invoked by {:?}: {}",
                 self.way,
                 words()
             ));
         }
     }
 
-    /// The rows, as CSV and as JSON objects; their texts are known from now on.
+    /// The rows as CSV and as JSON objects, whose texts it records.
     fn texts(&self, rows: &[Id]) -> (String, Vec<String>) {
         let units = || rows.iter().map(|id| &self.units[*id as usize]);
         let csv: Vec<String> = units().map(Unit::csv).collect();
@@ -209,7 +209,7 @@ impl Asking<'_> {
         (format!("{CSV_HEADER}\n{}\n", csv.join("\n")), json)
     }
 
-    /// The direct form, in one of its formats.
+    /// The event of a direct invocation, in one of its formats.
     fn direct(&self, rows: &[Id]) -> Value {
         let (csv, json) = self.texts(rows);
         let asynchronous = self.way == Way::Asynchronous;

@@ -1,4 +1,4 @@
-//! The rules of Lambda's event source mapping for Kinesis, as a machine.
+//! A model of Lambda's event source mapping for Kinesis.
 //!
 //! Source: Lambda developer guide, "Using Lambda to process records from Amazon Kinesis Data Streams" and its pages on
 //! batching, partial batch responses, retries and on-failure destinations.
@@ -24,11 +24,11 @@ use super::{
 ///
 /// Source: Lambda developer guide, "Lambda quotas", invocation payload.
 const EVENT_BYTES: usize = 6 * 1024 * 1024;
-/// Bytes of a record in an event beside its data, generously.
+/// Bytes of a record in an event in addition to its data, rounded up.
 const RECORD_BYTES: usize = 500;
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-/// Invocations after which a mapping is held to go round in circles.
+/// Invocations after which a mapping counts as endless.
 const ENDLESS: u64 = 20_000;
 
 /// The settings of a mapping.
@@ -40,26 +40,26 @@ pub struct Settings {
     pub batch_size: usize,
     /// `MaximumBatchingWindowInSeconds`: how long records are gathered.
     pub window: Duration,
-    /// `ParallelizationFactor`: batches of a shard worked on side by side.
+    /// `ParallelizationFactor`: batches of a shard that run in parallel.
     pub parallelization: usize,
     /// `BisectBatchOnFunctionError`.
     pub bisect: bool,
-    /// `MaximumRetryAttempts`; for ever where it is `None`.
+    /// `MaximumRetryAttempts`; unlimited if `None`.
     pub retries: Option<u32>,
-    /// `MaximumRecordAgeInSeconds`; for ever where it is `None`.
+    /// `MaximumRecordAgeInSeconds`; unlimited if `None`.
     pub age: Option<Duration>,
     /// `FunctionResponseTypes` with `ReportBatchItemFailures`: without it the answer is ignored.
     pub reports: bool,
-    /// The share of its invocations that Lambda throttles, so that the function is not called.
+    /// The share of its invocations that Lambda throttles, without calling the function.
     pub throttled: f64,
-    /// The share of its batches that Lambda hands over a second time, though they are done.
+    /// The share of its finished batches that Lambda delivers again.
     pub repeated: f64,
-    /// When the mapping is disabled, since the begin, so that it invokes nothing.
+    /// When the mapping is disabled and invokes nothing, since the beginning.
     pub paused: Option<Range<Duration>>,
 }
 
 impl Settings {
-    /// Whether the function is handed every record: none becomes too old while it is not invoked.
+    /// Whether the function receives every record: none expires before an invocation.
     #[must_use]
     pub(super) fn hands_all_over(&self) -> bool {
         self.throttled == 0.0 && (self.paused.is_none() || self.age.is_none())
@@ -71,13 +71,13 @@ impl Settings {
 pub enum Position {
     /// At the oldest record.
     TrimHorizon,
-    /// After the newest record; in shards that come later, at their oldest.
+    /// After the newest record; in later shards, at the oldest.
     Latest,
-    /// At the first record that the stream took at that time, since the begin, or later.
+    /// At the first record that arrived at or after a time since the beginning.
     AtTimestamp(Duration),
 }
 
-/// A batch handed to the function.
+/// A batch for the function.
 pub struct Batch<'a> {
     /// Its records.
     pub records: &'a [Stored],
@@ -85,13 +85,13 @@ pub struct Batch<'a> {
     pub event: &'a str,
 }
 
-/// What became of an invocation: the function's answer, or its failure.
+/// The outcome of an invocation: the function's answer or its failure.
 pub type Answer = Result<String, String>;
 
-/// What went to the on-failure destination.
+/// Records in the on-failure destination.
 #[derive(Debug, Clone)]
 pub struct Discarded {
-    /// Why, as Lambda names it: `RetryAttemptsExhausted` or `RecordAgeExceeded`.
+    /// The condition in Lambda's words: `RetryAttemptsExhausted` or `RecordAgeExceeded`.
     pub condition: &'static str,
     /// The event, payload included, as the destination on S3 gets it.
     pub event: String,
@@ -105,13 +105,13 @@ pub struct Mapping {
     pub settings: Settings,
     /// The on-failure destination.
     pub destination: RefCell<Vec<Discarded>>,
-    /// How often each record was handed over again though it was done, by its position.
+    /// How often each record was delivered again after it was done, by its position.
     pub repeated: RefCell<BTreeMap<u64, usize>>,
     /// Invocations that Lambda throttled.
     pub throttled: Cell<usize>,
     /// Batches that waited for the end of a pause.
     pub waited: Cell<usize>,
-    /// Batches that ended because an event holds no more bytes.
+    /// Batches that ended at the size of an event.
     pub full: Cell<usize>,
     function: &'static str,
     trace: Trace,
@@ -119,7 +119,7 @@ pub struct Mapping {
     invocations: Cell<u64>,
 }
 
-/// What an answer says of a batch.
+/// The meaning of an answer for a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// All of it is done.
@@ -130,7 +130,7 @@ pub enum Verdict {
     Failed,
 }
 
-/// Records that are worked on together, and how often that was tried.
+/// Records that are processed together, and how often that was attempted.
 struct Work {
     records: Vec<Stored>,
     attempts: u32,
@@ -156,11 +156,11 @@ impl Mapping {
         }
     }
 
-    /// Reads the stream to its end, handing batches to `invoke`. A shard is read once those that it came from are done.
+    /// Reads the stream to its end, and calls `invoke` with batches. A shard is read after its parents are done.
     ///
     /// # Panics
     ///
-    /// When it goes round in circles.
+    /// When it makes too many invocations.
     pub async fn run(&self, stream: &Stream, invoke: &impl AsyncFn(Batch<'_>) -> Answer) {
         let (mut begun, mut done) = (BTreeSet::new(), BTreeSet::new());
         let mut reading = FuturesUnordered::new();
@@ -182,7 +182,7 @@ impl Mapping {
         }
     }
 
-    /// Reads a shard to its end, and gives it back.
+    /// Reads a shard to its end, and returns it.
     async fn shard(
         &self,
         stream: &Stream,
@@ -220,7 +220,7 @@ impl Mapping {
         }
     }
 
-    /// The next batch: as many records as fit, or as came within the window; none at the end of the stream.
+    /// The next batch: as many records as fit, or as arrived within the window; `None` at the end of the stream.
     async fn gather(
         &self,
         stream: &Stream,
@@ -263,7 +263,7 @@ impl Mapping {
         }
     }
 
-    /// Hands records to the function until they are done or discarded.
+    /// Invokes the function with records until they are done or discarded.
     async fn work(
         &self,
         stream: &Stream,
@@ -279,7 +279,7 @@ impl Mapping {
                 continue;
             }
             if self.is_throttled() {
-                // The function was not called: that is no attempt, and ends by the age of the records only.
+                // The function was not called, so this is not an attempt. It ends only by the age of the records.
                 sleep(LONGEST_PAUSE.min(Duration::from_millis(500 << attempts.min(10)))).await;
                 queue.push_front(Work { records, attempts, is_repeat });
                 continue;
@@ -291,13 +291,13 @@ impl Mapping {
             });
             let invocations = self.invocations.get() + 1;
             self.invocations.set(invocations);
-            assert!(invocations < ENDLESS, "the mapping of {function} goes round in circles");
+            assert!(invocations < ENDLESS, "the mapping of {function} never ends");
             let event = event(stream, shard, &records, &self.trace);
             let answer = invoke(Batch { records: &records, event: &event }).await;
             let verdict = self.verdict(&answer, &records);
             self.trace.line(|| match (&verdict, &answer) {
                 (Verdict::Done, _) => format!("{function}: {first} to {last} are done"),
-                (Verdict::From(at), _) => format!("{function}: comes again from {}", records[*at].position),
+                (Verdict::From(at), _) => format!("{function}: is retried from {}", records[*at].position),
                 (Verdict::Failed, Err(why)) => format!("{function}: failed on {first} to {last}: {why}"),
                 (Verdict::Failed, Ok(answer)) => {
                     format!("{function}: gave an answer that is not valid: {answer}")
@@ -308,7 +308,7 @@ impl Mapping {
                     Work { records, attempts: 0, is_repeat: true }
                 }
                 Verdict::Done => continue,
-                // What stands before is done. Splitting uses up no retry, and is none where nothing stands before.
+                // Earlier records are done. A split uses no retry, but without earlier records it is not a split.
                 Verdict::From(at) => {
                     let attempts = if self.settings.bisect && at > 0 { attempts } else { attempts + 1 };
                     Work { records: records.split_off(at), attempts, is_repeat }
@@ -352,11 +352,11 @@ impl Mapping {
         is_throttled
     }
 
-    /// Whether Lambda hands a batch over again though it is done: it promises each record at least once, not exactly.
+    /// Whether Lambda delivers a finished batch again: it promises each record at least once, not exactly once.
     fn is_repeated(&self, records: &[Stored]) -> bool {
         let is_repeated = self.chances.borrow_mut().f64() < self.settings.repeated;
         if is_repeated {
-            self.trace.line(|| format!("{}: the batch is handed over again", self.function));
+            self.trace.line(|| format!("{}: the batch is delivered again", self.function));
             for record in records {
                 *self.repeated.borrow_mut().entry(record.position).or_default() += 1;
             }
@@ -364,7 +364,7 @@ impl Mapping {
         is_repeated
     }
 
-    /// What an answer says of a batch.
+    /// The meaning of an answer for a batch.
     #[must_use]
     pub fn verdict(&self, answer: &Answer, records: &[Stored]) -> Verdict {
         match answer {
@@ -374,7 +374,7 @@ impl Mapping {
         }
     }
 
-    /// Discards the records that are too old, and gives the others.
+    /// Discards records that are too old, and returns the others.
     fn discard_aged(&self, stream: &Stream, shard: usize, mut work: Work) -> Work {
         if let Some(age) = self.settings.age {
             let aged = work.records.partition_point(|record| record.arrived.elapsed() > age);
@@ -398,7 +398,7 @@ impl Mapping {
     }
 }
 
-/// What an answer says of a batch whose mapping reads the failures of single records.
+/// The meaning of an answer if the mapping reads failures of single records.
 fn verdict(answer: &str, records: &[Stored]) -> Verdict {
     let answer: Value = serde_json::from_str(answer).unwrap_or_default();
     let failures = match &answer["batchItemFailures"] {
@@ -421,7 +421,7 @@ fn verdict(answer: &str, records: &[Stored]) -> Verdict {
     }
 }
 
-/// The event that hands records over.
+/// The event of an invocation with these records.
 fn event(stream: &Stream, shard: usize, records: &[Stored], trace: &Trace) -> String {
     let records: Vec<String> = records
         .iter()

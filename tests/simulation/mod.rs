@@ -1,8 +1,8 @@
-//! A simulation of the whole chain: the real handlers between simulated streams, mappings and services, on a clock of its
-//! own, with faults by script, and replayed exactly from one seed.
+//! A simulation of the whole chain: the real handlers between simulated streams, mappings and services, with its own
+//! clock and scripted faults. One seed replays it exactly.
 //!
-//! [`scenario`] draws what happens, [`chain`] lets it happen, and [`promises`] holds what happened against what is
-//! promised. [`mapping`] is the machine of Lambda's event source mapping, which runs by itself, too.
+//! [`scenario`] draws the inputs and faults, [`chain`] runs them, and [`promises`] checks the promises afterwards.
+//! [`mapping`] is a model of Lambda's event source mapping, which has its own tests, too.
 
 pub mod chain;
 pub mod function;
@@ -26,30 +26,30 @@ use tokio::{runtime::Builder, task::LocalSet, time::timeout};
 pub use self::tally::Tally;
 use self::{chain::Chain, scenario::Scenario};
 
-/// How long a chain may go on, on its own clock, until it is held to hang.
+/// The longest time of a chain on its own clock. After it, the chain counts as stuck.
 const ENDLESS: Duration = Duration::from_hours(24 * 30);
 
-/// How a simulation ended.
+/// The result of a simulation.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The promises that were broken, each in a sentence.
+    /// The broken promises, each in a sentence.
     pub broken: Vec<String>,
-    /// What happened, where it was traced.
+    /// The trace, if it was kept.
     pub trace: Vec<String>,
-    /// How much of it there was.
+    /// How often each thing happened.
     pub tally: Tally,
 }
 
-/// Lets a scenario happen, and holds it against the promises.
+/// Runs a scenario and checks the promises.
 ///
 /// # Panics
 ///
-/// When the machine offers no clock.
+/// When the runtime cannot be built.
 #[must_use]
 pub fn simulate(scenario: &Scenario, traced: bool) -> Outcome {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.unwrap_or_else(|error| panic!("no runtime: {error}"));
-    // What a service takes late is a task of its own.
+    // A request that a service accepts late is a separate task.
     LocalSet::new().block_on(&runtime, async {
         let chain = Chain::build(scenario, traced);
         let broken = match timeout(ENDLESS, chain.run()).await {
@@ -60,8 +60,7 @@ pub fn simulate(scenario: &Scenario, traced: bool) -> Outcome {
     })
 }
 
-/// Simulates the scenario of a seed; where a promise was broken, gives a report with the seed, the scenario and what
-/// happened.
+/// Simulates the scenario of a seed. If a promise is broken, the error reports the seed, the scenario and the trace.
 pub fn check(seed: u64) -> Result<Tally, String> {
     let scenario = Scenario::draw(seed);
     let outcome = simulate(&scenario, false);
@@ -71,7 +70,7 @@ pub fn check(seed: u64) -> Result<Tally, String> {
     Err(report(&scenario).0)
 }
 
-/// A simulation in full: the scenario, what happened, and which promises were broken; true where all were kept.
+/// A full report: the scenario, the trace and the broken promises; true if all were kept.
 #[must_use]
 pub fn report(scenario: &Scenario) -> (String, bool) {
     let Outcome { broken, trace, tally } = simulate(scenario, true);

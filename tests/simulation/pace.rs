@@ -6,14 +6,14 @@ use tokio::time::Instant;
 
 use super::{chain::Chain, scenario::Scenario};
 
-/// Invocations of notify that share the messages of a second: a stream on demand begins with as many shards.
+/// Invocations of notify that share the messages of a second: an on-demand stream begins with as many shards.
 pub(super) const INVOCATIONS: u32 = 4;
 
-/// When the topic took each message.
+/// When the topic accepted each message.
 pub type Times = Rc<RefCell<Vec<Instant>>>;
 
-/// The most messages that may reach the topic in any second; nothing if that is not bounded. Each batch sequence of the
-/// stream has its share, so that more sequences than notify counts on have more messages.
+/// The most messages that may reach the topic in any second; `None` without a bound. Each sequence of batches has a
+/// share, so more sequences than notify expects send more messages.
 pub(super) fn most_in_a_second(scenario: &Scenario) -> Option<usize> {
     if scenario.alerts_per_second == 0 {
         return None;
@@ -23,8 +23,8 @@ pub(super) fn most_in_a_second(scenario: &Scenario) -> Option<usize> {
     Some(sequences * (scenario.alerts_per_second / INVOCATIONS) as usize)
 }
 
-/// The most messages that reached the topic in a second, wherever it began. Nothing if one came at a time that notify could
-/// not know: after notify had given up the request, or just before a process ended whose batch was given up.
+/// The most messages that reached the topic within any second. `None` if notify could not know the time of one: after
+/// it had given up the request, or just before its process ended and the batch was discarded.
 pub(super) fn reached_in_a_second(chain: &Chain<'_>) -> Option<usize> {
     let topic = &chain.services.topic;
     let is_unknown = chain.scenario.gives_up() && !chain.ended[2].borrow().is_empty();
@@ -34,7 +34,7 @@ pub(super) fn reached_in_a_second(chain: &Chain<'_>) -> Option<usize> {
     Some(most_within(Duration::from_secs(1), &chain.services.messages.borrow()))
 }
 
-/// The most of these times, which are in order, that lie within so long a time.
+/// The most of these sorted times that are within one period.
 fn most_within(window: Duration, times: &[Instant]) -> usize {
     let within =
         |(first, begin): (usize, &Instant)| times[first..].partition_point(|time| *time < *begin + window);

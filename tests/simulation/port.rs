@@ -1,4 +1,4 @@
-//! Services that fail by script.
+//! Services with scripted failures.
 
 use std::{
     cell::{Cell, RefCell},
@@ -15,45 +15,45 @@ use tokio::{task::spawn_local, time::sleep};
 
 use super::{trace::Trace, unit::Id};
 
-/// How a service answers a healthy request.
+/// The latency of a healthy request.
 const HEALTHY: Duration = Duration::from_millis(5);
 
-/// What a service does with a request, and how long after it came.
+/// The handling of a request, and the time that it takes.
 #[derive(Debug, Clone)]
 pub struct Reply {
-    /// When it is done.
+    /// The time from the request to its handling.
     pub after: Duration,
-    /// What is done.
+    /// The handling.
     pub does: Does,
 }
 
-/// What a service does with a request.
+/// The handling of a request by a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Does {
-    /// It takes everything.
+    /// It accepts everything.
     Take,
-    /// It refuses the entries whose bit is set, position by position and over again, and takes the others.
+    /// It refuses the entries whose bit is set (repeated every 32 entries), and accepts the others.
     Refuse(u32, Fault),
-    /// It takes nothing.
+    /// It accepts nothing.
     Fail(Fault),
-    /// It takes everything, and the connection breaks before the answer.
+    /// It accepts everything, and the connection breaks before the answer.
     TakeAndBreak,
-    /// It takes everything, and never answers.
+    /// It accepts everything, and never answers.
     TakeAndKeepSilent,
-    /// It never answers, and takes everything so much later: mostly once the function has given the request up.
+    /// It never answers, and accepts everything later, mostly after the function has given up the request.
     TakeLate(Duration),
-    /// It takes nothing, and never answers.
+    /// It accepts nothing, and never answers.
     KeepSilent,
-    /// The function's process ends, and the service takes nothing.
+    /// The function's process ends, and the service accepts nothing.
     EndBefore,
-    /// It takes everything, and the function's process ends.
+    /// It accepts everything, and the function's process ends.
     EndAfter,
 }
 
-/// How a service behaves over time.
+/// The behaviour of a service over time.
 #[derive(Debug, Clone, Default)]
 pub struct Script {
-    /// What it does with the first requests; it takes all others.
+    /// Its replies to the first requests; it accepts all others.
     pub replies: VecDeque<Reply>,
     /// A time during which it fails every request.
     pub outage: Option<(Range<Duration>, Fault)>,
@@ -67,26 +67,26 @@ impl Script {
     }
 }
 
-/// The process of a container, as the services see it.
+/// The process of a container, seen by the services.
 #[derive(Debug, Default)]
 pub struct Process {
     /// Set when the process is to end.
     pub ended: Cell<bool>,
-    /// What went wrong in the invocation that it works on.
+    /// The troubles of the current invocation.
     pub troubles: RefCell<Troubles>,
 }
 
-/// What went wrong in an invocation.
+/// The troubles of an invocation.
 #[derive(Debug, Default, Clone)]
 pub struct Troubles {
-    /// How many requests each service did not simply take in time.
+    /// The number of requests that each service did not accept in full and in time.
     services: BTreeMap<&'static str, usize>,
-    /// Whether a service said that an entry is itself at fault.
+    /// Whether a service reported that an entry itself is at fault.
     pub entry_at_fault: bool,
 }
 
 impl Troubles {
-    /// Whether that service did not simply take all requests in time.
+    /// Whether this service did not accept every request in full and in time.
     #[must_use]
     pub fn came_from(&self, service: &str) -> bool {
         self.services.get(service).is_some_and(|requests| *requests > 0)
@@ -99,47 +99,47 @@ pub struct Port<E> {
     process: Rc<Process>,
 }
 
-/// A service that does by script what services do, and keeps what it took.
+/// A service that follows a script, and records the entries that it accepted.
 pub struct Simulated<E> {
     /// Its name.
     pub name: &'static str,
     limits: Limits,
     size: fn(&E) -> usize,
-    tells: fn(&E) -> Vec<Id>,
-    takes: Box<dyn Fn(&E)>,
+    events: fn(&E) -> Vec<Id>,
+    on_accept: Box<dyn Fn(&E)>,
     script: RefCell<Script>,
     trace: Trace,
     requests: Cell<u64>,
-    /// Requests that it is going to take late.
+    /// Requests that it will accept late.
     outstanding: Cell<usize>,
-    /// What it took: by event, the numbers of the requests.
+    /// The numbers of the requests that it accepted, by event.
     pub taken: RefCell<BTreeMap<Id, Vec<u64>>>,
-    /// Events of which it refused an entry out of a request that it took in part.
+    /// Events with a refused entry in a request that it accepted in part.
     pub refused: RefCell<BTreeSet<Id>>,
-    /// Events of which it refused an entry for good, since the entry itself is at fault.
+    /// Events with a permanently refused entry, since the entry itself is at fault.
     pub refused_for_good: RefCell<BTreeSet<Id>>,
-    /// How often it took an event out of a request of which it refused another.
+    /// How often it accepted an event from a request in which it refused another.
     pub torn: RefCell<BTreeMap<Id, usize>>,
-    /// How often it took an event without the function learning of it.
+    /// How often it accepted an event and the function did not get the answer.
     pub unanswered: RefCell<BTreeMap<Id, usize>>,
-    /// Requests that it took after the function had given them up, or while it waited in vain.
+    /// Requests that it accepted after the function had given up, or while the function waited in vain.
     pub late: Cell<usize>,
-    /// Requests whose entries fill more than half of what a request may hold.
+    /// Requests with more than half of the bytes that a request may hold.
     pub full: Cell<usize>,
-    /// Requests above its limits, each in a sentence; none is right.
+    /// Requests above its limits, each in a sentence; expected to be empty.
     pub oversized: RefCell<Vec<String>>,
 }
 
 impl<E: Clone + 'static> Simulated<E> {
-    /// A service of those limits. `size` is what an entry counts for, `tells` says which events it names, and `takes` is
-    /// given every entry that is taken.
+    /// A service with these limits. `size` is the size of an entry, `events` returns the events that it names, and
+    /// `on_accept` is called with every accepted entry.
     #[must_use]
     pub fn new(
         name: &'static str,
         limits: Limits,
         size: fn(&E) -> usize,
-        tells: fn(&E) -> Vec<Id>,
-        takes: impl Fn(&E) + 'static,
+        events: fn(&E) -> Vec<Id>,
+        on_accept: impl Fn(&E) + 'static,
         script: Script,
         trace: &Trace,
     ) -> Rc<Self> {
@@ -147,8 +147,8 @@ impl<E: Clone + 'static> Simulated<E> {
             name,
             limits,
             size,
-            tells,
-            takes: Box::new(takes),
+            events,
+            on_accept: Box::new(on_accept),
             script: RefCell::new(script),
             trace: trace.clone(),
             requests: Cell::default(),
@@ -170,7 +170,7 @@ impl<E: Clone + 'static> Simulated<E> {
         Port { service: Rc::clone(self), process: Rc::clone(process) }
     }
 
-    /// Waits until what it takes late has landed.
+    /// Waits until it has accepted all late requests.
     pub async fn settle(&self) {
         while self.outstanding.get() > 0 {
             sleep(Duration::from_millis(100)).await;
@@ -187,30 +187,30 @@ impl<E: Clone + 'static> Simulated<E> {
         }
     }
 
-    /// Takes the entries whose position `is_taken`.
+    /// Accepts the entries whose position `is_taken`.
     fn take(&self, entries: &[&E], request: u64, is_taken: impl Fn(usize) -> bool) {
         for (index, entry) in entries.iter().enumerate() {
             if is_taken(index) {
-                (self.takes)(entry);
-                for event in (self.tells)(entry) {
+                (self.on_accept)(entry);
+                for event in (self.events)(entry) {
                     self.taken.borrow_mut().entry(event).or_default().push(request);
                 }
             }
         }
     }
 
-    /// Takes a request without the function learning of it.
+    /// Accepts a request whose answer does not reach the function.
     fn take_unanswered(&self, entries: &[&E], request: u64) {
         self.take(entries, request, |_| true);
         self.count(entries, &self.unanswered);
     }
 
-    /// Takes a request so much later, whatever has become of the function by then.
+    /// Accepts a request later, even if the process has ended by then.
     fn take_late(self: &Rc<Self>, entries: &[&E], request: u64, after: Duration) {
         let service = Rc::clone(self);
         let entries: Vec<E> = entries.iter().map(|entry| (*entry).clone()).collect();
         self.outstanding.update(|requests| requests + 1);
-        // It is not awaited: the simulation waits for what is outstanding by itself.
+        // Not awaited: the simulation waits for outstanding requests at its end.
         let _landing = spawn_local(async move {
             sleep(after).await;
             service.trace.line(|| format!("  {}: takes request {request} late", service.name));
@@ -220,7 +220,7 @@ impl<E: Clone + 'static> Simulated<E> {
         });
     }
 
-    /// Refuses the entries whose position `is_refused`, and takes the others.
+    /// Refuses the entries whose position `is_refused`, and accepts the others.
     fn take_in_part(
         &self,
         entries: &[&E],
@@ -232,7 +232,7 @@ impl<E: Clone + 'static> Simulated<E> {
         let (refused, taken): (Vec<usize>, Vec<usize>) =
             (0..entries.len()).partition(|index| is_refused(*index));
         for index in &refused {
-            let events = (self.tells)(entries[*index]);
+            let events = (self.events)(entries[*index]);
             self.refused.borrow_mut().extend(&events);
             if fault == Fault::Permanent {
                 self.refused_for_good.borrow_mut().extend(&events);
@@ -247,12 +247,12 @@ impl<E: Clone + 'static> Simulated<E> {
 
     /// Counts the events of entries.
     fn count(&self, entries: &[&E], counts: &RefCell<BTreeMap<Id, usize>>) {
-        for event in entries.iter().flat_map(|entry| (self.tells)(entry)) {
+        for event in entries.iter().flat_map(|entry| (self.events)(entry)) {
             *counts.borrow_mut().entry(event).or_default() += 1;
         }
     }
 
-    /// Holds a request against the limits.
+    /// Checks a request against the limits.
     fn measure(&self, entries: &[&E]) {
         let sizes = || entries.iter().map(|entry| (self.size)(entry));
         let (bytes, largest) = (sizes().sum::<usize>(), sizes().max().unwrap_or_default());
@@ -272,12 +272,12 @@ impl<E: Clone + 'static> Simulated<E> {
 }
 
 impl Process {
-    /// Notes that a service has a request of the invocation that the process works on.
+    /// Notes that a service received a request of the current invocation.
     fn begin_request(&self, service: &'static str) {
         *self.troubles.borrow_mut().services.entry(service).or_default() += 1;
     }
 
-    /// Notes what a service does with a request of the invocation that the process works on.
+    /// Notes the handling of a request of the current invocation.
     fn end_request(&self, service: &'static str, does: &Does) {
         let mut troubles = self.troubles.borrow_mut();
         if *does == Does::Take
@@ -304,7 +304,7 @@ impl<E: Clone + 'static> Service for Port<E> {
         let Self { service, process } = self;
         service.measure(entries);
         let reply = service.next_reply();
-        // Until it answers, it may be too late.
+        // The request counts as trouble until the service answers.
         process.begin_request(service.name);
         sleep(reply.after).await;
         process.end_request(service.name, &reply.does);

@@ -1,4 +1,4 @@
-//! What is promised, held against all that a chain did.
+//! The promises, checked against everything that a chain did.
 
 use std::{
     cell::RefCell,
@@ -21,14 +21,14 @@ use super::{
     unit::{Id, Kind, Unit, hash_keys, ids_in, name, names},
 };
 
-/// The promises that a chain broke, each in a sentence; none is right.
+/// The promises that a chain broke, each in a sentence; expected to be empty.
 #[must_use]
 pub fn broken(chain: &Chain<'_>) -> Vec<String> {
     let mut audit = Audit::of(chain);
     audit.ingest();
     audit.transform();
     audit.consumers();
-    audit.nothing_from_nowhere();
+    audit.only_inputs_appear();
     audit.requests();
     audit.placement();
     audit.order();
@@ -38,14 +38,14 @@ pub fn broken(chain: &Chain<'_>) -> Vec<String> {
     audit.broken
 }
 
-/// Events by where they stand.
+/// Events by place.
 struct Audit<'c, 's> {
     chain: &'c Chain<'s>,
     /// Events on stream 1 and stream 2.
     on: [BTreeSet<Id>; 2],
-    /// Events of which each function wrote a reject, or the first part of one.
+    /// Events with a reject of each function, or with its first part.
     touched: [BTreeSet<Id>; 4],
-    /// Events that each function wrote to rejects, with all parts of their payloads.
+    /// Events with a complete reject of each function.
     rejected: [BTreeSet<Id>; 4],
     /// Events in the on-failure destinations of transform, metrics and notify.
     discarded: [BTreeSet<Id>; 3],
@@ -79,7 +79,7 @@ impl<'c, 's> Audit<'c, 's> {
             chain,
             broken: rejects.into_iter().flat_map(|rejects| rejects.strange).collect(),
         };
-        // What was never sent has no other promise to keep.
+        // The other promises concern only events that were sent.
         let sent = |id: &Id| (*id as usize) < chain.scenario.units.len();
         let never: Vec<Id> = audit.on.iter().flatten().copied().filter(|id| !sent(id)).collect();
         audit.on.iter_mut().for_each(|ids| ids.retain(sent));
@@ -103,8 +103,8 @@ impl<'c, 's> Audit<'c, 's> {
         self.chain.scenario.units.iter().filter(move |unit| unit.identity == identity).map(|unit| unit.id)
     }
 
-    /// Every row that ingest was asked to take is on stream 1, in rejects, or known to its sender or to the on-failure
-    /// destination as not taken; what was acknowledged is never among the latter alone.
+    /// Every row sent to ingest is on stream 1, in rejects, in the on-failure destination, or reported to its sender as
+    /// failed. An acknowledged row is on stream 1 or in rejects.
     fn ingest(&mut self) {
         let ingress = &self.chain.ingress;
         self.broken.extend(ingress.complaints.take());
@@ -113,9 +113,9 @@ impl<'c, 's> Audit<'c, 's> {
         for id in sent {
             let [accepted, rejected, given_up, discarded] =
                 [&ingress.accepted, &ingress.rejected, &ingress.given_up, &ingress.discarded]
-                    .map(|told| told.borrow().contains(&id));
+                    .map(|ids| ids.borrow().contains(&id));
             self.hold(accepted || rejected || given_up || discarded, || {
-                format!("{} was sent to ingest, and nobody was told what became of it", name(id))
+                format!("{} was sent to ingest, and nobody knows its outcome", name(id))
             });
             let placed = !matches!(self.unit(id).kind, Kind::Poison | Kind::TooLarge);
             let (on_stream, in_rejects) = (self.on[0].contains(&id), self.rejected[0].contains(&id));
@@ -132,7 +132,7 @@ impl<'c, 's> Audit<'c, 's> {
         }
     }
 
-    /// Every event on stream 1 reaches every output that it owes, or stands in rejects or the on-failure destination.
+    /// Every event on stream 1 reaches all its outputs, or is in rejects or the on-failure destination.
     fn transform(&mut self) {
         for id in self.on[0].clone() {
             let Unit { kind, severity, .. } = *self.unit(id);
@@ -158,13 +158,13 @@ impl<'c, 's> Audit<'c, 's> {
         }
     }
 
-    /// Every severe event on stream 2 is counted, and told if it is severe enough.
+    /// Every severe event on stream 2 is counted, and alerted if it is severe enough.
     fn consumers(&mut self) {
         for id in self.on[1].clone() {
             let unit = self.unit(id);
             let services = &self.chain.services;
             let counted = services.metric.taken.borrow().contains_key(&id);
-            let told = services.topic.taken.borrow().contains_key(&id);
+            let alerted = services.topic.taken.borrow().contains_key(&id);
             let (rejected, discarded) = (self.rejected[2].contains(&id), self.discarded[1].contains(&id));
             let touched = self.touched[2].contains(&id);
             let (done, wrong) = match unit.kind {
@@ -181,25 +181,27 @@ impl<'c, 's> Audit<'c, 's> {
             let (rejected, discarded) = (self.rejected[3].contains(&id), self.discarded[2].contains(&id));
             let touched = self.touched[3].contains(&id);
             let (done, wrong) = match unit.kind {
-                Kind::Poison => (rejected, told),
-                _ if unit.severity <= 3 => (true, told || touched),
+                Kind::Poison => (rejected, alerted),
+                _ if unit.severity <= 3 => (true, alerted || touched),
                 _ => {
-                    // Of several events with one id people are alerted once. SNS may say that a message is itself at
-                    // fault: of what it refused there is a reject.
-                    let alerted =
+                    // Several events with one id get one alert. SNS may report that a message itself is at fault;
+                    // such a message has a reject.
+                    let id_alerted =
                         self.of_one_id(id).any(|id| services.topic.taken.borrow().contains_key(&id));
                     let refused_for_good = services.topic.refused_for_good.borrow();
                     let refused = self.of_one_id(id).any(|id| refused_for_good.contains(&id));
-                    (alerted || rejected && refused, touched && !refused)
+                    (id_alerted || rejected && refused, touched && !refused)
                 }
             };
             self.hold(done || discarded, || format!("{unit:?} was lost by notify"));
-            self.hold(!wrong, || format!("{unit:?} is told {told}, and in rejects of notify {touched}"));
+            self.hold(!wrong, || {
+                format!("{unit:?} is alerted {alerted}, and in rejects of notify {touched}")
+            });
         }
     }
 
-    /// Nothing appears that was not put in, and what appears is what was put in.
-    fn nothing_from_nowhere(&mut self) {
+    /// Every output was an input, with the same content.
+    fn only_inputs_appear(&mut self) {
         let Chain { services, handed, scenario, .. } = self.chain;
         let outputs: [(usize, &str, Vec<Id>); 9] = [
             (0, "stream 1", keys(&services.raw)),
@@ -234,25 +236,27 @@ impl<'c, 's> Audit<'c, 's> {
         let gives_up = scenario.gives_up();
         for (function, discarded) in FUNCTIONS[1..].iter().zip(self.discarded.clone()) {
             self.hold(gives_up || discarded.is_empty(), || {
-                format!("{} were given up by the mapping of {function}, which never does", names(discarded))
+                format!(
+                    "{} were discarded by the mapping of {function}, which never discards",
+                    names(discarded)
+                )
             });
         }
     }
 
-    /// Whether a record says of its event what was sent.
+    /// Checks that a record has the content of its event.
     fn resembles(&mut self, record: &[u8], [id, severity, city, county]: [&str; 4]) {
         let record: Value = serde_json::from_slice(record).unwrap_or_default();
         let sent = ids_in(record[city].as_str().unwrap_or_default()).first().map(|id| self.unit(*id));
-        let fits = sent.is_some_and(|unit| {
+        let is_same = sent.is_some_and(|unit| {
             record[id] == unit.carried_id()
                 && record[severity] == unit.severity
                 && record[county].as_str() == unit.county.map(|county| format!("c{county}")).as_deref()
         });
-        self.hold(fits, || format!("{record} is not what was sent as {sent:?}"));
+        self.hold(is_same, || format!("{record} is not what was sent as {sent:?}"));
     }
 
-    /// Each request keeps to the limits of its service, and Glue is asked for what it does not have, of severe events
-    /// only.
+    /// Each request keeps to the limits of its service. Glue is asked only for new partitions of severe events.
     fn requests(&mut self) {
         let Services { raw, severe, analytical, metric, topic, rejects, glue, complaints, .. } =
             &self.chain.services;
@@ -277,8 +281,8 @@ impl<'c, 's> Audit<'c, 's> {
         });
     }
 
-    /// Packs are placed so that readers which follow the shards keep all that is in them, and so that batches of one
-    /// shard are worked on side by side: one partition key for each place.
+    /// Packs are placed so that readers of a shard keep all their events, and so that batches of a shard can run in
+    /// parallel: each place has one partition key.
     fn placement(&mut self) {
         let Chain { streams, put_whole, .. } = self.chain;
         for stream in streams {
@@ -310,8 +314,7 @@ impl<'c, 's> Audit<'c, 's> {
         }
     }
 
-    /// For each partition key the first appearances are in order, except that what a service refused out of a request
-    /// comes later.
+    /// For each partition key the first appearances are in order, except for entries that a service refused.
     fn order(&mut self) {
         let Chain { scenario, services, streams, mappings, .. } = self.chain;
         let county_or_id = |id: Id| self.unit(id).county_or_id();
@@ -322,7 +325,7 @@ impl<'c, 's> Audit<'c, 's> {
         let sent: Vec<Vec<Id>> = senders.map(|sender| sender.requests.concat()).collect();
         let key: &dyn Fn(Id) -> String = if scenario.order_by_county { &county_or_id } else { &by_id };
         let mut exempt = services.raw.refused.borrow().clone();
-        // What a sender or Lambda gave up may come with a later request that holds the event.
+        // Rows that a sender or Lambda gave up may arrive with a later request.
         exempt.extend(&*self.chain.ingress.given_up.borrow());
         exempt.extend(&*self.chain.ingress.discarded.borrow());
         let mut broken = out_of_order("stream 1", &sent, key, &at, &exempt);
@@ -332,19 +335,19 @@ impl<'c, 's> Audit<'c, 's> {
             (1, 1, "CloudWatch", first_requests(&services.metric), BTreeSet::new()),
             (1, 2, "SNS", first_requests(&services.topic), services.topic.refused.borrow().clone()),
         ];
-        // Of several events with one id one is sent to people, in one container the first, in another perhaps a later one.
+        // One of several events with one id is alerted: the first, or a later one in another container.
         let units = &scenario.units;
         let of_one_id = units.iter().filter(|unit| self.of_one_id(unit.id).count() > 1).map(|unit| unit.id);
         let of_one_id: BTreeSet<Id> = of_one_id.collect();
         for (stream, mapping, output, at, mut exempt) in hops {
             let keys = by_partition_key(&streams[stream]);
             let lanes = lanes(&streams[stream], mappings[mapping].settings.parallelization);
-            // What the mapping gave up may come from another record that holds the event, and so later.
+            // Discarded events may arrive later from another record.
             exempt.extend(&self.discarded[mapping]);
             if output == "SNS" {
                 exempt.extend(&of_one_id);
             }
-            // The order of a partition key holds across shards that are split or merged, too.
+            // The order of a partition key holds across splits and merges of shards, too.
             for sequences in [lanes, keys] {
                 let exempt = exempt.iter().copied().chain(in_several(&sequences)).collect();
                 broken.extend(out_of_order(output, &sequences, &county_or_id, &at, &exempt));
@@ -353,7 +356,7 @@ impl<'c, 's> Audit<'c, 's> {
         self.broken.extend(broken);
     }
 
-    /// An event appears no more often than it was handed to the function and taken without the function learning of it.
+    /// An event appears at most as often as the function received it and as its outputs went unanswered.
     fn repeats(&mut self) {
         let Services { raw, severe, analytical, metric, topic, rejects, .. } = &self.chain.services;
         let mut broken = Vec::new();
@@ -366,7 +369,7 @@ impl<'c, 's> Audit<'c, 's> {
                 let unanswered = unanswered.get(id).copied().unwrap_or_default();
                 if requests.len() > handed + unanswered {
                     broken.push(format!(
-                        "{} was put out by {} {} times, but was handed over {handed} times and went unanswered {unanswered} times",
+                        "{} was output by {} {} times, but was received {handed} times and went unanswered {unanswered} times",
                         name(*id), FUNCTIONS[function], requests.len()
                     ));
                 }
@@ -383,26 +386,25 @@ impl<'c, 's> Audit<'c, 's> {
         self.broken.extend(broken);
         self.handed_once();
         self.least_repeats(1, &self.chain.services.metric);
-        // A digest reports events ahead of their turn. Where the batch is retried from an earlier record, so are they. With
-        // a bound on the messages there are digests over all areas, whatever `digest_above` says.
+        // A digest reports events ahead of their turn, so a retry from an earlier record repeats them. With a bound on
+        // the messages there are digests over all areas for any `digest_above`.
         let Scenario { digest_above, alerts_per_second, .. } = self.chain.scenario;
         if [*digest_above, *alerts_per_second as usize] == [0, 0] {
             self.least_repeats(2, &self.chain.services.topic);
         }
     }
 
-    /// No second brings more messages to the topic than subscribers can take.
+    /// At most the configured number of messages reaches the topic in any second.
     fn pace(&mut self) {
         let (most, reached) = (most_in_a_second(self.chain.scenario), reached_in_a_second(self.chain));
         if let (Some(most), Some(reached)) = (most, reached) {
             self.hold(reached <= most, || {
-                format!("{reached} messages reached the topic within a second, where {most} may")
+                format!("{reached} messages reached the topic within a second, expected at most {most}")
             });
         }
     }
 
-    /// Where nothing fails, a function is handed each event as often as it is on its stream and as Lambda repeats it, so
-    /// that nothing else is repeated.
+    /// Without failures, a function receives each event only as often as it is on its stream and as Lambda repeats it.
     fn handed_once(&mut self) {
         let Chain { scenario, streams, handed, mappings, .. } = self.chain;
         if !scenario.is_healthy() {
@@ -412,14 +414,14 @@ impl<'c, 's> Audit<'c, 's> {
             let repeated =
                 *handed[function].borrow() != times_handed(&streams[stream], &mappings[function - 1]);
             self.hold(!repeated, || {
-                format!("{} was handed events again, though nothing failed", FUNCTIONS[function])
+                format!("{} received events again, though nothing failed", FUNCTIONS[function])
             });
         }
     }
 
-    /// metrics and notify put an event out again only after it was taken without their learning of it, out of a request
-    /// of which another was refused, or before their process ended; with the record that holds it, after trouble with
-    /// what they put out to; or where Lambda repeats a batch that was done.
+    /// metrics and notify output an event again only for these reasons: it was accepted without an answer, or in a request
+    /// with a refused entry, or before their process ended; its record is retried after trouble with their output; or
+    /// Lambda repeats a finished batch.
     fn least_repeats<E>(&mut self, mapping: usize, service: &Simulated<E>) {
         let handed = times_handed(&self.chain.streams[1], &self.chain.mappings[mapping]);
         let times = |counts: &RefCell<BTreeMap<Id, usize>>, id: &Id| {
@@ -434,7 +436,7 @@ impl<'c, 's> Audit<'c, 's> {
             self.hold(requests.len() <= bound, || {
                 let function = FUNCTIONS[mapping + 1];
                 format!(
-                    "{} was put out by {function} {} times without need, at most {bound} are right",
+                    "{} was output by {function} {} times without need, expected at most {bound}",
                     name(*id),
                     requests.len()
                 )
@@ -442,7 +444,7 @@ impl<'c, 's> Audit<'c, 's> {
         }
     }
 
-    /// Every invocation that answers writes its counts once, they balance, and they fit the answer.
+    /// Every invocation that answers logs its counts once. They balance and match the answer.
     fn counts(&mut self) {
         let counts = self.chain.counts.borrow();
         for (function, served) in self.chain.served().iter().enumerate() {
@@ -450,7 +452,11 @@ impl<'c, 's> Audit<'c, 's> {
                 let lines = counts.get(&served.request_id).map_or(&[][..], Vec::as_slice);
                 let Some(answer) = &served.answer else { continue };
                 let [line] = lines else {
-                    self.broken.push(format!("{} wrote its counts {} times", served.request_id, lines.len()));
+                    self.broken.push(format!(
+                        "{} logged its counts {} times",
+                        served.request_id,
+                        lines.len()
+                    ));
                     continue;
                 };
                 let LoggedCounts { r#in, delivered, filtered, rejected, failed, unaccounted, .. } = *line;
@@ -460,7 +466,7 @@ impl<'c, 's> Audit<'c, 's> {
                     && line.function == FUNCTIONS[function];
                 let reported = match answer {
                     Ok(answer) if function > 0 => !answer.contains(r#""batchItemFailures":[]"#),
-                    // Ingest answers in many forms; what it says is held against its callers' knowledge.
+                    // Ingest answers in many forms; its answers are checked with its senders.
                     Ok(_) => failed > 0,
                     Err(_) => true,
                 };
@@ -479,7 +485,7 @@ fn keys<E>(service: &Simulated<E>) -> Vec<Id> {
     service.taken.borrow().keys().copied().collect()
 }
 
-/// The events in the event of an invocation, payloads decoded: what a redrive of the destination would find.
+/// The events in the event of an invocation with decoded payloads, as a redrive of the destination finds them.
 fn ids_in_event(event: &Value) -> Vec<Id> {
     let records = event["Records"].as_array().cloned().unwrap_or_default();
     let data = |record: &Value| {
@@ -489,7 +495,7 @@ fn ids_in_event(event: &Value) -> Vec<Id> {
     records.iter().flat_map(|record| ids_in(data(record))).collect()
 }
 
-/// How often each event is handed over at least: as often as it is on the stream, and as the mapping repeats it.
+/// How often each event is delivered at least: as often as it is on the stream and as the mapping repeats it.
 fn times_handed(stream: &Stream, mapping: &Mapping) -> BTreeMap<Id, usize> {
     let repeated = mapping.repeated.borrow();
     let mut times = BTreeMap::new();
@@ -529,7 +535,7 @@ fn lanes(stream: &Stream, parallelization: usize) -> Vec<Vec<Id>> {
     lanes
 }
 
-/// The events of each partition key of a stream, in the order in which the stream took them.
+/// The events of each partition key of a stream, in order of arrival.
 fn by_partition_key(stream: &Stream) -> Vec<Vec<Id>> {
     let mut keys: BTreeMap<String, Vec<Id>> = BTreeMap::new();
     for record in stream.records() {
@@ -539,7 +545,7 @@ fn by_partition_key(stream: &Stream) -> Vec<Vec<Id>> {
     keys.into_values().collect()
 }
 
-/// The events that are in more than one sequence, so that no order binds them.
+/// The events in more than one sequence, which have no order.
 fn in_several(lanes: &[Vec<Id>]) -> BTreeSet<Id> {
     let mut seen: BTreeMap<Id, usize> = BTreeMap::new();
     let mut several = BTreeSet::new();
@@ -553,7 +559,7 @@ fn in_several(lanes: &[Vec<Id>]) -> BTreeSet<Id> {
     several
 }
 
-/// The events that appear before an earlier one of their key does.
+/// The events that appear before an earlier one of their key.
 fn out_of_order(
     output: &str,
     sequences: &[Vec<Id>],
@@ -570,7 +576,7 @@ fn out_of_order(
             let (before, latest) = latest.entry(key(id)).or_insert((id, at));
             if at < *latest {
                 broken.push(format!(
-                    "{} is in {output} before {}, which came first and was not refused",
+                    "{} is in {output} before {}, which was sent first and was not refused",
                     name(id),
                     name(*before)
                 ));

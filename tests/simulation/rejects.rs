@@ -1,4 +1,4 @@
-//! The rejects of a function, as a reader of the rejects table finds them.
+//! The rejects of a function, as a reader of the rejects table sees them.
 
 use std::collections::BTreeSet;
 
@@ -11,16 +11,16 @@ use super::{
     unit::{Id, ids_in},
 };
 
-/// What is in rejects.
+/// The rejects of a function.
 #[derive(Debug, Default)]
 pub struct Rejects {
-    /// Events of which there is a line, or one of several.
+    /// Events with at least one line.
     pub touched: BTreeSet<Id>,
-    /// Events whose payloads can be put together from the lines.
+    /// Events whose payloads can be assembled from the lines.
     pub whole: BTreeSet<Id>,
-    /// How many payloads came in several parts.
+    /// The number of payloads in several parts.
     pub in_parts: usize,
-    /// Lines that hold what was never sent, each in a sentence.
+    /// Lines with a payload that was never sent, each in a sentence.
     pub strange: Vec<String>,
 }
 
@@ -32,7 +32,7 @@ struct Part {
 }
 
 impl Rejects {
-    /// Reads the lines of a function; `known` are all payloads that it can have had.
+    /// Reads the lines of a function; `known` are all payloads that it can have received.
     #[must_use]
     pub fn read(function: &str, lines: &[Bytes], known: &BTreeSet<Bytes>) -> Self {
         let mut rejects = Self::default();
@@ -63,18 +63,18 @@ impl Rejects {
     }
 }
 
-/// Whether a payload holds that part, whose number is one `of` so many.
+/// Whether a payload contains a part, one `of` several.
 fn is_part_of(payload: &[u8], number: u64, of: u64, part: &[u8]) -> bool {
     if payload.len() <= part.len() {
         return false;
     }
-    // To search is slow, and parts are mostly cut at the same number of bytes.
+    // A search is slow, and most parts have the same number of bytes.
     let before = usize::try_from(number - 1).unwrap_or(usize::MAX).saturating_mul(part.len());
     let at = if number == of { payload.len() - part.len() } else { before };
     payload.get(at..).is_some_and(|rest| rest.starts_with(part)) || memmem::find(payload, part).is_some()
 }
 
-/// Whether a payload can be put together from parts.
+/// Whether a payload can be assembled from parts.
 fn is_complete(payload: &[u8], parts: &[Part]) -> bool {
     let firsts = parts.iter().filter(|part| part.number == 1 && payload.starts_with(&part.payload));
     firsts.into_iter().any(|first| {

@@ -1,4 +1,4 @@
-//! A scenario, drawn from a seed: what is sent, how the mappings are set, and how the services behave.
+//! A scenario, drawn from a seed: the inputs, the settings of the mappings, and the behaviour of the services.
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
@@ -12,10 +12,10 @@ use super::{
     unit::{Damage, Id, Kind, Unit, aggregate},
 };
 
-/// Bytes of an entry where limits are tight: of a stream's record, and of one of the analytical delivery stream.
+/// Bytes of an entry with tight limits: of a record of a stream, and of the analytical delivery stream.
 const TIGHT_STREAM_ENTRY: usize = 2_400;
 const TIGHT_ANALYTICAL_ENTRY: usize = 1_500;
-/// Events in a storm: more than one request to CloudWatch counts.
+/// Events in a storm: more than one request to CloudWatch can count.
 const STORM: Range<usize> = 340..480;
 
 /// Seconds of the longest pause of a mapping: 20 hours.
@@ -24,19 +24,19 @@ const LONGEST_PAUSE: u64 = 20 * 60 * 60;
 /// All that a simulation depends on.
 #[derive(Debug)]
 pub struct Scenario {
-    /// The seed that it was drawn from, which also seeds the jitter of the functions.
+    /// Its seed, which also seeds the jitter of the functions.
     pub seed: u64,
     /// Whether the events of stream 1 keep their order by county, as on stream 2, instead of by their ids.
     pub order_by_county: bool,
     /// Shards of stream 1 and stream 2.
     pub shards: [usize; 2],
-    /// How long an invocation may take.
+    /// The timeout of an invocation.
     pub timeout: Duration,
     /// The events.
     pub units: Vec<Unit>,
-    /// Those who ask ingest, one request after the other.
+    /// The senders to ingest, each with one request after the other.
     pub senders: Vec<Sender>,
-    /// What other producers put on the streams.
+    /// The records of other producers.
     pub others: Vec<Put>,
     /// When shards are split or merged.
     pub reshards: Vec<Reshard>,
@@ -44,11 +44,11 @@ pub struct Scenario {
     pub mappings: [Settings; 3],
     /// The services.
     pub services: Services,
-    /// What a request to a service may hold, and an entry.
+    /// The limits of requests and entries.
     pub sizes: Sizes,
-    /// `PACK_RANGES`: into how many ranges of hash keys ingest and transform pack events; 0 where they do not.
+    /// `PACK_RANGES`: the ranges of hash keys into which ingest and transform pack events; 0 for none.
     pub pack_ranges: u32,
-    /// Alerts of one key above which notify makes one of them; 0 where it never does.
+    /// The alerts of one key above which notify sends a digest; 0 for never.
     pub digest_above: usize,
     /// Messages that may reach the topic in a second; 0 for any number.
     pub alerts_per_second: u32,
@@ -59,7 +59,7 @@ pub struct Scenario {
 pub struct Sizes {
     /// Entries in a request.
     pub entries: usize,
-    /// Whether bytes are limited as the services limit them, or so tightly that small events reach the limits.
+    /// Whether the limits of bytes are those of the services, or so tight that small events reach them.
     pub are_real: bool,
 }
 
@@ -70,16 +70,16 @@ pub struct Reshard {
     pub at: Duration,
     /// Of stream 1 or 2.
     pub stream: usize,
-    /// Whether a shard is split; two are merged otherwise.
+    /// Whether one shard is split; otherwise two are merged.
     pub is_split: bool,
     /// Which of the shards.
     pub choice: usize,
 }
 
-/// One who asks ingest, always in the same way.
+/// A sender to ingest, which always uses the same way.
 #[derive(Debug)]
 pub struct Sender {
-    /// How.
+    /// Its way.
     pub way: Way,
     /// The events of its requests; with [`Way::Queue`], those of each message.
     pub requests: Vec<Vec<Id>>,
@@ -87,12 +87,12 @@ pub struct Sender {
     pub pause: Duration,
 }
 
-/// A way of asking ingest.
+/// A way into ingest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// Invocation, whose answer is waited for.
+    /// Invocation that waits for the answer.
     Direct,
-    /// Invocation whose answer nobody waits for.
+    /// Asynchronous invocation.
     Asynchronous,
     /// HTTP.
     Http,
@@ -102,7 +102,7 @@ pub enum Way {
     Object,
 }
 
-/// What another producer puts on a stream.
+/// A record of another producer.
 #[derive(Debug)]
 pub struct Put {
     /// When.
@@ -113,7 +113,7 @@ pub struct Put {
     pub key: String,
     /// The events in it.
     pub units: Vec<Id>,
-    /// Whether it is aggregated, and how it is damaged.
+    /// The damage, if it is aggregated.
     pub aggregated: Option<Damage>,
 }
 
@@ -134,12 +134,12 @@ pub struct Services {
     pub rejects: [Script; 4],
     /// Glue, for transform.
     pub glue: Script,
-    /// CloudWatch, for the latency that notify tells it.
+    /// CloudWatch, for the latency of notify.
     pub latency: Script,
 }
 
 impl Sizes {
-    /// Limits of a stream: of `PutRecords`, partition keys counted in.
+    /// Limits of `PutRecords` of a stream, including partition keys.
     ///
     /// Source: Kinesis Data Streams API reference, `PutRecords`.
     #[must_use]
@@ -147,7 +147,7 @@ impl Sizes {
         self.limits(10 * 1024 * 1024, 1024 * 1024, TIGHT_STREAM_ENTRY)
     }
 
-    /// Limits of the analytical delivery stream: of `PutRecordBatch`.
+    /// Limits of `PutRecordBatch` of the analytical delivery stream.
     ///
     /// Source: Firehose API reference, `PutRecordBatch`.
     #[must_use]
@@ -155,13 +155,13 @@ impl Sizes {
         self.limits(4 * 1024 * 1024, 1_000 * 1024, TIGHT_ANALYTICAL_ENTRY)
     }
 
-    /// Limits of the rejects delivery stream, whose bytes are always as in the service.
+    /// Limits of the rejects delivery stream, always with the bytes of the service.
     #[must_use]
     pub fn rejects(self) -> Limits {
         Self { are_real: true, ..self }.analytical()
     }
 
-    /// Limits of the topic, whose bytes are always as in the service.
+    /// Limits of the topic, always with the bytes of the service.
     ///
     /// Source: SNS API reference, `PublishBatch`.
     #[must_use]
@@ -203,7 +203,7 @@ impl Scenario {
         let mut sizes = Sizes::draw(&mut rng);
         let mut units = Units::draw(sizes, &mut rng);
         if units.are_long {
-            // Packs of one range then go in requests of their own, one of which may pass another.
+            // Packs of one range are then in separate requests, which may overtake each other.
             sizes.entries = rng.usize(1..3);
         }
         let senders = (0..rng.usize(0..3)).map(|_| Sender::draw(&mut units, &mut rng)).collect();
@@ -250,7 +250,7 @@ impl Scenario {
             && self.mappings.iter().all(Settings::hands_all_over)
     }
 
-    /// Whether a mapping may give records up.
+    /// Whether a mapping may discard records.
     #[must_use]
     pub fn gives_up(&self) -> bool {
         self.mappings.iter().any(|mapping| mapping.retries.is_some() || mapping.age.is_some())
@@ -268,14 +268,14 @@ fn seconds(range: Range<u64>, rng: &mut Rng) -> Duration {
 impl Sizes {
     fn draw(rng: &mut Rng) -> Self {
         let are_real = chance(0.3, rng);
-        // Requests of few entries are many requests: what one of them runs into decides on those after it.
+        // Few entries in a request make many requests, and a fault of one affects the later ones.
         let entries = if are_real && chance(0.3, rng) { 500 } else { rng.usize(1..7) };
         Self { entries, are_real }
     }
 }
 
 impl Services {
-    /// Services in which a request runs into `trouble` with that probability.
+    /// Services in which a request fails with the probability `trouble`.
     fn draw(trouble: f64, rng: &mut Rng) -> Self {
         let mut script = |split: Split| Script::draw(trouble, split, rng);
         Self {
@@ -312,7 +312,7 @@ fn draw_reshards(rng: &mut Rng) -> Vec<Reshard> {
     (0..rng.usize(1..4)).map(|_| draw(rng)).collect()
 }
 
-/// The events drawn so far, and how they are drawn.
+/// The events drawn so far, and the settings for the next.
 struct Units {
     drawn: Vec<Unit>,
     counties: u8,
@@ -320,7 +320,7 @@ struct Units {
     sizes: Sizes,
     /// Whether events are so long that few fill a pack.
     are_long: bool,
-    /// Whether poison may be so long that its reject comes in parts.
+    /// Whether poison may be so long that its reject has several parts.
     is_poison_long: bool,
 }
 
@@ -337,7 +337,7 @@ impl Units {
         }
     }
 
-    /// Another event; its kind is seldom one of `kinds`.
+    /// Draws another event, rarely of one of `kinds`.
     fn next(&mut self, kinds: &[Kind], rng: &mut Rng) -> Id {
         // Events of a megabyte take long to simulate.
         let special = if self.sizes.are_real { 0.004 } else { 0.1 };
@@ -351,7 +351,7 @@ impl Units {
             id,
             identity: id,
             county: chance(0.85, rng).then(|| rng.u8(0..self.counties)),
-            // Most are severe, since what is filtered shows little.
+            // Most are severe, since filtered events test little.
             severity: i64::from(*rng.choice(&[1, 2, 3, 3, 4, 4, 4]).unwrap_or(&4)),
             kind,
             bytes: self.bytes(kind, id, rng),
@@ -369,7 +369,7 @@ impl Units {
         id
     }
 
-    /// Bytes of the description of an event of that kind.
+    /// Bytes of the description of an event of a kind.
     fn bytes(&self, kind: Kind, id: Id, rng: &mut Rng) -> usize {
         match kind {
             Kind::Poison if self.is_poison_long && chance(0.3, rng) => rng.usize(165_000..350_000),
@@ -432,7 +432,7 @@ impl Put {
         }
     }
 
-    /// One aggregated record of more events than one request to CloudWatch counts.
+    /// One aggregated record of more events than one request to CloudWatch can count.
     fn draw_storm(units: &mut Units, rng: &mut Rng) -> Self {
         let are_long = std::mem::take(&mut units.are_long);
         let is_poison_long = std::mem::take(&mut units.is_poison_long);
@@ -448,7 +448,7 @@ impl Put {
         Self { at, stream: 2, key: "storm".to_owned(), units: ids, aggregated: Some(Damage::None) }
     }
 
-    /// Records of one key, so many and so long that an event of the mapping does not hold them all.
+    /// Records of one key that are too many and too long for one event of the mapping.
     fn draw_heavy(units: &mut Units, rng: &mut Rng) -> Vec<Self> {
         let (at, stream) = (Duration::from_millis(rng.u64(1..20_000)), rng.usize(1..3));
         let put = |_| {
@@ -463,7 +463,7 @@ impl Put {
 fn draw_settings(retries: Option<u32>, age: Option<Duration>, rng: &mut Rng) -> Settings {
     let positions = [Position::TrimHorizon, Position::Latest, Position::AtTimestamp(Duration::ZERO)];
     Settings {
-        // The mappings begin before anything is on the streams, so that each of these reads all of it.
+        // The mappings begin before the first record, so each of these positions reads everything.
         position: *rng.choice(&positions).unwrap_or(&Position::TrimHorizon),
         batch_size: rng.usize(1..20),
         window: Duration::from_millis(*rng.choice(&[0, 0, 1_000, 10_000]).unwrap_or(&0)),
@@ -483,14 +483,14 @@ fn draw_settings(retries: Option<u32>, age: Option<Duration>, rng: &mut Rng) -> 
 enum Split {
     /// It never does.
     Never,
-    /// It does, for a reason that passes.
+    /// It does, for a transient reason.
     Transient,
-    /// It does, also because an entry is itself at fault.
+    /// It does, also because an entry itself is at fault.
     EntryAtFault,
 }
 
 impl Script {
-    /// A script in which a request runs into `trouble` with that probability.
+    /// A script in which a request fails with the probability `trouble`.
     fn draw(trouble: f64, split: Split, rng: &mut Rng) -> Self {
         let replies = if trouble > 0.0 { rng.usize(0..30) } else { 0 };
         let replies: VecDeque<Reply> = (0..replies)
@@ -513,10 +513,10 @@ impl Script {
 }
 
 impl Does {
-    /// Some trouble.
+    /// Draws a failure.
     fn draw(split: Split, rng: &mut Rng) -> Self {
-        let passing = [Fault::Transient, Fault::Throttled];
-        let fault = *rng.choice(&passing).unwrap_or(&Fault::Transient);
+        let transient = [Fault::Transient, Fault::Throttled];
+        let fault = *rng.choice(&transient).unwrap_or(&Fault::Transient);
         match rng.u8(0..22) {
             0..8 => match split {
                 Split::Never => Self::Fail(fault),

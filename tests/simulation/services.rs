@@ -1,4 +1,4 @@
-//! The services of a chain, and how what they take is read.
+//! The services of a chain, and how their accepted entries are read.
 
 use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 
@@ -23,18 +23,18 @@ use super::{
     unit::{Id, ids_in},
 };
 
-/// The services to which metrics and notify put out, as they are named here.
+/// The names of the services to which metrics and notify write.
 pub(super) const METRIC: &str = "CloudWatch";
 pub(super) const TOPIC: &str = "SNS";
-/// Data of a request to CloudWatch.
+/// The most data in a request to CloudWatch.
 ///
 /// Source: CloudWatch API reference, `PutMetricData`.
 const REQUEST_DATA: usize = 1_000;
 
-/// The Glue catalog, which fails by script too, as one container of transform reaches it.
+/// The Glue catalog with scripted failures, as one container of transform reaches it.
 pub struct Glue {
     pub(super) registry: Registry<Port<Partition>>,
-    /// What it said to be registered.
+    /// The partitions that it reported as registered.
     pub(super) acknowledged: RefCell<BTreeSet<Partition>>,
     pub(super) complaints: Rc<RefCell<Vec<String>>>,
 }
@@ -64,17 +64,17 @@ pub struct Services {
     pub metric: Rc<Simulated<metrics::aggregate::Request>>,
     /// SNS.
     pub topic: Rc<Simulated<Alert>>,
-    /// When SNS took each message.
+    /// When SNS accepted each message.
     pub messages: Times,
     /// The rejects delivery stream, for each function.
     pub rejects: [Rc<Simulated<Bytes>>; 4],
-    /// Glue, for transform; what it took is known by its severity.
+    /// Glue, for transform; its partitions are identified by their severity.
     pub glue: Rc<Simulated<Partition>>,
-    /// What is wrong with how transform asked Glue.
+    /// Wrong requests of transform to Glue.
     pub complaints: Rc<RefCell<Vec<String>>>,
 }
 
-/// The events that a request to CloudWatch counts, each as often as it counts it: the full series name the city.
+/// The events that a request to CloudWatch counts, with repeats: the full series name the city.
 fn counted(request: &metrics::aggregate::Request) -> Vec<Id> {
     let full = request.data.iter().filter(|datum| datum.dimensions.len() == 3);
     full.flat_map(|datum| {
@@ -84,13 +84,13 @@ fn counted(request: &metrics::aggregate::Request) -> Vec<Id> {
     .collect()
 }
 
-/// The events that an alert reports: they are told apart by their cities, each of which is an attribute.
-fn told(alert: &Alert) -> Vec<Id> {
+/// The events of an alert, identified by their cities, which are attributes.
+fn alerted(alert: &Alert) -> Vec<Id> {
     let cities = alert.attributes.iter().filter(|attribute| attribute.name == "city");
     cities.flat_map(|attribute| &attribute.values).flat_map(ids_in).collect()
 }
 
-/// What an alert counts for: its subject, its texts and its attributes.
+/// The size of an alert: its subject, texts and attributes.
 ///
 /// Source: SNS API reference, `PublishBatch`.
 fn alert_bytes(alert: &Alert) -> usize {
@@ -117,7 +117,7 @@ pub fn is_part(line: &[u8]) -> bool {
     serde_json::from_slice::<Value>(line).is_ok_and(|line| line["part"].is_u64())
 }
 
-/// The events that a line of the rejects table begins: each part of a payload names its event.
+/// The events whose first line this is: each part of a payload names its event.
 fn rejected(line: &Bytes) -> Vec<Id> {
     let line: Value = serde_json::from_slice(line).unwrap_or_default();
     if line["part"].as_u64().is_some_and(|part| part > 1) {
@@ -127,7 +127,7 @@ fn rejected(line: &Bytes) -> Vec<Id> {
 }
 
 impl Services {
-    /// The services of a scenario; what they take goes to the streams and to what is kept.
+    /// The services of a scenario. Accepted entries go to the streams, `analytical` and `rejects`.
     #[must_use]
     pub(super) fn build(
         scenario: &Scenario,
@@ -140,9 +140,9 @@ impl Services {
         let stream = |index: usize, name, script| {
             let stream = Rc::clone(&streams[index]);
             let size = |record: &StreamRecord| record.partition_key().len() + record.data.len();
-            let tells = |record: &StreamRecord| ids_in(&record.data);
-            let takes = move |record: &StreamRecord| stream.put(record);
-            Simulated::new(name, sizes.stream(), size, tells, takes, script, trace)
+            let events = |record: &StreamRecord| ids_in(&record.data);
+            let on_accept = move |record: &StreamRecord| stream.put(record);
+            Simulated::new(name, sizes.stream(), size, events, on_accept, script, trace)
         };
         let keep = |kept: &Rc<RefCell<Vec<Bytes>>>| {
             let kept = Rc::clone(kept);
@@ -164,7 +164,7 @@ impl Services {
             trace,
         );
         let is_small = |request: &metrics::aggregate::Request| {
-            assert!(request.data.len() < REQUEST_DATA, "with the ages")
+            assert!(request.data.len() < REQUEST_DATA, "with the latency")
         };
         let topic = scripts.topic.clone();
         let messages = Times::default();
@@ -175,7 +175,7 @@ impl Services {
             severe: stream(1, "stream 2", scripts.severe.clone()),
             analytical,
             metric: Simulated::new(METRIC, ONE, |_| 1, counted, is_small, scripts.metric.clone(), trace),
-            topic: Simulated::new(TOPIC, sizes.topic(), alert_bytes, told, note, topic, trace),
+            topic: Simulated::new(TOPIC, sizes.topic(), alert_bytes, alerted, note, topic, trace),
             messages,
             rejects: std::array::from_fn(bin),
             glue: Simulated::new(
@@ -191,7 +191,7 @@ impl Services {
         }
     }
 
-    /// Waits until all that the services take late has landed.
+    /// Waits until the services have accepted all late requests.
     pub(super) async fn settle(&self) {
         let Self { raw, severe, analytical, metric, topic, rejects, glue, .. } = self;
         tokio::join!(raw.settle(), severe.settle(), analytical.settle(), metric.settle(), topic.settle());

@@ -7,7 +7,7 @@ use md5::{Digest, Md5};
 use shared::stream::StreamRecord;
 use tokio::{sync::Notify, time::Instant};
 
-/// A stream that holds what it took until the end of the simulation.
+/// A stream that keeps its records until the end of the simulation.
 pub struct Stream {
     /// Its name.
     pub name: &'static str,
@@ -17,11 +17,11 @@ pub struct Stream {
     changed: Notify,
 }
 
-/// A shard, which takes the records whose hash keys are in its range until it is split or merged.
+/// A shard, which accepts records in its range of hash keys until it is split or merged.
 struct Shard {
     first_hash_key: u128,
     last_hash_key: u128,
-    /// The shards that it came from, which are to be read first.
+    /// Its parents, which are read first.
     parents: Vec<usize>,
     is_open: bool,
     records: Vec<Stored>,
@@ -30,26 +30,26 @@ struct Shard {
 /// A record of a shard.
 #[derive(Debug, Clone)]
 pub struct Stored {
-    /// Position among all records of the stream, in the order in which it took them.
+    /// Its position among all records of the stream, in order of arrival.
     pub position: u64,
-    /// The partition key, which decides on the batch that a record belongs to.
+    /// The partition key, which decides the batch of the record.
     pub partition_key: String,
-    /// Where it was placed: its explicit hash key, or the hash of its partition key.
+    /// Its place: the explicit hash key, or the hash of the partition key.
     pub hash_key: u128,
     /// The record itself.
     pub data: Bytes,
-    /// When the stream took it.
+    /// Its time of arrival.
     pub arrived: Instant,
 }
 
 impl Stored {
-    /// Its sequence number: as long as those of the service, which fit no integer type.
+    /// Its sequence number, as long as those of the service: too long for any integer type.
     #[must_use]
     pub fn sequence_number(&self) -> String {
         format!("49{:054}", self.position)
     }
 
-    /// Which of `lanes` batches of a shard that are worked on side by side it belongs to: always that of its key.
+    /// Its lane of the `lanes` parallel batches of a shard, decided by its key.
     #[must_use]
     pub fn lane(&self, lanes: usize) -> usize {
         usize::from(Md5::digest(&self.partition_key)[15]) % lanes
@@ -63,7 +63,7 @@ pub fn hash_key_of(partition_key: &str) -> u128 {
 }
 
 impl Stream {
-    /// A stream of so many shards, which share the hash keys evenly.
+    /// A stream whose shards share the hash keys evenly.
     #[must_use]
     pub fn new(name: &'static str, shards: usize) -> Self {
         let count = shards as u128;
@@ -81,7 +81,7 @@ impl Stream {
         }
     }
 
-    /// Takes a record.
+    /// Accepts a record.
     ///
     /// # Panics
     ///
@@ -103,7 +103,7 @@ impl Stream {
         self.changed.notify_waiters();
     }
 
-    /// Splits one of the open shards in the middle; false where it holds a single hash key.
+    /// Splits one of the open shards in the middle; false if it holds a single hash key.
     pub fn split(&self, choice: usize) -> bool {
         let mut shards = self.shards.borrow_mut();
         let open = open(&shards);
@@ -120,7 +120,7 @@ impl Stream {
         true
     }
 
-    /// Merges two open shards that are neighbours; false where there is one only.
+    /// Merges two adjacent open shards; false if there is only one.
     pub fn merge(&self, choice: usize) -> bool {
         let mut shards = self.shards.borrow_mut();
         let open = open(&shards);
@@ -135,19 +135,19 @@ impl Stream {
         true
     }
 
-    /// Nothing more will come.
+    /// Closes the stream: no more records arrive.
     pub fn close(&self) {
         self.closed.set(true);
         self.changed.notify_waiters();
     }
 
-    /// Whether nothing more will come.
+    /// Whether the stream is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed.get()
     }
 
-    /// Whether a shard takes nothing more: it was split or merged, or the stream is closed.
+    /// Whether a shard gets no more records: it was split or merged, or the stream is closed.
     #[must_use]
     pub fn is_at_end(&self, shard: usize) -> bool {
         self.is_closed() || !self.shards.borrow()[shard].is_open
@@ -158,13 +158,13 @@ impl Stream {
         self.changed.notified().await;
     }
 
-    /// How many shards it has or had.
+    /// The number of shards, including closed ones.
     #[must_use]
     pub fn shards(&self) -> usize {
         self.shards.borrow().len()
     }
 
-    /// The shards that a shard came from.
+    /// The parents of a shard.
     #[must_use]
     pub fn parents(&self, shard: usize) -> Ref<'_, [usize]> {
         Ref::map(self.shards.borrow(), |shards| shards[shard].parents.as_slice())
@@ -176,13 +176,13 @@ impl Stream {
         Ref::map(self.shards.borrow(), |shards| shards[shard].records.as_slice())
     }
 
-    /// Whether a shard takes records of that hash key.
+    /// Whether a shard accepts records of a hash key.
     #[must_use]
     pub fn holds(&self, shard: usize, hash_key: u128) -> bool {
         self.shards.borrow()[shard].holds(hash_key)
     }
 
-    /// All records, in the order in which the stream took them.
+    /// All records, in order of arrival.
     #[must_use]
     pub fn records(&self) -> Vec<Stored> {
         let shards = self.shards.borrow();

@@ -1,4 +1,4 @@
-//! How much happened in simulations: what never happens shows nothing.
+//! How often each thing happened in simulations. A fault that never happens proves nothing.
 
 use std::{collections::BTreeMap, fmt, ops::AddAssign};
 
@@ -13,11 +13,11 @@ use super::{
     unit::{Damage, Kind, Unit},
 };
 
-/// How much of each thing happened, by its name.
+/// How often each thing happened, by name.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Tally(BTreeMap<&'static str, Amount>);
 
-/// How much of something happened.
+/// How often something happened.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Amount {
     /// How often it happened.
@@ -47,7 +47,7 @@ impl fmt::Display for Tally {
 }
 
 impl Tally {
-    /// What happened in fewer scenarios than that.
+    /// The things that happened in fewer scenarios.
     #[must_use]
     pub fn rarer_than(&self, scenarios: usize) -> Vec<&'static str> {
         let rare = self.0.iter().filter(|(_, amount)| amount.scenarios < scenarios);
@@ -64,7 +64,7 @@ impl Tally {
         *self += Self(BTreeMap::from([(name, Amount { times, scenarios: usize::from(times > 0) })]));
     }
 
-    /// What happened in a chain.
+    /// The tally of one chain.
     #[must_use]
     pub(super) fn of(chain: &Chain<'_>) -> Self {
         let mut tally = Self::default();
@@ -203,8 +203,7 @@ impl Occurrences {
     }
 }
 
-/// The packs that a function made on a stream, the places with several of them, and the partition keys whose records are
-/// on several shards.
+/// Counts for a stream: packs made by a function, hash keys with several packs, and partition keys on several shards.
 fn packs_and_keys(stream: &Stream, chain: &Chain<'_>) -> (usize, usize, usize) {
     let mut packs: BTreeMap<u128, usize> = BTreeMap::new();
     let mut shards: BTreeMap<String, Vec<usize>> = BTreeMap::new();

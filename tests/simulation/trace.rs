@@ -1,4 +1,4 @@
-//! What happens, step by step, with the time on the simulation's clock.
+//! The steps of a simulation, with the time on its clock.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -13,26 +13,26 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// A trace that begins now, on the clock of the runtime, and keeps its lines if `kept`.
+    /// A trace that begins now on the runtime's clock, and keeps its lines if `kept`.
     #[must_use]
     pub fn begin(kept: bool) -> Self {
         Self { began: Instant::now(), lines: kept.then(Rc::default) }
     }
 
-    /// Adds a line, worded only if it is kept.
+    /// Adds a line, which is formatted only if it is kept.
     pub fn line(&self, words: impl FnOnce() -> String) {
         if let Some(lines) = &self.lines {
             lines.borrow_mut().push(format!("{:>9.3} s  {}", self.elapsed().as_secs_f64(), words()));
         }
     }
 
-    /// How long it has been going on.
+    /// The time since the beginning.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// How long it had been going on at an instant.
+    /// The time from the beginning to an instant.
     #[must_use]
     pub fn since_begin(&self, at: Instant) -> Duration {
         at.saturating_duration_since(self.began)
@@ -44,7 +44,7 @@ impl Trace {
         self.wall(Instant::now())
     }
 
-    /// What the wall clock showed at an instant.
+    /// The wall clock at an instant.
     #[must_use]
     pub fn wall(&self, at: Instant) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH

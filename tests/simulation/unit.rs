@@ -1,14 +1,14 @@
-//! The events that are sent, each known by a number that is found in whatever is made of it.
+//! The events of a simulation, each with a number that appears in everything derived from it.
 
 use bytes::Bytes;
 use md5::{Digest, Md5};
 
-/// The number of an event; in texts it is written as `u00017`.
+/// The number of an event, written as `u00017` in texts.
 pub type Id = u32;
 
 /// Digits of a number in texts.
 const DIGITS: usize = 5;
-/// Bytes of a long description from one place that names its event to the next.
+/// Bytes of a long description between two names of its event.
 const STRETCH: usize = 1_000;
 
 /// An event to be sent.
@@ -16,40 +16,40 @@ const STRETCH: usize = 1_000;
 pub struct Unit {
     /// Its number.
     pub id: Id,
-    /// The number of the event whose id it carries: its own, or that of another event whose content differs.
+    /// The number in its id: its own, or that of another event with other content.
     pub identity: Id,
     /// Its severity, from 1 to 4.
     pub severity: i64,
-    /// Its county, by number; none where it names none.
+    /// The number of its county, if it has one.
     pub county: Option<u8>,
-    /// What is special about it.
+    /// Its kind.
     pub kind: Kind,
     /// Bytes of its description.
     pub bytes: usize,
 }
 
-/// What is special about an event.
+/// The kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Nothing.
+    /// An ordinary event.
     Plain,
-    /// The analytical delivery stream does not take it, because of its size.
+    /// It is too large for the analytical delivery stream.
     Large,
-    /// Stream 1 does not take it, because of its size.
+    /// It is too large for stream 1.
     TooLarge,
-    /// It is older than CloudWatch takes.
+    /// It is too old for CloudWatch.
     Old,
     /// It is not a valid event.
     Poison,
 }
 
-/// The name of an event, by which it is found in whatever is made of it.
+/// The name of an event, which appears in everything derived from it.
 #[must_use]
 pub fn name(id: Id) -> String {
     format!("u{id:0DIGITS$}")
 }
 
-/// The events that a text or a record names, in order: this is how every output is read.
+/// The events that a text or a record names, in order. Every output is read in this way.
 #[must_use]
 pub fn ids_in(text: impl AsRef<[u8]>) -> Vec<Id> {
     let mut ids = Vec::new();
@@ -67,19 +67,19 @@ pub fn ids_in(text: impl AsRef<[u8]>) -> Vec<Id> {
 }
 
 impl Unit {
-    /// The id that it carries, which is not its name: another event may carry the same.
+    /// Its id, which differs from its name: another event may have the same id.
     #[must_use]
     pub fn carried_id(&self) -> String {
         format!("i{:0DIGITS$}", self.identity)
     }
 
-    /// What keeps its order with others of the same value on stream 2.
+    /// The key that orders it on stream 2.
     #[must_use]
     pub fn county_or_id(&self) -> String {
         self.county.map_or_else(|| self.carried_id(), |county| format!("c{county}"))
     }
 
-    /// A text of its bytes. A long one names its event again and again, so that each part of it is known by itself.
+    /// A description of its size. A long one repeats the name of the event, so that each part identifies it.
     fn description(&self) -> String {
         if self.bytes < STRETCH {
             return "x".repeat(self.bytes);
@@ -94,7 +94,7 @@ impl Unit {
         self.county.map(|county| format!("c{county}")).unwrap_or_default()
     }
 
-    /// As a row under the header of [`CSV_HEADER`].
+    /// The event as a row under [`CSV_HEADER`].
     #[must_use]
     pub fn csv(&self) -> String {
         let (name, severity, county) = (name(self.id), self.severity, self.county_text());
@@ -107,7 +107,7 @@ impl Unit {
         }
     }
 
-    /// As a JSON object of one who asks ingest.
+    /// The event as a JSON object of a sender.
     #[must_use]
     pub fn json(&self) -> String {
         let (name, severity, county) = (name(self.id), self.severity, self.county_text());
@@ -126,7 +126,7 @@ impl Unit {
         }
     }
 
-    /// As another producer writes it to a stream, at `at`, an ISO-8601 time.
+    /// The event as another producer writes it to a stream at `at`, an ISO-8601 time.
     #[must_use]
     pub fn record(&self, at: &str) -> Bytes {
         let (name, severity, county) = (name(self.id), self.severity, self.county_text());
@@ -156,21 +156,21 @@ impl Unit {
 /// The header of the CSVs.
 pub const CSV_HEADER: &str = "ID,Severity,City,County,Description";
 
-/// What is wrong with an aggregated record.
+/// The damage of an aggregated record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Damage {
     /// Nothing.
     None,
-    /// Its digest fits, but it is cut off.
+    /// It is truncated under a matching digest.
     CutOff,
-    /// Its digest does not fit.
+    /// Its digest does not match.
     Digest,
 }
 
-/// What an aggregated record begins with.
+/// The magic number of aggregated records.
 const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
 
-/// Records aggregated as the Kinesis Producer Library does it.
+/// Records aggregated like by the Kinesis Producer Library.
 #[must_use]
 pub fn aggregate(records: &[Bytes], damage: Damage) -> Bytes {
     let mut protobuf = vec![0x0A, 1, b'k'];
@@ -183,7 +183,7 @@ pub fn aggregate(records: &[Bytes], damage: Damage) -> Bytes {
         protobuf.extend(sub_record);
     }
     if damage == Damage::CutOff {
-        // Another record is announced that does not follow.
+        // The protobuf announces another record that is missing.
         protobuf.extend([0x1A, 9]);
     }
     let mut digest = Md5::digest(&protobuf).to_vec();
@@ -193,8 +193,8 @@ pub fn aggregate(records: &[Bytes], damage: Damage) -> Bytes {
     [&MAGIC, protobuf.as_slice(), &digest].concat().into()
 }
 
-/// The hash keys that the user records of an aggregated record name, in order; `None` where one names none, so that its
-/// partition key places it. Nothing where the record is not well formed.
+/// The explicit hash keys of the user records in an aggregated record, in order; `None` for one without, which its
+/// partition key places. `None` for the whole if the record is malformed.
 ///
 /// Readers that follow the shards, as the Kinesis Client Library does, drop a user record whose hash key is not in the
 /// range of the shard that they read.
@@ -230,7 +230,7 @@ enum Field<'b> {
     Bytes(&'b [u8]),
 }
 
-/// Hands on the fields of a message, by their numbers; nothing where it is not well formed.
+/// Calls a closure with the fields of a message and their numbers; `None` if it is malformed.
 fn fields<'b>(mut message: &'b [u8], mut each: impl FnMut(u64, Field<'b>)) -> Option<()> {
     while !message.is_empty() {
         let tag = number(&mut message)?;
