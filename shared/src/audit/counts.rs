@@ -1,4 +1,4 @@
-//! The counts: what became of every record of an invocation, in one line that CloudWatch reads as metrics.
+//! The counts: the statuses of an invocation's records, in one line that CloudWatch reads as metrics.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -9,9 +9,9 @@ use crate::lambda::{config::Emitter, invocation::Invocation};
 pub const NAMESPACE: &str = "perishable";
 /// Dimensions of the counts.
 pub const DIMENSIONS: [&str; 3] = ["Dataset", "Environment", "Function"];
-/// Records that came in.
+/// Records that were received.
 pub const IN: &str = "In";
-/// Records whose every output was accepted.
+/// Records whose outputs were all accepted.
 pub const DELIVERED: &str = "Delivered";
 /// Records without an output.
 pub const FILTERED: &str = "Filtered";
@@ -19,34 +19,35 @@ pub const FILTERED: &str = "Filtered";
 pub const REJECTED: &str = "Rejected";
 /// Records that are retried.
 pub const FAILED: &str = "Failed";
-/// Entries that were sent again.
+/// Entries that were retried.
 pub const RETRIED: &str = "Retried";
 /// Events that reached transform later than its watermark.
 pub const LATE: &str = "Late";
 /// Events of a severity that the data set does not list.
 pub const UNKNOWN_SEVERITY: &str = "UnknownSeverity";
-/// Records of which nothing is known.
+/// Records without a known status.
 pub const UNACCOUNTED: &str = "Unaccounted";
-/// Cells that ingest could not read. Only invocations that have any emit this and the next, in a line of their own.
+/// Cells that ingest could not read. Only invocations with such cells emit this metric and the next, in a line of
+/// their own.
 pub const UNREADABLE_CELLS: &str = "UnreadableCells";
 /// Rows that have such cells.
 pub const UNREADABLE_ROWS: &str = "UnreadableRows";
-/// The metrics of cells that cannot be read. Ingest emits them in a line of their own, if it found any.
+/// The metrics of unreadable cells. Ingest emits them in a separate line if it found any.
 pub const CELL_METRICS: [&str; 2] = [UNREADABLE_CELLS, UNREADABLE_ROWS];
-/// All metrics but those of cells, as the line declares them.
+/// All metrics except those of cells, as the line declares them.
 pub const METRICS: [&str; 9] =
     [IN, DELIVERED, FILTERED, REJECTED, FAILED, RETRIED, LATE, UNKNOWN_SEVERITY, UNACCOUNTED];
 
-/// What became of one record.
+/// The status of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
     /// All its outputs were accepted.
     Delivered,
     /// It has no output.
     Filtered,
-    /// It stands in rejects.
+    /// It is in the rejects.
     Rejected,
-    /// It will come again; the sentence says why.
+    /// It will be retried; the sentence says why.
     Failed(String),
 }
 
@@ -63,35 +64,35 @@ impl Status {
     }
 }
 
-/// Counts of records by their status, and of what happened on the way.
+/// Counts of records by their status, and of retries and unusual events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Records that came in.
+    /// Records that were received.
     pub received: u64,
-    /// Records whose every output was accepted.
+    /// Records whose outputs were all accepted.
     pub delivered: u64,
-    /// Records that owe no output.
+    /// Records without an output.
     pub filtered: u64,
-    /// Records that stand in rejects.
+    /// Records that are in the rejects.
     pub rejected: u64,
-    /// Records that will come again.
+    /// Records that will be retried.
     pub failed: u64,
-    /// Times that an entry was sent again.
+    /// How many times an entry was retried.
     pub retried: u64,
-    /// Events that came more than the watermark behind.
+    /// Events that arrived later than the watermark allows.
     pub late: u64,
     /// Events of a severity that the data set does not list.
     pub unknown_severity: u64,
 }
 
 impl Counts {
-    /// The counts of an invocation whose event is not understood: one record that came in and failed.
+    /// The counts of an invocation whose event is not understood: one record, received and failed.
     #[must_use]
     pub fn unreadable_event() -> Self {
         Self { received: 1, failed: 1, ..Self::default() }
     }
 
-    /// Counts one record's status; a record without one stays unaccounted.
+    /// Counts one record's status. A record without one stays unaccounted.
     pub fn record(&mut self, status: &Status) {
         match status {
             Status::Delivered => self.delivered += 1,
@@ -101,14 +102,14 @@ impl Counts {
         }
     }
 
-    /// Records that came in and of which nothing is known; anything but nought is a defect.
+    /// Records that were received and have no known status. Anything but zero is a defect.
     #[must_use]
     pub fn unaccounted(&self) -> u64 {
         let known = self.delivered + self.filtered + self.rejected + self.failed;
         self.received.abs_diff(known)
     }
 
-    /// Writes the line to the log, where CloudWatch reads the metrics from it.
+    /// Writes the line to the log, from which CloudWatch reads the metrics.
     pub fn log(&self, emitter: &Emitter<'_>, invocation: &Invocation) {
         (invocation.log)(&self.line(emitter, &invocation.request_id, invocation.now));
     }
@@ -145,7 +146,7 @@ impl Counts {
     }
 }
 
-/// The line as it is written; typed, since every invocation and every simulated one writes it.
+/// The line as it is written. It is typed, since every invocation and every simulated one writes it.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Line<'a> {

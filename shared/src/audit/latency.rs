@@ -1,36 +1,36 @@
-//! Latencies: how old events are when they are acted upon, as distributions that a percentile can be read from.
+//! Latencies: the ages of events when they are counted or published, as distributions that give percentiles.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-/// Distinct values of a datum.
+/// Distinct values of a datum at most.
 ///
 /// Source: CloudWatch API reference, `MetricDatum`.
 pub const VALUES: usize = 150;
-/// From when on an age counts as that: a value in milliseconds of one digit is one of 150 then, with room.
+/// The greatest age that is reported. Up to it there are 110 ages of one digit, fewer than a datum takes.
 const OLDEST_MS: i64 = 1_000_000_000_000;
 
 /// Metric of the ages of events when metrics counts them.
 pub const EVENT_TO_METRIC: &str = "EventToMetric";
-/// Metric of the ages of events when notify has told of them.
+/// Metric of the ages of events when notify has published their alert.
 pub const EVENT_TO_ALERT: &str = "EventToAlert";
 /// Dimensions of both.
 pub const DIMENSIONS: [&str; 2] = ["Dataset", "Environment"];
 
-/// Events that were acted upon at one moment.
+/// Events that were counted or published at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LatencySample {
-    /// When.
+    /// The moment.
     pub at: DateTime<Utc>,
-    /// When ingest took each of them in.
+    /// When ingest received each of them.
     pub received: Vec<DateTime<Utc>>,
 }
 
 /// How often each age occurs, in milliseconds, from the youngest.
 ///
-/// Where there are more distinct ages than a datum takes, they are rounded up to fewer digits: an age is never
-/// understated, and overstated by a hundredth, a tenth at most for all but the widest spread.
+/// If there are more distinct ages than a datum takes, they are rounded up to fewer digits. So an age is never
+/// understated. It is overstated by a hundredth, or by a tenth at most for all but the widest spread.
 #[must_use]
 pub fn distribution(ages_ms: &[i64]) -> Vec<(i64, u64)> {
     (1..=3).rev().fold(counted(ages_ms, |age| age), |counts, digits| {

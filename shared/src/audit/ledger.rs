@@ -1,6 +1,6 @@
-//! The ledger of a batch: what becomes of each of its user records, and from where the batch is to come again.
+//! The ledger of a batch: the status of each user record, and the record from which the batch is retried.
 //!
-//! A batch of 6 MB can have 700,000 user records, so that what is kept of each takes a few bytes.
+//! A batch of 6 MB can have 700,000 user records, so the ledger keeps only a few bytes for each.
 
 use std::{iter, mem};
 
@@ -20,41 +20,41 @@ use crate::{
     stream::batch::{self, BatchItemFailure, BatchResponse, NotABatch, Record, UserRecords},
 };
 
-/// Bytes of a record in an event: what Lambda writes around its data has nearly as many. What is made for each record
-/// is made room for at once, since room that grows is new to the machine every time.
+/// The least bytes of a record in an event: Lambda's fields around its data take nearly as many. From it the ledger
+/// reserves memory for all records at once, since growing a list touches new memory each time.
 const RECORD_BYTES: usize = 512;
 
 /// Bytes around a user record in an aggregate, in base64.
 const PART_BYTES: usize = 8;
 
-/// What becomes of the user records of a batch, each named by its position among them.
+/// The statuses of a batch's user records, each identified by its position among them.
 #[derive(Debug)]
 pub struct Ledger<'b> {
     function: &'static str,
     common: &'b Common,
     records: Vec<Record<'b>>,
-    /// Records of the stream whose user records were all looked at, and how many were of the next.
+    /// Records of the stream whose user records were all read, and how many user records of the next were.
     looked: (usize, u64),
     entries: Vec<Entry>,
-    /// The ids of the events, where the log is to follow them.
+    /// The ids of the events, if the log is to follow them.
     ids: String,
-    /// The rejects of records that were refused when they were read.
+    /// The rejects of records that were refused while they were read.
     rejects: Collector,
-    /// The first record of the stream with one of them.
+    /// The first record of the stream with such a reject.
     first_rejected: Option<usize>,
     /// Positions of the records that were refused later, with a short stable code and what is wrong.
     refused: Vec<(usize, &'static str, Detail)>,
     /// The first record that failed, and why.
     failure: Option<(usize, String)>,
-    /// Times that something was sent again.
+    /// How many times an entry was retried.
     pub retried: u64,
-    /// Events that came more than the watermark behind.
+    /// Events that arrived later than the watermark allows.
     pub late: u64,
     /// Events of a severity that the data set does not list.
     pub unknown_severity: u64,
 }
 
-/// What is kept of a user record.
+/// The ledger's entry for a user record.
 #[derive(Debug)]
 struct Entry {
     /// Position of the record of the stream that holds it.
@@ -64,7 +64,7 @@ struct Entry {
     state: State,
 }
 
-/// A status without its reason, which is kept of the first failure only.
+/// A status without its reason. Only the first failure's reason is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
@@ -86,20 +86,20 @@ impl State {
     }
 }
 
-/// How many outputs of a batch are held at once. A batch of 6 MB can have 700,000 user records, so that those of a large
-/// one are made and delivered in portions.
+/// How many outputs of a batch are held at once. A batch of 6 MB can have 700,000 user records, so the outputs of a
+/// large batch are made and delivered in portions.
 #[derive(Debug, Clone, Copy)]
 pub struct Portion {
-    /// Outputs after which no further record of the stream is looked at.
+    /// Outputs after which no further record of the stream is read.
     pub enough: usize,
     /// Outputs after which a portion ends within a record of the stream.
     pub most: usize,
 }
 
-/// A user record, as a function sees it.
+/// A user record, as functions read it.
 #[derive(Debug, Clone, Copy)]
 pub struct UserRecord<'r> {
-    /// Position of the record of the stream that holds it: what comes again together.
+    /// Position of the record of the stream that holds it; the user records of one are retried together.
     pub record: usize,
     /// That record.
     pub held: &'r Record<'r>,
@@ -149,7 +149,7 @@ impl<'b> Ledger<'b> {
         outputs
     }
 
-    /// Whether another portion follows. Once a record failed, all after it are retried with it, and fail here.
+    /// Whether another portion follows. Once a record failed, all later ones are retried with it, and fail here.
     pub fn has_more(&mut self) -> bool {
         if self.looked.0 < self.records.len() && self.retry_from().is_some() {
             self.fail_rest();
@@ -175,8 +175,8 @@ impl<'b> Ledger<'b> {
         }
     }
 
-    /// Looks at the user records of the next record of the stream, and enters what each owes. Gives false where the portion
-    /// is full.
+    /// Reads the user records of the next record of the stream, and adds their outputs. Returns false if the portion is
+    /// full.
     fn look_at<T>(
         &mut self,
         held: &Record<'_>,
@@ -206,8 +206,8 @@ impl<'b> Ledger<'b> {
         is_whole && outputs.len() < portion.enough
     }
 
-    /// Hands on each user record of a record of the stream, from one on, with its position there if it is one of several.
-    /// Gives false where `each` does, which ends it.
+    /// Passes each user record of a record of the stream to `each`, starting from one, with its position if there are
+    /// several. Stops and returns false once `each` returns false.
     fn look(
         &mut self,
         held: &Record<'_>,
@@ -236,7 +236,7 @@ impl<'b> Ledger<'b> {
         }
     }
 
-    /// Adds a user record of the record that is being read; gives its position.
+    /// Adds a user record of the record that is being read; returns its position.
     fn add(&mut self, data: &[u8], part: Option<u64>) -> usize {
         let around = if part.is_some() { PART_BYTES } else { RECORD_BYTES / 2 };
         self.rejects.came_in(data.len() + around);
@@ -251,7 +251,7 @@ impl<'b> Ledger<'b> {
         self.entries.len() - 1
     }
 
-    /// Enters the records that were not looked at as failed.
+    /// Records every user record that was not read as failed.
     fn fail_rest(&mut self) {
         let mut buffer = Vec::new();
         let records = mem::take(&mut self.records);
@@ -275,7 +275,7 @@ impl<'b> Ledger<'b> {
         self.record(index, Status::Failed("an earlier record is retried".to_owned()));
     }
 
-    /// Enters the status of a record.
+    /// Records the status of a user record.
     pub fn record(&mut self, index: usize, status: Status) {
         self.entries[index].state = match status {
             Status::Delivered => State::Delivered,
@@ -290,12 +290,12 @@ impl<'b> Ledger<'b> {
         };
     }
 
-    /// Notes that a record is to go to rejects; `reason` is a short stable code, `detail` a sentence.
+    /// Marks a record to be rejected; `reason` is a short stable code, `detail` a sentence.
     pub fn refuse(&mut self, index: usize, reason: &'static str, detail: String) {
         self.refused.push((index, reason, detail.into()));
     }
 
-    /// Makes the reject of a user record, given with its position in the record of the stream.
+    /// Rejects a user record, given with its position in the record of the stream.
     fn reject(
         &mut self,
         index: usize,
@@ -312,14 +312,14 @@ impl<'b> Ledger<'b> {
             line: None,
             row_index: part,
             payload: data,
-            // A record of a stream is an event, whatever is next to it.
+            // A record of a stream is one event, whatever records are next to it.
             alone: true,
             file: None,
         });
     }
 
-    /// Makes the rejects of the records that were refused after they were read. Each record of the stream is taken apart
-    /// once more, since what is in it was not kept.
+    /// Makes the rejects of records that were refused after they were read. Each record of the stream is split again,
+    /// since its user records were not kept.
     fn reject_refused(&mut self) {
         let mut refused = mem::take(&mut self.refused);
         refused.sort_by_key(|(index, ..)| *index);
@@ -346,7 +346,7 @@ impl<'b> Ledger<'b> {
         self.records = records;
     }
 
-    /// Writes what was refused to rejects. A reject that cannot be written fails like any delivery.
+    /// Writes the refused records to the rejects. A reject that cannot be written fails like any delivery.
     pub async fn write_rejects<R: Service<Entry = Bytes>>(&mut self, service: &R, invocation: &Invocation) {
         self.first_rejected = None;
         self.reject_refused();
@@ -380,7 +380,7 @@ impl<'b> Ledger<'b> {
             outputs = record(self, delivered);
             outputs.extend(after);
             outputs.sort_by_key(|(index, _)| *index);
-            // What follows a record that is retried fails with it.
+            // Records after one that is retried fail with it.
             for (index, _) in self.split_off(&mut outputs, self.retry_from()) {
                 self.record(index, Status::Failed("an earlier record is retried".to_owned()));
             }
@@ -394,20 +394,20 @@ impl<'b> Ledger<'b> {
         outputs.split_off(at)
     }
 
-    /// The first record of the stream that is to go to rejects, by position.
+    /// The first record of the stream that is to be rejected, by position.
     #[must_use]
     pub fn first_refused(&self) -> Option<usize> {
         let later = self.refused.iter().map(|(index, ..)| self.entries[*index].record as usize);
         later.chain(self.first_rejected).min()
     }
 
-    /// The first record of the stream that failed, by position: it and everything behind it comes again.
+    /// The first record of the stream that failed, by position. It and all later ones are retried.
     #[must_use]
     pub fn retry_from(&self) -> Option<usize> {
         self.entries.iter().find(|entry| entry.state == State::Failed).map(|entry| entry.record as usize)
     }
 
-    /// Closes the ledger: writes the counts, and answers from where the batch is to come again.
+    /// Finishes the ledger: writes the counts, and returns the record from which the batch is retried.
     #[must_use]
     pub fn report(self, invocation: &Invocation) -> BatchResponse {
         let mut counts = Counts {
@@ -423,7 +423,7 @@ impl<'b> Ledger<'b> {
             .for_each(|status| counts.record(&status));
         let first = self.retry_from();
         if let Some((_, why)) = &self.failure {
-            tracing::warn!(failed = counts.failed, why, "records failed and come again");
+            tracing::warn!(failed = counts.failed, why, "records failed and are retried");
         }
         counts.log(&self.common.emitter(self.function), invocation);
         self.log_ids(invocation);
@@ -437,7 +437,7 @@ impl<'b> Ledger<'b> {
         }
     }
 
-    /// Logs what became of which event.
+    /// Logs the status of each event.
     fn log_ids(&self, invocation: &Invocation) {
         let mut trail = Trail::default();
         let begins = iter::once(0).chain(self.entries.iter().map(|entry| entry.id_end as usize));

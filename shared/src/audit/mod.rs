@@ -1,4 +1,4 @@
-//! What became of every record: the ledger of a batch, the counts, the trail of event ids, and latency.
+//! The status of every record: the ledger of a batch, the counts, the trail of event ids, and latencies.
 
 pub mod counts;
 pub mod latency;

@@ -1,4 +1,4 @@
-//! The trail: what became of which event, in lines of the log by which one event can be followed through the functions.
+//! The trail: log lines with the status of each event, by which an event can be followed through the functions.
 
 use std::collections::BTreeMap;
 
@@ -10,28 +10,28 @@ use crate::{
     lambda::invocation::Invocation,
 };
 
-/// Bytes of ids in a line. Lambda takes up to 256 KiB of one to the log, and ids may need escapes.
+/// Bytes of ids in a line at most. Lambda logs up to 256 KiB of a line, and ids may need escapes.
 ///
 /// Source: Lambda developer guide, "Sending Lambda function logs to CloudWatch Logs".
 const LINE_BYTES: usize = 64 * 1024;
-/// Characters of an id that are kept: an id is a name, and whatever is longer may be a payload.
+/// Characters of an id that are kept. An id is a name; anything longer may be a payload.
 const ID_CHARS: usize = 128;
 
-/// The ids of an invocation's events, by what became of them.
+/// The ids of an invocation's events, by status.
 #[derive(Debug, Default)]
 pub struct Trail(BTreeMap<&'static str, Ids>);
 
-/// Ids as JSON strings, with a comma between two of them.
+/// Ids as JSON strings, separated by commas.
 #[derive(Debug, Default)]
 struct Ids {
-    /// Those of lines that are full.
+    /// Ids of full lines.
     full: Vec<Writer>,
-    /// Those of the line that is being filled.
+    /// Ids of the line that is being filled.
     open: Writer,
 }
 
 impl Trail {
-    /// Enters what became of the event of an id.
+    /// Records the status of the event with that id.
     pub fn record(&mut self, id: &str, status: &Status) {
         self.0.entry(status.name()).or_default().push(id);
     }
@@ -43,7 +43,7 @@ impl Trail {
         }
     }
 
-    /// The lines for the log, as JSON: one for each status, more where the ids are too many.
+    /// The lines for the log, as JSON: one for each status, or more if there are too many ids.
     #[must_use]
     pub fn lines(&self, function: &str, request_id: &str) -> Vec<String> {
         let mut lines = Vec::new();
@@ -63,7 +63,7 @@ impl Trail {
 impl Ids {
     fn push(&mut self, id: &str) {
         let end = match id.len() {
-            // As many bytes are no more characters.
+            // A text has at most as many characters as bytes.
             len @ ..=ID_CHARS => len,
             len => id.char_indices().nth(ID_CHARS).map_or(len, |(end, _)| end),
         };

@@ -1,4 +1,4 @@
-//! CloudWatch: a namespace to put data into, and the ages of events as a service of [`crate::delivery`].
+//! CloudWatch: a namespace for metric data, and the latencies as a service of [`crate::delivery`].
 
 use aws_sdk_cloudwatch::{
     Client,

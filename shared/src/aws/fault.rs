@@ -1,4 +1,4 @@
-//! How the errors of the services are read: whether sending again may help, and what an operator can do.
+//! Classifies the services' errors: whether a retry may help, and what an operator can do.
 
 use crate::delivery::Fault;
 

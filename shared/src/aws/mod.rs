@@ -1,4 +1,4 @@
-//! The AWS SDK: how clients are made, how their errors are read, and the services that several functions write to.
+//! The AWS SDK: makes clients, reads their errors, and implements the services that several functions write to.
 
 mod cloudwatch;
 mod fault;

@@ -1,4 +1,4 @@
-//! Cells: text typed by the data set and written as JSON, without a guess and without a changed digit.
+//! Cells: text written as JSON of its column's type, without guesses and without changed digits.
 
 use crate::{
     data::{

@@ -1,4 +1,4 @@
-//! Values of a metric's dimensions, as CloudWatch takes them.
+//! Values of a metric's dimensions, as CloudWatch accepts them.
 
 use deunicode::deunicode_with_tofu;
 

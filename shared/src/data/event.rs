@@ -1,4 +1,4 @@
-//! Events in place: the top-level entries of a JSON object, borrowed from its text.
+//! Events: the top-level entries of a JSON object, borrowed from its text.
 
 use std::{
     borrow::Cow,

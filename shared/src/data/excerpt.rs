@@ -1,4 +1,4 @@
-//! Texts of a sender in errors: a few characters on one line, whatever was sent.
+//! Excerpts of a sender's text for errors: a few characters on one line, whatever was sent.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! The data set of the deployment, its events and their cells.
+//! The deployment's data set, its events and their cells.
 
 pub mod cell;
 pub mod dataset;

@@ -1,4 +1,4 @@
-//! One request, sent again until every entry of it is settled.
+//! One request, retried until each of its entries has an outcome.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{Answer, Failure, Fault, Outcome, Refusal, Service};
 /// The longest wait for the answer to one request.
 pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// One request, sent until every entry is settled.
+/// One request, retried until every entry has an outcome.
 pub(super) struct Attempts<'a, S: Service> {
     pub(super) service: &'a S,
     pub(super) entries: &'a [S::Entry],
@@ -64,11 +64,12 @@ impl<S: Service> Attempts<'_, S> {
         })
     }
 
-    /// Settles what was taken or will never be, keeps the rest pending, and gives the gravest of its faults.
+    /// Records the outcome of entries that were accepted or never will be. The others stay pending; returns the
+    /// gravest of their faults.
     fn keep_refused(&mut self, refusals: Vec<Refusal>, settled: &mut Settled) -> Option<Failure> {
         let mut refused: Vec<Option<Failure>> = vec![None; self.pending.len()];
         for refusal in refusals {
-            // Some entry was refused and nobody knows which, so that none counts as delivered.
+            // Some entry was refused, and the answer does not say which. So none counts as delivered.
             let Some(place) = refused.get_mut(refusal.index) else { return Some(not_understood()) };
             *place = Some(refusal.failure);
         }
@@ -98,7 +99,7 @@ fn not_understood() -> Failure {
     Failure { fault: Fault::Transient, detail }
 }
 
-/// Full jitter over an exponential back-off: throttling is given longer than other faults.
+/// Full jitter over an exponential back-off. The pause after throttling is longer than after other faults.
 ///
 /// Source: AWS Architecture Blog, "Exponential Backoff And Jitter".
 pub(super) fn backoff(fault: Fault, fruitless: u32, jitter: &mut fastrand::Rng) -> Duration {

@@ -1,6 +1,6 @@
-//! Delivery: entries brought to a service within its limits, what it refuses sent again, until a deadline.
+//! Delivery: sends entries to a service within its limits, and retries those that it refuses until a deadline.
 //!
-//! The SDK's own retries are off: this is the one place where anything is sent again.
+//! The SDK's own retries are off: only this module retries.
 
 mod attempts;
 mod queue;
@@ -16,10 +16,10 @@ use self::{
     queue::Queue,
 };
 
-/// Requests in flight to one service, where the order of the entries allows more than one.
+/// Requests in flight to one service at most, if the order of the entries allows several.
 pub const IN_FLIGHT: usize = 4;
 
-/// What a request and an entry may hold at most.
+/// Limits of a request and of an entry.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Entries in a request.
@@ -30,78 +30,78 @@ pub struct Limits {
     pub entry_bytes: usize,
 }
 
-/// A service that takes entries, many in a request.
+/// A service that accepts entries, many in a request.
 pub trait Service {
-    /// What it takes.
+    /// An entry of a request.
     type Entry;
 
-    /// Its limits.
+    /// The limits of the service.
     fn limits(&self) -> Limits;
 
-    /// The bytes that an entry counts for, as the service counts them.
+    /// The size of an entry in bytes, as the service counts them.
     fn size(&self, entry: &Self::Entry) -> usize;
 
-    /// Sends one request. The answer names the entries that were refused, by their position in `entries`.
+    /// Sends one request. Returns the refused entries, by their position in `entries`.
     fn send(&self, entries: &[&Self::Entry]) -> impl Future<Output = Answer>;
 }
 
-/// The refused entries of a request that was answered, or the failure of the whole request.
+/// The refused entries of an answered request, or the failure of the whole request.
 pub type Answer = Result<Vec<Refusal>, Failure>;
 
-/// An entry that the service refused while it took others.
+/// An entry that the service refused while it accepted others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Position in the request.
     pub index: usize,
-    /// Why.
+    /// Why the service refused it.
     pub failure: Failure,
 }
 
-/// Why a request or an entry was not taken.
+/// Why a request or an entry was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What may help.
+    /// Whether a retry may help.
     pub fault: Fault,
-    /// One sentence for people, without any payload.
+    /// One sentence for people; contains no payload.
     pub detail: String,
 }
 
-/// Whether sending again may help.
+/// Whether a retry may help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// It may, soon.
+    /// A retry may help soon.
     Transient,
-    /// It may, after a longer pause.
+    /// A retry may help after a longer pause.
     Throttled,
-    /// It does not.
+    /// A retry does not help.
     Permanent,
-    /// It does not until the deployment is corrected: a permission, a key or a resource is missing. The service takes
-    /// nothing until then, and an entry that it refuses is not itself at fault.
+    /// A retry helps only once the deployment is corrected: a permission, a key or a resource is missing. Until then
+    /// the service accepts nothing, so a refused entry is not itself at fault.
     Misconfigured,
 }
 
 impl Fault {
-    /// Whether nothing that is sent again can be taken.
+    /// Whether no retry can succeed.
     fn is_final(self) -> bool {
         matches!(self, Self::Permanent | Self::Misconfigured)
     }
 }
 
-/// Which entries keep their order: an entry is sent in the request of the one before it or once that one was taken,
-/// and not at all once that one failed. An entry that the service refuses out of a request comes later than those
-/// that it took.
+/// Which entries keep their order. An entry is sent in the same request as its predecessor, or after that one was
+/// accepted. Once the predecessor failed, the entry is not sent. An entry that the service refuses within a request
+/// arrives after those that it accepted.
 #[derive(Debug)]
 pub enum Order<E> {
-    /// All of them, so that one request is in flight, and nothing is sent after the first failure.
+    /// All entries. One request is in flight at a time, and nothing is sent after the first failure.
     Kept,
-    /// Those of one key; requests without a key in common are in flight side by side.
+    /// Entries of one key. Requests without a common key are in flight at the same time.
     PerKey(fn(&E) -> &str),
-    /// None.
+    /// No entries.
     Free,
 }
 
 impl<E> Order<E> {
-    /// What an entry has in common with those that it keeps its order with.
+    /// The key that an entry shares with those that it keeps its order with.
     fn key<'e>(&self, entry: &'e E) -> Option<&'e str> {
         match self {
             Self::Kept => Some(""),
@@ -111,39 +111,39 @@ impl<E> Order<E> {
     }
 }
 
-/// How long to go on, and the seed of the back-off's jitter.
+/// The deadline of a delivery, and the seed of the back-off's jitter.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
-    /// Nothing is sent or awaited after it.
+    /// Nothing is sent or awaited after this instant.
     pub at: Instant,
     /// Seed of the jitter.
     pub seed: u64,
 }
 
-/// What became of an entry.
+/// The outcome of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The service took it.
+    /// The service accepted it.
     Delivered,
-    /// The service will never take it: it is too large or not valid. The sentence says why.
+    /// The service will never accept it: it is too large or not valid. The sentence says why.
     Unacceptable(String),
-    /// The service did not take it in time, or takes nothing at all. The sentence says why.
+    /// The service did not accept it in time, or accepts nothing at all. The sentence says why.
     Failed(String),
 }
 
-/// What became of the entries, by their position.
+/// The outcomes of the entries, by their position.
 #[must_use]
 #[derive(Debug, Default)]
 pub struct Report {
     /// One outcome for each entry.
     pub outcomes: Vec<Outcome>,
-    /// How many times an entry was sent again.
+    /// How many times an entry was retried.
     pub resent: u64,
     /// Requests made.
     pub requests: u64,
 }
 
-/// Brings the entries to the service.
+/// Delivers the entries to the service.
 pub async fn deliver<S: Service>(
     service: &S,
     entries: &[S::Entry],
@@ -172,7 +172,7 @@ pub async fn deliver<S: Service>(
     }
 }
 
-/// What becomes of an entry that is never sent.
+/// The outcome of an entry that is never sent.
 fn before_sending(size: usize, limits: Limits) -> Outcome {
     if size <= limits.entry_bytes {
         return Outcome::Failed("not sent, since an earlier entry failed".to_owned());
@@ -184,7 +184,7 @@ fn before_sending(size: usize, limits: Limits) -> Outcome {
 }
 
 impl Report {
-    /// Notes what became of one request's entries.
+    /// Records the outcomes of one request's entries.
     fn note(&mut self, settled: Settled) {
         self.resent += settled.resent;
         self.requests += settled.requests;

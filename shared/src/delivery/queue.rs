@@ -1,27 +1,27 @@
-//! The entries that wait, and the requests that they go out in.
+//! The queue of entries that wait, and how they form requests.
 
 use hashbrown::HashSet;
 
 use super::{Limits, Outcome, attempts::Settled};
 
-/// The entries that were not sent yet, by position.
+/// Entries that were not sent yet, by position.
 pub(super) struct Queue<'a> {
     sizes: &'a [usize],
     keys: Vec<Option<&'a str>>,
     limits: Limits,
     waiting: Vec<usize>,
-    /// Keys of which an entry is in flight or has failed: their later entries wait.
+    /// Keys with an entry that is in flight or has failed. Their later entries wait.
     held: HashSet<&'a str>,
 }
 
 impl<'a> Queue<'a> {
-    /// All entries but those that are too large by themselves.
+    /// Queues all entries except those that exceed the limit on their own.
     pub(super) fn new(sizes: &'a [usize], keys: Vec<Option<&'a str>>, limits: Limits) -> Self {
         let waiting = (0..sizes.len()).filter(|index| sizes[*index] <= limits.entry_bytes).collect();
         Self { sizes, keys, limits, waiting, held: HashSet::new() }
     }
 
-    /// The next request that keeps to the limits: the first entries whose keys nothing holds.
+    /// The next request within the limits: the first entries whose keys are not held.
     pub(super) fn next_request(&mut self) -> Option<Vec<usize>> {
         let Self { sizes, keys, limits, waiting, held } = self;
         let (mut request, mut bytes, mut full) = (Vec::new(), 0, false);
@@ -42,7 +42,7 @@ impl<'a> Queue<'a> {
         (!request.is_empty()).then_some(request)
     }
 
-    /// Lets the later entries of a request's keys follow, but for those of which an entry failed.
+    /// Releases the keys of a finished request, so that their later entries follow. Keys with a failed entry stay held.
     pub(super) fn release(&mut self, settled: &Settled) {
         let (failed, done): (Vec<_>, Vec<_>) =
             settled.outcomes.iter().partition(|(_, outcome)| matches!(outcome, Outcome::Failed(_)));

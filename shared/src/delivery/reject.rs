@@ -1,6 +1,6 @@
-//! Rejects: what cannot be accepted, kept with the reason and with all that is needed to send it again.
+//! Rejects: refused rows and records, kept with the reason and with everything needed to send them again.
 //!
-//! A reject is one JSON line, or several where its payload is long. Its size is bounded by its input: see
+//! A reject is one JSON line, or several if its payload is long. The size of its input bounds its own: see
 //! [`collector`].
 
 pub mod collector;
@@ -21,21 +21,21 @@ use crate::{
 
 pub use self::collector::{Collector, Finished, Owners, Refused};
 
-/// Bytes of a payload in one reject record; longer payloads come in parts. Encoded they are at most twice as many,
-/// so that the record stays below the 1,000 KiB that Firehose takes.
+/// Bytes of a payload in one reject record; longer payloads are split into parts. Encoding at most doubles them, so
+/// the record stays below Firehose's limit of 1,000 KiB.
 const PART_BYTES: usize = 160 * 1024;
-/// Bytes by which a text may be longer as JSON than twice its bytes: a short one stays readable, whatever is in it.
+/// Bytes by which a text as JSON may exceed twice its own length. So a short text stays readable, whatever it holds.
 const SHORT_BYTES: usize = 1_024;
-/// Bytes of a header, as JSON, up to which each reject repeats it.
+/// The longest header that each reject repeats, in bytes as JSON.
 const HEADER_BYTES: usize = 64 * 1024;
-/// Characters of a detail. It may quote the sender's text, which has no bound of its own.
+/// Characters of a detail at most. It may quote the sender's text, whose length has no limit.
 const DETAIL_CHARS: usize = 200;
-/// Characters of a source: more than the longest key of an object with its bucket and line.
+/// Characters of a source at most: more than the longest key of an object with its bucket and line.
 const SOURCE_CHARS: usize = 1_500;
-/// Bytes of lines that are sent together, so that only these are held as a request as well.
+/// Bytes of lines in one portion. Only these are held a second time, as requests.
 const PORTION_BYTES: usize = 2 * 1024 * 1024;
 
-/// A sentence that says what is wrong with a row and what would be right. It is cut to 200 characters, without control
+/// A sentence that says what is wrong with a row and what was expected. It has at most 200 characters and no control
 /// characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -71,9 +71,9 @@ impl From<&str> for Detail {
     }
 }
 
-/// Cuts a text to so many characters, the last of which then is an ellipsis.
+/// Cuts a text to `chars` characters. The last character of a cut text is an ellipsis.
 fn cut(text: &mut String, chars: usize) {
-    // No more bytes are no more characters.
+    // A text has at most as many characters as bytes.
     if text.len() > chars
         && let Some((end, _)) = text.char_indices().nth(chars - 1)
         && text[end..].chars().nth(1).is_some()
@@ -83,21 +83,21 @@ fn cut(text: &mut String, chars: usize) {
     }
 }
 
-/// How the file was read that a row came from.
+/// How a row's file was read.
 #[derive(Debug, Clone, Serialize)]
 pub struct FileContext {
     /// `csv`, `ndjson` or `json`.
     pub format: &'static str,
-    /// The header line of a CSV. Without one the first row of the payload is the header.
+    /// The header line of a CSV. If there is none, the first row of the payload is the header.
     #[serde(skip_serializing_if = "Option::is_none")]
     header: Option<Arc<str>>,
-    /// The date order that was declared.
+    /// The declared date order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date_order: Option<DateOrder>,
-    /// Bytes of the header as JSON.
+    /// Length of the header as JSON, in bytes.
     #[serde(skip)]
     header_json: usize,
-    /// By which two headers are compared: they may be long, and are compared for each row.
+    /// A hash by which headers are compared. They may be long, and they are compared for each row.
     #[serde(skip)]
     header_hash: u64,
 }
@@ -118,7 +118,7 @@ impl FileContext {
         self.header.as_ref()
     }
 
-    /// Whether a header is too long to be repeated in each reject.
+    /// Whether the header is too long to repeat in each reject.
     fn has_long_header(&self) -> bool {
         self.header_json > HEADER_BYTES
     }
@@ -168,7 +168,7 @@ pub const COLUMNS: [(&str, &str, &str); 15] = [
     ),
 ];
 
-/// A reject: one row or record, or several that are refused alike.
+/// A reject: one row or record, or several that are refused for the same reason.
 #[derive(Debug, Clone, Copy)]
 struct Reject<'a> {
     function: &'static str,
@@ -177,9 +177,9 @@ struct Reject<'a> {
     source: &'a str,
     row_index: Option<u64>,
     rows: u64,
-    /// The rows as they came, a line feed between two of them.
+    /// The rows as they arrived, separated by line feeds.
     payload: &'a [u8],
-    /// The bytes of each row, where the reader must know where one ends.
+    /// The length of each row in bytes, if readers need it to separate the rows.
     row_bytes: Option<&'a [u32]>,
     file: Option<&'a FileContext>,
 }
@@ -211,7 +211,7 @@ struct Line<'a> {
 }
 
 impl Reject<'_> {
-    /// The JSON lines of the reject: one, or as many as its payload needs.
+    /// The JSON lines of the reject: one for each part of its payload.
     fn encode(&self, rejected_at: &str) -> Vec<Bytes> {
         let text = self.text();
         let pieces = pieces(self.payload, text);
@@ -228,7 +228,7 @@ impl Reject<'_> {
                 source: self.source,
                 row_index: self.row_index,
                 row_count: (self.rows > 1).then_some(self.rows),
-                // A piece of text is cut at a character, so that it is text itself.
+                // Text is cut between characters, so each piece is valid text.
                 payload: text.and(std::str::from_utf8(piece).ok()),
                 payload_base64: text.is_none().then(|| base64_simd::STANDARD.encode_to_string(piece)),
                 row_bytes: self.row_bytes.map(|_| lengths.up_to(end)),
@@ -243,8 +243,8 @@ impl Reject<'_> {
         pieces.into_iter().enumerate().map(encode).collect()
     }
 
-    /// The payload as text; nothing where base64 is right: it is not UTF-8, or JSON would more than double it. Where
-    /// the rows' lengths are written as well, base64 is right as soon as it is shorter.
+    /// The payload as text, or nothing if it must be base64: it is not UTF-8, or JSON would more than double it.
+    /// With row lengths, base64 is used as soon as it is shorter.
     fn text(&self) -> Option<&str> {
         let text = std::str::from_utf8(self.payload).ok()?;
         let (json, bytes) = (json_bytes(text), text.len());
@@ -254,10 +254,10 @@ impl Reject<'_> {
     }
 }
 
-/// Writes the lengths of rows, each with the part of the payload in which its row ends.
+/// Distributes the lengths of rows over the parts: each goes to the part in which its row ends.
 struct Lengths<'a> {
     lengths: std::slice::Iter<'a, u32>,
-    /// Where the row ends that is next.
+    /// Where the next row ends.
     end: usize,
 }
 
@@ -267,7 +267,7 @@ impl<'a> Lengths<'a> {
         Self { end: lengths.first().map_or(0, |first| *first as usize), lengths: lengths.iter() }
     }
 
-    /// The lengths of the rows that end up to that byte of the payload.
+    /// The lengths of the rows that end at or before that byte of the payload.
     fn up_to(&mut self, byte: usize) -> String {
         let mut text = String::new();
         while self.end <= byte
@@ -284,7 +284,7 @@ impl<'a> Lengths<'a> {
     }
 }
 
-/// Bytes of a text in JSON, without its quotes.
+/// Length of a text as JSON in bytes, without its quotes.
 fn json_bytes(text: &str) -> usize {
     let escapes = text.bytes().map(|byte| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 1,
@@ -294,7 +294,7 @@ fn json_bytes(text: &str) -> usize {
     text.len() + escapes.sum::<usize>()
 }
 
-/// The payload in pieces of at most `PART_BYTES`; those of a text end at a character.
+/// Splits the payload into pieces of at most `PART_BYTES`. Pieces of a text end between characters.
 fn pieces<'a>(payload: &'a [u8], text: Option<&str>) -> Vec<&'a [u8]> {
     let mut pieces = Vec::new();
     let mut start = 0;
@@ -307,13 +307,13 @@ fn pieces<'a>(payload: &'a [u8], text: Option<&str>) -> Vec<&'a [u8]> {
     pieces
 }
 
-/// What became of rejects.
+/// The outcome of writing rejects.
 #[must_use]
 #[derive(Debug, Default)]
 pub struct Written {
-    /// The rows of each reject, and the sentence that says why it could not be written, if so.
+    /// The rows of each reject. If it could not be written, a sentence says why.
     pub outcomes: Vec<(Owners, Option<String>)>,
-    /// How many times an entry was sent again.
+    /// How many times an entry was retried.
     pub resent: u64,
 }
 
@@ -348,7 +348,7 @@ pub async fn write<S: Service<Entry = Bytes>>(
     Written { outcomes, resent }
 }
 
-/// How many of the lines make a portion: at least one.
+/// How many lines form the next portion: at least one.
 fn portion(lines: &[Bytes]) -> usize {
     let mut bytes = 0;
     let fitting = lines.iter().take_while(|line| {

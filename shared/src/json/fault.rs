@@ -1,4 +1,4 @@
-//! What is wrong with a JSON text, told without repeating any of it.
+//! Errors of JSON texts, reported without repeating any of the text.
 
 use serde_json::{Error, error::Category};
 

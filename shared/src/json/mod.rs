@@ -1,4 +1,4 @@
-//! JSON, read and written in place: values are checked and copied as they are in the text, and nothing is built.
+//! JSON, read and written in place. Values are checked and copied as they are in the text; no tree is built.
 //!
 //! # Be advised
 //!
@@ -19,7 +19,7 @@
 //! - How a key is written: [`key`] and [`entry`], the [`Literal`]s of the data set, and `Dataset::key_from`.
 //! - The size of a block in `scan` and the word of marks in `reader`; the size of a stroke and its halves in `writer`.
 //!
-//! A text that [`Reader`] does not read is given to `serde_json`, which says what is wrong with it ([`fault`]).
+//! A text that [`Reader`] does not accept is passed to `serde_json`, which reports the error ([`fault`]).
 //! **Invariant:** both accept the same texts. Property tests compare them.
 
 mod fault;

@@ -1,7 +1,7 @@
-//! `NaN`, `Infinity` and `-Infinity`: numbers that JSON does not have, and that Python writes all the same.
+//! `NaN`, `Infinity` and `-Infinity`: numbers that JSON does not have, but that Python writes.
 //!
-//! An event is read as JSON first. Where that fails, it is read again with an ordinary number of the same length instead of
-//! each: all values keep their places, and the reader itself need not know them.
+//! An event is read as JSON first. If that fails, it is read again with each of them replaced by an ordinary number of
+//! the same length. So all values keep their places, and the reader need not support these numbers.
 
 use memchr::{memchr2, memchr3};
 

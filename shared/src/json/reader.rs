@@ -1,7 +1,7 @@
-//! A cursor over JSON text. It checks values and returns where they are; nothing is built.
+//! A cursor over JSON text. It checks values and returns where they are; no tree is built.
 //!
-//! It does what `serde_json` would do with a visitor for each entry. Nested values, which events seldom have, are left to
-//! `serde_json`.
+//! It does what `serde_json` would do with a visitor for each entry. Events seldom have nested values, so `serde_json`
+//! reads those.
 
 use std::{borrow::Cow, num::NonZeroUsize};
 

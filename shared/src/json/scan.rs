@@ -1,4 +1,4 @@
-//! Texts looked through many bytes at a time: where a JSON string ends, and where separators are.
+//! Searches texts many bytes at a time: for the end of a JSON string, and for separators.
 
 use wide::u8x16;
 

@@ -1,4 +1,4 @@
-//! Text written piece by piece: short pieces, of which an event is made, at a stroke.
+//! Writes text piece by piece. The short pieces of an event take one copy of fixed size each.
 
 use wide::u8x16;
 

@@ -1,4 +1,4 @@
-//! Configuration: read once at start, all that is wrong with it said at once.
+//! Configuration: read once at start. One error reports all its faults.
 
 use std::{fmt::Display, str::FromStr};
 

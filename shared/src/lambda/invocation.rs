@@ -1,4 +1,4 @@
-//! An invocation: when it began, until when it may work, and its name in the log.
+//! An invocation: its start, its deadline and its request id in the log.
 
 use std::{io::Write as _, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What a function gets from Lambda: its configuration, its invocations and the runtime that calls it.
+//! A function's side of Lambda: its configuration, its invocations and the runtime that calls it.
 
 pub mod config;
 pub mod invocation;

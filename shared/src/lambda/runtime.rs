@@ -1,4 +1,4 @@
-//! The Lambda runtime: every invocation is handed to a function's handler.
+//! The Lambda runtime: passes every invocation to a function's handler.
 
 use std::{cell::RefCell, fmt::Debug, mem, rc::Rc, str::Utf8Error};
 

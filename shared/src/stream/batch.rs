@@ -1,4 +1,4 @@
-//! Kinesis records in: the event of a mapping, decoded and taken apart into user records.
+//! Batches of Kinesis records: the event of a mapping, decoded and split into user records.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Records aggregated as the Kinesis Producer Library does it, put together and taken apart.
+//! Aggregated records in the format of the Kinesis Producer Library: building and splitting them.
 //!
 //! Source: "KPL aggregated record format", `aggregation-format.md` of `awslabs/amazon-kinesis-producer`.
 

@@ -1,4 +1,4 @@
-//! Records of Kinesis streams: what a batch holds, aggregates of the KPL, and packing.
+//! Records of Kinesis streams: batches of them, aggregates of the KPL, and packing.
 
 pub mod batch;
 pub mod kpl;

@@ -1,11 +1,11 @@
-//! Records packed: many events in one record of the stream, in the KPL's format.
+//! Packing: many events in one record of the stream, in the KPL's format.
 //!
-//! An on-demand stream bills each record rounded up to a kilobyte, so that a raw event of 1.1 KB costs two and a severe
-//! one of 130 bytes a whole one. Packed, they cost little more than their bytes.
+//! An on-demand stream bills each record rounded up to a kilobyte. So a raw event of 1.1 KB costs two kilobytes, and a
+//! severe one of 130 bytes costs one. Packed, they cost little more than their bytes.
 //!
-//! What a pack holds shares one range of the stream's hash keys, and goes to that range's own place: events of one key
-//! are always in the same range, so that their order holds, whatever shards there are. Each event in a pack names that
-//! place as its hash key too, so that readers that drop what is not of their shard keep it.
+//! The events of a pack share one range of the stream's hash keys, and the pack's hash key is the middle of that range.
+//! Events of one key are always in the same range, so their order holds, whatever shards there are. Each event in a
+//! pack names the same hash key, since some readers drop user records whose key is not of their shard.
 
 use bytes::Bytes;
 use md5::{Digest, Md5};

@@ -1,4 +1,4 @@
-//! What a data set must be like to work: in itself, and with the services that get its names.
+//! Checks of a data set: that it is consistent, and that the services accept its names.
 
 use std::collections::{HashMap, HashSet};
 

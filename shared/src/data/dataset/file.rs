@@ -1,4 +1,4 @@
-//! The file of a data set: what it says, with its columns referred to by name.
+//! The file of a data set, which refers to columns by name.
 
 use std::collections::HashMap;
 

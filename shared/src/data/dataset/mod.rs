@@ -1,4 +1,4 @@
-//! The data set: what `datasets/<name>/dataset.toml` says of the columns and of their part in the pipeline.
+//! The data set: the columns that `datasets/<name>/dataset.toml` describes, and how the pipeline uses them.
 
 mod blanks;
 mod check;

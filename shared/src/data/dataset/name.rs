@@ -1,4 +1,4 @@
-//! Names of keys as readers that ignore case compare them.
+//! Names of keys, compared as readers that ignore case do.
 
 use std::borrow::Cow;
 

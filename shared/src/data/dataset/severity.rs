@@ -1,7 +1,7 @@
 //! Severities as files have them, and their levels.
 //!
-//! The level is a number, the higher the worse: thresholds, partitions and filter policies compare it. Events keep the text or
-//! number that was sent, and every reader asks here for its level.
+//! The level is a number, the higher the worse. Thresholds, partitions and filter policies compare it. Events keep the
+//! text or number that was sent; all readers get its level from this module.
 
 use std::{borrow::Cow, collections::HashMap};
 

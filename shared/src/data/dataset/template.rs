@@ -1,4 +1,4 @@
-//! Texts with places for the values of an event, or of many.
+//! Text templates with places for the values of one event or many.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Why a text cannot be read as a time, for those who have to change the text or what is declared of it.
+//! Explains why a text cannot be read as a time, to those who must change the text or its declaration.
 
 use super::{Date, DateOrder, Timestamp, form::Form};
 

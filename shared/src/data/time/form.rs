@@ -1,4 +1,4 @@
-//! The grammar of times: the numbers that a text names, before calendar and clock are asked whether they exist.
+//! The grammar of times: the numbers in a text, before the calendar and the clock decide whether they exist.
 
 use chrono::{NaiveDate, NaiveTime};
 

@@ -1,6 +1,6 @@
 //! Times and days as files write them, read without guessing.
 //!
-//! A text that has one meaning is read; `2/8/2016` has two, and the declared order says which.
+//! A text with one meaning is read as that. `2/8/2016` has two meanings, and the declared order decides.
 
 mod explain;
 mod form;

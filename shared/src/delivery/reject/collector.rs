@@ -1,43 +1,43 @@
-//! Rejects collected: how many bytes they take is bounded by how many came in.
+//! Collects rejects. The size of the input bounds the size of the rejects.
 //!
-//! A reject of one row repeats the header of its file and names where it came from: several hundred bytes, for a row
-//! that may have two. So the collector keeps an account: three bytes for each that came in, and a megabyte besides.
-//! While there is enough in it, each row is a reject of its own. After that, rows that are refused alike are gathered
-//! in one reject. Rows under a header that is too long to be repeated are always gathered: then the header is the
-//! first row of the payload.
+//! A reject of one row repeats the header of its file and names its source. That takes several hundred bytes, for a row
+//! that may have two. So the collector keeps a budget: three bytes for each byte received, plus one megabyte. While the
+//! budget lasts, each row is a reject of its own. After that, one reject gathers rows that are refused for the same
+//! reason. Rows under a header that is too long to repeat are always gathered: then the header is the first row of the
+//! payload.
 
 use bytes::Bytes;
 
 use super::{Detail, FileContext, PART_BYTES, Reject, SHORT_BYTES, SOURCE_CHARS, cut, json_bytes};
 
-/// Bytes that may be written for each byte that came in.
+/// Bytes that may be written for each byte received.
 const WRITTEN_FOR_ONE: usize = 3;
-/// Bytes that may be written besides.
+/// Bytes that may be written in addition, whatever was received.
 const BESIDES: i64 = 1_000_000;
-/// What must be in the account before rows are rejects of their own again.
+/// The budget from which rows are rejects of their own again.
 const ENOUGH: i64 = 16_000_000;
-/// What stays in the account for rows that are gathered.
+/// The part of the budget that is reserved for gathered rows.
 const FOR_GATHERED: i64 = 256 * 1024;
-/// Bytes of the names, the time and the numbers in a line, as JSON.
+/// Bytes of the field names, the time and the numbers in a line, as JSON.
 const FRAME_BYTES: usize = 400;
-/// Bytes of gathered rows in a reject, up to which it has one part.
+/// Bytes of gathered rows in a reject that still fit in one part.
 const GATHERED_BYTES: usize = 128 * 1024;
-/// Bytes of a row that is always a reject of its own: what is added to it is less than it.
+/// A row of this many bytes is always a reject of its own: the row is longer than the other fields together.
 const LARGE_ROW_BYTES: usize = 128 * 1024;
-/// Rejects and bytes of them that are finished before they should be written.
+/// Once so many rejects, or bytes of them, are finished, they should be written.
 const FINISHED: usize = 2_000;
 const FINISHED_BYTES: usize = 2 * 1024 * 1024;
-/// The reason of a reject of rows of several reasons.
+/// The reason of a reject whose rows have several reasons.
 const SEVERAL: &str = "several";
 
-/// The rows of a reject, by which their sender knows them.
+/// The rows of a reject, as their sender identifies them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owners {
-    /// The message that they came in, by its position in a batch.
+    /// The message that held them, by its position in a batch.
     pub group: usize,
-    /// Their positions in it, as ranges whose last position is included.
+    /// Their positions in the message, as inclusive ranges.
     pub ranges: Vec<(u64, u64)>,
-    /// How many they are.
+    /// How many rows there are.
     pub rows: u64,
 }
 
@@ -56,35 +56,35 @@ impl Owners {
     }
 }
 
-/// A row or record that is refused for good.
+/// A row or record that is refused permanently.
 #[derive(Debug, Clone, Copy)]
 pub struct Refused<'a> {
-    /// The message that it came in, and its position there.
+    /// The message that held it, and its position there.
     pub owner: (usize, u64),
     /// A short stable code.
     pub reason: &'static str,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and what was expected.
     pub detail: &'a Detail,
     /// Object key, request or message, or stream, shard and sequence number.
     pub name: &'a str,
     /// The line on which it begins.
     pub line: Option<u64>,
-    /// Its position in its file, request or aggregate. What has none is a reject of its own.
+    /// Its position in its file, request or aggregate. A row without one is always a reject of its own.
     pub row_index: Option<u64>,
-    /// The row or record as it came.
+    /// The row or record as it arrived.
     pub payload: &'a [u8],
-    /// Whether it must be read by itself: next to others it might change what is read of them.
+    /// Whether it must be read separately, since it might change how rows next to it are read.
     pub alone: bool,
-    /// What else is needed to read a row of a file again.
+    /// How the row's file was read, which is needed to read the row again.
     pub file: Option<&'a FileContext>,
 }
 
 /// Rejects that are ready to be written.
 #[derive(Debug, Default)]
 pub struct Finished {
-    /// The lines of all of them.
+    /// The lines of all rejects.
     pub(super) lines: Vec<Bytes>,
-    /// The rows of each, and how many lines it has.
+    /// The rows of each reject, and how many lines it has.
     pub(super) rejects: Vec<(Owners, usize)>,
 }
 
@@ -93,7 +93,7 @@ impl Finished {
         self.rejects.is_empty()
     }
 
-    /// The lines, each an entry for the rejects delivery stream.
+    /// The lines; each is an entry for the rejects delivery stream.
     #[must_use]
     pub fn lines(&self) -> &[Bytes] {
         &self.lines
@@ -105,7 +105,7 @@ impl Finished {
 pub struct Collector {
     function: &'static str,
     rejected_at: String,
-    /// Bytes that may still be written, those of gathered rows taken off.
+    /// Bytes that may still be written, after those of gathered rows.
     account: i64,
     /// Whether rows are gathered from now on.
     gathering: bool,
@@ -123,15 +123,15 @@ struct Gathered {
     lines: Option<(u64, u64)>,
     row_index: Option<u64>,
     payload: Vec<u8>,
-    /// Bytes of the header at the begin of the payload; none where each reject repeats it.
+    /// Bytes of the header at the beginning of the payload; zero if each reject repeats it.
     header_bytes: usize,
-    /// The bytes of each row, and of the header if that is the first.
+    /// The length of each row in bytes, and of the header if it comes first.
     row_bytes: Vec<u32>,
-    /// Whether a row among them must be read by itself.
+    /// Whether any row among them must be read separately.
     alone: bool,
     file: Option<FileContext>,
     owners: Owners,
-    /// What was taken off the account for it.
+    /// Bytes that were taken from the budget for it.
     reserved: i64,
 }
 
@@ -150,7 +150,7 @@ impl Collector {
         }
     }
 
-    /// Notes that so many bytes came in.
+    /// Adds the bytes received to the budget.
     #[inline]
     pub fn came_in(&mut self, bytes: usize) {
         self.account = self.account.saturating_add(signed(WRITTEN_FOR_ONE * bytes));
@@ -167,7 +167,7 @@ impl Collector {
         self.gather(refused, has_long_header);
     }
 
-    /// Whether so much is finished that it should be written.
+    /// Whether enough is finished that it should be written.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.finished.rejects.len() >= FINISHED || self.finished_bytes >= FINISHED_BYTES
@@ -179,29 +179,29 @@ impl Collector {
         !self.finished.is_empty()
     }
 
-    /// Whether rows are gathered that are not finished.
+    /// Whether any gathered rows are not finished.
     #[must_use]
     pub fn has_gathered(&self) -> bool {
         !self.gathered.is_empty()
     }
 
-    /// Finishes what is gathered.
+    /// Finishes the gathered rows.
     pub fn finish(&mut self) {
         for gathered in std::mem::take(&mut self.gathered) {
             self.finish_one(gathered);
         }
-        // So much came in since that rows can be rejects of their own again.
+        // The budget has grown enough since then: rows can be rejects of their own again.
         self.gathering &= self.account < ENOUGH;
     }
 
-    /// Takes what is finished.
+    /// Removes and returns the finished rejects.
     #[must_use]
     pub fn take(&mut self) -> Finished {
         self.finished_bytes = 0;
         std::mem::take(&mut self.finished)
     }
 
-    /// Makes a row a reject of its own, unless the account does not allow it.
+    /// Makes a row a reject of its own if the budget allows it.
     fn add_single(&mut self, refused: Refused<'_>, must_be_single: bool) -> bool {
         let source = source(refused.name, refused.line.map(|line| (line, line)));
         let reject = Reject {
@@ -235,7 +235,7 @@ impl Collector {
         self.finished.lines.extend(lines);
     }
 
-    /// Puts a row to those that are refused alike.
+    /// Adds a row to those that are refused for the same reason.
     fn gather(&mut self, refused: Refused<'_>, has_long_header: bool) {
         if self.gathered.iter().any(|gathered| !gathered.is_of_file(&refused)) {
             self.finish();
@@ -246,7 +246,7 @@ impl Collector {
             Some(place) => place,
             None => {
                 let cost = Gathered::cost(&refused, has_long_header);
-                // The first of a file is always begun: what came in before it pays for its header.
+                // The first reject of a file is always begun: the bytes received before it pay for its header.
                 if !self.gathered.is_empty() && self.account - cost < FOR_GATHERED / 2 {
                     0
                 } else {
@@ -258,7 +258,7 @@ impl Collector {
         };
         self.account -= self.gathered[place].add(&refused);
         let bound = match refused.file.filter(|_| has_long_header).and_then(FileContext::header) {
-            // As many bytes of rows as pay for the next header.
+            // Enough bytes of rows to pay for the next header.
             Some(header) => 3 * header.len() + 2 * GATHERED_BYTES,
             None => GATHERED_BYTES,
         };
@@ -303,14 +303,14 @@ impl Collector {
 }
 
 impl Gathered {
-    /// What a reject costs without its rows, at most.
+    /// The most bytes that a reject takes without its rows.
     fn cost(refused: &Refused<'_>, has_long_header: bool) -> i64 {
-        // The detail grows by what is said of the rows together.
+        // The detail grows by the sentence about all rows.
         let text = 2 * refused.detail.as_str().len() + 100 + json_bytes(refused.name);
         let frame = FRAME_BYTES + text;
         let own = refused.file.map_or(0, |file| match &file.header {
             Some(header) if has_long_header => {
-                // In base64, in parts that each have a frame. Rows may need one part more.
+                // In base64, in parts with a frame each. The rows may need one more part.
                 let parts = header.len() / PART_BYTES + 1;
                 header.len().div_ceil(3) * 4 + parts * (frame + 4)
             }
@@ -348,12 +348,12 @@ impl Gathered {
         self.row_bytes.len() as u64 > self.owners.rows
     }
 
-    /// Bytes of the rows. The header does not count: it does not pay for the next one.
+    /// Bytes of the rows. The header does not count, since it does not pay for the next one.
     fn bytes_of_rows(&self) -> usize {
         self.payload.len() - self.header_bytes
     }
 
-    /// Whether a row is of the same file, message or record of the stream.
+    /// Whether a row is from the same file, message or record of the stream.
     fn is_of_file(&self, refused: &Refused<'_>) -> bool {
         let same_file = match (&self.file, refused.file) {
             (Some(own), Some(other)) => own.is_that_of(other),
@@ -362,7 +362,7 @@ impl Gathered {
         same_file && self.owners.group == refused.owner.0 && self.name == refused.name
     }
 
-    /// Adds a row; gives what it costs at most.
+    /// Adds a row; returns the most bytes that it takes.
     fn add(&mut self, refused: &Refused<'_>) -> i64 {
         match self.reasons.iter_mut().find(|(reason, _)| *reason == refused.reason) {
             Some((_, count)) => *count += 1,
@@ -378,7 +378,7 @@ impl Gathered {
         }
         let bytes = refused.payload.len() + 1;
         let cost = if self.alone || self.has_header() {
-            // In base64 if that is shorter, and its length.
+            // In base64 if that is shorter, plus the number that states its length.
             signed(bytes.div_ceil(3) * 4 + bytes.to_string().len() + 1)
         } else {
             signed(2 * bytes)
@@ -390,7 +390,7 @@ impl Gathered {
     }
 }
 
-/// Where rows came from, for people: `inbox/a.csv:7`, or `inbox/a.csv:7-2006`.
+/// The source of rows, for people: `inbox/a.csv:7`, or `inbox/a.csv:7-2006`.
 fn source(name: &str, lines: Option<(u64, u64)>) -> String {
     let mut name = name.to_owned();
     cut(&mut name, SOURCE_CHARS);
