@@ -201,7 +201,7 @@ fn any_rows_are_read_alike_in_any_chunks_and_read_back() {
 fn any_request_is_recognised_or_refused_in_a_sentence() {
     fuzz("requests", |input, _| {
         let event = String::from_utf8_lossy(input);
-        match Request::tell(&event) {
+        match Request::read(&event) {
             Ok(Request::Http(request)) => match ingest::http::read(*request) {
                 Ok(posted) => assert!(!posted.body.is_empty()),
                 Err(answer) => assert!((400..500).contains(&answer.status)),

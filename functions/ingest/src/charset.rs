@@ -1,7 +1,7 @@
-//! Charsets: how the bytes of a text are read whose sender declares that it is not UTF-8.
+//! Charsets: how the bytes of a text are decoded when its sender declares that it is not UTF-8.
 //!
-//! Only charsets of one byte a character are read. All of them have the characters of ASCII where ASCII has them, so that
-//! rows are cut from the bytes as they came: a position is one in the bytes of the text, whatever its charset.
+//! Only charsets with one byte for each character are supported. All of them contain ASCII unchanged. Rows can
+//! therefore be cut from the raw bytes, and a position is a byte offset in any charset.
 
 use std::{borrow::Cow, str::FromStr};
 
@@ -11,7 +11,7 @@ use shared::data::{event, excerpt::excerpt};
 /// What is expected of a declared charset.
 const EXPECTED: &str = "expected utf-8, windows-1252, iso-8859-1 or another one of one byte a character";
 
-/// A charset, which is UTF-8 unless another is declared.
+/// A charset; UTF-8 unless another is declared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Charset(&'static Encoding);
 
@@ -34,7 +34,7 @@ impl Charset {
         self.0 == UTF_8
     }
 
-    /// The text of some bytes, with U+FFFD for those that are not a character, and whether there are any of these.
+    /// The text of some bytes, and whether any byte is not a character. Such bytes become U+FFFD.
     #[must_use]
     pub fn decode(self, bytes: &[u8]) -> (Cow<'_, str>, bool) {
         if self.is_utf8() {
@@ -62,7 +62,7 @@ impl FromStr for Charset {
 
 /// The encoding that a label names, also in the spellings of Python and of Windows.
 fn encoding(label: &str) -> Option<&'static Encoding> {
-    // The Encoding Standard reads ASCII as Windows-1252. UTF-8 has its characters, too, and more senders mean that.
+    // The Encoding Standard reads ASCII as Windows-1252. UTF-8 contains ASCII, too, and is what most senders mean.
     if matches!(label, "ascii" | "us-ascii" | "utf-8-sig") {
         return Some(UTF_8);
     }

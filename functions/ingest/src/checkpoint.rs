@@ -1,9 +1,10 @@
-//! How far an object has been taken in, noted in the inbox, so that another invocation goes on from there.
+//! How far an object has been ingested, as a checkpoint in the inbox, so that another invocation resumes there.
 //!
-//! An invocation that is retried, that runs twice, or that follows one whose time was up reads the same checkpoint and
-//! does not send again what comes before it. The one that follows is started by an object, too: the continuation,
-//! which names what is left to read. Ingest is notified of everything that is put into the inbox, so that it must know
-//! its own objects by their names.
+//! Several invocations may read one object: a retry, a duplicate, or the successor of one that ran out of time. All of
+//! them read the same checkpoint and do not send again the rows before it.
+//!
+//! The successor is started by an object, too: the continuation, which names the object to resume. Ingest is notified
+//! of everything that is put into the inbox. It therefore recognises its own objects by their names.
 
 use std::{future::Future, time::Duration};
 
@@ -15,86 +16,87 @@ use tokio::time::Instant;
 
 use crate::{error::IngestError, rows::Position, s3::ObjectVersion};
 
-/// Bytes of text from which on the end of an object is noted, so that an event that arrives twice sends nothing again.
-/// What is smaller is not worth a request.
+/// An object with at least so many bytes of text gets a checkpoint at its end, so that a duplicate event sends nothing
+/// again. For a smaller one the request would cost more than it saves.
 pub const LARGE_BYTES: u64 = 16 * 1024 * 1024;
-/// Bytes of text between two checkpoints: what a retry may send again at most.
+/// Bytes of text between two checkpoints, and so the most that a retry sends again.
 pub const INTERVAL_BYTES: u64 = 64 * 1024 * 1024;
-/// The longest time kept for the last delivery and the checkpoint of an invocation; a quarter of it where it has less
-/// than four times as much.
+/// The longest time that is reserved for the last delivery and the checkpoint of an invocation. An invocation with less
+/// than four times as much reserves a quarter of its time.
 const RESERVE: Duration = Duration::from_secs(20);
 
 /// Where checkpoints and continuations are in the inbox.
 const FOLDER: &str = "checkpoints/";
-/// The ending of a checkpoint's name.
+/// The suffix of a checkpoint's name.
 const CHECKPOINT: &str = ".checkpoint";
-/// The ending of a continuation's name.
+/// The suffix of a continuation's name.
 const CONTINUATION: &str = ".continuation";
-/// Bytes of an object's key that the names of its checkpoint and continuation repeat. S3 takes names of 1,024 bytes.
+/// Bytes of an object's key that are part of the names of its checkpoint and continuation. S3 allows names of 1,024
+/// bytes.
 ///
 /// Source: S3 user guide, "Naming Amazon S3 objects".
 const KEY_BYTES: usize = 900;
 /// Hexadecimal digits in the names.
 const DIGITS: usize = 32;
 
-/// Where checkpoints are kept.
+/// Where checkpoints are stored.
 pub trait Checkpoints {
     /// The checkpoint of that name, if there is one.
     fn load(&self, bucket: &str, name: &str) -> impl Future<Output = Result<Option<Bytes>, Failure>>;
 
-    /// Keeps a checkpoint in the place of an earlier one.
+    /// Stores a checkpoint in place of an earlier one.
     fn save(&self, bucket: &str, name: &str, checkpoint: Bytes) -> impl Future<Output = Result<(), Failure>>;
 }
 
-/// How far an object has been taken in.
+/// How far an object has been ingested.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// The first row that has not been taken in.
+    /// The first row that has not been ingested.
     pub position: Position,
-    /// Rows that stream 1 took.
+    /// Rows that stream 1 accepted.
     pub accepted: u64,
     /// Rows that are in rejects.
     pub rejected: u64,
-    /// Whether that is the whole object.
+    /// Whether the whole object has been ingested.
     pub finished: bool,
-    /// Whether the object is gzip, which can only be read from its beginning.
+    /// Whether the object is gzip, which can only be read from the start.
     pub gzip: bool,
-    /// Bytes of the object, where they are known.
+    /// Size of the object in bytes, if known.
     pub size: Option<u64>,
 }
 
 impl Checkpoint {
-    /// Whether it comes after another one of the same object.
+    /// Whether it is further than another checkpoint of the same object.
     #[must_use]
     pub fn is_further(&self, other: &Self) -> bool {
         (self.finished, self.position.offset) > (other.finished, other.position.offset)
     }
 
-    /// Whether nothing of the object is left to read.
+    /// Whether the object has been read to its end.
     #[must_use]
     pub fn is_at_end(&self) -> bool {
         !self.gzip && self.size.is_some_and(|size| self.position.offset >= size)
     }
 }
 
-/// What is left of an object, as an object of its own.
+/// The unread part of an object, as an object that starts the next invocation.
 #[derive(Debug, Serialize, Deserialize)]
 struct Continuation {
     object: ObjectVersion,
     from: Checkpoint,
 }
 
-/// What an object of the inbox is to ingest, by its name.
+/// What an object of the inbox asks ingest to read, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Own {
     /// The checkpoint of another object.
     Checkpoint,
-    /// What is left of another object.
+    /// The continuation of another object.
     Continuation,
 }
 
 impl Own {
-    /// Whether the object of that key is one that ingest put itself, and which.
+    /// The kind of the object if ingest wrote it itself.
     #[must_use]
     pub fn by_name(key: &str) -> Option<Self> {
         let name = key.strip_prefix(FOLDER)?;
@@ -108,7 +110,7 @@ impl Own {
     }
 }
 
-/// The name of the checkpoint, or of the continuation, of one put of an object. Another put has another name.
+/// The name of the checkpoint or continuation of one put of an object. Each put has its own name.
 #[must_use]
 pub fn name(object: &ObjectVersion, own: Own) -> String {
     let key = &object.key[..object.key.floor_char_boundary(KEY_BYTES)];
@@ -124,32 +126,32 @@ pub fn name(object: &ObjectVersion, own: Own) -> String {
     format!("{FOLDER}{key}.{digest:032x}{ending}")
 }
 
-/// When an invocation that has until `deadline` stops reading.
+/// When an invocation with that deadline stops reading.
 #[must_use]
 pub fn stop_at(now: Instant, deadline: Instant) -> Instant {
     let left = deadline.saturating_duration_since(now);
     deadline - RESERVE.min(left / 4)
 }
 
-/// An object, and how far it has been taken in.
+/// An object, and how far it has been ingested.
 #[derive(Debug)]
 pub(crate) struct Progress {
     pub(crate) object: ObjectVersion,
-    /// The furthest that is noted.
+    /// The furthest checkpoint that is stored.
     pub(crate) noted: Checkpoint,
-    /// Whether anything is noted in the inbox.
+    /// Whether the inbox has a checkpoint.
     is_noted: bool,
 }
 
 impl Progress {
-    /// What an earlier invocation noted of that object; the beginning where none did.
+    /// The checkpoint that an earlier invocation stored for that object; else its beginning.
     pub(crate) async fn load(store: &impl Checkpoints, object: ObjectVersion) -> Result<Self, IngestError> {
         let noted = load(store, &object).await?;
         let is_noted = noted.is_some();
         Ok(Self { object, noted: noted.unwrap_or_default(), is_noted })
     }
 
-    /// The object that a continuation is of, from there on or from a checkpoint that is further.
+    /// The object of a continuation, from the continuation's position or from its checkpoint if that is further.
     pub(crate) async fn go_on(
         store: &impl Checkpoints,
         bucket: &str,
@@ -161,19 +163,19 @@ impl Progress {
         })?;
         let Continuation { object, from } = continuation;
         let mut progress = Self::load(store, object).await?;
-        // A second invocation over the object may have noted less.
+        // A second invocation over the object may have stored an earlier position.
         if from.is_further(&progress.noted) {
             progress.noted = from;
         }
         Ok(progress)
     }
 
-    /// Whether the end of the object is worth noting.
+    /// Whether the end of the object is worth a checkpoint.
     pub(crate) fn notes_end(&self, end: &Checkpoint) -> bool {
         self.is_noted || end.position.offset >= LARGE_BYTES
     }
 
-    /// Notes a checkpoint, unless another invocation noted one that is further.
+    /// Stores a checkpoint, unless another invocation has stored one that is further.
     pub(crate) async fn save(
         &mut self,
         store: &impl Checkpoints,
@@ -192,7 +194,7 @@ impl Progress {
         Ok(())
     }
 
-    /// Leaves the continuation of the object in the inbox, so that another invocation goes on with it.
+    /// Writes the continuation of the object to the inbox, so that another invocation resumes it.
     pub(crate) async fn leave(self, store: &impl Checkpoints) -> Result<(), IngestError> {
         let name = name(&self.object, Own::Continuation);
         let bucket = self.object.bucket.clone();
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_the_longest_keys_fit_and_differ() {
+    fn long_keys_have_distinct_names_within_the_limit() {
         let mut names: Vec<String> =
             ["a.csv", &"ñ".repeat(512), &"x".repeat(1_024), &format!("{}y", "x".repeat(1_023))]
                 .iter()
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn ingest_knows_its_own_objects_and_no_others() {
+    fn ingest_recognises_only_its_own_objects() {
         for own in [Own::Checkpoint, Own::Continuation] {
             assert_eq!(Own::by_name(&name(&object("deep/a.csv", "1"), own)), Some(own));
         }
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_object_read_to_its_last_byte_is_at_its_end() {
+    fn plain_object_is_finished_at_its_last_byte() {
         let at = |offset, gzip, size| {
             let position = Position { offset, ..Position::default() };
             Checkpoint { position, gzip, size, ..Checkpoint::default() }.is_at_end()

@@ -14,16 +14,16 @@ pub enum IngestError {
     /// An object could not be read.
     #[error("could not read the object: {}", .0.detail)]
     Unreadable(Failure),
-    /// The checkpoint of an object could not be read or kept, or its continuation not be left.
-    #[error("could not note how far the object was read: {}", .0.detail)]
+    /// The checkpoint of an object could not be read or written, or its continuation could not be written.
+    #[error("could not save the progress of the object: {}", .0.detail)]
     NotContinued(Failure),
-    /// The time of an invocation was up before a row of an object was delivered.
+    /// An invocation ran out of time before it delivered a row of its object.
     #[error(
-        "the time was up before a single row after byte {0} of the object was delivered: raise ingest's Timeout in template.yaml"
+        "the invocation ran out of time before it delivered one row after byte {0} of the object; raise ingest's Timeout in template.yaml"
     )]
     NoProgress(u64),
-    /// Rows were not delivered, and the caller does not wait for an answer that names them.
-    #[error("{failed} rows were not delivered: send all of them again: {why}")]
+    /// Rows were not delivered, and the caller does not read the response that lists them.
+    #[error("{failed} rows were not delivered; send all of them again: {why}")]
     Undelivered {
         /// How many.
         failed: u64,

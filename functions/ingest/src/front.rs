@@ -1,4 +1,4 @@
-//! The front ends that call the function by HTTP: how each of them asks, and the form in which it wants its answer.
+//! The HTTP front ends that call the function: the form of their requests and of the responses they expect.
 
 use std::collections::BTreeMap;
 
@@ -7,28 +7,28 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use shared::json;
 
-/// What calls the function by HTTP.
+/// What calls the function over HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrontEnd {
     /// A Function URL, or an HTTP API with payload format 2.0.
     Url,
     /// A REST API, or an HTTP API with payload format 1.0.
     Api,
-    /// A load balancer, whose target group may take several values for a header, and then takes no other form.
+    /// A load balancer. If its target group allows several values for a header, it accepts no other form.
     ///
     /// Source: Elastic Load Balancing user guide, "Lambda functions as targets".
     LoadBalancer {
-        /// Whether it does.
+        /// Whether its target group allows them.
         multi_value: bool,
     },
 }
 
-/// A request, from whatever front end.
+/// A request from any front end.
 #[derive(Debug)]
 pub struct HttpRequest {
-    /// What passed it on, and awaits the answer.
+    /// The front end that forwarded it and awaits the response.
     pub front_end: FrontEnd,
-    /// The request, or what is wrong with the event.
+    /// The request, or why the event is invalid.
     pub content: Result<HttpContent, String>,
 }
 
@@ -37,17 +37,17 @@ pub struct HttpRequest {
 pub struct HttpContent {
     /// `POST`, for example.
     pub method: String,
-    /// The query's parameters, decoded.
+    /// The query's decoded parameters.
     pub query: Vec<(String, String)>,
-    /// The body as the event has it.
+    /// The body as it is in the event.
     pub body: String,
-    /// Whether the event has the body in base64.
+    /// Whether the body in the event is base64.
     pub is_base64: bool,
     headers: Vec<(String, String)>,
 }
 
 impl HttpContent {
-    /// The value of a header, trimmed; empty if the client sent none.
+    /// The trimmed value of a header; empty if the client did not send it.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name));
@@ -58,7 +58,7 @@ impl HttpContent {
 type Single = BTreeMap<String, Option<String>>;
 type Multiple = BTreeMap<String, Option<Vec<String>>>;
 
-/// The event, of which each front end has its part.
+/// The event; each front end sends some of these members.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Event {
@@ -83,7 +83,7 @@ struct HttpContext {
     method: String,
 }
 
-/// What tells the front ends apart, in an event that cannot be read otherwise.
+/// The members that identify the front end of an event that is otherwise invalid.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Outline {
@@ -99,7 +99,7 @@ struct OutlineContext {
 }
 
 impl FrontEnd {
-    /// The front end whose events have those parts; nothing if none has.
+    /// The front end whose events have those members, if there is one.
     fn of<E, H, M, L>(
         elb: Option<&E>,
         http: Option<&H>,
@@ -116,9 +116,9 @@ impl FrontEnd {
 }
 
 impl HttpRequest {
-    /// Reads an event that has a `requestContext`; nothing if that is of no front end.
+    /// Reads an event that has a `requestContext`; `None` if no known front end sent it.
     ///
-    /// An event of a front end that is wrong in its details is a request, too, since its client awaits an answer.
+    /// An event with invalid details is a request, too, because its client awaits a response.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         match serde_json::from_str::<Event>(text) {
@@ -151,7 +151,7 @@ impl HttpRequest {
         )?;
         let mut query = pairs(event.query_string_parameters, event.multi_value_query_string_parameters);
         if matches!(front_end, FrontEnd::LoadBalancer { .. }) {
-            // A load balancer passes the query on as it came.
+            // A load balancer forwards the query undecoded.
             for text in query.iter_mut().flat_map(|(name, value)| [name, value]) {
                 *text = percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
             }
@@ -167,7 +167,7 @@ impl HttpRequest {
     }
 }
 
-/// Names and values from both of their forms. A front end that fills both repeats the last value in the first.
+/// Names and values from both of their forms. A front end that sends both repeats the last value in the first form.
 fn pairs(single: Option<Single>, multiple: Option<Multiple>) -> Vec<(String, String)> {
     let multiple: Vec<_> = multiple
         .into_iter()
@@ -182,7 +182,7 @@ fn pairs(single: Option<Single>, multiple: Option<Multiple>) -> Vec<(String, Str
     single.into_iter().flatten().map(|(name, value)| (name, value.unwrap_or_default())).collect()
 }
 
-/// An answer in the form of a front end.
+/// A response in the form of a front end.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpResponse {
@@ -198,7 +198,7 @@ pub struct HttpResponse {
 }
 
 impl HttpResponse {
-    /// An answer in the form that `front_end` understands.
+    /// A response in the form that `front_end` expects.
     #[must_use]
     pub fn new(
         front_end: FrontEnd,
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn each_front_end_is_read_in_its_own_form() {
+    fn requests_of_each_front_end_are_read() {
         let headers = json!({"Content-Type": "text/csv"});
         let lists = json!({"Content-Type": ["text/csv"]});
         let query = json!({"date_order": "dmy"});
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_an_event_is_told_to_its_client() {
+    fn invalid_event_is_explained_to_its_client() {
         let event =
             json!({"requestContext": {"elb": {}}, "httpMethod": "POST", "headers": [], "body": "secret"});
         let request = HttpRequest::read(&event.to_string()).unwrap();
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn each_front_end_is_answered_in_its_own_form() {
+    fn responses_have_the_form_of_their_front_end() {
         let answer = |front_end| {
             let response = HttpResponse::new(front_end, 405, [("allow", "POST".to_owned())], "{}".to_owned());
             serde_json::to_value(response).unwrap()

@@ -1,4 +1,4 @@
-//! The handler: tell what is asked, read rows, deliver them, answer.
+//! The handler: reads the request, takes in its rows, delivers them and responds.
 
 use aws_lambda_events::{
     s3::S3Event,
@@ -35,7 +35,7 @@ use crate::{
     signature,
 };
 
-/// Bytes of a body that rows are read from at once.
+/// Bytes of a body that are read at once.
 const BODY_STEP_BYTES: usize = 256 * 1024;
 
 /// The configuration of ingest.
@@ -59,7 +59,7 @@ impl Config {
     }
 }
 
-/// Takes rows in, by whatever way they are sent.
+/// Ingests rows, however they are sent.
 #[derive(Debug)]
 pub struct Handler<S, R, O> {
     /// The configuration.
@@ -72,7 +72,7 @@ pub struct Handler<S, R, O> {
     pub objects: O,
 }
 
-/// The answer, in the form of the way that was asked.
+/// The response, in the form that the caller expects.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Answer {
@@ -90,11 +90,11 @@ where
     R: Service<Entry = Bytes>,
     O: Objects + Checkpoints,
 {
-    /// Handles one event and enters what became of its rows in the counts.
+    /// Handles one event and counts the outcome of its rows.
     pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<Answer, IngestError> {
         let Config { common, packing, .. } = &self.config;
         let mut intake = Intake::new(&self.stream, &self.rejects, *packing, invocation, common.followed());
-        let request = Request::tell(event).inspect_err(|_| {
+        let request = Request::read(event).inspect_err(|_| {
             Counts::unreadable_event().log(&self.config.common.emitter("ingest"), invocation);
         })?;
         let answer = match request {
@@ -147,7 +147,7 @@ where
         Answer::Http(Box::new(answer.into_response(front_end)))
     }
 
-    /// Takes the messages of a batch in together; those of which a row failed are retried.
+    /// Ingests the messages of a batch together. A message with a row that was not delivered is retried.
     async fn queue(&self, event: SqsEvent, intake: &mut Intake<'_, S, R>) -> Answer {
         intake.lists_positions = false;
         let mut ids = Vec::with_capacity(event.records.len());
@@ -197,7 +197,7 @@ where
                 is_first: position == 0,
             };
             let taken = object.take(record).await;
-            // A reject of the object itself may wait for delivery.
+            // A reject for the object itself may still wait for delivery.
             intake.deliver().await;
             if let Err(error) = taken {
                 // Rows that were not delivered are counted one by one.
@@ -227,7 +227,7 @@ where
         }
         let mut rows = Rows::new(&self.config.common.dataset, format).with_charset(charset);
         let normaliser = self.normaliser(order);
-        // Piece by piece, so that not all of it is held twice.
+        // In pieces, so that the text is not in memory twice.
         for piece in body.chunks(BODY_STEP_BYTES) {
             rows.push(piece);
             intake.take_all(&mut rows, &normaliser, origin).await;
@@ -236,7 +236,7 @@ where
         intake.take_all(&mut rows, &normaliser, origin).await;
     }
 
-    /// Takes the rows of a gzip body, inflated piece by piece. It was read to its end before, and found whole.
+    /// Ingests the rows of a gzip body, inflated in pieces. The whole body was already checked to be valid.
     async fn take_gzip(&self, posted: &Posted, origin: &Origin, intake: &mut Intake<'_, S, R>) {
         let mut rows = Rows::new(&self.config.common.dataset, posted.format).with_charset(posted.charset);
         let normaliser = self.normaliser(posted.date_order);
@@ -264,7 +264,7 @@ where
             tracing::warn!(
                 failed = counts.failed,
                 why,
-                "rows were not taken and are reported to their sender"
+                "could not deliver some rows; their sender is informed"
             );
         }
         let emitter = self.config.common.emitter("ingest");

@@ -1,4 +1,4 @@
-//! HTTP: a request as rows, a summary as an answer.
+//! HTTP: reads a request as rows and turns a summary into a response.
 
 use std::borrow::Cow;
 
@@ -14,9 +14,9 @@ use crate::{
     rows::Format,
 };
 
-/// Seconds after which a caller may send again what stream 1 did not take.
+/// Seconds after which a caller may resend rows that were not delivered.
 const RETRY_AFTER: &str = "5";
-/// What the parameters of a signed URL begin with.
+/// What the query parameters of a signed URL begin with.
 ///
 /// Source: IAM user guide, "Create a signed AWS API request", query parameters.
 const SIGNATURE: &str = "x-amz-";
@@ -24,36 +24,36 @@ const SIGNATURE: &str = "x-amz-";
 /// Rows in an HTTP request.
 #[derive(Debug)]
 pub struct Posted {
-    /// How the body holds its rows.
+    /// The format of the body.
     pub format: Format,
-    /// The rows, as text or as gzip.
+    /// The rows, as text or gzip.
     pub body: Vec<u8>,
     /// The charset that the content type declares.
     pub charset: Charset,
-    /// Whether the body is gzip, which holds too much text to be held whole.
+    /// Whether the body is gzip that inflates to too much text to hold in memory.
     pub is_gzip: bool,
     /// The declared order of ambiguous dates.
     pub date_order: Option<DateOrder>,
 }
 
-/// The answer to an HTTP request.
+/// The response to an HTTP request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// Header fields in addition to the content type.
+    /// Headers in addition to the content type.
     pub headers: Vec<(&'static str, &'static str)>,
     /// JSON.
     pub body: String,
 }
 
-/// An error, as the body of an answer.
+/// The body of an error response.
 #[derive(Serialize)]
 struct ErrorBody<'a> {
     error: &'a str,
 }
 
-/// What became of rows of which none could be used.
+/// The body of a response when no row was accepted.
 #[derive(Serialize)]
 struct Unusable<'a> {
     error: String,
@@ -66,7 +66,7 @@ impl Answer {
         Self { status, headers: Vec::new(), body: json(&ErrorBody { error }) }
     }
 
-    /// The answer in the form that a front end understands.
+    /// The response in the form that a front end expects.
     #[must_use]
     pub fn into_response(self, front_end: FrontEnd) -> HttpResponse {
         let headers = self.headers.into_iter().chain([("content-type", "application/json")]);
@@ -79,7 +79,7 @@ fn json(body: &impl Serialize) -> String {
     serde_json::to_string(body).unwrap_or_else(|error| unreachable!("{error}"))
 }
 
-/// Reads the rows of a request, or answers at once why there are none.
+/// Reads the rows of a request, or responds with the reason why there are none.
 pub fn read(request: HttpRequest) -> Result<Posted, Answer> {
     let content = request.content.map_err(|fault| Answer::error(400, &fault))?;
     if content.method != Method::POST.as_str() && content.method != Method::PUT.as_str() {
@@ -90,7 +90,7 @@ pub fn read(request: HttpRequest) -> Result<Posted, Answer> {
     let format = format(content_type)?;
     let charset = charset::of_content_type(content_type).map_or(Ok(Charset::default()), str::parse);
     let declared = charset.map_err(|error: String| Answer::error(415, &error))?;
-    // What the front end passes on as text, it has read already.
+    // The front end has decoded what it forwards as text.
     let charset = if content.is_base64 { declared } else { Charset::default() };
     let date_order = date_order(&content.query)?;
     let encoding = content.header(header::CONTENT_ENCODING.as_str()).to_ascii_lowercase();
@@ -112,8 +112,8 @@ fn bytes(content: HttpContent) -> Result<Vec<u8>, Answer> {
         .map_err(|_| Answer::error(400, "the body is declared as base64, but is not"))
 }
 
-/// The text of a body, or gzip that holds much text, and which of these it is. Its first bytes say whether it is gzip,
-/// whatever is declared.
+/// The text of a body, or the gzip of a long text, and which of the two it is. The first bytes decide whether it is
+/// gzip, not a header.
 fn text(body: Vec<u8>) -> Result<(Vec<u8>, bool), Answer> {
     let read = inflate::body(&body).map_err(|error| {
         let status = match error {
@@ -128,7 +128,7 @@ fn text(body: Vec<u8>) -> Result<(Vec<u8>, bool), Answer> {
         Body::LongGzip { is_blank } => (is_blank, None),
     };
     if is_blank {
-        return Err(Answer::error(400, "the body is empty: rows are needed"));
+        return Err(Answer::error(400, "the body is empty: expected rows"));
     }
     Ok(match text {
         Some(Cow::Owned(text)) => (text, false),
@@ -137,8 +137,8 @@ fn text(body: Vec<u8>) -> Result<(Vec<u8>, bool), Answer> {
     })
 }
 
-/// The order that the query declares. Whatever else it says is an error: a misspelt order would be ignored, and dates that
-/// were read in the other order look right.
+/// The date order that the query declares. Any other parameter is an error. Otherwise a misspelt order would be
+/// ignored, and dates read in the wrong order look valid.
 fn date_order(query: &[(String, String)]) -> Result<Option<DateOrder>, Answer> {
     let mut declared = None;
     for (name, value) in query {
@@ -165,7 +165,7 @@ fn format(content_type: &str) -> Result<Format, Answer> {
     let mut parts = lower.split(';').map(str::trim);
     let kind = parts.next().unwrap_or_default();
     let format = match kind {
-        // The last is what Windows calls the files of its spreadsheets, CSV among them.
+        // The last is the type that Windows uses for spreadsheet files, including CSV.
         "text/csv" | "application/csv" | "application/vnd.ms-excel" => Format::Csv,
         "application/json" => Format::Json,
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" => {
@@ -188,7 +188,7 @@ fn format(content_type: &str) -> Result<Format, Answer> {
     Ok(format)
 }
 
-/// Refuses a parameter of the content type by which the body would be read in another way than it is.
+/// Refuses a parameter of the content type that would change how the body is read.
 fn check_parameter(format: Format, name: &str, value: &str) -> Result<(), Answer> {
     let error = match (name, value) {
         ("charset", _) | ("header", "present") => return Ok(()),
@@ -204,7 +204,7 @@ fn check_parameter(format: Format, name: &str, value: &str) -> Result<(), Answer
     Err(Answer::error(415, &error))
 }
 
-/// Answers what became of the rows.
+/// Responds with the outcome of the rows.
 #[must_use]
 pub fn answer(summary: &Summary, format: Format) -> Answer {
     match summary {
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_query_declares_the_date_order_and_nothing_else() {
+    fn query_declares_only_the_date_order() {
         let order = |query: Value| read(request(&json!({"queryStringParameters": query})));
         for query in [
             json!({"date_order": "dmy"}),
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_answered_with_its_status_and_a_sentence() {
+    fn unreadable_request_has_a_status_and_an_explanation() {
         let headers =
             |kind: &str, encoding: &str| json!({"content-type": kind, "content-encoding": encoding});
         let cases = [
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_says_what_became_of_the_rows() {
+    fn status_code_reflects_the_outcome_of_the_rows() {
         let summary =
             |accepted, rejected, failed| Summary { accepted, rejected, failed, ..Summary::default() };
         for (summary, status) in [
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_without_a_usable_row_is_answered_with_the_reason() {
+    fn body_without_a_usable_row_explains_why() {
         let error = |summary: &Summary, format| {
             let body: Value = serde_json::from_str(&answer(summary, format).body).unwrap();
             assert_eq!(

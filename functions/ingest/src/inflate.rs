@@ -1,6 +1,6 @@
-//! Text in chunks, inflated where its first bytes are those of gzip, never past a limit.
+//! Text in chunks, inflated if its first bytes are those of gzip, up to a limit.
 //!
-//! Neither a name nor a header says what is gzip: its first bytes do. Whatever fails, all text before it is passed on.
+//! Gzip is recognised by its first bytes, not by a name or a header. All text before an error is passed on.
 
 use std::borrow::Cow;
 
@@ -8,24 +8,25 @@ use flate2::{Crc, Decompress, FlushDecompress, Status};
 
 use crate::signature;
 
-/// The most that the gzip body of a request or message may inflate to, in bytes: ten times the 6 MB that Lambda
-/// takes, and little enough for the function's memory.
+/// The most bytes to which a gzip request body or message may inflate. This is ten times the 6 MB that Lambda accepts,
+/// and fits the function's memory.
 pub const BODY_BYTES: u64 = 64 * 1024 * 1024;
-/// The most that a gzip object may inflate to, in bytes. It is read in passing, so that only time bounds it.
+/// The most bytes to which a gzip object may inflate. It is streamed, so only time limits it.
 pub const OBJECT_BYTES: u64 = 64 * 1024 * 1024 * 1024;
-/// The most text of a gzip body that is held whole. Of more, the gzip is held, and inflated again in passing.
+/// The most text of a gzip body that is held in memory. For a longer text only the gzip is held, and inflated again
+/// while it is read.
 const HELD_BYTES: usize = 8 * 1024 * 1024;
-/// What gzip begins with.
+/// The first bytes of gzip.
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// What each member begins with: the magic bytes, and deflate as the method, which is the only one there is.
+/// The first bytes of each member: the magic bytes and deflate, the only defined method.
 const MEMBER: [u8; 3] = [0x1f, 0x8b, 8];
-/// Compressed bytes inflated at a time: deflate makes a byte 1,032 at most, so that 4 KiB stay below 5 MiB.
+/// Compressed bytes that are inflated at once. Deflate expands a byte to at most 1,032, so 4 KiB stay below 5 MiB.
 const GZIP_STEP: usize = 4 * 1024;
-/// Plain bytes passed on at a time.
+/// Plain bytes that are passed on at once.
 const PLAIN_STEP: usize = 1024 * 1024;
-/// Inflated bytes passed on at a time.
+/// Inflated bytes that are passed on at once.
 const OUTPUT: usize = 32 * 1024;
-/// The checksum and the length that follow the data of a member.
+/// The checksum and the length after the data of a member.
 const TRAILER: usize = 8;
 
 /// Flags of a member's header.
@@ -45,19 +46,19 @@ pub enum InflateError {
     /// The gzip data is damaged, or ends within a member.
     #[error("the gzip data is damaged or cut short: send it whole")]
     Damaged,
-    /// Something else follows the last member; its first bytes.
+    /// Other bytes follow the last member; the first of them.
     #[error("something other than gzip follows the gzip data: remove it")]
     Trailing(Vec<u8>),
-    /// The text goes past the limit.
+    /// The text exceeds the limit.
     #[error("the gzip data inflates to more than {0} bytes: send it in smaller pieces")]
     TooLarge(u64),
-    /// The data is in a format that holds no rows.
+    /// The data is in a format that cannot contain rows.
     #[error("the data is {0}: send CSV, NDJSON or JSON in UTF-8, plain or gzip")]
     Foreign(&'static str),
 }
 
 impl InflateError {
-    /// The code of the reject that the data becomes.
+    /// The reason code of the reject that the data becomes.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
@@ -83,42 +84,42 @@ pub struct Inflate {
 
 #[derive(Debug)]
 enum Encoding {
-    /// Too few bytes came to know.
+    /// Too few bytes to decide.
     Unknown(Vec<u8>),
     Plain,
     Gzip(Box<Gzip>),
 }
 
-/// The beginning of the text, kept until its format is known.
+/// The beginning of the text, buffered until its format is known.
 #[derive(Debug)]
 struct Begin(Option<Vec<u8>>);
 
 impl Inflate {
-    /// Data that is gzip or plain by its first bytes. Gzip may inflate to `limit` bytes.
+    /// Data that is gzip or plain, by its first bytes. Gzip may inflate to `limit` bytes.
     #[must_use]
     pub fn new(limit: u64) -> Self {
         Self { encoding: Encoding::Unknown(Vec::new()), limit, begin: Begin(Some(Vec::new())) }
     }
 
-    /// The rest of a plain text, from anywhere on.
+    /// The continuation of a plain text, from any position.
     #[must_use]
     pub fn plain() -> Self {
         Self { encoding: Encoding::Plain, limit: 0, begin: Begin(None) }
     }
 
-    /// Whether the data is gzip, as far as is known.
+    /// Whether the data is gzip, as far as it is known.
     #[must_use]
     pub fn is_gzip(&self) -> bool {
         matches!(self.encoding, Encoding::Gzip(_))
     }
 
-    /// The bytes to push before the rows in them are taken, so that memory stays small whatever they inflate to.
+    /// The most bytes to push before the rows in them are taken. This keeps memory small whatever they inflate to.
     #[must_use]
     pub fn step_bytes(&self) -> usize {
         if matches!(self.encoding, Encoding::Plain) { PLAIN_STEP } else { GZIP_STEP }
     }
 
-    /// Passes on the text of a chunk, in pieces. All text before an error was passed on.
+    /// Passes on the text of a chunk, in pieces. All text before an error is passed on.
     pub fn push(&mut self, chunk: &[u8], mut text: impl FnMut(&[u8])) -> Result<(), InflateError> {
         let known;
         let mut chunk = chunk;
@@ -146,7 +147,7 @@ impl Inflate {
         }
     }
 
-    /// Says that no chunk follows, and passes on what is left of the text.
+    /// Ends the data and passes on the remaining text.
     pub fn finish(&mut self, mut text: impl FnMut(&[u8])) -> Result<(), InflateError> {
         let mut finished = Ok(());
         match &mut self.encoding {
@@ -163,7 +164,7 @@ impl Inflate {
 }
 
 impl Begin {
-    /// Passes a piece of the text on, unless it belongs to a beginning that is not known yet.
+    /// Passes on a piece of text, unless the format of the data is not known yet.
     #[inline]
     fn pass(&mut self, piece: &[u8], text: &mut impl FnMut(&[u8])) -> Result<(), InflateError> {
         if let Some(begin) = &mut self.0 {
@@ -175,7 +176,7 @@ impl Begin {
         }
     }
 
-    /// Passes the beginning on, if it is text.
+    /// Passes on the beginning, if it is text.
     fn finish(&mut self, text: &mut impl FnMut(&[u8])) -> Result<(), InflateError> {
         let Some(begin) = self.0.take() else { return Ok(()) };
         if let Some(format) = signature::of(&begin) {
@@ -188,7 +189,7 @@ impl Begin {
     }
 }
 
-/// Gzip: members one after the other.
+/// Gzip: a sequence of members.
 struct Gzip {
     stage: Stage,
     deflate: Decompress,
@@ -200,20 +201,20 @@ struct Gzip {
 
 #[derive(Debug)]
 enum Stage {
-    /// Before a member, or after the last one: padding, and what may be the first bytes of a header.
+    /// Before a member, or after the last one: padding, or the first bytes of a header.
     Between(Vec<u8>),
     Header(Header),
     Data,
     Trailer(Vec<u8>),
-    /// Nothing more can be read.
+    /// Nothing more can be read after an error.
     Failed,
 }
 
-/// A member's header, read byte by byte.
+/// The header of a member, read byte by byte.
 #[derive(Debug)]
 struct Header {
     part: Part,
-    /// Bytes of the part that were read.
+    /// Bytes of the current part that were read.
     at: usize,
     flags: u8,
     extra: usize,
@@ -247,7 +248,7 @@ impl Gzip {
         }
     }
 
-    /// Inflates a chunk, a small step at a time.
+    /// Inflates a chunk in small steps.
     fn push<F>(&mut self, mut chunk: &[u8], text: &mut F) -> Result<(), InflateError>
     where
         F: FnMut(&[u8]) -> Result<(), InflateError>,
@@ -255,7 +256,7 @@ impl Gzip {
         while let [first, others @ ..] = chunk {
             match &mut self.stage {
                 Stage::Between(mark) => {
-                    // Zeros after a member are padding, as they are for gzip.
+                    // Zeros after a member are padding, as in gzip itself.
                     if *first != 0 || !mark.is_empty() {
                         mark.push(*first);
                     }
@@ -294,7 +295,7 @@ impl Gzip {
             self.stage = Stage::Header(Header { part: Part::Fixed, at: mark.len(), flags: 0, extra: 0 });
             return Ok(());
         }
-        // A header with one wrong byte begins a member that is damaged: the row before may go on in it.
+        // A header with one wrong byte begins a damaged member. The row before it may continue in that member.
         let alike = mark.iter().zip(MEMBER).filter(|(byte, expected)| **byte == *expected).count();
         if alike >= 2 {
             return self.fail(InflateError::Damaged);
@@ -303,7 +304,7 @@ impl Gzip {
         self.fail(InflateError::Trailing(mark))
     }
 
-    /// Inflates data of a member; gives what follows it in the chunk.
+    /// Inflates data of a member; returns the bytes after it in the chunk.
     fn inflate<'c, F>(&mut self, mut chunk: &'c [u8], text: &mut F) -> Result<&'c [u8], InflateError>
     where
         F: FnMut(&[u8]) -> Result<(), InflateError>,
@@ -315,7 +316,7 @@ impl Gzip {
             let (taken, made) =
                 (count(self.deflate.total_in() - taken), count(self.deflate.total_out() - made));
             chunk = &chunk[taken.min(chunk.len())..];
-            // What was inflated before an error is text, too.
+            // The text inflated before an error is valid, too.
             let room = count(self.limit - self.inflated);
             let piece = &self.output[..made.min(room)];
             self.crc.update(piece);
@@ -331,7 +332,7 @@ impl Gzip {
                     self.stage = Stage::Trailer(Vec::with_capacity(TRAILER));
                     return Ok(chunk);
                 }
-                // A full output may not be all of it.
+                // If the output is full, there may be more of it.
                 Ok(_) if made == self.output.len() => {}
                 Ok(_) if chunk.is_empty() => return Ok(chunk),
                 Ok(_) if taken + made > 0 => {}
@@ -366,7 +367,7 @@ impl Gzip {
 }
 
 impl Header {
-    /// Reads a byte; says whether it was the last one of the header, and nothing where it cannot be in one.
+    /// Reads a byte. Returns whether it was the last one of the header; `None` if a header cannot contain it.
     fn read(&mut self, byte: u8) -> Option<bool> {
         let at = self.at;
         self.at += 1;
@@ -391,7 +392,7 @@ impl Header {
         Some(part_ends && self.is_last_part())
     }
 
-    /// Goes on to the next part that the flags announce; true where there is none.
+    /// Moves to the next part that the flags announce; true if there is none.
     fn is_last_part(&mut self) -> bool {
         self.at = 0;
         loop {
@@ -411,19 +412,19 @@ impl Header {
     }
 }
 
-/// The body of a request, which is gzip or plain by its first bytes.
+/// The body of a request; gzip or plain, by its first bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Body<'b> {
-    /// Its whole text.
+    /// The whole text.
     Text(Cow<'b, [u8]>),
-    /// Gzip that can be read to its end, with more text than is held at once.
+    /// Valid gzip with more text than is held in memory.
     LongGzip {
-        /// Whether the text is nothing but white space.
+        /// Whether the text is only white space.
         is_blank: bool,
     },
 }
 
-/// Reads the body of a request to its end, so that nothing of a damaged one is taken.
+/// Reads the body of a request to its end, so that no row of a damaged body is ingested.
 pub fn body(body: &[u8]) -> Result<Body<'_>, InflateError> {
     if !body.starts_with(&MAGIC) {
         return match signature::of(&body[..body.len().min(signature::BYTES)]) {
@@ -439,7 +440,7 @@ pub fn body(body: &[u8]) -> Result<Body<'_>, InflateError> {
     Ok(text.map_or(Body::LongGzip { is_blank }, |text| Body::Text(Cow::Owned(text))))
 }
 
-/// The text of a body, unless it is too long to be held.
+/// The text of a body, unless it is too long to hold in memory.
 struct Held {
     text: Option<Vec<u8>>,
     is_blank: bool,

@@ -1,4 +1,4 @@
-//! The intake: rows made events and delivered, several requests in flight, in memory that does not grow.
+//! The intake: turns rows into events and delivers them, with several requests in flight and in bounded memory.
 
 use std::{
     borrow::Cow,
@@ -35,40 +35,40 @@ use crate::{
     unreadable::Tally,
 };
 
-/// Events gathered before they are delivered: as many as the requests in flight hold.
+/// Events that are buffered before delivery: as many as fit into the requests in flight.
 const GATHERED: usize = IN_FLIGHT * 500;
-/// Bytes of events gathered before they are delivered.
+/// Bytes of events that are buffered before delivery.
 const GATHERED_BYTES: usize = 4 * 1024 * 1024;
-/// Bytes up to which a partition key is surely sent whole.
+/// Partition keys up to so many bytes are never shortened.
 const SHORT_KEY_BYTES: usize = 256;
-/// Bytes around a message in the event of a queue, at least.
+/// The least that a message adds to the event of a queue, in bytes.
 const MESSAGE_BYTES: usize = 400;
-/// Keys that are remembered because an event of theirs failed; after more nothing is sent any more.
+/// Keys with a failed event that are remembered. Beyond this number, nothing more is sent.
 const FAILED_KEYS: usize = 100_000;
-/// Rejects that the answer lists.
+/// Rejects that the response lists.
 const LISTED: usize = 20;
-/// Reasons of rows that are whole, so that they can be read next to others.
+/// Reason codes of rejected rows that are complete, so that they can be stored next to each other.
 const CLOSED: [&str; 2] = ["cell_count", "bad_header"];
 
-/// What became of the rows of a request.
+/// The outcome of the rows of a request.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub struct Summary {
-    /// Rows that stream 1 took.
+    /// Rows that stream 1 accepted.
     pub accepted: u64,
-    /// Rows that stand in rejects.
+    /// Rows that were rejected.
     pub rejected: u64,
-    /// Rows that were not taken and must be sent again.
+    /// Rows that were not delivered and must be sent again.
     pub failed: u64,
     /// The first rejects.
     pub rejects: Vec<Listed>,
-    /// Positions of the rows that must be sent again, as ranges in order whose last position is included.
+    /// Positions of the rows that must be sent again: ordered ranges with their last position included.
     pub failed_indexes: Ranges,
     /// What could not be read of the accepted rows.
     #[serde(flatten)]
     pub report: ReadingReport,
 }
 
-/// A reject, as the answer lists it.
+/// A reject, as the response lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Listed {
     /// Position of the row in the request, from 0.
@@ -77,20 +77,20 @@ pub struct Listed {
     pub line: u64,
     /// A short stable code.
     pub reason: &'static str,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and what was expected.
     pub detail: Detail,
 }
 
 /// Where rows come from: an object's key, a request id, a message id.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
-    /// What precedes the line in a reject's source.
+    /// What comes before the line in a reject's source.
     pub name: String,
     /// The position of the message among those of a batch.
     pub group: usize,
 }
 
-/// Takes rows in and delivers them.
+/// Ingests rows and delivers them.
 #[derive(Debug)]
 pub struct Intake<'a, S, R> {
     stream: &'a S,
@@ -106,15 +106,15 @@ pub struct Intake<'a, S, R> {
     /// The names of the origins so far, by group.
     names: Vec<(usize, String)>,
     failed_keys: FailedKeys,
-    /// Whether the summary lists the positions of the rows that failed. A queue is answered by message.
+    /// Whether the summary lists the positions of failed rows. The response to a queue lists messages instead.
     pub lists_positions: bool,
-    /// What became of the rows so far.
+    /// The outcome of the rows so far.
     pub summary: Summary,
-    /// What could not be read of them.
+    /// What could not be read in them.
     pub tally: Tally,
     /// The counts of the invocation.
     pub counts: Counts,
-    /// Groups of rows some of which failed, in order.
+    /// Groups with a failed row, in order.
     pub failed_groups: Vec<usize>,
     /// Why rows failed, if any did.
     pub failure: Option<String>,
@@ -129,12 +129,12 @@ struct Gathered {
     places: Vec<Place>,
 }
 
-/// Keys of which an event failed in this invocation. Their later events are not sent: sent again, the failed one would
-/// come after them.
+/// Keys with a failed event in this invocation. Their later events are not sent. Otherwise the failed event would
+/// arrive after them when it is sent again.
 #[derive(Debug, Default)]
 struct FailedKeys {
     hasher: RandomState,
-    /// Hashes of the keys: if two keys have the same, both are held back.
+    /// Hashes of the keys. If two keys have the same hash, both are held back.
     hashes: HashSet<u64>,
 }
 
@@ -162,7 +162,7 @@ where
     S: Service<Entry = StreamRecord>,
     R: Service<Entry = Bytes>,
 {
-    /// An intake into `stream`, with what is refused going to `rejects`, and the log following the events of a data set.
+    /// An intake into `stream`. Rejects go to `rejects`, and the log follows the events of a data set.
     pub fn new(
         stream: &'a S,
         rejects: &'a R,
@@ -191,7 +191,7 @@ where
         }
     }
 
-    /// Takes every row that is whole, delivering whenever enough is gathered.
+    /// Takes every complete row and delivers whenever enough events are buffered.
     pub async fn take_all(&mut self, rows: &mut Rows<'_>, normaliser: &Normaliser<'_>, origin: &Origin) {
         let format = rows.format();
         while let Some(row) = rows.next() {
@@ -202,7 +202,7 @@ where
         }
     }
 
-    /// The summary with the report of what could not be read, as an answer.
+    /// The summary, with the report of what could not be read, as a response.
     #[must_use]
     pub fn summarise(&self, dataset: &Dataset) -> Summary {
         Summary { report: ReadingReport::new(dataset, &self.tally), ..self.summary.clone() }
@@ -214,14 +214,14 @@ where
         }
     }
 
-    /// Notes that an object could not be read to its end; it is in the counts as one record that failed.
+    /// Records that an object could not be read to its end. It counts as one failed record.
     pub fn miss(&mut self, why: String) {
         self.counts.received += 1;
         self.counts.record(&Status::Failed(String::new()));
         self.failure.get_or_insert(why);
     }
 
-    /// Takes a reject that is not of a row: a message or an object that cannot be read.
+    /// Takes a reject for a whole message or object that cannot be read.
     pub fn refuse(&mut self, refused: Refused, payload: impl Into<Bytes>, origin: &Origin) {
         let payload = payload.into();
         self.counts.received += 1;
@@ -242,7 +242,7 @@ where
         self.list(place, refused.reason, detail);
     }
 
-    /// Takes a row, or the reject that it becomes.
+    /// Takes a row and turns it into an event or a reject.
     pub(crate) fn take(
         &mut self,
         row: &Row<'_>,
@@ -251,33 +251,37 @@ where
         origin: &Origin,
     ) {
         self.counts.received += 1;
-        // Nothing need be between two elements of JSON.
+        // JSON needs nothing between two elements.
         let line_end = usize::from(format != Format::Json.name());
         self.refused.came_in(row.text.len() + line_end);
         let begin = self.gathered.text.len();
-        let refused =
-            match normaliser.normalise(row, &self.received, &mut self.gathered.text, &mut self.tally) {
-                Ok(key) => {
-                    let key = as_sent(key);
-                    let bytes = self.gathered.text.len() - begin;
-                    let limit = self.stream.limits().entry_bytes;
-                    if bytes + key.len() <= limit {
-                        self.begin(origin);
-                        self.gathered.events.push((key, self.gathered.text.len()));
-                        let place = Place { group: origin.group, index: row.index, line: row.line };
-                        self.gathered.places.push(place);
-                        return;
-                    }
-                    self.gathered.text.truncate(begin);
-                    Refused {
-                        reason: "too_large",
-                        detail: format!(
-                            "the event has {bytes} bytes where stream 1 takes {limit}: shorten its texts"
-                        ),
-                    }
+        let refused = match normaliser.normalise(
+            row,
+            &self.received,
+            &mut self.gathered.text,
+            &mut self.tally,
+        ) {
+            Ok(key) => {
+                let key = as_sent(key);
+                let bytes = self.gathered.text.len() - begin;
+                let limit = self.stream.limits().entry_bytes;
+                if bytes + key.len() <= limit {
+                    self.begin(origin);
+                    self.gathered.events.push((key, self.gathered.text.len()));
+                    let place = Place { group: origin.group, index: row.index, line: row.line };
+                    self.gathered.places.push(place);
+                    return;
                 }
-                Err(refused) => refused,
-            };
+                self.gathered.text.truncate(begin);
+                Refused {
+                    reason: "too_large",
+                    detail: format!(
+                        "the event has {bytes} bytes, and stream 1 accepts at most {limit}: shorten its texts"
+                    ),
+                }
+            }
+            Err(refused) => refused,
+        };
         self.reject_row(row, refused, format, normaliser, origin);
     }
 
@@ -315,7 +319,7 @@ where
             line: Some(row.line),
             row_index: Some(row.index),
             payload: &payload,
-            // What is not closed would take the rows after it with it.
+            // An unclosed row would absorb the rows after it.
             alone: matches!(row.content, Content::Broken { reason, .. } if !CLOSED.contains(&reason)),
             file: Some(&file),
         });
@@ -324,8 +328,8 @@ where
         self.list(place, refused.reason, detail);
     }
 
-    /// The text of a row that is declared to be in another charset than UTF-8, so that a reject need not say in which;
-    /// its bytes if that text would not have all of them.
+    /// The text of a row in a declared charset other than UTF-8, so that its reject need not name the charset. If the
+    /// text would not keep every byte, the bytes themselves.
     fn readable_payload<'r>(&mut self, row: &Row<'r>) -> Cow<'r, [u8]> {
         match row.charset.decode(row.text) {
             (Cow::Owned(text), false) => {
@@ -336,24 +340,24 @@ where
         }
     }
 
-    /// Lists a reject in the summary; it is taken out again if it cannot be written.
+    /// Lists a reject in the summary; it is removed again if it cannot be written.
     fn list(&mut self, place: Place, reason: &'static str, detail: Detail) {
         if self.summary.rejects.len() < LISTED {
             self.summary.rejects.push(Listed { index: place.index, line: place.line, reason, detail });
         }
     }
 
-    /// Whether enough is gathered to be delivered.
+    /// Whether enough is buffered for a delivery.
     pub(crate) fn is_full(&self) -> bool {
         let Gathered { text, events, .. } = &self.gathered;
         events.len() >= GATHERED || text.len() >= GATHERED_BYTES || self.refused.is_full()
     }
 
-    /// Delivers everything that was taken so far and notes what became of it.
+    /// Delivers everything taken so far and records the outcome.
     pub async fn deliver(&mut self) {
         self.refused.finish();
         self.deliver_gathered().await;
-        // What the stream never takes has become a reject by now.
+        // Events that the stream never accepts are rejects by now.
         self.refused.finish();
         if self.refused.has_finished() {
             self.deliver_gathered().await;
@@ -361,13 +365,13 @@ where
         self.summary.failed_indexes.settle();
     }
 
-    /// Whether rejects wait to be written: those that are gathered, and those of events that the stream never takes.
+    /// Whether rejects wait to be written, including those for events that the stream never accepts.
     pub(crate) fn holds_rejects(&self) -> bool {
         self.refused.has_gathered() || self.refused.has_finished()
     }
 
-    /// Delivers the events and the finished rejects. Rows that are gathered in one reject wait for more, so that a long
-    /// header is not written once more for each delivery.
+    /// Delivers the events and the complete rejects. Rows that share a reject wait for more rows. Otherwise a long
+    /// header would be written again for each delivery.
     pub(crate) async fn deliver_gathered(&mut self) {
         let mut gathered = std::mem::take(&mut self.gathered);
         let text = Bytes::from(std::mem::take(&mut gathered.text).into_bytes());
@@ -386,13 +390,13 @@ where
         self.note_events(report, &events, &places);
         self.note_rejects(written);
         drop(events);
-        // The next are written over these: room that is new has to be cleared first.
+        // The buffer is reused, because newly allocated memory has to be cleared first.
         if text.is_unique() {
             self.gathered.text = Writer::over(text.into());
         }
     }
 
-    /// Takes out the events of keys of which an earlier event failed: they fail with it.
+    /// Removes the events of keys with an earlier failed event; they fail, too.
     fn hold_back(
         &mut self,
         events: Vec<StreamRecord>,
@@ -410,7 +414,7 @@ where
         sent.into_iter().unzip()
     }
 
-    /// Logs what became of which event; rejects have their own table.
+    /// Logs the outcome of each event. Rejects have a table of their own.
     fn follow(&self, report: &Report, events: &[StreamRecord]) {
         let Some(dataset) = self.followed else { return };
         let mut trail = Trail::default();
@@ -441,7 +445,7 @@ where
         }
     }
 
-    /// Rejects an event that the stream never takes. Sent in again as it is, it is the same event.
+    /// Rejects an event that the stream never accepts. Sent again unchanged, it would fail again.
     fn reject_event(&mut self, event: &StreamRecord, place: Place, detail: Detail) {
         const REASON: &str = "unacceptable";
         let name = self.names.iter().rev().find(|(group, _)| *group == place.group);
@@ -488,7 +492,7 @@ where
     }
 }
 
-/// A partition key as it is sent: a long one is cut, so that no more of it is kept or counted.
+/// A partition key as it is sent. A long one is shortened, so that it takes little memory.
 fn as_sent(key: String) -> String {
     if key.len() <= SHORT_KEY_BYTES {
         return key;
@@ -497,7 +501,7 @@ fn as_sent(key: String) -> String {
 }
 
 impl Gathered {
-    /// The events as records that share the text that was gathered.
+    /// The events as records that share the buffered text.
     fn take_events(&mut self, text: &Bytes) -> Vec<StreamRecord> {
         let mut begin = 0;
         std::mem::take(&mut self.events)

@@ -1,4 +1,4 @@
-//! Keys of an event: unique without regard to case, since readers that ignore it take equal keys for no event at all.
+//! Keys of an event: unique regardless of case, because readers that ignore case reject an event with equal keys.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use shared::{
     json::{self, Writer},
 };
 
-/// Decides which keys that the data set does not know can be entries of an event.
+/// Decides which keys that are unknown to the data set can become entries of an event.
 #[derive(Debug)]
 pub struct Unknown<'d> {
     dataset: &'d Dataset,
@@ -21,7 +21,7 @@ impl<'d> Unknown<'d> {
         Self { dataset, taken: HashSet::new() }
     }
 
-    /// Whether `name` can be an entry next to the columns and to those that were admitted before it. The others go under
+    /// Whether `name` can be an entry next to the columns and the entries admitted before it. Other cells go into
     /// `_invalid`.
     pub fn admits(&mut self, name: &str) -> bool {
         let folded = fold(name);
@@ -29,17 +29,17 @@ impl<'d> Unknown<'d> {
     }
 }
 
-/// The entry `_invalid` of an event: the texts that have no place of their own, each under a key of its own.
+/// The entry `_invalid` of an event: the texts that cannot be entries themselves, each under its own key.
 ///
-/// A cell that could not be typed is under the name of its column. Whatever else is there (an earlier value of a key that
-/// is repeated, a key that differs from another in case only) is under its own name, or under `name#2`, `name#3` and so on
-/// where that is taken.
+/// A cell that could not be typed is stored under its column's name. Other texts include an earlier value of a repeated
+/// key, or a key that differs from another only in case. They are stored under their own name, or under `name#2`,
+/// `name#3` and so on if that is taken.
 #[derive(Debug)]
 pub struct InvalidCells<'d> {
     dataset: &'d Dataset,
     entries: Writer,
     columns: Vec<usize>,
-    /// The keys without regard to case, and the last number that was given to each; filled when one is needed.
+    /// The keys regardless of case, with the last number given to each; filled on first use.
     keys: Option<HashMap<String, usize>>,
 }
 
@@ -50,14 +50,15 @@ impl<'d> InvalidCells<'d> {
         Self { dataset, entries: Writer::default(), columns: Vec::new(), keys: None }
     }
 
-    /// Keeps the cell of a column that could not be typed. Each column has one, before anything else is kept.
+    /// Stores the untypable cell of a column. At most one for each column, before any other text.
     pub fn column(&mut self, column: usize, text: &str) {
         self.columns.push(column);
         self.write_entry(&self.dataset.columns[column].name, text);
     }
 
-    /// Keeps a text that has no place of its own. `is_left_out` says whether the event has neither an entry nor an invalid
-    /// cell of a column: under the column's name a text would be taken for its cell when the event is sent in again.
+    /// Stores a text that cannot be an entry itself. `is_left_out` says whether the event has neither an entry nor an
+    /// invalid cell for a column. Under such a column's name, the text would be mistaken for its cell when the event is
+    /// sent again.
     pub fn aside(&mut self, name: &str, text: &str, is_left_out: impl Fn(usize) -> bool) {
         let Self { dataset, columns, keys, .. } = self;
         let keys = keys.get_or_insert_with(|| {
@@ -69,7 +70,7 @@ impl<'d> InvalidCells<'d> {
             keys.insert(folded, 1);
             return self.write_entry(name, text);
         }
-        // The number is remembered, so that many repeats of one key take no time to number.
+        // The number is remembered, so that many repeats of one key are numbered quickly.
         let mut number = keys.get(&folded).copied().unwrap_or(1);
         let numbered = loop {
             number += 1;

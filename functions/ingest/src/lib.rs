@@ -1,8 +1,13 @@
-//! The ingest function: rows in, events out on stream 1.
+//! The ingest function: reads rows and writes events to stream 1.
 //!
-//! [`request`] tells the ways of asking apart, [`rows`] cuts text into rows, [`normalise`] makes an event of a row,
-//! [`intake`] delivers, [`unreadable`] counts what could not be read and [`report`] says what to do about it, [`object`] reads the objects of the inbox, [`checkpoint`] lets another invocation go on with one
-//! that takes long, and [`handler`] puts them together.
+//! An invocation passes through these modules:
+//!
+//! - [`request`] recognises the kind of request.
+//! - [`rows`] cuts text into rows, and [`normalise`] turns a row into an event.
+//! - [`intake`] delivers the events.
+//! - [`unreadable`] counts what could not be read, and [`report`] says what to do about it.
+//! - [`object`] reads the objects of the inbox, and [`checkpoint`] lets another invocation resume one.
+//! - [`handler`] connects them.
 
 pub mod charset;
 pub mod checkpoint;

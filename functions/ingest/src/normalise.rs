@@ -1,4 +1,4 @@
-//! An event of a row: every cell typed by the data set, nothing guessed and nothing lost.
+//! Turns a row into an event: every cell typed by the data set, without guessing and without losing any text.
 
 use std::borrow::Cow;
 
@@ -19,31 +19,31 @@ use crate::{
     unreadable::Tally,
 };
 
-/// The longest row whose bytes are kept with its event, if it is not text in its charset. In base64 they are a third more,
-/// and a record is 1 MiB at most.
+/// The longest row whose bytes are kept with its event if they are not text in its charset. Base64 adds a third, and a
+/// record is at most 1 MiB.
 const ORIGINAL_ROW_BYTES: usize = 256 * 1024;
 
-/// Makes events of rows.
+/// Turns rows into events.
 #[derive(Debug)]
 pub struct Normaliser<'d> {
     dataset: &'d Dataset,
     date_order: DateOrder,
-    /// Whether the sender declared the order.
+    /// Whether the sender declared the date order.
     declared: bool,
 }
 
-/// A row that cannot be placed.
+/// Why a row cannot become an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// A short stable code.
     pub reason: &'static str,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and what was expected.
     pub detail: String,
 }
 
 impl<'d> Normaliser<'d> {
-    /// Makes events of that data set. `date_order` is the order of ambiguous dates that the sender declared, if any; else
-    /// the data set's is used.
+    /// Normalises rows of that data set. `date_order` is the order of ambiguous dates that the sender declared, if any.
+    /// Otherwise the data set's order applies.
     #[must_use]
     pub fn new(dataset: &'d Dataset, date_order: impl Into<Option<DateOrder>>) -> Self {
         let declared = date_order.into();
@@ -59,7 +59,8 @@ impl<'d> Normaliser<'d> {
 
     /// Writes the event of `row` to `out`: a JSON object and a line feed. `received` is the stamp of ingest.
     ///
-    /// Gives the event's partition key. On error `out` is as it was. The tally counts what could not be read of the event.
+    /// Returns the event's partition key. On error `out` is unchanged. The tally counts the unreadable cells of the
+    /// event.
     pub fn normalise(
         &self,
         row: &Row<'_>,
@@ -101,7 +102,7 @@ impl<'d> Normaliser<'d> {
         Ok(key)
     }
 
-    /// Writes the event of a row, in which cells whose text means nothing are blank.
+    /// Writes the event of a row, treating cells with a text for "no value" as blank.
     fn place<'a>(
         &self,
         row: &impl Source<'a>,
@@ -111,7 +112,7 @@ impl<'d> Normaliser<'d> {
         tally: &mut Tally,
     ) -> Result<String, Refused> {
         let blanks = &self.dataset.blanks;
-        // Most data sets list no such texts, and their rows need not be searched for them.
+        // Most data sets list no such texts, so that the search can be skipped.
         if blanks.is_empty() {
             self.write(row, altered, received, out, tally)
         } else {
@@ -119,7 +120,7 @@ impl<'d> Normaliser<'d> {
         }
     }
 
-    /// Writes the event of `row`. `altered` is the row as it came if its text could not be read in full.
+    /// Writes the event of `row`. `altered` is the original row if its text could not be decoded in full.
     fn write<'a>(
         &self,
         row: &impl Source<'a>,
@@ -162,7 +163,7 @@ impl<'d> Normaliser<'d> {
                 json::write_string(&cell.into_text(), object.out);
             }
         }
-        // Before the others, so that it has its name.
+        // First, so that it keeps its name.
         if let Some(original) = original {
             object.invalid.aside(ORIGINAL_BYTES, &original, |_| false);
         }
@@ -177,10 +178,10 @@ impl<'d> Normaliser<'d> {
         Ok(self.partition_key(row))
     }
 
-    /// Whether a cell that could not be typed when its event was written is to be tried again.
+    /// Whether a cell that could not be typed earlier is to be tried again.
     ///
-    /// An event does not say in which order its file had its dates, so that a date that needs an order stays as it is
-    /// unless one is declared now: it would be read in the wrong one. An object, an array or `NaN` never becomes a text.
+    /// An event does not record the date order of its file. A date that needs an order therefore stays a text unless an
+    /// order is declared now. An object, an array or `NaN` never becomes a value.
     fn tries_again(&self, kind: Type, text: &str) -> bool {
         match kind {
             Type::String => !text.starts_with(['{', '[']) && !is_non_finite(text),
@@ -188,7 +189,7 @@ impl<'d> Normaliser<'d> {
         }
     }
 
-    /// An event is placed by its id and its severity; without either there is no place for it.
+    /// An event needs its id and its severity.
     fn check<'a>(&self, row: &impl Source<'a>) -> Result<(), Refused> {
         let Dataset { id, severity, columns, .. } = self.dataset;
         let name = &columns[*id].name;
@@ -200,7 +201,7 @@ impl<'d> Normaliser<'d> {
                 return Err(refused("bad_id", detail));
             }
             Cell::Blank | Cell::Text(_) => {
-                return Err(refused("missing_id", format!("`{name}` is blank: an id is needed")));
+                return Err(refused("missing_id", format!("`{name}` is blank: expected an id")));
             }
         }
         match row.known(*severity) {
@@ -219,7 +220,7 @@ impl<'d> Normaliser<'d> {
         }
     }
 
-    /// Whether a severity has no text, or is written as one that means nothing: `-1.0` is written as `-1`.
+    /// Whether a severity is blank, or is written as a text for "no value": `-1.0` is written as `-1`.
     fn is_blank_severity(&self, text: &str) -> bool {
         let Dataset { blanks, severities, .. } = self.dataset;
         let text = cell::trim(text);
@@ -230,7 +231,7 @@ impl<'d> Normaliser<'d> {
         text.is_empty() || !blanks.is_empty() && is_written_as_blank()
     }
 
-    /// The text of the data set's partition key, or of the id where that is blank.
+    /// The data set's partition key, or the id if that is blank.
     fn partition_key<'a>(&self, row: &impl Source<'a>) -> String {
         let text = row.known(self.dataset.partition_key).into_text();
         let text = if text.is_empty() { row.known(self.dataset.id).into_text() } else { text };
@@ -238,7 +239,7 @@ impl<'d> Normaliser<'d> {
     }
 }
 
-/// The bytes of a row in base64, from which it can be read once its charset is known.
+/// The bytes of a row in base64, so that the row can be decoded once its charset is known.
 fn original_bytes(row: &Row<'_>) -> Result<String, Refused> {
     if row.text.len() > ORIGINAL_ROW_BYTES {
         let detail = format!(
@@ -254,7 +255,7 @@ fn refused(reason: &'static str, detail: String) -> Refused {
     Refused { reason, detail }
 }
 
-/// A JSON object being written, each entry with its comma: that of the first becomes the bracket.
+/// A JSON object that is being written, each entry with its comma; the first comma becomes the bracket.
 struct Object<'o> {
     begin: usize,
     out: &'o mut Writer,
@@ -263,7 +264,7 @@ struct Object<'o> {
 }
 
 impl Object<'_> {
-    /// Writes a cell as its type; false where it cannot be read as that. A cell without text is left out.
+    /// Writes a cell as its type; false if it cannot be read as that type. A blank cell is left out.
     fn typed(&mut self, kind: Type, entry: &Literal, text: &str, order: DateOrder) -> bool {
         if text.is_empty() || kind != Type::String && cell::trim(text).is_empty() {
             return true;
@@ -278,8 +279,8 @@ impl Object<'_> {
         typed
     }
 
-    /// Whether the value that is written from `begin` on is one of the texts that mean nothing: `-1.0` is written as `-1`. When
-    /// the event is sent in again, it would be left out.
+    /// Whether the value written from `begin` on is a text for "no value": `-1.0` is written as `-1`. Such a value
+    /// would be left out when the event is sent again.
     fn means_nothing(&self, begin: usize) -> bool {
         let value = std::str::from_utf8(&self.out.written()[begin..]).unwrap_or_default();
         self.blanks.hold(value.trim_matches('"'))

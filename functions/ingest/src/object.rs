@@ -1,4 +1,4 @@
-//! Objects of the inbox: read as their events name them, from where an earlier invocation stopped.
+//! Reads objects of the inbox as their events name them, from where an earlier invocation stopped.
 
 use aws_lambda_events::s3::S3EventRecord;
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use crate::{
     s3::{Object, ObjectVersion, Objects},
 };
 
-/// Takes the rows of one object in.
+/// Ingests the rows of one object.
 #[derive(Debug)]
 pub(crate) struct ObjectIntake<'t, 'i, S, R, O> {
     pub(crate) dataset: &'t Dataset,
@@ -28,19 +28,19 @@ pub(crate) struct ObjectIntake<'t, 'i, S, R, O> {
     pub(crate) intake: &'t mut Intake<'i, S, R>,
     /// When the invocation stops reading.
     pub(crate) stop_at: Instant,
-    /// Whether all of the invocation's time was for this object.
+    /// Whether the invocation spent all of its time on this object.
     pub(crate) is_first: bool,
 }
 
-/// How the reading of an object ended.
+/// Where the reading of an object stopped.
 enum End {
     /// At its last byte.
     Whole,
-    /// At a row, because the time was up.
+    /// At a row, because the invocation ran out of time.
     TimeUp,
 }
 
-/// An object while it is read.
+/// An object that is being read.
 struct Reading<'d, D> {
     source: Source<D>,
     rows: Rows<'d>,
@@ -60,7 +60,7 @@ where
     R: Service<Entry = Bytes>,
     O: Objects + Checkpoints,
 {
-    /// Takes in the object that a record is about, or what is left of it.
+    /// Ingests the object of a record, or what remains of it.
     pub(crate) async fn take(mut self, record: &S3EventRecord) -> Result<(), IngestError> {
         let object = ObjectVersion::of(record);
         let own = Own::by_name(&object.key);
@@ -72,7 +72,7 @@ where
         } else if format_of(&object.key).is_some() {
             Progress::load(self.store, object).await?
         } else {
-            let detail = "the key has no known ending: expected .csv, .json, .ndjson or .jsonl, or one of these and .gz";
+            let detail = "the key has no known suffix: expected .csv, .json, .ndjson or .jsonl, or one of these and .gz";
             self.refuse("unknown_format", detail.to_owned(), Bytes::new(), object.name());
             return Ok(());
         };
@@ -82,7 +82,7 @@ where
         self.take_from(progress).await
     }
 
-    /// Takes in what comes after the checkpoint, and notes how far that is.
+    /// Ingests what follows the checkpoint, and stores how far that is.
     async fn take_from(&mut self, mut progress: Progress) -> Result<(), IngestError> {
         let Some(format) = format_of(&progress.object.key) else { return Ok(()) };
         let source = Source::open(self.store, &progress.object, &progress.noted).await?;
@@ -116,7 +116,7 @@ where
         let ended = match self.read(&mut reading, &mut progress).await {
             Ok(end) => self.deliver(&mut reading).await.map(|()| end),
             Err(error) => {
-                // What came before the error is taken in, so that a retry need not send it again.
+                // The rows before the error are delivered, so that a retry need not send them again.
                 self.deliver(&mut reading).await.ok();
                 Err(error)
             }
@@ -124,7 +124,7 @@ where
         self.note(ended, reading, progress).await
     }
 
-    /// Notes how an object was left.
+    /// Records where the reading stopped.
     async fn note<D: Object>(
         &mut self,
         ended: Result<End, IngestError>,
@@ -145,7 +145,7 @@ where
             Ok(End::TimeUp) => Err(IngestError::NoProgress(from)),
             Err(error) => {
                 if moved && delivered.is_further(&progress.noted) {
-                    // Without the note the retry sends more again; the first error says what is wrong.
+                    // Without the checkpoint a retry sends more rows again; the first error is the one to report.
                     progress.save(self.store, delivered).await.ok();
                 }
                 Err(error)
@@ -153,7 +153,7 @@ where
         }
     }
 
-    /// Reads an object to its end, or until the time is up.
+    /// Reads an object to its end, or until time runs out.
     async fn read<D: Object>(
         &mut self,
         reading: &mut Reading<'_, D>,
@@ -174,7 +174,7 @@ where
                 if let Some(end) = self.take_rows(reading).await? {
                     return Ok(end);
                 }
-                // A row that is at the end of the object costs less than another invocation.
+                // The last row of an object takes less time than another invocation.
                 if self.is_time_up() && !(chunk.is_empty() && reading.source.is_at_end()) {
                     return Ok(End::TimeUp);
                 }
@@ -183,7 +183,7 @@ where
         }
     }
 
-    /// Takes the rows after which nothing follows.
+    /// Takes the last rows of an object.
     async fn read_end<D: Object>(&mut self, reading: &mut Reading<'_, D>) -> Result<End, IngestError> {
         if let Err(error) = reading.source.finish(&mut reading.rows) {
             return self.read_damaged(reading, error).await;
@@ -192,7 +192,7 @@ where
         Ok(self.take_rows(reading).await?.unwrap_or(End::Whole))
     }
 
-    /// Takes the rows before data that cannot be read; the data itself is a reject.
+    /// Takes the rows before unreadable data; the data itself becomes a reject.
     async fn read_damaged<D: Object>(
         &mut self,
         reading: &mut Reading<'_, D>,
@@ -212,7 +212,7 @@ where
         Ok(End::Whole)
     }
 
-    /// Takes every row that is whole, until the time is up.
+    /// Takes every complete row until time runs out.
     async fn take_rows<D: Object>(
         &mut self,
         reading: &mut Reading<'_, D>,
@@ -231,13 +231,13 @@ where
         Ok(None)
     }
 
-    /// Delivers all rows so far. What follows rows that were not delivered would only have to be sent again.
+    /// Delivers all rows so far. Rows after an undelivered one would only have to be sent again.
     async fn deliver<D: Object>(&mut self, reading: &mut Reading<'_, D>) -> Result<(), IngestError> {
         self.intake.deliver().await;
         self.note_delivered(reading)
     }
 
-    /// Notes how far everything was delivered. Rows that wait to be rejected together are read again if this invocation
+    /// Records how far everything is delivered. Rows that wait in a shared reject are read again if this invocation
     /// ends before they are written.
     fn note_delivered<D: Object>(&mut self, reading: &mut Reading<'_, D>) -> Result<(), IngestError> {
         fail_if_undelivered(self.intake)?;
@@ -258,7 +258,7 @@ where
         Ok(())
     }
 
-    /// Keeps a checkpoint now and then, for a retry after a crash.
+    /// Saves a checkpoint now and then, for a retry after a crash.
     async fn note_interval<D: Object>(
         &mut self,
         reading: &mut Reading<'_, D>,
@@ -286,29 +286,29 @@ where
 
 /// The bytes of an object on their way to text.
 struct Source<D> {
-    /// Nothing where the object was read to its end before.
+    /// `None` if the object was read to its end before.
     download: Option<D>,
     inflate: Inflate,
     name: String,
-    /// Bytes of the object, where they are known.
+    /// Size of the object in bytes, if known.
     size: Option<u64>,
-    /// Bytes of the object that were received, or need not be.
+    /// Bytes of the object that were received or skipped.
     received: u64,
-    /// Bytes of text before the rows that are to be taken, still to be passed over.
+    /// Bytes of text before the checkpoint that are still to be skipped.
     passing: u64,
-    /// Bytes of text so far, those before the checkpoint included.
+    /// Bytes of text so far, including those before the checkpoint.
     text: u64,
 }
 
 impl<D: Object> Source<D> {
-    /// Opens an object to read it on from a checkpoint.
+    /// Opens an object to resume it at a checkpoint.
     async fn open(
         store: &impl Objects<Object = D>,
         object: &ObjectVersion,
         from: &Checkpoint,
     ) -> Result<Self, IngestError> {
         let offset = from.position.offset;
-        // Gzip can only be read from its beginning: the text before the checkpoint is passed over.
+        // Gzip can only be read from its start: the text before the checkpoint is skipped.
         let (received, passing) = if from.gzip { (0, offset) } else { (offset, 0) };
         let download = if from.is_at_end() {
             None
@@ -320,10 +320,10 @@ impl<D: Object> Source<D> {
         Ok(Self { download, inflate, name: object.name(), size, received, passing, text: offset })
     }
 
-    /// The order of the dates that the object declares.
+    /// The date order that the object's metadata declares.
     fn date_order(&self) -> Result<Option<DateOrder>, String> {
         let Some(download) = &self.download else { return Ok(None) };
-        // S3 keeps the names in lower case.
+        // S3 stores the names in lower case.
         let names = DateOrder::OPTIONS.into_iter().chain(["dateorder"]);
         let mut declared = names.filter_map(|name| download.metadata(name)).map(str::parse::<DateOrder>);
         let Some(first) = declared.next() else { return Ok(None) };
@@ -336,8 +336,8 @@ impl<D: Object> Source<D> {
         Ok(Some(first))
     }
 
-    /// The charset that the object declares: in its metadata, else in its content type, which many tools set by
-    /// themselves.
+    /// The charset that the object declares in its metadata, or else in its content type, which many tools set
+    /// automatically.
     fn charset(&self) -> Result<Charset, String> {
         let Some(download) = &self.download else { return Ok(Charset::default()) };
         let in_type = || download.content_type().and_then(charset::of_content_type);
@@ -353,7 +353,7 @@ impl<D: Object> Source<D> {
         self.size.is_some_and(|size| self.received >= size)
     }
 
-    /// The next chunk; `None` at the end, which is an error where it is not that of the object.
+    /// The next chunk; `None` at the end. An end before the last byte is an error.
     async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         let Some(download) = &mut self.download else { return Ok(None) };
         let chunk = download.chunk().await?;
@@ -374,14 +374,14 @@ impl<D: Object> Source<D> {
         self.inflate.push(bytes, |piece| pass(piece, passing, text, rows))
     }
 
-    /// Adds what is left of the text to the rows.
+    /// Adds the remaining text to the rows.
     fn finish(&mut self, rows: &mut Rows<'_>) -> Result<(), InflateError> {
         let (passing, text) = (&mut self.passing, &mut self.text);
         self.inflate.finish(|piece| pass(piece, passing, text, rows))
     }
 }
 
-/// Adds a piece of text to the rows, without what is to be passed over.
+/// Adds a piece of text to the rows, without the part to be skipped.
 fn pass(piece: &[u8], passing: &mut u64, text: &mut u64, rows: &mut Rows<'_>) {
     let over = usize::try_from(*passing).unwrap_or(usize::MAX).min(piece.len());
     *passing -= over as u64;
@@ -390,7 +390,7 @@ fn pass(piece: &[u8], passing: &mut u64, text: &mut u64, rows: &mut Rows<'_>) {
     rows.push(piece);
 }
 
-/// Fails an invocation whose sender does not wait for an answer that names the rows.
+/// Fails an invocation whose caller does not read a response that lists the rows.
 pub(crate) fn fail_if_undelivered<S, R>(intake: &Intake<'_, S, R>) -> Result<(), IngestError> {
     match &intake.failure {
         None => Ok(()),
@@ -398,12 +398,12 @@ pub(crate) fn fail_if_undelivered<S, R>(intake: &Intake<'_, S, R>) -> Result<(),
     }
 }
 
-/// Whether the object only stands for a folder, as the S3 console makes them.
+/// Whether the object is only a placeholder for a folder, as the S3 console creates them.
 fn is_folder(key: &str, size: Option<i64>) -> bool {
     key.ends_with('/') && size == Some(0)
 }
 
-/// The format that the ending of a key names, in any case; `.gz` may follow it, and says nothing.
+/// The format that the suffix of a key names, in any case; a final `.gz` is ignored.
 fn format_of(key: &str) -> Option<Format> {
     let key = key.to_ascii_lowercase();
     let (_, extension) = key.strip_suffix(".gz").unwrap_or(&key).rsplit_once('.')?;
@@ -415,7 +415,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ending_of_a_key_names_its_format_in_any_case() {
+    fn suffix_of_a_key_names_its_format_in_any_case() {
         for (key, format) in [
             ("a.csv", Some(Format::Csv)),
             ("A.CSV", Some(Format::Csv)),

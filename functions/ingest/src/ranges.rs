@@ -1,19 +1,19 @@
-//! Positions of rows as ranges, of which there are never too many for an answer.
+//! Positions of rows as ranges, bounded in number so that they fit into a response.
 
 use serde::Serialize;
 
-/// Ranges that an answer lists: some 200 KB of it.
+/// Ranges that a response lists: at most about 200 KB.
 const LISTED: usize = 10_000;
 
-/// Positions as ranges in order, whose last position is included: `[[0,499],[1200,1200]]`.
+/// Ordered ranges of positions with their last position included: `[[0,499],[1200,1200]]`.
 ///
-/// Of more than 10,000 ranges the last covers all that follow it, the positions between them included.
+/// If there are more than 10,000 ranges, the last one covers everything after it, including the gaps.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Ranges(Vec<(u64, u64)>);
 
 impl Ranges {
-    /// Adds a position. They may come in any order, and are put in order by [`Self::settle`].
+    /// Adds a position. Positions may come in any order; [`Self::settle`] sorts them.
     pub fn add(&mut self, position: u64) {
         if let Some((first, last)) = self.0.last_mut()
             && *first <= position
@@ -28,7 +28,7 @@ impl Ranges {
         }
     }
 
-    /// Puts the ranges in order, joins those that touch, and bounds their number.
+    /// Sorts the ranges, joins adjacent ones and limits their number.
     pub fn settle(&mut self) {
         self.0.sort_unstable();
         self.0.dedup_by(|(first, last), (_, last_before)| {

@@ -1,4 +1,4 @@
-//! The report of what could not be read, with a warning for each column of which much could not be.
+//! The report of unreadable cells, with a warning for each column that has many of them.
 
 use std::collections::BTreeMap;
 
@@ -15,18 +15,18 @@ use shared::{
 
 use crate::unreadable::{Found, Reason, Tally};
 
-/// A column is warned about if more than one in so many of its cells could not be read.
+/// A column gets a warning if more than one in so many of its cells could not be read.
 const ONE_IN: u64 = 10;
 /// Names that one warning lists.
 const LISTED: usize = 10;
 
-/// What could not be read, as answers report it. All of it is about the rows of one request or invocation.
+/// The unreadable cells, as responses report them. All of it is about the rows of one request or invocation.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub struct ReadingReport {
     /// The columns with cells that could not be read.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unreadable: BTreeMap<String, Column>,
-    /// The first columns that the data set does not know. Their cells are kept as text.
+    /// The first columns that are unknown to the data set. Their cells are kept as text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unknown_columns: Vec<String>,
     /// Columns of the data set that the header does not have.
@@ -49,7 +49,7 @@ pub struct Column {
 }
 
 impl Column {
-    /// The reason of most cells.
+    /// The most frequent reason.
     fn likeliest(&self) -> Option<(Reason, &Found)> {
         self.reasons.iter().max_by_key(|(_, found)| found.cells).map(|(reason, found)| (*reason, found))
     }
@@ -84,7 +84,7 @@ impl ReadingReport {
         self
     }
 
-    /// Missing columns of which the file has one with nearly the same name.
+    /// Missing columns for which the file has a column with nearly the same name.
     fn renamed(&self) -> Vec<String> {
         let pairs = self.missing_columns.iter().filter_map(|missing| {
             let unknown = self.unknown_columns.iter().find(|unknown| plain(unknown) == plain(missing))?;
@@ -124,15 +124,15 @@ impl ReadingReport {
         })
     }
 
-    /// Whether there is anything that the log should say.
+    /// Whether there is anything to log.
     #[must_use]
     pub fn is_notable(&self) -> bool {
         !self.unreadable.is_empty() || !self.warnings.is_empty()
     }
 
-    /// The line for the log, in the embedded metric format: counts and forms, and no text of a cell.
+    /// The log line in the embedded metric format: counts and forms, without the text of any cell.
     ///
-    /// A metric for each column would be a series for each; the line has them as fields instead.
+    /// The columns are fields rather than metrics, since a metric for each column would be a series for each.
     /// Source: CloudWatch user guide, "Specification: Embedded metric format".
     #[must_use]
     pub fn line(&self, rows: u64, emitter: &Emitter<'_>, invocation: &Invocation) -> String {
@@ -158,7 +158,7 @@ impl ReadingReport {
     }
 }
 
-/// A name without case and marks.
+/// A name in lower case without punctuation.
 fn plain(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
@@ -181,7 +181,7 @@ fn warning(name: &str, kind: Type, column: &Column) -> Option<String> {
     ))
 }
 
-/// What the cells of a reason are, and the likeliest remedy.
+/// What the cells of a reason have in common, and the likeliest remedy.
 fn remedy(reason: Reason) -> String {
     let of_time = |reason: Unreadable| reason.remedy(DateOrder::Mdy).to_owned();
     let swapped = " and send the file again, since its other dates may have day and month swapped";
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn the_likeliest_remedy_is_that_of_most_cells() {
+    fn remedy_is_for_the_most_frequent_reason() {
         for (column, cells, remedy) in [
             (
                 "Number",
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_that_only_one_side_has_are_reported() {
+    fn unknown_and_missing_columns_are_reported() {
         let text = "ID,Severity,City,StartTime,extra\nA-1,3,Dayton,x,y\n";
         let found = report(Format::Csv, DateOrder::Mdy, text);
         assert_eq!(found.unknown_columns, ["StartTime", "extra"]);

@@ -1,4 +1,4 @@
-//! The ways of asking, told apart by shape.
+//! Recognises the kind of request by the shape of the event.
 
 use std::{borrow::Cow, fmt};
 
@@ -15,23 +15,23 @@ use shared::{
 
 use crate::{charset::Charset, front::HttpRequest, rows::Format};
 
-/// What is asked of ingest.
+/// A request to ingest.
 #[derive(Debug)]
 pub enum Request<'a> {
-    /// By invocation.
+    /// A direct invocation.
     Direct(Direct<'a>),
-    /// By Function URL, API Gateway or a load balancer.
+    /// A Function URL, API Gateway or a load balancer.
     Http(Box<HttpRequest>),
-    /// By SQS: messages that each hold a direct request.
+    /// SQS: messages that each contain a direct request.
     Queue(SqsEvent),
-    /// By S3: objects that were created.
+    /// S3: objects that were created.
     Objects(S3Event),
 }
 
 /// Rows in a request.
 #[derive(Debug)]
 pub struct Direct<'a> {
-    /// How the body holds its rows.
+    /// The format of the body.
     pub format: Format,
     /// The rows.
     pub body: Body<'a>,
@@ -39,16 +39,16 @@ pub struct Direct<'a> {
     pub charset: Charset,
     /// The declared order of ambiguous dates.
     pub date_order: Option<DateOrder>,
-    /// Whether the caller does not wait for the answer, so that a failure must be an error.
+    /// Whether the caller does not wait for the response, so that a failure must be an error.
     pub asynchronous: bool,
 }
 
 /// The body of a request.
 #[derive(Debug)]
 pub enum Body<'a> {
-    /// Text, whatever charset it came from.
+    /// Text that is already decoded.
     Text(Cow<'a, str>),
-    /// Bytes that may be in another charset than UTF-8.
+    /// Bytes in UTF-8 or another charset.
     Bytes(Vec<u8>),
 }
 
@@ -69,15 +69,15 @@ impl Body<'_> {
     }
 }
 
-/// What was asked is not understood.
+/// Why a request is not understood.
 #[derive(Debug, thiserror::Error)]
 #[error("the request is not understood: {0}")]
 pub struct NotUnderstood(String);
 
-/// What an error calls a direct request.
+/// The name of a direct request in errors.
 const DIRECT_FORM: &str = "the direct form";
 
-/// What tells the ways apart.
+/// The members that identify the kind of request.
 #[derive(Deserialize)]
 struct Shape<'a> {
     #[serde(borrow, rename = "Records")]
@@ -102,7 +102,7 @@ struct DirectShape<'a> {
     records: Option<&'a RawValue>,
     date_order: Option<String>,
     asynchronous: Option<bool>,
-    /// The first member that the form does not have.
+    /// The first unknown member.
     unknown: Option<String>,
 }
 
@@ -144,7 +144,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for DirectShape<'a> {
     }
 }
 
-/// Sets a member, once.
+/// Sets a member that may occur only once.
 fn set<T, E: serde::de::Error>(
     member: &mut Option<T>,
     name: &'static str,
@@ -158,8 +158,8 @@ fn set<T, E: serde::de::Error>(
 }
 
 impl<'a> Request<'a> {
-    /// Tells what is asked by the shape of the event.
-    pub fn tell(text: &'a str) -> Result<Self, NotUnderstood> {
+    /// Recognises the kind of request by the shape of the event.
+    pub fn read(text: &'a str) -> Result<Self, NotUnderstood> {
         let shape: Shape<'_> = parse(text, "the event")?;
         if shape.request_context.is_some() {
             let request = HttpRequest::read(text).ok_or_else(|| {
@@ -180,7 +180,7 @@ impl<'a> Request<'a> {
                 Ok(Self::Objects(parse(text, "the S3 event")?))
             }
             Some([Source { event_source }, ..]) => Err(NotUnderstood(format!(
-                "its records come from `{}`: aws:sqs or aws:s3 is right",
+                "its records come from `{}`: expected aws:sqs or aws:s3",
                 excerpt(event_source)
             ))),
             Some([]) => Err(NotUnderstood("its `Records` are empty".to_owned())),
@@ -202,7 +202,8 @@ impl<'a> Direct<'a> {
         }
     }
 
-    /// The same request of `text`, of which `masked` has other numbers instead of those that JSON does not have.
+    /// The same request from `text`. `masked` has other numbers in place of `NaN` and the like, which JSON does not
+    /// have.
     fn unmasked<'t>(self, text: &'t str, masked: &str) -> Direct<'t> {
         let body = match self.body {
             Body::Text(Cow::Borrowed(body)) => {
@@ -229,11 +230,11 @@ impl<'a> Direct<'a> {
             (None, None, None, _, Some(records)) => (Format::Json, Body::Text(Cow::Borrowed(records.get()))),
             _ => {
                 return Err(NotUnderstood(
-                    r#"{"format":"csv"|"ndjson"|"json","body":"…"} or {"records":[{…}]} is right"#.to_owned(),
+                    r#"expected {"format":"csv"|"ndjson"|"json","body":"…"} or {"records":[{…}]}"#.to_owned(),
                 ));
             }
         };
-        // A misspelt option would be ignored: dates that were read in the wrong order look right.
+        // A misspelt option must not be ignored: dates in the wrong order look valid.
         if let Some(unknown) = shape.unknown {
             return Err(NotUnderstood(format!(
                 "its member `{}` is unknown: expected format and body or body_base64, or records, with date_order, charset and asynchronous or without",
@@ -242,7 +243,7 @@ impl<'a> Direct<'a> {
         }
         let date_order = shape.date_order.map(|order| order.parse()).transpose().map_err(NotUnderstood)?;
         let declared = shape.charset.map(|name| name.parse()).transpose().map_err(NotUnderstood)?;
-        // Text is read already.
+        // Text is decoded already.
         let charset = match body {
             Body::Text(_) => Charset::default(),
             Body::Bytes(_) => declared.unwrap_or_default(),
@@ -260,12 +261,12 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str, what: &str) -> Result<T, NotUnde
 mod tests {
     use super::*;
 
-    fn tell(text: &str) -> Result<String, String> {
-        Request::tell(text).map(|request| format!("{request:?}")).map_err(|error| error.to_string())
+    fn read_as_text(text: &str) -> Result<String, String> {
+        Request::read(text).map(|request| format!("{request:?}")).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn the_ways_of_asking_are_told_apart_by_shape() {
+    fn requests_are_recognised_by_shape() {
         let cases = [
             (r#"{"format":"csv","body":"ID\nA"}"#, "Direct(Direct { format: Csv, body: Text(\"ID\\nA\")"),
             (
@@ -281,13 +282,13 @@ mod tests {
             (r#"{"requestContext":{"http":{"method":"POST"}},"isBase64Encoded":false}"#, "Http("),
         ];
         for (text, expected) in cases {
-            let told = tell(text).unwrap();
-            assert!(told.starts_with(expected), "{told}\nshould begin: {expected}");
+            let read = read_as_text(text).unwrap();
+            assert!(read.starts_with(expected), "{read}\nshould begin: {expected}");
         }
     }
 
     #[test]
-    fn body_of_bytes_has_a_charset_and_text_has_none() {
+    fn only_a_body_of_bytes_has_a_charset() {
         let read = |text: &str| {
             let direct = Direct::read(text).unwrap();
             (direct.body.bytes().to_vec(), direct.charset.name())
@@ -303,8 +304,8 @@ mod tests {
                 "charset `klingon` is unknown: expected utf-8",
             ),
             (r#"{"format":"csv","body_base64":"*"}"#, "its `body_base64` is not base64"),
-            (r#"{"format":"csv","body":"","body_base64":""}"#, "is right"),
-            (r#"{"records":[],"body_base64":""}"#, "is right"),
+            (r#"{"format":"csv","body":"","body_base64":""}"#, "expected {\"format\""),
+            (r#"{"records":[],"body_base64":""}"#, "expected {\"format\""),
         ] {
             let error = Direct::read(wrong).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
@@ -312,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn no_error_repeats_a_text_without_bound() {
+    fn errors_shorten_the_texts_they_quote() {
         let long = "\\u0001".repeat(200_000);
         for text in [
             format!(r#"{{"format":"{long}","body":""}}"#),
@@ -321,17 +322,17 @@ mod tests {
             format!(r#"{{"Records":[{{"eventSource":"{long}"}}]}}"#),
             format!(r#"{{"format":["{long}"],"body":""}}"#),
         ] {
-            let error = tell(&text).unwrap_err();
+            let error = read_as_text(&text).unwrap_err();
             assert!(error.len() < 500 && !error.contains(char::is_control), "{error}");
         }
     }
 
     #[test]
-    fn what_is_not_understood_is_answered_with_what_would_be_right() {
+    fn errors_say_what_was_expected() {
         let cases = [
-            ("{}", r#"{"format":"csv"|"ndjson"|"json","body":"…"} or {"records":[{…}]} is right"#),
-            (r#"{"records":{}}"#, "is right"),
-            (r#"{"format":"xml","body":""}"#, "format `xml` is unknown: csv, ndjson or json is right"),
+            ("{}", r#"expected {"format":"csv"|"ndjson"|"json","body":"…"} or {"records":[{…}]}"#),
+            (r#"{"records":{}}"#, "expected {\"format\""),
+            (r#"{"format":"xml","body":""}"#, "format `xml` is unknown: expected csv, ndjson or json"),
             (
                 r#"{"format":"csv","body":"","date_order":"ymd"}"#,
                 "date order `ymd` is unknown: expected mdy or dmy",
@@ -347,7 +348,7 @@ mod tests {
             (r#"{"requestContext":{"connectionId":"c"}}"#, "its `requestContext` is of no known kind"),
             (
                 r#"{"Records":[{"eventSource":"aws:kinesis"}]}"#,
-                "its records come from `aws:kinesis`: aws:sqs or aws:s3 is right",
+                "its records come from `aws:kinesis`: expected aws:sqs or aws:s3",
             ),
             (r#"{"Records":[]}"#, "empty"),
             ("7", "the event cannot be read: expected an object at line 1 column 1"),
@@ -358,7 +359,7 @@ mod tests {
             (r#"{"records":[],"asynchronous":"secret"}"#, "expected a boolean at line 1 column 37"),
         ];
         for (text, expected) in cases {
-            let error = tell(text).unwrap_err();
+            let error = read_as_text(text).unwrap_err();
             assert!(
                 error.starts_with("the request is not understood: ") && error.contains(expected),
                 "{text}: {error}"

@@ -1,4 +1,4 @@
-//! S3: objects as their events name them, streamed, and the checkpoints of those that take several invocations.
+//! S3: opens objects as their events name them, streams them, and stores checkpoints.
 
 use std::{borrow::Cow, collections::HashMap, future::Future};
 
@@ -31,7 +31,7 @@ pub struct ObjectVersion {
     pub version_id: Option<String>,
     /// The entity tag, without quotes.
     pub etag: Option<String>,
-    /// What orders the puts of a key.
+    /// The order of the puts of a key.
     pub sequencer: Option<String>,
 }
 
@@ -44,7 +44,8 @@ impl ObjectVersion {
         Self {
             bucket: record.s3.bucket.name.clone().unwrap_or_default(),
             key: decoded(object.key.as_deref().unwrap_or_default()),
-            // The null version of a bucket that has versions no more can be overwritten like an object without any.
+            // The null version of a bucket with suspended versioning can be overwritten, like an object without
+            // versions.
             version_id: stated(&object.version_id).filter(|version| version != "null"),
             etag: stated(&object.e_tag),
             sequencer: stated(&object.sequencer),
@@ -57,7 +58,7 @@ impl ObjectVersion {
         format!("{}/{}", self.bucket, self.key)
     }
 
-    /// What distinguishes this put of the key from others: an event that arrives twice has the same.
+    /// An identifier of this put of the key; an event that arrives twice has the same.
     #[must_use]
     pub fn put_id(&self) -> &str {
         [&self.version_id, &self.sequencer, &self.etag]
@@ -67,7 +68,7 @@ impl ObjectVersion {
     }
 }
 
-/// A key as it is: S3 writes a blank as a plus in its events, and percent-encodes what is not plain.
+/// Decodes a key: S3 encodes a blank as a plus in its events, and percent-encodes special characters.
 fn decoded(key: &str) -> String {
     let key: Cow<'_, str> = if key.contains('+') { key.replace('+', " ").into() } else { key.into() };
     percent_decode_str(&key).decode_utf8_lossy().into_owned()
@@ -75,10 +76,10 @@ fn decoded(key: &str) -> String {
 
 /// Where objects are read from.
 pub trait Objects {
-    /// An object being read.
+    /// The type of an object being read.
     type Object: Object;
 
-    /// Opens that put of an object, and no other, from that byte on. At its end it has no chunk.
+    /// Opens that put of an object, and no other, from that byte on. Opened at its end, it has no chunk.
     fn open(&self, object: &ObjectVersion, from: u64) -> impl Future<Output = Result<Self::Object, Failure>>;
 }
 
@@ -92,7 +93,7 @@ pub trait Object {
         None
     }
 
-    /// Bytes of the whole object, where it was not opened at its end.
+    /// Size of the whole object in bytes, unless it was opened at its end.
     fn size(&self) -> Option<u64>;
 
     /// The next chunk; `None` at the end.
@@ -114,12 +115,12 @@ pub struct Download {
 }
 
 impl Buckets {
-    /// The buckets that the client reaches. Opening an object is retried as the SDK does: nothing else retries it.
+    /// The buckets that the client can access. The SDK retries the opening of an object, because nothing else does.
     #[must_use]
     pub fn new(config: &aws_config::SdkConfig) -> Self {
         let config = aws_sdk_s3::config::Builder::from(config)
             .retry_config(RetryConfig::standard())
-            // Endpoints other than AWS do not resolve a bucket in the host's name.
+            // Endpoints other than AWS do not resolve a bucket in the host name.
             .force_path_style(config.endpoint_url().is_some())
             .build();
         Self(Client::from_conf(config))
@@ -137,7 +138,7 @@ impl Objects for Buckets {
             call = call.version_id(version);
             request = Request { action: "s3:GetObjectVersion", ..request };
         } else if let Some(etag) = &object.etag {
-            // Without a version the newest object is read: it must still be the one that the event is about.
+            // Without a version, the newest object is read: it must still be the one of the event.
             call = call.if_match(format!("\"{etag}\""));
         }
         if from > 0 {
@@ -145,7 +146,7 @@ impl Objects for Buckets {
         }
         match call.send().await {
             Ok(answer) => Ok(Download::of(answer, name.clone())),
-            // Nothing is left of an object that was read up to here.
+            // The object was read up to here before; nothing remains.
             Err(error) if from > 0 && error.code() == Some("InvalidRange") => Ok(Download {
                 metadata: HashMap::new(),
                 content_type: None,
@@ -160,7 +161,7 @@ impl Objects for Buckets {
 
 impl Download {
     fn of(answer: GetObjectOutput, name: String) -> Self {
-        // Of a part of the object, the length is that of the part: `bytes 100-199/200`.
+        // For a range, the content length is that of the range: `bytes 100-199/200`.
         let whole = answer.content_range.as_deref().and_then(|range| range.rsplit_once('/')?.1.parse().ok());
         let length = answer.content_length.and_then(|length| u64::try_from(length).ok());
         let size = if answer.content_range.is_some() { whole } else { length };

@@ -1,15 +1,15 @@
-//! File formats that hold no rows, recognised by their first bytes.
+//! File formats that cannot contain rows, recognised by their first bytes.
 
-/// The bytes at the beginning that are enough to recognise a format: a tar archive has its mark at byte 257.
+/// Bytes at the beginning that are enough to recognise a format: a tar archive has its mark at byte 257.
 pub const BYTES: usize = 512;
 
-/// What formats begin with. None of these can be the beginning of a text in UTF-8 that holds rows.
+/// The first bytes of formats. No text in UTF-8 that contains rows can begin with them.
 const SIGNATURES: [(&[u8], &str); 34] = [
     (b"PK\x03\x04", "a zip archive or a spreadsheet"),
     (b"PK\x05\x06", "a zip archive or a spreadsheet"),
     (b"PK\x07\x08", "a zip archive or a spreadsheet"),
     (b"\x1f\x8b", "gzip within gzip"),
-    // Gzip that some program read as text: 8b is no character in UTF-8.
+    // Gzip that some program decoded as text: 8b is not a character in UTF-8.
     (b"\x1f\xc2\x8b", "gzip that was damaged by reading it as text"),
     (b"\x1f\xef\xbf\xbd", "gzip that was damaged by reading it as text"),
     (b"\x1f\x9d", "a compress (.Z) archive"),
@@ -42,10 +42,10 @@ const SIGNATURES: [(&[u8], &str); 34] = [
     (b"\xfe\xff", "text in UTF-16"),
 ];
 
-/// The format that data begins with, if it is known to hold no rows.
+/// The format of the data, if it is known to contain no rows.
 #[must_use]
 pub fn of(begin: &[u8]) -> Option<&'static str> {
-    // Most texts begin with a letter, a brace or a quote: only a few signatures do.
+    // Most texts begin with a letter, a brace or a quote; only a few signatures do.
     let listed = SIGNATURES.iter().find(|(signature, _)| begin.starts_with(signature));
     if let Some((_, name)) = listed {
         return Some(name);
@@ -59,13 +59,13 @@ pub fn of(begin: &[u8]) -> Option<&'static str> {
     is_utf16(begin).then_some("text in UTF-16")
 }
 
-/// Its mark is text, so that the mark of its first block, or of its end, is looked at too.
+/// The mark of bzip2 is text, so the mark of its first block, or of its end, is checked, too.
 fn is_bzip2(begin: &[u8]) -> bool {
     matches!(begin, [b'B', b'Z', b'h', b'1'..=b'9', block @ ..]
         if block.starts_with(b"1AY&SY") || block.starts_with(b"\x17\x72\x45\x38\x50\x90"))
 }
 
-/// Whether every second byte of the beginning is zero and no other is: so look ASCII characters in UTF-16.
+/// Whether every second byte of the beginning is zero and no other is, as for ASCII characters in UTF-16.
 fn is_utf16(begin: &[u8]) -> bool {
     let pairs = begin[..begin.len().min(64)].chunks_exact(2);
     let all = |zero: usize| pairs.clone().all(|pair| pair[zero] == 0 && pair[1 - zero] != 0);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_holds_rows_is_never_taken_for_another_format() {
+    fn text_with_rows_is_never_mistaken_for_another_format() {
         let ustar = format!("ID,{}ustar\n", "x".repeat(254));
         assert_eq!(&ustar.as_bytes()[257..262], b"ustar");
         for text in [

@@ -1,4 +1,4 @@
-//! Cells under their names: what a row of any format is.
+//! Cells under their names: the common form of rows of all formats.
 
 use std::borrow::Cow;
 
@@ -17,17 +17,17 @@ use crate::{
 pub(crate) trait Source<'a> {
     /// The cell of a column of the data set.
     fn known(&self, column: usize) -> Cell<'a>;
-    /// Whether the cell of a column was among the invalid ones of an event that is sent in again.
+    /// Whether the cell of a column was among the invalid cells of an event that is sent again.
     fn was_invalid(&self, _column: usize) -> bool {
         false
     }
-    /// Cells that the data set does not know, which become entries of the event.
+    /// Cells that are unknown to the data set and become entries of the event.
     fn unknown(&self) -> impl Iterator<Item = (&str, Cell<'a>)>;
     /// Cells that cannot be entries of the event, because others have their names.
     fn aside(&self) -> impl Iterator<Item = (&str, Cell<'a>)>;
 }
 
-/// Whether an event has no entry for that cell of a column, because there is nothing in it.
+/// Whether an event has no entry for that cell of a column, because the cell is blank.
 pub(crate) fn is_left_out(dataset: &Dataset, column: usize, cell: &Cell<'_>) -> bool {
     match cell {
         _ if column == dataset.received_at => false,
@@ -37,7 +37,7 @@ pub(crate) fn is_left_out(dataset: &Dataset, column: usize, cell: &Cell<'_>) -> 
     }
 }
 
-/// A row in which cells whose text means nothing are blank.
+/// A row that treats cells with a text for "no value" as blank.
 pub(crate) struct WithBlanks<'b, R> {
     pub(crate) row: &'b R,
     pub(crate) blanks: &'b Blanks,
@@ -68,7 +68,7 @@ pub(crate) struct CsvRow<'a> {
 }
 
 impl<'a> Source<'a> for CsvRow<'a> {
-    // Asked for every column of every row: a call for each costs ingest a tenth of its instructions.
+    // This runs for every column of every row: without inlining, ingest would need a tenth more instructions.
     #[inline(always)]
     fn known(&self, column: usize) -> Cell<'a> {
         self.header.columns[column].map_or(Cell::Blank, |position| self.cell(position))
@@ -95,7 +95,7 @@ impl<'a> CsvRow<'a> {
 
 type Pair<'a> = (Cow<'a, str>, &'a str);
 
-/// A JSON object; one that ingest wrote before has its invalid cells put back in their places.
+/// A JSON object. The invalid cells of an event that ingest wrote are read as cells of their columns again.
 pub(crate) struct JsonRow<'a> {
     columns: Vec<Option<&'a str>>,
     /// Columns whose values were among the invalid cells.
@@ -123,20 +123,20 @@ impl<'a> JsonRow<'a> {
                 row.unknown.push((name, value));
             } else {
                 match column_in_another_case(dataset, &name) {
-                    // As in a header, a key in the column's own case counts, else the first in another.
+                    // As in a header, a key in the column's exact case wins, otherwise the first in another case.
                     Some(column) if row.columns[column].is_none() => row.columns[column] = Some(value),
                     _ => repeated.push((name, value)),
                 }
             }
         }
-        // Before the other cells, so that these keep their names.
+        // Before the other cells, so that these keys keep their names.
         row.put_back(dataset, invalid);
         row.aside.extend(repeated);
         row.aside.extend(superseded);
         row
     }
 
-    /// Puts invalid cells back in their places; those of which the place is taken stay as they are.
+    /// Turns invalid cells into cells of their columns again; a cell stays as it is if its column has another.
     fn put_back(&mut self, dataset: &Dataset, cells: Vec<Pair<'a>>) {
         for (name, value) in cells {
             let place = dataset.column(&name).filter(|column| {

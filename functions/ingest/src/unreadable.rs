@@ -1,7 +1,8 @@
-//! The tally of what could not be read: the cells of each column, and the columns that only one of file and data set has.
+//! Counts what could not be read: the cells of each column, and the columns that only the file or only the data set
+//! has.
 //!
-//! Its size is bounded by the number of columns, whatever the rows hold. It never keeps a cell's text: of an example it
-//! keeps the form, such as `99/99/9999 99:99`.
+//! Its size is bounded by the number of columns, whatever the rows contain. It never stores a cell's text, only the
+//! form of an example, such as `99/99/9999 99:99`.
 
 use std::sync::Arc;
 
@@ -14,13 +15,13 @@ use shared::data::{
 
 use crate::rows::Header;
 
-/// Names of unknown columns that are kept.
+/// Names of unknown columns that are stored.
 const NAMES: usize = 50;
-/// Characters of an unknown column's name that are kept.
+/// Characters of an unknown column's name that are stored.
 const NAME_CHARACTERS: usize = 64;
-/// Characters of a form that are kept.
+/// Characters of a form that are stored.
 const FORM_CHARACTERS: usize = 32;
-/// What many programs write for "nothing".
+/// Common texts for "no value".
 pub const NOTHINGS: [&str; 11] = ["NA", "N/A", "#N/A", "NULL", "None", "nil", "nan", "\\N", "?", "-", "--"];
 
 /// Why a cell could not be read as the type of its column.
@@ -31,7 +32,7 @@ pub enum Reason {
     OnlyDmy,
     /// A time whose date can only be month, day, year; it was read as day, month, year.
     OnlyMdy,
-    /// A time that was kept as text in an event, and needs a declared order of the date.
+    /// A time that was stored as text in an event, and needs a declared date order.
     NeedsDateOrder,
     /// A day without a time, in a column of times.
     DayOnly,
@@ -59,14 +60,14 @@ pub enum Reason {
     NotANumber,
     /// Another text in a column of booleans.
     NotABoolean,
-    /// A word for "nothing", such as `NA`.
+    /// A word for "no value", such as `NA`.
     MeansNothing,
     /// An object or an array.
     Nested,
 }
 
 impl Reason {
-    /// Why that text is not a cell of that type; dates were read in that order.
+    /// Why that text is not a cell of that type, with dates in that order.
     #[must_use]
     pub fn of(kind: Type, text: &str, order: DateOrder) -> Self {
         let text = cell::trim(text);
@@ -113,13 +114,14 @@ impl Reason {
     }
 }
 
-/// Whether a trimmed text is a word for "nothing", in any case.
+/// Whether a trimmed text is a word for "no value", in any case.
 #[must_use]
 pub fn is_nothing(text: &str) -> bool {
     NOTHINGS.iter().any(|nothing| nothing.eq_ignore_ascii_case(text))
 }
 
-/// The form of a text: each digit as `9`, each letter as `A` or `a`, marks as they are. Words for "nothing" stay.
+/// The form of a text: each digit as `9`, each letter as `A` or `a`, punctuation unchanged. Words for "no value" are
+/// unchanged, too.
 #[must_use]
 pub fn form(text: &str) -> String {
     let text = cell::trim(text);
@@ -148,7 +150,7 @@ pub fn form(text: &str) -> String {
 /// Cells of one column that could not be read for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Found {
-    /// How many there are.
+    /// Their number.
     pub cells: u64,
     /// The form of the first.
     pub form: String,
@@ -168,15 +170,15 @@ pub struct Tally {
     unknown: Names,
     /// Columns that a header did not have.
     missing: Vec<bool>,
-    /// The header that was compared last.
+    /// The last header that was compared.
     header: Option<Arc<str>>,
 }
 
-/// Names in the order in which they were found, up to a bound.
+/// Names in the order in which they were found, bounded in number.
 #[derive(Debug, Default)]
 struct Names {
     names: Vec<String>,
-    /// Where the next name is expected: rows mostly repeat their names in one order.
+    /// Where the next name is expected: most rows have the same names in the same order.
     next: usize,
 }
 
@@ -204,7 +206,7 @@ impl Names {
     }
 }
 
-/// The counters of a row's cells.
+/// The counters for the cells of a row.
 #[derive(Debug)]
 pub(crate) struct RowTally<'t> {
     /// Cells of each column that are not blank.
@@ -221,7 +223,7 @@ impl RowTally<'_> {
         if !self.has_unreadable {
             self.has_unreadable = true;
             *self.rows += 1;
-            // Most files need no room for reasons.
+            // Most files have no unreadable cells, so this starts empty.
             self.unreadable.resize(self.cells.len(), Reasons::new());
         }
         self.cells[column] += 1;
@@ -257,7 +259,7 @@ impl Tally {
         header.unknown.iter().for_each(|(_, name)| self.unknown(name));
     }
 
-    /// Notes the name of a column that the data set does not know.
+    /// Records the name of a column that is unknown to the data set.
     pub(crate) fn unknown(&mut self, name: &str) {
         self.unknown.add(name);
     }
@@ -268,7 +270,7 @@ impl Tally {
         self.rows
     }
 
-    /// The columns with cells that could not be read: the column, its cells that are not blank, and the unreadable ones.
+    /// The columns with unreadable cells: the column, its cells that are not blank, and the unreadable ones.
     pub fn unreadable(&self) -> impl Iterator<Item = (usize, u64, &[(Reason, Found)])> {
         let columns = self.unreadable.iter().enumerate().filter(|(_, reasons)| !reasons.is_empty());
         columns.map(|(column, reasons)| (column, self.cells[column], reasons.as_slice()))
@@ -279,7 +281,7 @@ impl Tally {
         self.missing.iter().enumerate().filter(|(_, missing)| **missing).map(|(column, _)| column)
     }
 
-    /// The first names of columns that the data set does not know.
+    /// The first names of columns that are unknown to the data set.
     #[must_use]
     pub fn unknown_names(&self) -> &[String] {
         &self.unknown.names
@@ -323,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_has_no_letter_and_no_digit_of_the_text() {
+    fn form_hides_letters_and_digits() {
         for (text, expected) in [
             (" 13/08/2016 1:00 PM", "99/99/9999 9:99 AA"),
             ("Doña Ana", "Aaaa Aaa"),
@@ -338,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_kept_once_and_bounded_in_number_and_length() {
+    fn unknown_names_are_bounded_in_number_and_length() {
         let mut tally = Tally::default();
         for _ in 0..3 {
             for name in ["b", "a", &"ñ".repeat(1_000)] {

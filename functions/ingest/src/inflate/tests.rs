@@ -11,7 +11,7 @@ fn gzip(text: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A member whose header has all that a header can have.
+/// A member whose header has all optional parts.
 fn gzip_with_names(text: &[u8]) -> Vec<u8> {
     let builder = GzBuilder::new().extra(vec![7; 300]).filename("a.csv").comment("rows");
     let mut encoder = builder.write(Vec::new(), Compression::default());
@@ -19,7 +19,7 @@ fn gzip_with_names(text: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// What was passed on of data in such chunks, and how it ended.
+/// The text passed on for data in such chunks, and how it ended.
 fn read(data: &[u8], chunk: usize) -> (Vec<u8>, Result<(), InflateError>) {
     let (mut text, mut inflate) = (Vec::new(), Inflate::new(OBJECT_BYTES));
     for chunk in data.chunks(chunk.max(1)) {
@@ -71,7 +71,7 @@ fn anything_else_after_a_member_loses_nothing_before_it() {
         assert!(matches!(&error, InflateError::Trailing(begin) if trailing.ends_with(begin)), "{error:?}");
         assert!(!error.cuts_rows());
     }
-    // What may be the header of a member with a wrong byte in it may go on with a row.
+    // A member header with one wrong byte: its member may continue the row.
     for trailing in [&b"\x1f"[..], b"\x1f\x8b", b"\x1f\x8b\x09", b"\x1e\x8b\x08\x00"] {
         let (text, ended) = read(&[&gzip(&rows), trailing].concat(), usize::MAX);
         assert_eq!((text, ended), (rows.clone(), Err(InflateError::Damaged)));
@@ -141,7 +141,7 @@ proptest! {
         let mut expected = Vec::new();
         let whole = MultiGzDecoder::new(cut).read_to_end(&mut expected).is_ok() || cut.is_empty();
         let (text, ended) = read(cut, chunk);
-        // A single byte is no gzip yet.
+        // A single byte is not gzip yet.
         if cut.len() > 1 {
             prop_assert_eq!(ended.is_ok(), whole);
             prop_assert!(text.len() >= expected.len() && members.concat().as_bytes().starts_with(&text));
@@ -162,7 +162,7 @@ proptest! {
         let mut expected = Vec::new();
         let whole = MultiGzDecoder::new(&data[..]).read_to_end(&mut expected).is_ok();
         let (text, ended) = read(&data, chunk);
-        // The first two bytes make it gzip; some bytes of a header say nothing of the data.
+        // The first two bytes make it gzip; damage in some header bytes does not affect the data.
         if at >= 2 && ended.is_err() {
             prop_assert!(!whole && text.starts_with(&expected));
         } else if at >= 2 {

@@ -8,7 +8,7 @@ use crate::rows::{Format, Rows};
 
 const RECEIVED: &str = "2022-12-24T04:53:57.450051Z";
 
-/// The events of a text, or the reasons for refusing its rows.
+/// The events of a text, or the reasons for rejecting its rows.
 fn events(format: Format, order: DateOrder, text: &[u8]) -> Vec<Result<String, String>> {
     let dataset = Dataset::named("us_accidents").unwrap();
     let normaliser = Normaliser::new(&dataset, order);
@@ -106,7 +106,7 @@ fn a_key_that_stands_twice_counts_as_the_last_and_loses_nothing() {
         "\"ID\":\"A-1\",\"Severity\":2|,\"_invalid\":{\"Start_Time\":\"46:00.0\",\"Start_Time#2\":\"45:00.0\"}",
     );
     assert_eq!(json(r#"{"ID":"A-1","Severity":2,"Start_Time":"45:00.0","Start_Time":"46:00.0"}"#), expected);
-    // A last value that is null leaves the column out; the earlier one must not take its place later.
+    // A null last value leaves the column out; the earlier value must not become its value later.
     let expected = event("\"ID\":\"A-1\",\"Severity\":2|,\"_invalid\":{\"City#2\":\"a\"}");
     assert_eq!(json(r#"{"ID":"A-1","Severity":2,"City":"a","City":null}"#), expected);
 }
@@ -129,12 +129,12 @@ fn keys_and_names_in_another_case_are_those_of_their_columns() {
     let expected = event("\"ID\":\"A-1\",\"Severity\":3,\"City\":\"x\"|,\"_invalid\":{\"CITY\":\"y\"}");
     assert_eq!(csv("id, severity ,city,CITY\nA-1,3,x,y\n").remove(0), expected);
     assert_eq!(json(r#"{"id":"A-1","severity":3,"city":"x","CITY":"y"}"#), expected);
-    // A key in the column's own case counts, wherever it is and whatever it holds.
+    // A key in the column's exact case wins, whatever its position and value.
     let expected = event("\"ID\":\"A-1\",\"Severity\":3|,\"_invalid\":{\"city\":\"x\"}");
     assert_eq!(json(r#"{"id":"A-1","severity":3,"city":"x","City":null}"#), expected);
     let expected = event("\"ID\":\"A-1\",\"Severity\":3|,\"_invalid\":{\"Number\":\"x\"}");
     assert_eq!(json(r#"{"id":"A-1","severity":3,"number":"x"}"#), expected);
-    // What ingest stamps itself is kept with what else has no place.
+    // The member that ingest writes itself is stored in `_invalid`.
     let expected = event("\"ID\":\"A-1\",\"Severity\":3|,\"_invalid\":{\"txn_timestamp\":\"then\"}");
     assert_eq!(csv("id,severity,txn_timestamp\nA-1,3,then\n"), [expected]);
     let expected = event("\"ID\":\"A-1\",\"Severity\":3,\"City\":\"x\"|,\"_invalid\":{\"City\":\"y\"}");
@@ -222,7 +222,7 @@ fn days_stay_days_and_are_read_again_to_the_same_event() {
             assert_eq!(event(Format::Ndjson, Some(DateOrder::Mdy), &once), once);
         }
     }
-    // Once the order is declared, the days that needed it are read.
+    // Once the order is declared, days that needed it can be read.
     let row = r#"{"Id":"T-1","Level":3,"_invalid":{"Due":"2/13/2016","Opened":"2/13/2016"}}"#;
     let again = event(Format::Ndjson, Some(DateOrder::Mdy), row);
     assert!(again.contains(r#""Due":"2016-02-13","Opened":"2016-02-13""#), "{again}");
@@ -251,7 +251,7 @@ fn a_row_is_refused_only_when_it_cannot_be_placed() {
         ("ID,Severity\nA-1,\n", "missing_severity: `Severity` is blank"),
         ("ID,Severity\nA-1,3.5\n", "bad_severity: `Severity`: expected an integer such as 3 or 3.0"),
         ("ID,Severity\nA-1,high\n", "bad_severity: `Severity`: expected an integer such as 3 or 3.0"),
-        ("ID,Severity\nA-1,3,4\n", "cell_count: the row has 3 cells where the header has 2"),
+        ("ID,Severity\nA-1,3,4\n", "cell_count: the row has 3 cells, but the header has 2"),
         ("ID,City\nA-1,3\n", "bad_header: the header has no column `Severity`"),
     ];
     for (text, expected) in cases {
@@ -335,7 +335,7 @@ fn object(entries: &[(String, String)]) -> String {
     format!("{{{}}}", entries.join(","))
 }
 
-/// The keys of an object, all different without regard to case at every level; and its texts.
+/// The keys of an object, all different regardless of case at every level; and its texts.
 fn check_keys(json: &str, texts: &mut Vec<String>) {
     let pairs = event::pairs(json).unwrap();
     let keys: HashSet<_> = pairs.iter().map(|(key, _)| dataset::fold(key).into_owned()).collect();
@@ -348,7 +348,7 @@ fn check_keys(json: &str, texts: &mut Vec<String>) {
     }
 }
 
-/// The texts of every value that an event must keep: those of its entries and of its invalid cells.
+/// The texts of every value that an event must contain: those of its entries and of its invalid cells.
 fn texts(entries: &[(String, String)]) -> Vec<String> {
     let last_invalid = entries.iter().rposition(|(name, value)| {
         (name == "_invalid" || name == "_inv\\u0061lid")
@@ -402,7 +402,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_that_are_kept_are_those_of_the_row(
+    fn original_bytes_are_those_of_the_row(
         format in proptest::sample::select(vec![Format::Csv, Format::Ndjson]),
         text in proptest::collection::vec(
             any::<u8>().prop_filter("cuts the row", |byte| !b"\n\r\",\\".contains(byte) && *byte >= 32), 1..20),
@@ -449,9 +449,9 @@ proptest! {
         prop_assert_eq!(json(once.trim_end()), Ok(once));
     }
 
-    /// Python writes `NaN` wherever it has no number.
+    /// Python writes `NaN` for a missing number.
     #[test]
-    fn a_value_that_is_not_finite_never_costs_its_row(
+    fn non_finite_value_does_not_reject_its_row(
         entries in entries(value()),
         at in any::<proptest::sample::Index>(),
         token in proptest::sample::select(vec!["NaN", "Infinity", "-Infinity"]),

@@ -4,17 +4,17 @@ use shared::json;
 
 use super::DOS_END;
 
-/// The cells of a row, one after the other in one text.
+/// The cells of a row, joined in one text.
 #[derive(Debug, Default)]
 pub struct Cells {
     text: String,
     ends: Vec<usize>,
-    /// Bytes between two cells: the separator of a row that is kept as it came, nothing where quotes were resolved.
+    /// Bytes between two cells: the separator if the row is unchanged, zero if its quotes were resolved.
     gap: usize,
 }
 
 impl Cells {
-    /// The text of the cell at that position, which is blank where the row has fewer cells.
+    /// The text of the cell at that position; blank if the row has fewer cells.
     #[must_use]
     pub fn get(&self, position: usize) -> &str {
         let Some(end) = self.ends.get(position) else { return "" };
@@ -22,26 +22,26 @@ impl Cells {
         &self.text[start..*end]
     }
 
-    /// How many there are.
+    /// The number of cells.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no cells.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// Whether no cell from that position on has any text but white space, or a DOS program's mark of the end.
+    /// Whether all cells from that position on contain only white space or the end-of-text mark of DOS programs.
     #[must_use]
     pub fn are_blank_from(&self, position: usize) -> bool {
         let is_blank = |character: char| character.is_whitespace() || character == char::from(DOS_END);
         (position..self.len()).all(|position| self.get(position).chars().all(is_blank))
     }
 
-    /// Splits the text of a row into its cells; `quoted` says whether a cell of it begins with a quote.
+    /// Splits the text of a row into its cells; `quoted` says whether a cell in it begins with a quote.
     pub(super) fn read(&mut self, row: &str, quoted: bool, separator: u8) {
         self.text.clear();
         self.ends.clear();
@@ -53,17 +53,17 @@ impl Cells {
             }
             return;
         }
-        // Copied once and whole, not cell by cell.
+        // Copying the row once is faster than copying each cell.
         self.text.push_str(row);
         json::positions(separator, row.as_bytes(), &mut self.ends);
         self.ends.push(row.len());
     }
 
-    /// Takes the first cell off `rest` and returns what follows its separator, if there is one.
+    /// Takes the first cell off `rest`. Returns what follows its separator, if there is one.
     fn read_cell<'r>(&mut self, rest: &'r str, separator: char) -> Option<&'r str> {
         let mut tail = rest;
         if let Some(mut quoted) = rest.strip_prefix('"') {
-            // Inside the quotes a doubled quote is a quote; the first single one closes them.
+            // Inside the quotes, a doubled quote is a quote; the first single one closes them.
             loop {
                 let Some((text, after)) = quoted.split_once('"') else {
                     self.text.push_str(quoted);

@@ -1,9 +1,11 @@
-//! Where a CSV row ends: with its line, unless a quote that begins a cell is open.
+//! Finds the end of a CSV row: the end of its line, unless a quoted cell is still open.
 //!
-//! A quote that begins a cell is wrong when it is not closed within the bound, or when anything but a separator or the
-//! end of the line follows the one that closes it. Then the row ends with the line on which that cell begins, and what
-//! follows is read as rows again. No byte is looked at more than a few times: what was searched for the end of a wrong
-//! quote has no quote that could open another cell of that kind.
+//! The quote at the start of a cell is wrong if it is not closed within the bound. It is also wrong if its closing
+//! quote is followed by anything but a separator or a line end. The row then ends with the line on which that cell
+//! begins, and what follows is read as rows again.
+//!
+//! No byte is scanned more than a few times: the bytes scanned for the end of a wrong quote contain no quote that could
+//! open another such cell.
 
 use memchr::{memchr, memchr2, memchr3};
 
@@ -12,23 +14,23 @@ use super::{
     span::{End, Kind, Scan, Span, line_end},
 };
 
-/// Why a row is not read in which text follows a closing quote.
+/// The reason code for text after a closing quote.
 const BAD_QUOTE: &str = "bad_quote";
 
-/// How far a row was scanned, so that the scan goes on from there once more is pushed.
+/// How far a row was scanned, so that the scan continues there when more text is pushed.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Scanned {
-    /// Bytes of the row that are done.
+    /// Bytes of the row that were scanned.
     at: usize,
-    /// Whether a cell of it is quoted.
+    /// Whether any of its cells is quoted.
     quoted: bool,
-    /// Where the cell begins whose quote is open.
+    /// The beginning of the cell whose quote is open.
     open: Option<usize>,
 }
 
-/// Finds the end of the row with which `text` begins.
+/// Finds the end of the row at the start of `text`.
 pub(super) fn scan(text: &[u8], scanned: &mut Scanned, bound: usize, end: End, separator: u8) -> Scan {
-    // A row of `bound` bytes ends with the byte that follows them.
+    // A row of `bound` bytes ends with the byte after them.
     let view = &text[..text.len().min(bound + 1)];
     let end_of_view = if text.len() > bound { End::Open } else { end };
     let mut state = *scanned;
@@ -69,15 +71,15 @@ pub(super) fn scan(text: &[u8], scanned: &mut Scanned, bound: usize, end: End, s
 }
 
 enum Closing {
-    /// The cell ends properly.
+    /// The cell is closed correctly.
     Closed,
     /// Text follows the closing quote.
     Wrong,
-    /// The closing quote, or what follows it, is not there.
+    /// The closing quote, or the byte after it, is not in the text yet.
     Open,
 }
 
-/// Looks for the quote that closes the cell at `open`.
+/// Searches the quote that closes the cell at `open`.
 fn close(view: &[u8], state: &mut Scanned, open: usize, bound: usize, separator: u8) -> Closing {
     state.at = state.at.max(open + 1);
     while let Some(found) = memchr(b'"', view.get(state.at..).unwrap_or_default()) {
@@ -105,7 +107,8 @@ fn close(view: &[u8], state: &mut Scanned, open: usize, bound: usize, separator:
     Closing::Open
 }
 
-/// The row that ends with the line on which a cell with a wrong quote begins; nothing if that end is not there.
+/// The row that ends with the line on which a cell with a wrong quote begins; `None` if the line end is not in the text
+/// yet.
 fn wrong_quote(view: &[u8], open: usize, reason: &'static str, end: End) -> Option<Span> {
     let detail = match reason {
         BAD_QUOTE => {
@@ -121,7 +124,7 @@ fn wrong_quote(view: &[u8], open: usize, reason: &'static str, end: End) -> Opti
     }
 }
 
-/// What a row is whose end was not found in the bytes that are there.
+/// What a row is if its end is not in the available bytes.
 fn unfinished(text: &[u8], state: Scanned, bound: usize, end: End) -> Scan {
     if text.len() > bound {
         let view = &text[..=bound];
@@ -142,7 +145,7 @@ fn unfinished(text: &[u8], state: Scanned, bound: usize, end: End) -> Scan {
     }
 }
 
-/// Where a line of NDJSON ends. A line feed or a carriage return ends it: neither can be part of a JSON string.
+/// Finds the end of a line of NDJSON. A line feed or a carriage return ends it: neither can be part of a JSON string.
 pub(super) fn scan_line(text: &[u8], bound: usize, end: End) -> Scan {
     let view = &text[..text.len().min(bound + 1)];
     if let Some(at) = line_end(view) {

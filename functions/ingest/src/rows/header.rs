@@ -1,4 +1,4 @@
-//! The header of a CSV, and how the cells of its rows are matched with the columns of the data set.
+//! The header of a CSV, which assigns the cells of a row to the columns of the data set.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -7,33 +7,33 @@ use shared::data::dataset::{Dataset, fold};
 use super::{Cells, Content, separator};
 use crate::keys::Unknown;
 
-/// Why no row is accepted below a header that names no id or severity, or cannot be read.
+/// The reason code of rows below a header that names no id or severity, or cannot be read.
 pub(super) const BAD_HEADER: &str = "bad_header";
-/// Bytes that are kept of a first line that cannot be read as a header.
+/// Bytes kept of a first line that cannot be read as a header.
 pub(super) const HEADER_BEGIN: usize = 1024;
-/// Characters of a column's name that a sentence repeats.
+/// Characters of a column's name that an error quotes.
 const NAME_CHARACTERS: usize = 64;
-/// Names that a sentence repeats of a header that cannot be used.
+/// Names that an error quotes of an unusable header.
 const NAMES: usize = 3;
-/// Characters of each of them.
+/// Characters of each of these names.
 const SHORT_NAME_CHARACTERS: usize = 12;
 
-/// The header of a CSV, its cells matched with the data set's columns.
+/// The header of a CSV, with its cells assigned to the data set's columns.
 #[derive(Debug, Clone)]
 pub struct Header {
-    /// The line as it is in the text, without its end; its beginning if it cannot be read. Where it does not show by
-    /// itself what separates its cells, a line before it declares that.
+    /// The header line without its line end; only its beginning if it cannot be read. If the separator is not obvious
+    /// from the line, a line before it declares the separator.
     pub line: Arc<str>,
     /// For each column of the data set, the position of its cell in a row.
     pub columns: Vec<Option<usize>>,
-    /// Cells that the data set does not know and that become entries of an event, with their names. A cell whose
-    /// column has no name is called by its position: `column_4` is the fourth.
+    /// Cells that are unknown to the data set and become entries of an event, with their names. A column without a name
+    /// is called by its position: `column_4` is the fourth.
     pub unknown: Vec<(usize, String)>,
-    /// Cells that the data set does not know and that go under `_invalid`: another name is the same ignoring case.
+    /// Cells that are unknown to the data set and go under `_invalid`, because another name is the same ignoring case.
     pub aside: Vec<(usize, String)>,
-    /// Cells that a row must have: as many as the header has without the blank names at its end.
+    /// Cells that a row must have: the header's cells without blank names at its end.
     pub len: usize,
-    /// Cells of the header, with the blank names at its end.
+    /// Cells of the header, including blank names at its end.
     most: usize,
     /// Why no row below it is accepted.
     pub problem: Option<String>,
@@ -53,10 +53,10 @@ impl Header {
         }
     }
 
-    /// Matches the cells of the first line with the columns of the data set.
+    /// Assigns the cells of the first line to the columns of the data set.
     ///
-    /// A name that is that of a column but for its case names the column, unless another cell has the exact name or
-    /// comes first.
+    /// A name that differs from a column's only in case means that column, unless another cell has the exact name or an
+    /// earlier cell matches, too.
     pub(super) fn read(dataset: &Dataset, line: &str, cells: &Cells, separator: u8) -> Self {
         let mut header = Self::unreadable(dataset, line, String::new());
         header.most = cells.len();
@@ -87,7 +87,7 @@ impl Header {
         header
     }
 
-    /// Gives columns that no cell names exactly the first cell that names them in another case.
+    /// Assigns each column that no cell names exactly to the first cell that names it in another case.
     fn match_without_case(&mut self, dataset: &Dataset) {
         let columns = &mut self.columns;
         self.unknown.retain(|(position, name)| match column_in_another_case(dataset, name) {
@@ -99,7 +99,7 @@ impl Header {
         });
     }
 
-    /// Why the header cannot be used, if it cannot.
+    /// Why the header cannot be used, if so.
     fn problem(
         &self,
         dataset: &Dataset,
@@ -121,7 +121,7 @@ impl Header {
         Some(format!("the header names `{name}` twice: a header names each column once"))
     }
 
-    /// Gives columns without a name the name of their position, so that no text below them is lost.
+    /// Names columns without a name by their position, so that no text below them is lost.
     fn name_the_nameless(&mut self, dataset: &Dataset, nameless: &[usize]) {
         if nameless.is_empty() {
             return;
@@ -138,27 +138,27 @@ impl Header {
         }
     }
 
-    /// What the cells of a row below this header are.
+    /// The content of a row with these cells below this header.
     pub(super) fn check<'a>(&self, cells: &'a Cells) -> Content<'a> {
         if let Some(problem) = &self.problem {
             return Content::Broken { reason: BAD_HEADER, detail: problem.clone() };
         }
-        // What follows the last column has no name to be kept under.
+        // Text after the last column has no name under which it could be kept.
         if cells.len() < self.len || !cells.are_blank_from(self.most) {
-            let detail = format!("the row has {} cells where the header has {}", cells.len(), self.len);
+            let detail = format!("the row has {} cells, but the header has {}", cells.len(), self.len);
             return Content::Broken { reason: "cell_count", detail };
         }
         Content::Cells(cells)
     }
 }
 
-/// The column that a name is of but for its case. The column that ingest stamps is not one: what a sender has there
+/// The column with that name, ignoring case. The column that ingest fills itself is excluded, because the sender's text
 /// would be lost.
 pub(crate) fn column_in_another_case(dataset: &Dataset, name: &str) -> Option<usize> {
     dataset.column_folded(&fold(name)).filter(|column| *column != dataset.received_at)
 }
 
-/// Whether cells name the columns without which no row can be accepted.
+/// Whether cells name the columns that every accepted row needs.
 pub(super) fn names_what_is_needed(dataset: &Dataset, cells: &Cells) -> bool {
     let column = |position| {
         let name = cells.get(position).trim();
@@ -168,7 +168,7 @@ pub(super) fn names_what_is_needed(dataset: &Dataset, cells: &Cells) -> bool {
     named.contains(&dataset.id) && named.contains(&dataset.severity)
 }
 
-/// The first cells of a header for a sentence, and what separates them.
+/// The first cells of a header and their separator, for an error.
 fn names(cells: &Cells, separator: u8) -> String {
     let first = (0..cells.len().min(NAMES)).map(|position| {
         let name = begin(cells.get(position).trim(), SHORT_NAME_CHARACTERS);

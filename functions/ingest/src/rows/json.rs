@@ -1,16 +1,16 @@
-//! Where an element of a JSON text ends.
+//! Finds the end of an element of a JSON text.
 //!
-//! Of a valid text every element is cut exactly, however it is laid out. An element that is not closed shows it at the
-//! first byte that valid JSON could not have there, and ends before it, so that it costs no other:
+//! Every element of a valid text is cut exactly, whatever its layout. An unclosed element is recognised at the first
+//! byte that valid JSON could not have there. It ends before that byte, so that no other element is lost:
 //!
-//! - a line end within a string: the string is not closed;
-//! - `{` in an object but not after a colon, with a quote, `}` or white space right after it: the object is not closed,
-//!   and the next element begins; with anything else after it, it begins nothing and is a part of the element;
-//! - `]` that closes no array of the element: it is that of the outer array;
-//! - a string that ends in `},{` with a word right after it: the string is not closed, and the next element's first
-//!   key was taken for what follows it.
+//! - A line end within a string: the string is not closed.
+//! - `{` in an object but not after a colon, followed by a quote, `}` or white space: the object is not closed, and the
+//! next element begins. Followed by anything else, it is part of the element.
+//! - `]` that closes no array of the element: it closes the outer array.
+//! - A string that ends in `},{` and is followed by a word: the string is not closed. The end of the string is really
+//! the quote that opens the next element's first key.
 //!
-//! All of that is known from the few words of an [`Element`], however long the element is.
+//! The state of an [`Element`] has a fixed size, however long the element is.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,27 +19,27 @@ use super::{
     span::{End, Kind, Scan, Span},
 };
 
-/// Brackets whose kinds are known; deeper ones are only counted.
+/// Brackets whose kind is stored; deeper ones are only counted.
 const KINDS: u64 = 64;
 
-/// How far an element was read.
+/// The state of the scan within an element.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Element {
-    /// Open brackets; none in a text that is not bracketed.
+    /// Open brackets; zero in a text without brackets.
     depth: u64,
-    /// A bit for each of the outermost brackets that opens an object, the lowest for the first.
+    /// A bit for each of the outermost open brackets, set for an object; the lowest bit is the outermost bracket.
     objects: u64,
-    /// The last byte outside strings that is not white space, if there was one; a quote for a string.
+    /// The last byte outside strings that is not white space, if any; a quote for a string.
     last: Option<u8>,
-    /// Where in a string the element is, if it is in one.
+    /// The position within a string, if the scan is in one.
     string: Option<Within>,
 }
 
-/// What precedes the next byte of a string.
+/// What comes before the next byte of a string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Within {
-    /// Nothing that matters.
+    /// Nothing that changes its meaning.
     Text,
     /// A backslash.
     Escape,
@@ -49,21 +49,21 @@ enum Within {
     Comma,
 }
 
-/// What a byte is to the element that it is read for.
+/// How a byte belongs to the element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// A part of it.
     Part,
     /// Its last byte.
     Last,
-    /// No part of it: it ended before.
+    /// Not part of it: the element ended before.
     Next,
-    /// What follows the byte decides that.
+    /// The byte after it decides.
     Unknown,
 }
 
 impl Element {
-    /// Reads a byte, which `following` follows. `array` says whether the element is in an outer array.
+    /// Reads a byte, given the byte after it. `array` says whether the element is in an outer array.
     fn step(&mut self, byte: u8, following: &[u8], end: End, array: bool) -> Step {
         match self.string {
             Some(within) => self.step_in_string(within, byte, following, end),
@@ -104,7 +104,8 @@ impl Element {
             b'{' if self.is_in_object() && self.last != Some(b':') => match begins_object(following, end) {
                 None => return Step::Unknown,
                 Some(true) => return Step::Next,
-                // It opens nothing: rows of a bracket each would take many times their bytes in rejects.
+                // A bracket here does not open an element. Rows of one bracket each would need many times their size in
+                // rejects.
                 Some(false) => {}
             },
             b'{' | b'[' => self.open(byte == b'{'),
@@ -151,7 +152,7 @@ impl Element {
     }
 }
 
-/// Whether a key and no end of a string follows a bracket: a quote with a word right after it.
+/// Whether a key follows a bracket: a quote with a word right after it, not the end of a string.
 fn begins_element(following: &[u8], end: End) -> Option<bool> {
     match following {
         [b'"', word, ..] => Some(!matches!(word, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' | b'}' | b']')),
@@ -160,7 +161,7 @@ fn begins_element(following: &[u8], end: End) -> Option<bool> {
     }
 }
 
-/// Whether what follows a bracket can be the content of an object.
+/// Whether the next byte can begin the content of an object.
 fn begins_object(following: &[u8], end: End) -> Option<bool> {
     match following.first() {
         None if end == End::Open => None,
@@ -170,20 +171,20 @@ fn begins_object(following: &[u8], end: End) -> Option<bool> {
     }
 }
 
-/// Bytes at the beginning of a text that are only text within a string.
+/// Bytes at the beginning of a text that can only be text within a string.
 fn plain(text: &[u8]) -> usize {
     let special = |byte: &u8| matches!(byte, b'"' | b'\\' | b'}' | b'\n' | b'\r');
     text.iter().position(special).unwrap_or(text.len())
 }
 
-/// How far an element was scanned, so that the scan goes on from there once more is pushed.
+/// How far an element was scanned, so that the scan continues there when more text is pushed.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Scanned {
     at: usize,
     element: Element,
 }
 
-/// Finds the end of the element with which `text` begins.
+/// Finds the end of the element at the start of `text`.
 pub(super) fn scan(text: &[u8], scanned: &mut Scanned, bound: usize, end: End, array: bool) -> Scan {
     let Scanned { mut at, mut element } = *scanned;
     while at < text.len() {
@@ -213,7 +214,7 @@ pub(super) fn scan(text: &[u8], scanned: &mut Scanned, bound: usize, end: End, a
     Scan::Row(Span { end: text.len(), next: text.len(), kind }.trimmed(text))
 }
 
-/// What an element is that ends here without a bracket that closes it.
+/// The content of an element that ends here without its closing bracket.
 fn cut(element: Element) -> Kind {
     if element.depth == 0 {
         return Kind::Plain;
@@ -222,7 +223,7 @@ fn cut(element: Element) -> Kind {
     Kind::Broken("not_json", detail.to_owned())
 }
 
-/// Steps over what is left of an overlong element; tells how many bytes that are, and whether it ends there.
+/// Skips the remaining bytes of an overlong element; returns how many and whether it ends there.
 pub(super) fn skip(text: &[u8], element: &mut Element, end: End, array: bool) -> (usize, bool) {
     let mut at = 0;
     while at < text.len() {

@@ -1,8 +1,8 @@
-//! Rows in: text cut into rows as it arrives, chunk by chunk, in memory that does not grow with the text.
+//! Cuts text into rows as it arrives, chunk by chunk, in bounded memory.
 //!
-//! Every byte of a text is part of a header, of blank space or of exactly one row. Where the text was cut into chunks,
-//! and what else is in it, changes no row. Blank space is what separates rows: line ends, in JSON also white space and
-//! the commas and brackets of the outer array, and CSV rows of which every cell is blank.
+//! Every byte of a text is part of a header, of blank space or of exactly one row. Rows do not depend on where the text
+//! was cut into chunks, nor on other rows. Blank space separates rows: line ends, and CSV rows with only blank cells.
+//! In JSON it is also white space, and the commas and brackets of the outer array.
 
 use std::{borrow::Cow, mem, ops::Range};
 
@@ -36,32 +36,32 @@ use self::{
     span::{CUT_SHORT, End, Kind, Scan, Span, is_blank, line_end},
 };
 
-/// The longest row that is read whole, in bytes. Kinesis takes records of 1 MiB, so that nothing longer could be
-/// delivered; the bound keeps memory bounded. Of a longer row its first bytes are a reject and the others are dropped,
-/// up to the end of its line or element.
+/// The longest row that is read whole, in bytes. Kinesis accepts records of 1 MiB, so nothing longer could be
+/// delivered, and memory needs a bound. The first bytes of a longer row become a reject. The others are dropped, up to
+/// the end of its line or element.
 pub const ROW_BYTES: usize = 4 * 1024 * 1024;
-/// By which DOS programs mark the end of a text.
+/// The byte with which DOS programs mark the end of a text.
 const DOS_END: u8 = 0x1a;
 
-/// Cuts text into rows. Push chunks, take rows until there is none, push more; finish at the end.
+/// Cuts text into rows. Push a chunk, take rows until there is none, push the next chunk; call finish at the end.
 #[derive(Debug)]
 pub struct Rows<'d> {
     dataset: &'d Dataset,
     format: Format,
-    /// The charset that is declared.
+    /// The declared charset.
     charset: Charset,
-    /// Whether byte order marks preceded the text, so that it is UTF-8 whatever is declared.
+    /// Whether the text began with a byte order mark, so that it is UTF-8 whatever is declared.
     is_marked: bool,
     /// The longest row.
     bound: usize,
     buffer: Vec<u8>,
-    /// Where the next row begins in the buffer.
+    /// The start of the next row in the buffer.
     start: usize,
     /// Bytes of the text before the buffer.
     passed: u64,
     end: End,
     begun: bool,
-    /// What is between two cells of a CSV.
+    /// The separator of the cells of a CSV.
     separator: u8,
     /// Whether a line declares it.
     is_declared: bool,
@@ -69,9 +69,9 @@ pub struct Rows<'d> {
     /// How far the next row was scanned.
     csv: csv::Scanned,
     json: json::Scanned,
-    /// The rest of an overlong row, which is being dropped.
+    /// The remainder of an overlong row, which is being dropped.
     skipping: Option<Skip>,
-    /// The outer array of a JSON text, once there was one.
+    /// The outer array of a JSON text, once it has begun.
     array: Option<Array>,
     lines: Lines,
     index: u64,
@@ -125,27 +125,27 @@ impl<'d> Rows<'d> {
         }
     }
 
-    /// The same rows with another bound than [`ROW_BYTES`], so that a test reaches it with a few bytes.
+    /// The same rows with a bound other than [`ROW_BYTES`], which tests reach with a few bytes.
     #[must_use]
     pub fn with_row_bytes(mut self, bound: usize) -> Self {
         self.bound = bound;
         self
     }
 
-    /// The same rows of a text that is declared to be in that charset.
+    /// The same rows in a declared charset.
     #[must_use]
     pub fn with_charset(mut self, charset: Charset) -> Self {
         self.charset = charset;
         self
     }
 
-    /// The charset in which the text is read.
+    /// The charset in which the text is decoded.
     #[must_use]
     pub fn charset(&self) -> Charset {
         if self.is_marked { Charset::default() } else { self.charset }
     }
 
-    /// Rows of a text that was read before, up to `position`, from where it is pushed.
+    /// Resumes the rows of a text at `position`; the text is pushed from there on.
     #[must_use]
     pub fn resume(dataset: &'d Dataset, format: Format, position: &Position) -> Self {
         let mut rows = Self::new(dataset, format);
@@ -174,7 +174,7 @@ impl<'d> Rows<'d> {
         rows
     }
 
-    /// Where the text can be read on once the rows so far are done; nothing before its first row or line.
+    /// Where the text can be resumed once all rows so far are finished; `None` before its first row or line.
     #[must_use]
     pub fn position(&self) -> Option<Position> {
         self.begun.then(|| Position {
@@ -182,7 +182,7 @@ impl<'d> Rows<'d> {
             line: self.lines.number,
             index: self.index,
             header: self.header.as_ref().map(|header| header.line.to_string()),
-            // One that was read has a named cell at least.
+            // A header that was read has at least one named cell.
             unreadable: self
                 .header
                 .as_ref()
@@ -204,24 +204,24 @@ impl<'d> Rows<'d> {
         self.buffer.extend_from_slice(chunk);
     }
 
-    /// Says that no chunk follows.
+    /// Ends the text.
     pub fn finish(&mut self) {
         self.end = End::Whole;
     }
 
-    /// Says that the text was cut here, as a stream that breaks off does. A last row that nothing ends is then a reject
-    /// (`cut_short`) and never an event.
+    /// Ends a text that was cut, as a stream that breaks off. A last row without a line end then becomes a `cut_short`
+    /// reject and never an event.
     pub fn finish_cut_short(&mut self) {
         self.end = End::CutShort;
     }
 
-    /// The header line of a CSV, once it has been read.
+    /// The header line of a CSV, if it has been read.
     #[must_use]
     pub fn header(&self) -> Option<&Header> {
         self.header.as_ref()
     }
 
-    /// What separates the cells of a CSV, for people and in the plural, where it is not the comma.
+    /// The plural name of the separator of a CSV, unless it is the comma.
     #[must_use]
     pub fn separator(&self) -> Option<String> {
         (self.separator != COMMA).then(|| separator::name(self.separator))
@@ -233,7 +233,7 @@ impl<'d> Rows<'d> {
         self.format
     }
 
-    /// Why there was no row so far; nothing once there was one, accepted or not.
+    /// Why there was no row so far; `None` once there was one, accepted or not.
     #[must_use]
     pub fn no_rows(&self) -> Option<NoRows> {
         match (self.index, &self.header, self.array) {
@@ -245,7 +245,7 @@ impl<'d> Rows<'d> {
         }
     }
 
-    /// The next row that is whole. `None` asks for another chunk, or says that the text is at its end.
+    /// The next complete row. `None` asks for another chunk, or means the end of the text.
     #[expect(clippy::should_implement_trait, reason = "the rows are lent, which an iterator cannot do")]
     pub fn next(&mut self) -> Option<Row<'_>> {
         let Found { text, line, kind, is_first_line } = self.find()?;
@@ -263,12 +263,12 @@ impl<'d> Rows<'d> {
             }
             (_, None) => Content::Json,
         };
-        // The first line is not below itself: sent again with itself as the header it would be two rows.
+        // An unusable first line is not stored as its own header: sent again, it would become two rows.
         let header = self.header.as_ref().filter(|_| !is_first_line);
         Some(Row { index, line, text, charset, is_altered, header, content })
     }
 
-    /// Finds the next row and passes over it.
+    /// Finds the next row and moves past it.
     fn find(&mut self) -> Option<Found> {
         loop {
             if !self.begin() || !self.skip_rest() {
@@ -308,12 +308,12 @@ impl<'d> Rows<'d> {
         }
     }
 
-    /// Whether the header, or a line before it, is still to show what separates cells.
+    /// Whether the separator of the cells is still to be found, from the header or a line before it.
     fn awaits_separator(&self) -> bool {
         self.header.is_none() && !self.is_declared
     }
 
-    /// Finds what separates the cells of the first row, which was found with commas; nothing where that takes more text.
+    /// Finds the separator of the first row, whose end was found assuming commas; `None` if that needs more text.
     fn separate(&mut self, span: Span) -> Option<Span> {
         let charset = self.charset();
         let Self { dataset, bound, end, cells, .. } = self;
@@ -330,7 +330,7 @@ impl<'d> Rows<'d> {
             separator::Found::More => return None,
             separator::Found::Nothing => (COMMA, span),
             separator::Found::Blank(separator, other) | separator::Found::Header(separator, other) => {
-                // What is too long with commas is not what was found.
+                // A row that is too long with commas may end earlier with another separator.
                 self.skipping = None;
                 (separator, other)
             }
@@ -340,7 +340,7 @@ impl<'d> Rows<'d> {
         Some(span)
     }
 
-    /// Reads the first line as the header; what kind of row it is if it cannot be used.
+    /// Reads the first line as the header; returns the kind of row that it is if it cannot be used.
     fn read_header(&mut self, found: &Found) -> Option<Kind> {
         let charset = self.charset();
         let text = &self.buffer[found.text.clone()];
@@ -365,7 +365,7 @@ impl<'d> Rows<'d> {
         problem.map(|detail| Kind::Broken(reason, detail))
     }
 
-    /// Steps over byte order marks; false where too little of the text is there to know.
+    /// Skips byte order marks; false if more text is needed to decide.
     fn begin(&mut self) -> bool {
         while !self.begun {
             let text = &self.buffer[self.start..];
@@ -381,7 +381,7 @@ impl<'d> Rows<'d> {
         true
     }
 
-    /// Drops the rest of an overlong row; false where its end is not there yet.
+    /// Drops the remaining bytes of an overlong row; false if its end is not in the text yet.
     fn skip_rest(&mut self) -> bool {
         let array = self.array == Some(Array::Open);
         let Some(skip) = &mut self.skipping else { return true };
@@ -398,7 +398,7 @@ impl<'d> Rows<'d> {
         self.skipping.is_none()
     }
 
-    /// Steps over blank space; in JSON also over the commas and brackets of the outer array.
+    /// Skips blank space; in JSON also the commas and brackets of the outer array.
     fn skip_blank(&mut self) {
         let json = self.format == Format::Json;
         let begin = self.start;
@@ -416,7 +416,7 @@ impl<'d> Rows<'d> {
         self.lines.pass(&self.buffer[begin..self.start]);
     }
 
-    /// Finds the end of the row that begins at `start`; `None` where its end, or a row, is not there.
+    /// Finds the end of the row that begins at `start`; `None` if there is no row, or its end is not in the text yet.
     fn scan(&mut self) -> Option<Span> {
         let text = &self.buffer[self.start..];
         if text.is_empty() {
@@ -442,11 +442,11 @@ impl<'d> Rows<'d> {
         Some(span)
     }
 
-    /// Passes over a row that was found.
+    /// Moves past a row that was found.
     fn pass(&mut self, span: &Span) {
         let text = &self.buffer[self.start..self.start + span.next];
         match (self.format, &span.kind) {
-            // No line ends within it.
+            // It contains no line end.
             (Format::Csv | Format::Ndjson, Kind::Plain) => {
                 let last = text.last().copied();
                 self.lines.number += u64::from(matches!(last, Some(b'\n' | b'\r')));
@@ -458,7 +458,7 @@ impl<'d> Rows<'d> {
     }
 }
 
-/// Whether a CSV row has no cell with any text, as spreadsheets write them below a table.
+/// Whether a CSV row has only blank cells, as spreadsheets write below a table.
 fn has_no_text(row: &[u8], kind: &Kind, separator: u8, cells: &mut Cells) -> bool {
     let is_blank = |byte: &u8| *byte == separator || matches!(byte, b' ' | b'\t' | b'"' | &DOS_END);
     if !row.first().is_some_and(is_blank) || !row.iter().all(is_blank) {
@@ -474,7 +474,7 @@ fn has_no_text(row: &[u8], kind: &Kind, separator: u8, cells: &mut Cells) -> boo
     }
 }
 
-/// The text of some bytes, with U+FFFD for what is not a character, and whether there is any.
+/// The text of some bytes, and whether any byte is not a character. Such bytes become U+FFFD.
 fn decode<'a>(charset: Charset, bytes: &'a [u8], scratch: &'a mut String) -> (&'a str, bool) {
     match charset.decode(bytes) {
         (Cow::Borrowed(text), is_altered) => (text, is_altered),

@@ -1,10 +1,10 @@
-//! Where a text can be read on.
+//! Positions at which a text can be resumed.
 
 use serde::{Deserialize, Serialize};
 
 use super::json::Element;
 
-/// Where the text can be read on: at the beginning of a row, or within one that is dropped.
+/// Where a text can be resumed: at the beginning of a row, or within one that is dropped.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// Bytes of the text before it.
@@ -13,30 +13,30 @@ pub struct Position {
     pub line: u64,
     /// Rows before it.
     pub index: u64,
-    /// The header line above it, in a CSV; after a line that declares the separator, if the header does not show it.
+    /// The header line of a CSV, after a line that declares the separator if that is not obvious.
     pub header: Option<String>,
-    /// Why that line cannot be read, if it cannot.
+    /// Why the header line cannot be read, if so.
     #[serde(default)]
     pub unreadable: Option<String>,
-    /// What is between two cells of a CSV, if that is known and not a comma. An earlier version knew commas only.
+    /// The separator of a CSV, if it is known and not a comma. Earlier versions supported only commas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub separator: Option<char>,
     /// Whether the text began with a byte order mark, so that it is UTF-8 whatever is declared.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_marked: bool,
-    /// Whether the byte before it is a carriage return, so that a line feed there ends no further line.
+    /// Whether the byte before it is a carriage return, so that a line feed there does not end another line.
     #[serde(default)]
     pub after_return: bool,
-    /// Whether it is in the outer array of a JSON text. An earlier version did not say so; its positions are read as if
-    /// they were, which makes no difference to objects.
+    /// Whether it is in the outer array of a JSON text. Positions of earlier versions do not say so. They are read as
+    /// if they were, which is equivalent for objects.
     #[serde(default = "yes")]
     pub array: bool,
-    /// The overlong row of which the rest follows.
+    /// The overlong row whose remaining bytes follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipping: Option<Skip>,
 }
 
-/// What is left of an overlong row and dropped.
+/// The part of an overlong row that is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Skip {
@@ -50,7 +50,7 @@ fn yes() -> bool {
     true
 }
 
-/// The line that is being read.
+/// The current line.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lines {
     /// Its number, from 1.
@@ -60,7 +60,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Passes over text: a line feed, a carriage return, or both of them one after the other end a line.
+    /// Counts the line ends in a text: a line feed, a carriage return, or both in that order.
     pub(super) fn pass(&mut self, text: &[u8]) {
         for at in memchr::memchr2_iter(b'\n', b'\r', text) {
             let after_return = if at == 0 { self.after_return } else { text[at - 1] == b'\r' };

@@ -1,21 +1,21 @@
-//! Rows as they are handed out, and the formats that they come in.
+//! Rows, and the formats in which they arrive.
 
 use super::{Cells, Header};
 use crate::charset::Charset;
 
-/// How the text holds its rows.
+/// The format of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Rows of cells below a header line, quoted as RFC 4180 has it, with commas or another separator.
+    /// Rows of cells below a header line, quoted as in RFC 4180, separated by commas or another separator.
     Csv,
     /// A JSON object on each line.
     Ndjson,
-    /// A JSON array of objects, or objects one after the other.
+    /// A JSON array of objects, or a sequence of objects.
     Json,
 }
 
 impl Format {
-    /// The name by which a request declares it.
+    /// The name of the format in a request.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -34,39 +34,39 @@ impl std::str::FromStr for Format {
             "csv" => Ok(Self::Csv),
             "ndjson" | "jsonl" => Ok(Self::Ndjson),
             "json" => Ok(Self::Json),
-            other => Err(format!("format `{other}` is unknown: csv, ndjson or json is right")),
+            other => Err(format!("format `{other}` is unknown: expected csv, ndjson or json")),
         }
     }
 }
 
-/// A row, as it is in the text.
+/// A row of a text.
 #[derive(Debug)]
 pub struct Row<'a> {
-    /// Position among the rows of the text, from 0. A header is not counted, unless it cannot be used and so is a
-    /// rejected row. In a JSON array it is the position of the element.
+    /// Position among the rows of the text, from 0. In a JSON array it is the position of the element. A header is not
+    /// counted, unless it cannot be used and so becomes a rejected row.
     pub index: u64,
     /// The line on which it begins, from 1.
     pub line: u64,
-    /// Its text as it came, without the end of its line.
+    /// Its original text, without the line end.
     pub text: &'a [u8],
     /// The charset of the text.
     pub charset: Charset,
-    /// Whether its cells have U+FFFD for bytes that are not text in that charset. Of JSON it is not known yet.
+    /// Whether its cells have U+FFFD for bytes that are not text in that charset. For JSON it is not known yet.
     pub is_altered: bool,
-    /// The header above it, in a CSV.
+    /// The header of a CSV.
     pub header: Option<&'a Header>,
-    /// What it holds.
+    /// Its content.
     pub content: Content<'a>,
 }
 
-/// What a row holds.
+/// The content of a row.
 #[derive(Debug)]
 pub enum Content<'a> {
     /// The cells of a CSV row, at least as many as its header needs.
     Cells(&'a Cells),
     /// A JSON text.
     Json,
-    /// Nothing that can be used.
+    /// A row that cannot be used.
     Broken {
         /// A short stable code.
         reason: &'static str,

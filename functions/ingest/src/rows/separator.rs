@@ -1,7 +1,7 @@
-//! What is between two cells of a CSV: declared by a first line such as `sep=;`, or shown by the header.
+//! The separator of the cells of a CSV: declared by a first line such as `sep=;`, or inferred from the header.
 //!
-//! A header shows it by naming the id and the severity. If it does with commas, or with more than one of the other
-//! separators, or with none, the comma is the separator.
+//! A header shows the separator by naming the id and the severity. The comma is used if the header names them with
+//! commas, with several of the other separators, or with none.
 
 use shared::data::dataset::Dataset;
 
@@ -12,31 +12,31 @@ use super::{
 };
 use crate::charset::Charset;
 
-/// The separator of a CSV that says nothing else.
+/// The separator unless another is declared or inferred.
 pub(super) const COMMA: u8 = b',';
-/// The separators that a header can show by itself, next to the comma.
+/// The separators that are inferred from a header, in addition to the comma.
 const OTHERS: [u8; 3] = [b';', b'\t', b'|'];
-/// How the first line begins that declares a separator, as Excel writes and reads it.
+/// The beginning of a first line that declares a separator, as in Excel.
 const DECLARATION: &[u8] = b"sep=";
 
 /// How far the first row was scanned with each of the other separators.
 #[derive(Debug, Default)]
 pub(super) struct Search([csv::Scanned; OTHERS.len()]);
 
-/// What the other separators make of the first row.
+/// How the other separators split the first row.
 pub(super) enum Found {
-    /// More text is needed to know.
+    /// More text is needed to decide.
     More,
     /// A row without text, with one of them.
     Blank(u8, Span),
     /// A header, with exactly one of them.
     Header(u8, Span),
-    /// Nothing: the row is what it is with commas.
+    /// As nothing that makes sense: the comma is used.
     Nothing,
 }
 
 impl Search {
-    /// Finds the separator of the header with which `text` begins, which makes no sense with commas.
+    /// Finds the separator of the header at the start of `text`, which is not a header with commas.
     pub(super) fn find(
         &mut self,
         dataset: &Dataset,
@@ -81,7 +81,7 @@ pub(super) fn is_header(
     names_what_is_needed(dataset, cells)
 }
 
-/// The separator that a row declares, if it does.
+/// The separator that a row declares, if any.
 pub(super) fn declared(row: &[u8], kind: &Kind) -> Option<u8> {
     if matches!(kind, Kind::Broken(..)) { None } else { declared_by_line(row) }
 }
@@ -101,8 +101,8 @@ fn can_separate(byte: u8) -> bool {
     byte == b'\t' || byte.is_ascii_punctuation() && byte != b'"'
 }
 
-/// The text of a header that is read with that separator at the beginning of any text: the line itself, or the line
-/// after one that declares the separator.
+/// The text of a header that shows its separator wherever it is read: the line itself, or the line after one that
+/// declares the separator.
 pub(super) fn with_declaration(dataset: &Dataset, line: &str, separator: u8, cells: &mut Cells) -> String {
     if shown(dataset, line, cells) == Some(separator) {
         return line.to_owned();
@@ -110,7 +110,7 @@ pub(super) fn with_declaration(dataset: &Dataset, line: &str, separator: u8, cel
     format!("sep={}\n{line}", char::from(separator))
 }
 
-/// The declared separator of a header that was kept, and its line.
+/// The declared separator of a stored header, and its line.
 pub(super) fn without_declaration(header: &str) -> (Option<u8>, &str) {
     let declaration = header.split_once('\n').and_then(|(first, line)| {
         let separator = declared_by_line(first.as_bytes())?;
@@ -119,7 +119,7 @@ pub(super) fn without_declaration(header: &str) -> (Option<u8>, &str) {
     declaration.unwrap_or((None, header))
 }
 
-/// The separator that a header shows, whatever follows it; nothing where that depends on what follows.
+/// The separator that is inferred from a header regardless of what follows; `None` if that depends on what follows.
 fn shown(dataset: &Dataset, line: &str, cells: &mut Cells) -> Option<u8> {
     let line = [line.as_bytes(), b"\n"].concat();
     let bound = line.len();
@@ -139,7 +139,7 @@ fn shown(dataset: &Dataset, line: &str, cells: &mut Cells) -> Option<u8> {
     }
 }
 
-/// A separator's name in the plural.
+/// The plural name of a separator.
 pub(super) fn name(separator: u8) -> String {
     match separator {
         COMMA => "commas".to_owned(),

@@ -1,18 +1,18 @@
-//! What the scanners of the formats find: where a row ends.
+//! What the scanners of all formats return: where a row ends.
 
 use super::{DOS_END, Skip};
 
-/// Why the last row of a text that breaks off is not an event.
+/// The reason code of a last row whose text breaks off.
 pub(super) const CUT_SHORT: &str = "cut_short";
 
-/// What is known of the end of the text.
+/// How the text ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     /// More may follow.
     Open,
-    /// Everything was pushed.
+    /// The text is complete.
     Whole,
-    /// The text was cut, so that a last row without a line end is not whole.
+    /// The text was cut, so that a last row without a line end is incomplete.
     CutShort,
 }
 
@@ -33,9 +33,9 @@ pub(super) enum Kind {
 
 pub(super) enum Scan {
     Row(Span),
-    /// The row is longer than the bound; its rest is to be dropped.
+    /// The row is longer than the bound; its remaining bytes are to be dropped.
     TooLong(Skip),
-    /// The row may go on in the next chunk.
+    /// The row may continue in the next chunk.
     More,
 }
 
@@ -46,7 +46,7 @@ impl Span {
         Self { end, next: end + 1 + usize::from(both), kind }
     }
 
-    /// The beginning of an overlong row, which does not end within a character.
+    /// The beginning of an overlong row, cut at the end of a character.
     pub(super) fn too_large(text: &[u8], bound: usize) -> Self {
         let continues = |at: usize| text.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);
         let end = (bound.saturating_sub(3)..=bound).rev().find(|at| !continues(*at)).unwrap_or(bound);
@@ -56,7 +56,7 @@ impl Span {
         Self { end, next: bound, kind: Kind::Broken("too_large", detail) }
     }
 
-    /// The row without the blank bytes at its end.
+    /// The row without blank bytes at its end.
     pub(super) fn trimmed(mut self, text: &[u8]) -> Self {
         self.end = text[..self.end].iter().rposition(|byte| !is_blank(*byte)).map_or(0, |last| last + 1);
         self

@@ -13,7 +13,7 @@ fn dataset() -> &'static Dataset {
     &DATASET
 }
 
-/// Every row as line, text and cells or the code of what is wrong, the text being pushed in chunks.
+/// Every row as line, text and cells, or the reason code if it is rejected; the text is pushed in chunks.
 fn read(format: Format, text: &[u8], chunk: usize) -> Vec<(u64, String, Vec<String>)> {
     let dataset = dataset();
     let mut rows = Rows::new(dataset, format);
@@ -54,7 +54,7 @@ fn a_text_is_read_on_at_every_row_as_if_it_had_not_been_left() {
             for _ in 0..left_at {
                 rows.next().unwrap();
             }
-            // Before its first row nothing of a text may have been looked at.
+            // No row is taken before the first one of the text.
             let position = rows.position().unwrap_or_default();
             let mut rows = Rows::resume(dataset, format, &position);
             rows.push(&text.as_bytes()[usize::try_from(position.offset).unwrap()..]);
@@ -182,7 +182,7 @@ fn names_are_matched_without_blanks_and_case() {
         ("id,severity,city", [Some(0), Some(1), Some(2)]),
         (" ID ,\tSEVERITY , City", [Some(0), Some(1), Some(2)]),
         ("\"id \",Severity,\" CITY\"", [Some(0), Some(1), Some(2)]),
-        // The exact name counts, wherever it is; else the first.
+        // The exact name wins, wherever it is; otherwise the first.
         ("id,severity,city,City", [Some(0), Some(1), Some(3)]),
         ("City,id,CITY,severity", [Some(1), Some(3), Some(0)]),
         ("id,severity,CITY,city", [Some(0), Some(1), Some(2)]),
@@ -232,7 +232,7 @@ fn separator_is_that_with_which_alone_the_header_makes_sense() {
             assert_eq!(read(Format::Csv, text.as_bytes(), 3), rows, "{text:?}");
         }
     }
-    // With two of them, or a comma, it is the comma.
+    // Ambiguous headers, or ones with a comma, use the comma.
     for header in ["ID;Severity;x|ID|Severity|y", "ID,Severity,x;ID;Severity;y"] {
         let text = format!("{header}\na;1,2,3\n");
         let rows = read(Format::Csv, text.as_bytes(), 5);
@@ -256,7 +256,7 @@ fn separator_that_is_declared_counts() {
         let [(_, row, cells)] = &rows[..] else { panic!("{text:?}: {rows:?}") };
         assert_eq!((row.as_str(), cells.as_slice()), (expected, &["a".to_owned(), "1".to_owned()][..]));
     }
-    // What declares none is a first line like any other.
+    // A line that declares nothing is an ordinary first line.
     for text in ["sep=", "sep=;;", "sep=a", "sep=\"", "xsep=;"] {
         assert_eq!(read(Format::Csv, text.as_bytes(), 2)[0].2, ["!bad_header"], "{text}");
     }
@@ -316,7 +316,8 @@ fn what_is_kept_of_a_first_line_that_cannot_be_read_fits_into_a_reject() {
     assert_eq!(detail, problem);
 }
 
-/// The cells of a CSV in a charset, and whether any of them is altered; left and resumed after each row, if so.
+/// The cells of a CSV in a charset, and whether any of them is altered. Optionally the text is left and resumed after
+/// each row.
 fn read_in(charset: &str, text: &[u8], chunk: usize, is_left: bool) -> Vec<(Vec<String>, bool)> {
     let charset = charset.parse().unwrap();
     let mut rows = Rows::new(dataset(), Format::Csv).with_charset(charset);
@@ -362,7 +363,7 @@ fn text_is_read_in_the_charset_that_is_declared() {
         let expected: Vec<_> = cells(city).into_iter().map(|cells| (cells, is_altered)).collect();
         assert_eq!(read_in(charset, text, 2, true), expected, "{charset}");
     }
-    // A byte order mark says that it is UTF-8, whatever is declared.
+    // A byte order mark means UTF-8, whatever is declared.
     let marked = "\u{feff}ID,Severity,City\nb,2,x\na,1,Doña\n".as_bytes();
     assert_eq!(read_in("latin1", marked, 2, true)[1], (cells("Doña").remove(0), false));
     // Names of columns are in the charset, too.
@@ -437,7 +438,7 @@ fn an_overlong_row_is_cut_and_what_follows_is_read() {
 
     let text = format!("ID,Severity\na,\"{}\nb,2\n", "y\n".repeat(ROW_BYTES));
     let read = super::tests::read(Format::Csv, text.as_bytes(), 1 << 20);
-    assert_eq!(read[0].2, ["!unclosed_quote"], "a quote that is open for too long costs its own line alone");
+    assert_eq!(read[0].2, ["!unclosed_quote"], "a quote that is open for too long rejects only its own line");
     assert_eq!(read.last().unwrap().2, ["b", "2"]);
 }
 
@@ -487,7 +488,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_at_all_is_read_alike_in_any_chunks(text in "[a,\"\n\r{}\\[\\]:]{0,40}", chunk in 1_usize..5) {
+    fn chunks_do_not_change_the_rows_of_a_text(text in "[a,\"\n\r{}\\[\\]:]{0,40}", chunk in 1_usize..5) {
         for format in [Format::Csv, Format::Ndjson, Format::Json] {
             let text = format!("ID,Severity\n{text}");
             prop_assert_eq!(read(format, text.as_bytes(), chunk), read(format, text.as_bytes(), usize::MAX));
@@ -527,7 +528,7 @@ proptest! {
     }
 
     #[test]
-    fn a_row_below_the_header_that_is_kept_is_the_same_row(
+    fn row_below_the_stored_header_is_the_same_row(
         declaration in prop_oneof![3 => Just(String::new()), 1 => "sep=[;,|:\t]\n"],
         separator in proptest::sample::select(vec![",", ";", "\t", "|", ":"]),
         names in "(;[ a;|\t\"]{0,5}){0,3}",
@@ -558,12 +559,13 @@ proptest! {
     }
 
     #[test]
-    fn rows_that_are_not_closed_have_bytes_enough_to_be_listed(
+    fn unclosed_rows_fit_into_rejects(
         pieces in r#"(\{|\{|[\{\}\[\],:"x1 \n]|\{"a":|\{x|\{""){1,20}"#,
         times in 1_usize..20,
     ) {
         let text = pieces.repeat(times);
-        // Gathered in a reject such a row takes its bytes and a line feed in base64, the digits of its length and a comma.
+        // In a reject with several rows, such a row takes its bytes and a line feed in base64, the digits of its length
+        // and a comma.
         let three_times =
             |row: &(u64, String, Vec<String>)| 4 * (row.1.len() + 1) + 3 * (row.1.len().to_string().len() + 1);
         let rows = read(Format::Json, text.as_bytes(), usize::MAX);
@@ -588,7 +590,7 @@ proptest! {
             if is_pretty { serde_json::to_string_pretty(object) } else { serde_json::to_string(object) }
         };
         let mut texts: Vec<String> = objects.map(|object| written(&object).unwrap()).collect();
-        // One of them lacks a bracket or a quote.
+        // One of them misses a bracket or a quote.
         let broken = broken.filter(|(at, _)| *at < texts.len()).map(|(at, how)| {
             let broken = [
                 r#"{"ID":"x","Severity":3"#,
@@ -602,7 +604,7 @@ proptest! {
         let text = format!("[{}]", texts.join(if is_pretty { ",\n" } else { "," }));
         let found = read(Format::Json, text.as_bytes(), chunk);
         let whole = |text: &str| serde_json::from_str::<Value>(text).is_ok();
-        // The others are found as they are.
+        // The others are found unchanged.
         let found: Vec<_> = found.iter().filter(|(_, text, _)| whole(text)).map(|(_, text, _)| text).collect();
         let expected: Vec<_> = texts
             .iter()
