@@ -1,4 +1,5 @@
-//! Counts added up: one datum for each second and combination of dimensions, in requests that follow the records.
+//! Adds up counts: one datum for each second and combination of dimensions, in requests that follow the order of the
+//! records.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,16 +10,16 @@ use chrono::{DateTime, Utc};
 
 use crate::series::Series;
 
-/// Data of a request: the counts, beside the one datum that holds the events' ages.
+/// Data in one request: the counts, and one datum with the latencies of the events.
 ///
 /// Source: CloudWatch API reference, `PutMetricData`.
 const REQUEST_DATA: usize = 1_000 - 1;
-/// Bytes of a request, a twentieth less than the 1 MB that the service takes, since [`size`] is an estimate, and since
-/// the ages take a hundredth of it.
+/// Bytes of a request: a twentieth less than the 1 MB that the service accepts. The reserve covers the error of the
+/// estimate [`size`], and the latencies, which take a hundredth.
 ///
 /// Source: CloudWatch API reference, `PutMetricData`.
 const REQUEST_BYTES: usize = 950_000;
-/// Bytes of a datum beside its dimensions, and of a dimension beside its name and value, generously.
+/// Bytes of a datum without its dimensions, and of a dimension without its name and value; both are upper estimates.
 const DATUM_BYTES: usize = 300;
 const DIMENSION_BYTES: usize = 120;
 
@@ -29,39 +30,39 @@ pub struct Datum {
     pub second: i64,
     /// Positions among the data set's dimensions, with their values.
     pub dimensions: Vec<(usize, String)>,
-    /// How often.
+    /// The count.
     pub count: u64,
 }
 
-/// The data of one request: those of a run of events.
+/// The data of one request: those of consecutive events.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// At most as many as a request takes.
+    /// At most as many as a request may have.
     pub data: Vec<Datum>,
-    /// The events that they count, by position.
+    /// The counted events, by position.
     pub events: Range<usize>,
-    /// When each of the events was taken in: how old they are shows when the request is sent.
+    /// When each of the events was received. Its latency is computed when the request is sent.
     pub received: Vec<DateTime<Utc>>,
 }
 
 /// An event to be counted.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// The record of the stream that holds it: what is retried together is counted together.
+    /// The stream record that contains it. Events of one record are retried together, so they are counted together.
     pub record: usize,
-    /// When it was taken in; it counts in that second.
+    /// When it was received; it counts in that second.
     pub at: DateTime<Utc>,
     /// The values of the data set's dimensions, in their order.
     pub values: Vec<String>,
 }
 
-/// A second and a combination of dimensions: what one datum counts.
+/// A second and a combination of dimensions: the key of one datum.
 type Key = (i64, Vec<(usize, String)>);
 
-/// Adds the events up, each under every series that it counts under.
+/// Adds up the events, each under every series in which it counts.
 ///
-/// Requests follow the order of the events and end between records wherever a record's events fit, so that what is
-/// sent again after a failure was not counted before.
+/// Requests follow the order of the events. They end between records wherever the events of a record fit, so that
+/// events that are retried after a failure were not counted before.
 #[must_use]
 pub fn aggregate(events: &[Event], series: &Series) -> Vec<Request> {
     let mut requests = Vec::new();
@@ -86,12 +87,12 @@ pub fn aggregate(events: &[Event], series: &Series) -> Vec<Request> {
     requests
 }
 
-/// What the event counts for: one for each set of dimensions.
+/// The keys under which the event counts: one for each set of dimensions.
 fn keys<'e>(event: &'e Event, series: &'e Series) -> impl Iterator<Item = Key> + 'e {
     series.of(&event.values).map(|dimensions| (event.at.timestamp(), dimensions))
 }
 
-/// The request being filled.
+/// The request that is being filled.
 #[derive(Debug, Default)]
 struct Open {
     begin: usize,
@@ -102,12 +103,13 @@ struct Open {
 }
 
 impl Open {
-    /// Whether the data fit in. Those that the request has already take no more room, nor do those that are named twice.
+    /// Whether the data fit into the request. A key that is in it already takes no room, and neither does a repeated
+    /// key.
     fn fits<'k>(&self, keys: impl IntoIterator<Item = &'k Key> + Clone) -> bool {
         let room = |data: usize, bytes: usize| {
             self.data.len() + data <= REQUEST_DATA && self.bytes + bytes <= REQUEST_BYTES
         };
-        // Seldom is a request nearly full, and then there is nothing to look up.
+        // The request is rarely nearly full; otherwise no look-up is needed.
         let all =
             keys.clone().into_iter().fold((0, 0), |(data, bytes), key| (data + 1, bytes + size(&key.1)));
         if room(all.0, all.1) {
@@ -158,7 +160,7 @@ mod tests {
         Event { record, at: at(second), values: values.map(str::to_owned).to_vec() }
     }
 
-    /// Counts under all dimensions and, beside, under those of each rollup.
+    /// Counts under all dimensions and, in addition, under those of each rollup.
     fn series(rollups: &[&[usize]]) -> Series {
         let dataset = Dataset::named("us_accidents").unwrap();
         let sets: Vec<_> = [&[0, 1, 2]]
@@ -175,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_one_datum_for_each_second_and_combination_with_its_count() {
+    fn each_second_and_combination_has_one_datum() {
         let events = [
             event(0, 7, ["3", "Dublin", "Franklin"]),
             event(1, 7, ["3", "Dublin", "Franklin"]),
@@ -201,11 +203,15 @@ mod tests {
         ];
         assert_eq!(data, expected.map(|(second, values, count)| (second, values.to_owned(), count)));
         assert_eq!(requests[0].events, 0..4);
-        assert_eq!(requests[0].received, [7, 7, 8, 7].map(at), "each age counts once, whatever the sets");
+        assert_eq!(
+            requests[0].received,
+            [7, 7, 8, 7].map(at),
+            "each latency is recorded once, whatever the sets"
+        );
     }
 
     #[test]
-    fn requests_keep_to_the_limits_and_follow_the_records() {
+    fn requests_respect_the_limits_and_the_record_order() {
         let city = |n: usize| format!("city {n}");
         let events: Vec<Event> = (0..2_500).map(|n| event(n, 7, ["3", &city(n), "c"])).collect();
         let requests = aggregate(&events, &series(&[&[0], &[0, 2]]));
@@ -230,24 +236,24 @@ mod tests {
     }
 
     #[test]
-    fn the_events_of_one_record_are_not_torn_apart_where_they_fit() {
+    fn events_of_one_record_share_a_request_if_they_fit() {
         let city = |n: usize| format!("city {n}");
-        // Records of 300 events each: three fit in a request, the fourth begins the next one.
+        // Records of 300 events each: three fit into a request, the fourth begins the next one.
         let events: Vec<Event> = (0..1_500).map(|n| event(n / 300, 7, ["3", &city(n), "c"])).collect();
         let requests = aggregate(&events, &series(&[]));
         assert_eq!(
             requests.iter().map(|request| request.events.clone()).collect::<Vec<_>>(),
             [0..900, 900..1_500]
         );
-        // A record that does not fit in any request is torn apart, and nothing is lost.
+        // A record that does not fit into any request is split, and no event is lost.
         let events: Vec<Event> = (0..1_500).map(|n| event(0, 7, ["3", &city(n), "c"])).collect();
         let requests = aggregate(&events, &series(&[]));
         assert_eq!((requests.len(), total(&requests, 3)), (2, 1_500));
     }
 
     #[test]
-    fn records_that_count_the_same_share_a_request_however_many_events_they_hold() {
-        // Fifty packs of four hundred events, all of one second and one place.
+    fn records_with_equal_keys_share_a_request() {
+        // Fifty packed records of four hundred events, all of one second and one place.
         let events: Vec<Event> =
             (0..20_000).map(|n| event(n / 400, 7, ["3", "Dublin", "Franklin"])).collect();
         let requests = aggregate(&events, &series(&[&[0], &[0, 2]]));
@@ -258,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_filled_to_the_last_datum_and_not_beyond() {
+    fn request_is_filled_exactly_to_its_limit() {
         let city = |n: usize| format!("city {n}");
         let events =
             |count: usize| -> Vec<Event> { (0..count).map(|n| event(n, 7, ["3", &city(n), "c"])).collect() };
@@ -269,7 +275,7 @@ mod tests {
         assert_eq!(sizes(998), [998]);
         assert_eq!(sizes(999), [999]);
         assert_eq!(sizes(1_000), [999, 1]);
-        // What the request has already finds room in a full one.
+        // A key that is in a full request can still be counted.
         let repeated = [events(999), events(999)].concat();
         let repeated: Vec<Event> =
             repeated.into_iter().enumerate().map(|(record, event)| Event { record, ..event }).collect();
@@ -292,7 +298,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
-        fn every_event_counts_once_in_each_set_and_in_the_request_that_names_it(events in events()) {
+        fn each_event_counts_once_in_each_set(events in events()) {
             let series = series(&[&[0], &[0, 2]]);
             let requests = aggregate(&events, &series);
             let mut next = 0;
@@ -312,7 +318,7 @@ mod tests {
                 prop_assert_eq!(found, expected);
             }
             prop_assert_eq!(next, events.len());
-            // No record that fits in a request is torn, and no two requests would fit in one.
+            // No record that fits into a request is split, and no two requests would fit into one.
             for pair in requests.windows(2) {
                 let border = pair[1].events.start;
                 let record = events[border].record;
@@ -329,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn of_no_events_there_is_no_request() {
+    fn no_events_no_requests() {
         assert_eq!(aggregate(&[], &series(&[&[0]])), []);
     }
 }

@@ -1,4 +1,4 @@
-//! CloudWatch as a service of [`shared::delivery`]: each entry is a request of its own.
+//! CloudWatch as a service of [`shared::delivery`]: each entry is a request.
 
 use aws_sdk_cloudwatch::types::{Dimension, MetricDatum, StandardUnit};
 use aws_smithy_types::DateTime;
@@ -13,7 +13,7 @@ use crate::aggregate::{Datum, Request};
 /// Seconds of a high-resolution metric, as in the original.
 const STORAGE_RESOLUTION: i32 = 1;
 
-/// The metric that is written to, with that of the ages of what it counts.
+/// The metric of the counts, and the metric of the latencies of the counted events.
 #[derive(Debug, Clone)]
 pub struct Metric {
     namespace: Namespace,
@@ -23,7 +23,7 @@ pub struct Metric {
 }
 
 impl Metric {
-    /// The metric of that name, whose dimensions have those names.
+    /// The metric of that name, with dimensions of those names.
     #[must_use]
     pub fn new(
         namespace: Namespace,
@@ -53,7 +53,7 @@ impl Metric {
 impl Service for Metric {
     type Entry = Request;
 
-    /// [`crate::aggregate`] has kept to the limits of a request.
+    /// [`crate::aggregate`] has already applied the limits of a request.
     fn limits(&self) -> Limits {
         Limits { entries: 1, request_bytes: usize::MAX, entry_bytes: usize::MAX }
     }
@@ -62,7 +62,8 @@ impl Service for Metric {
         request.data.len()
     }
 
-    /// Counts and ages go in one request, so that each event's age is told exactly as often as it is counted.
+    /// Counts and latencies go in one request, so that each latency is recorded exactly as often as its event is
+    /// counted.
     async fn send(&self, requests: &[&Request]) -> Answer {
         let now = Utc::now();
         let counts = requests.iter().flat_map(|request| &request.data).map(|datum| self.datum(datum));
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_datum_is_a_count_of_one_second_under_its_dimensions() {
+    fn datum_has_its_count_second_and_dimensions() {
         let common = Common {
             dataset: Dataset::named("us_accidents").unwrap(),
             rejects_delivery_stream: String::new(),

@@ -219,7 +219,7 @@ mod tests {
                 "DIMENSION_SETS names `town`, where one of severity_accident, city_accident, county_accident is right, in \
                  sets such as severity_accident+city_accident+county_accident",
             ),
-            ("MAX_SERIES", "3", "MAX_SERIES is 3, where 0 for no bound, or at least 9 is right"),
+            ("MAX_SERIES", "3", "MAX_SERIES is 3; expected 0 for no bound, or at least 9"),
             ("MAX_SERIES", "many", "MAX_SERIES is `many`, where a value like 0 is right"),
         ] {
             let error = read(&[(name, value)]).unwrap_err().to_string();

@@ -1,7 +1,7 @@
-//! The metrics function: severe events from stream 2, counted in CloudWatch.
+//! The metrics function: counts the severe events of stream 2 in CloudWatch.
 //!
-//! [`count`] makes an event countable, [`series`] says under what, [`aggregate`] adds up, [`cloudwatch`] sends, and
-//! [`handler`] puts them together.
+//! [`count`] extracts what to count from an event, and [`series`] decides under which dimensions. [`aggregate`] adds up
+//! the counts, and [`cloudwatch`] sends them. [`handler`] connects these modules.
 
 pub mod aggregate;
 pub mod cloudwatch;

@@ -1,20 +1,21 @@
-//! Which series an event counts under: its sets of dimensions, and a bound on the distinct series of all of them.
+//! Which series an event counts under: its sets of dimensions, with a bound on the number of distinct series.
 //!
-//! The bound needs no shared state. The data set's list of values is the same in every container; as many of its first
-//! entries as fit are kept under their own names, and all others are counted as [`OTHER`], so that totals stay exact.
+//! The bound needs no shared state, because the data set's list of values is the same in every container. The first
+//! entries of the list, as many as fit, have series of their own. All others are counted as [`OTHER`], so that totals
+//! stay exact.
 
 use std::collections::HashSet;
 
-/// The value of a dimension under which all that have no series of their own are counted.
+/// The dimension value under which all values without a series of their own are counted.
 pub use shared::data::dataset::OTHER;
 use shared::data::{dataset::Dataset, dimension::dimension};
 
 /// The sets of dimensions under which each event is counted.
 #[derive(Debug, Clone)]
 pub struct Series {
-    /// The dimension that holds the severity, if one does.
+    /// The dimension with the severity, if there is one.
     severity: Option<usize>,
-    /// The severities that the data set lists. All others are one series, so that an alarm can watch them.
+    /// The severities that the data set lists. All others share one series, so that an alarm can watch them.
     listed: Vec<String>,
     sets: Vec<Set>,
     bound: Option<Bound>,
@@ -25,47 +26,47 @@ pub struct Series {
 struct Set {
     /// Positions among the data set's dimensions.
     dimensions: Vec<usize>,
-    /// The values of the dimensions beside the severity that are kept under their own names, where they are bounded.
+    /// The values of the other dimensions that have series of their own, if the number of series is bounded.
     kept: HashSet<Vec<String>>,
 }
 
-/// What keeps the number of series finite.
+/// The bound on the number of series.
 #[derive(Debug, Clone)]
 struct Bound {
     /// The severities that have series of their own.
     severities: Vec<String>,
-    /// Entries of the data set's list that are kept.
+    /// Entries of the data set's list that have series of their own.
     entries: usize,
 }
 
-/// The bound cannot be kept.
+/// The bound cannot be applied.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unbounded {
-    /// It is below the series that there are at least.
-    #[error("MAX_SERIES is {max}, where 0 for no bound, or at least {least} is right")]
+    /// It is below the least possible number of series.
+    #[error("MAX_SERIES is {max}; expected 0 for no bound, or at least {least}")]
     TooFew {
-        /// The bound asked for.
+        /// The requested bound.
         max: usize,
-        /// The series that there are when all but the severities is folded.
+        /// The least possible number: the severities only.
         least: usize,
     },
-    /// The data set's list of values is not as it should be.
-    #[error("datasets/{dataset}/series.tsv:{line}: `{found}` should be {expected}")]
+    /// The data set's list of values is invalid.
+    #[error("datasets/{dataset}/series.tsv:{line}: expected {expected}, found `{found}`")]
     Malformed {
         /// The data set's name.
         dataset: String,
-        /// Its line.
+        /// The line.
         line: usize,
-        /// What stands there.
+        /// What is there.
         found: String,
-        /// What should.
+        /// What was expected.
         expected: String,
     },
 }
 
 impl Series {
     /// Series without a bound: one for each combination of values that occurs, in each of the sets. Severities that the
-    /// data set does not list are one value, [`OTHER`].
+    /// data set does not list share the value [`OTHER`].
     #[must_use]
     pub fn all(dataset: &Dataset, sets: &[Vec<usize>]) -> Self {
         let metric = &dataset.metric;
@@ -75,7 +76,7 @@ impl Series {
         Self { severity, listed, sets, bound: None }
     }
 
-    /// At most `max` series for events of a severity above `above`, whatever they hold.
+    /// At most `max` series for events of a severity above `above`, whatever their values.
     pub fn bounded(
         dataset: &Dataset,
         sets: &[Vec<usize>],
@@ -113,7 +114,8 @@ impl Series {
         Ok(series)
     }
 
-    /// The entries of the data set's list, most frequent first, each with a value for every dimension but the severity.
+    /// The entries of the data set's list, the most frequent first, each with a value for every dimension except the
+    /// severity.
     fn list(&self, dataset: &Dataset) -> Result<Vec<Vec<String>>, Unbounded> {
         let text = dataset.series().unwrap_or_default();
         let mut lines = (1..).zip(text.lines()).filter(|(_, line)| !line.starts_with('#'));
@@ -154,13 +156,13 @@ impl Series {
             .collect()
     }
 
-    /// The series that there can be at most.
+    /// The most series that are possible under a bound.
     fn count(&self, bound: &Bound) -> usize {
         let severities = bound.severities.len();
         let of = |set: &Set| {
             let has_severity = self.severity.is_some_and(|severity| set.dimensions.contains(&severity));
             match (has_severity, set.dimensions.len()) {
-                // An event of another severity is `other` in all dimensions.
+                // An event of an unlisted severity is `other` in all dimensions.
                 (true, 1) => severities + 1,
                 (true, _) => severities * (set.kept.len() + 1) + 1,
                 (false, _) => set.kept.len() + 1,
@@ -169,19 +171,19 @@ impl Series {
         self.sets.iter().map(of).sum()
     }
 
-    /// The most distinct series that there can be; nothing where there is no bound.
+    /// The most distinct series that are possible; `None` without a bound.
     #[must_use]
     pub fn most(&self) -> Option<usize> {
         self.bound.as_ref().map(|bound| self.count(bound))
     }
 
-    /// The entries of the data set's list that have series of their own.
+    /// The number of entries of the data set's list that have series of their own.
     #[must_use]
     pub fn entries(&self) -> usize {
         self.bound.as_ref().map_or(0, |bound| bound.entries)
     }
 
-    /// The dimensions, by position, and values under which an event of those values is counted: once in each set.
+    /// The dimensions, by position, and values under which such an event is counted: once in each set.
     pub fn of<'s>(&'s self, values: &'s [String]) -> impl Iterator<Item = Vec<(usize, String)>> + 's {
         self.sets.iter().map(move |set| {
             let keeps_severity = self.keeps_severity(values);
@@ -210,7 +212,7 @@ impl Series {
     }
 }
 
-/// The dimensions beside the severity.
+/// The dimensions other than the severity.
 fn rest(dimensions: &[usize], severity: Option<usize>) -> impl Iterator<Item = usize> {
     dimensions.iter().copied().filter(move |dimension| Some(*dimension) != severity)
 }
@@ -243,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_of_every_data_set_can_be_read() {
+    fn series_list_of_every_data_set_is_valid() {
         for name in Dataset::names() {
             let dataset = Dataset::named(name).unwrap();
             Series::bounded(&dataset, &dataset.metric.sets, 0, 1_000_000).unwrap();
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_frequent_keep_their_names_and_the_rest_is_other() {
+    fn frequent_values_have_names_and_all_others_are_other() {
         let series = bounded(1_000);
         assert!(series.entries() > 200, "{}", series.entries());
         assert_eq!(
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_bound_every_combination_of_a_listed_severity_has_its_own() {
+    fn unbounded_series_name_every_combination() {
         let dataset = dataset();
         let series = Series::all(&dataset, &dataset.metric.sets);
         assert_eq!(names(&series, &values("4", "Nowhere", "x")), ["4/Nowhere/x", "4", "4/x"]);
@@ -279,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn words_keep_their_names_if_their_level_is_above_the_threshold() {
+    fn severity_words_have_series_if_above_the_threshold() {
         let text = include_str!("../../../datasets/us_accidents/dataset.toml")
             .replacen(
                 "severities = [1, 2, 3, 4]",
@@ -299,19 +301,19 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_that_cannot_be_kept_is_refused_with_the_least_that_can() {
+    fn too_small_bound_is_refused_with_the_least_possible() {
         let dataset = dataset();
         let error = Series::bounded(&dataset, &dataset.metric.sets, 2, 8).unwrap_err().to_string();
-        assert_eq!(error, "MAX_SERIES is 8, where 0 for no bound, or at least 9 is right");
+        assert_eq!(error, "MAX_SERIES is 8; expected 0 for no bound, or at least 9");
         assert_eq!((bounded(9).most(), bounded(9).entries()), (Some(9), 0));
     }
 
     #[test]
-    fn fifty_thousand_cities_stay_within_the_bound_and_the_totals_are_exact() {
+    fn series_of_many_cities_are_bounded_with_exact_totals() {
         for max in [9, 100, 1_000, 5_000] {
             let series = bounded(max);
             let mut counts: BTreeMap<Vec<(usize, String)>, u64> = BTreeMap::new();
-            // Listed ones, and fifty thousand that nobody has heard of.
+            // Listed cities, and fifty thousand that are not listed.
             let listed = series
                 .list(&dataset())
                 .unwrap()
@@ -328,7 +330,7 @@ mod tests {
                 }
             }
             assert!(counts.len() <= max, "{} series of at most {max}", counts.len());
-            assert_eq!(Some(counts.len()), series.most(), "the count is no guess");
+            assert_eq!(Some(counts.len()), series.most(), "the computed number is exact");
             for dimensions in 1..=3 {
                 let total: u64 =
                     counts.iter().filter(|(set, _)| set.len() == dimensions).map(|(_, count)| count).sum();
@@ -342,7 +344,7 @@ mod tests {
 
         /// The series that alarms watch: one for each listed severity, and one for all others.
         #[test]
-        fn a_severity_is_counted_under_its_name_or_as_other_whatever_the_bound(
+        fn severity_is_counted_under_its_name_or_as_other(
             severity in prop_oneof![-9_i64..99, any::<i64>()],
             max in prop_oneof![Just(0_usize), 15_usize..400],
         ) {
@@ -356,7 +358,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_the_data_and_the_bound_series_stay_within_and_totals_exact(
+        fn any_data_stays_within_the_bound_with_exact_totals(
             max in 9_usize..400,
             events in prop::collection::vec(("[0-9]{1,3}", "[A-Z]?[a-z]{0,2}", "[A-Z]?[a-z]{0,2}"), 0..300),
         ) {

@@ -1,8 +1,8 @@
-//! The pace of the messages: how many reach the topic in a second, however many containers there are.
+//! Paces the messages: limits how many reach the topic in a second, however many containers there are.
 //!
-//! Containers share nothing, but Lambda hands over the batches of a shard one after the other. So each invocation keeps
-//! a pause after each message, also after its last, and a container that does not know what was sent before it begins
-//! with one. Then no shard exceeds its share, whichever containers serve it.
+//! Containers share no state, but Lambda delivers the batches of a shard one after the other. So each invocation pauses
+//! after each message, including its last. A container that does not know when the last message was sent begins with a
+//! pause. Then no shard exceeds its share, whichever containers serve it.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -14,16 +14,16 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::word::Alert;
 
-/// Requests a second of one invocation. More messages than that go together in one request.
+/// Requests a second of one invocation. Above this, several messages share one request.
 const REQUESTS_PER_SECOND: u64 = 10;
 /// Messages in a request.
 ///
 /// Source: SNS API reference, `PublishBatch`.
 const REQUEST_ENTRIES: u64 = 10;
-/// How long an invocation sends messages of its own before it reports all other incidents in one. With the pauses, batches
-/// of the template's 1,000 records are done faster than a shard takes as many.
+/// How long an invocation sends single messages before it reports all other incidents in one message. With the pauses,
+/// a batch of the template's 1,000 records takes less time than a shard needs to receive as many.
 const BURST: Duration = Duration::from_secs(2);
-/// The part of an invocation's time that a pause may take at most, so that several messages fit into each invocation.
+/// The largest part of an invocation's time that one pause may take, so that each invocation can send several messages.
 const PAUSES_IN_AN_INVOCATION: u32 = 4;
 
 /// How fast one invocation sends.
@@ -35,13 +35,13 @@ pub struct Pace {
     pause: Duration,
 }
 
-/// When this container may send the next message; unknown if it has sent none.
+/// When this container may send its next message; unknown if it has sent none.
 #[derive(Debug, Default)]
 pub struct NextTurn(Mutex<Option<Instant>>);
 
 impl Pace {
-    /// The share of one invocation if `invocations` run at once and all of them send `per_second` messages at most; `None`
-    /// if there is no bound. With more invocations than messages, each still sends in turn, less than one a second.
+    /// The share of one invocation if `invocations` run at once and together send at most `per_second` messages; `None`
+    /// if there is no limit. If there are more invocations than messages, each sends less than one message a second.
     #[must_use]
     pub fn new(per_second: u32, invocations: u64) -> Option<Self> {
         let (per_second, invocations) = (u64::from(per_second), invocations.max(1));
@@ -49,7 +49,7 @@ impl Pace {
             return None;
         }
         let entries = (per_second / invocations / REQUESTS_PER_SECOND).clamp(1, REQUEST_ENTRIES);
-        // Whole requests only: two and a half a second would be three in one of two seconds.
+        // Whole requests only: at two and a half a second, some seconds would have three.
         let requests = per_second / invocations / entries;
         let pause = match requests {
             0 => Duration::from_nanos(1_000_000_000_u64.saturating_mul(invocations) / per_second),
@@ -79,12 +79,12 @@ impl Pace {
 }
 
 impl NextTurn {
-    /// When the next message may be sent. A container that has sent none does not know what another has just sent.
+    /// When the next message may be sent. A container that has sent none does not know when another one last sent.
     fn at(&self, began: Instant, pause: Duration) -> Instant {
         *self.lock().get_or_insert(began + pause)
     }
 
-    /// Keeps the pause after a message that SNS has, or may have.
+    /// Starts the pause after a message that SNS has received, or may have received.
     fn sent(&self, pause: Duration) {
         *self.lock() = Some(Instant::now() + pause);
     }
@@ -102,7 +102,7 @@ impl NextTurn {
     }
 }
 
-/// A topic, to which an invocation sends at a pace.
+/// A topic to which an invocation sends at a limited pace.
 pub struct Paced<'t, T> {
     /// The topic.
     pub topic: &'t T,
@@ -112,7 +112,7 @@ pub struct Paced<'t, T> {
     pub turn: &'t NextTurn,
     /// When the invocation began.
     pub began: Instant,
-    /// Nothing is sent after it.
+    /// The deadline, after which nothing is sent.
     pub deadline: Instant,
 }
 
@@ -131,7 +131,8 @@ impl<T: Service<Entry = Alert>> Service for Paced<'_, T> {
     async fn send(&self, alerts: &[&Alert]) -> Answer {
         let turn = self.turn.at(self.began, self.pace.pause);
         if turn >= self.deadline {
-            let detail = "the invocation's time was up before this message's turn; AlertsPerSecond bounds the messages";
+            let detail =
+                "the invocation ran out of time before this message; AlertsPerSecond limits the messages";
             return Err(Failure { fault: Fault::Permanent, detail: detail.to_owned() });
         }
         sleep_until(turn).await;
@@ -142,7 +143,8 @@ impl<T: Service<Entry = Alert>> Service for Paced<'_, T> {
     }
 }
 
-/// A request on its way. It counts until the answer says that SNS took nothing of it: also if nobody waits any longer.
+/// A request in flight. It counts as sent unless the response says that SNS accepted none of it; also if it is
+/// cancelled.
 struct Sending<'t> {
     turn: &'t NextTurn,
     pause: Duration,

@@ -1,4 +1,4 @@
-//! Which incidents of a batch get a message of their own, which share one, and which are repeats.
+//! Decides which incidents of a batch get their own message, which share one, and which are repeats.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -12,16 +12,16 @@ use crate::incident::{Identity, Incident, Key};
 /// Ids of alerts that a container remembers, 16 bytes each.
 const REMEMBERED_IDS: usize = 50_000;
 
-/// Counts of recent alerts that a container remembers: one for each message and key. If there are more, the oldest is
-/// forgotten early, and its key may get single alerts again before the window is over.
+/// Counts of recent alerts that a container remembers: one for each message and key. Beyond this number the oldest is
+/// forgotten early, and its key may get single alerts again before the window ends.
 const REMEMBERED_COUNTS: usize = 50_000;
 
-/// When many alerts of one key become one.
+/// When several alerts of one key become one.
 #[derive(Debug, Clone, Copy)]
 pub struct Digests {
-    /// Alerts of one key within the window that still get a message each; 0 for any number.
+    /// Alerts of one key within the window that still get their own message; 0 for no limit.
     pub above: usize,
-    /// How far back alerts count.
+    /// The length of the window in which alerts count.
     pub window: TimeDelta,
 }
 
@@ -44,7 +44,7 @@ impl Memory {
         incident.identity().is_some_and(|identity| self.ids.contains(&identity))
     }
 
-    /// Notes that a message about these incidents was sent at `now`.
+    /// Records that a message about these incidents was sent at `now`.
     pub fn note(&mut self, incidents: &[&Incident], now: DateTime<Utc>) {
         let mut counts: HashMap<Key, usize> = HashMap::new();
         for incident in incidents {
@@ -90,21 +90,22 @@ impl Memory {
     }
 }
 
-/// What becomes of the incidents of a batch, by position.
+/// The plan for the incidents of a batch, by position.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The incidents of each message, in the order of the first of each.
     pub messages: Vec<Vec<usize>>,
-    /// Those that this container has sent an alert about before.
+    /// Incidents that this container has already alerted about.
     pub known: Vec<usize>,
-    /// Those whose id an earlier one of the batch has, each with the position of that. A repeat shares its outcome.
+    /// Incidents with the id of an earlier one in the batch, each with the position of that one. A repeat shares its
+    /// outcome.
     pub repeats: Vec<(usize, usize)>,
 }
 
 impl Digests {
-    /// Plans at most `most` messages for a batch, but at least one. If a key has more incidents than may get a message
-    /// each, in this batch and within the window before, all of them share one. If there are too many messages all the
-    /// same, the last is a digest over all keys, which holds whatever does not fit into the others.
+    /// Plans at most `most` messages for a batch, but at least one. A key may have more incidents, in this batch and
+    /// the window before it, than may get their own messages. Then all of them share one. If there are still too many
+    /// messages, the last one is a digest over all keys with the remaining incidents.
     #[must_use]
     pub fn plan(
         &self,
@@ -136,7 +137,7 @@ impl Digests {
             let key = incidents[index].key;
             let Some(of_key) = by_key.get_mut(&key) else { continue };
             if self.above > 0 && memory.recent(key) + of_key.len() > self.above {
-                // At the place of the first; the others find nothing left.
+                // Planned at the position of the first; the others are done then.
                 plan.messages.push(mem::take(of_key));
                 by_key.remove(&key);
             } else {
@@ -149,7 +150,7 @@ impl Digests {
 }
 
 impl Plan {
-    /// Puts the last messages together, so that at most `most` are left.
+    /// Merges the last messages, so that at most `most` remain.
     fn keep_to(&mut self, most: usize) {
         if self.messages.len() > most {
             let mut rest = self.messages.split_off(most - 1).concat();
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_the_set_number_of_a_key_become_one_message_in_the_place_of_the_first() {
+    fn many_incidents_of_a_key_share_the_message_of_the_first() {
         let counties = ["a", "b", "a", "b", "a", "c", "a", "b"];
         let incidents: Vec<_> =
             counties.iter().enumerate().map(|(n, county)| incident(&n.to_string(), county)).collect();
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_beyond_the_most_become_one_over_all_keys() {
+    fn messages_above_the_limit_become_one_over_all_keys() {
         let counties = ["a", "b", "a", "c", "a", "d", "a", "e"];
         let incidents: Vec<_> =
             counties.iter().enumerate().map(|(n, county)| incident(&n.to_string(), county)).collect();
@@ -270,7 +271,7 @@ mod tests {
         }
         assert_eq!(memory.recent.len(), REMEMBERED_COUNTS);
         assert_eq!(memory.sums.len(), REMEMBERED_COUNTS);
-        // Each entry is of a fixed size: no text is kept.
+        // Each entry has a fixed size: no text is stored.
         assert!(size_of::<(DateTime<Utc>, Key, usize)>() <= 64 && size_of::<Identity>() == 16);
     }
 
@@ -282,7 +283,7 @@ mod tests {
             above in 0_usize..5,
             most in 1_usize..8,
         ) {
-            // An id keeps its county, as an event does.
+            // An id always has the same county, as in real events.
             let incidents: Vec<_> =
                 events.iter().map(|(id, county)| incident(&id.to_string(), &county.to_string())).collect();
             let mut memory = Memory::default();

@@ -26,8 +26,8 @@ const PUBLISH_BATCH: Limits = Limits { entries: 10, request_bytes: ALERT_BYTES, 
 /// Source: SNS API reference, `PublishBatchRequestEntry`.
 const FIFO_ID_CHARS: usize = 128;
 
-/// A topic to publish to. A FIFO topic, which its name tells, keeps the order of a group of messages and drops what comes
-/// again within five minutes.
+/// A topic to publish to. The name of a FIFO topic ends in `.fifo`. Such a topic keeps the order of the messages of a
+/// group and drops duplicates within five minutes.
 #[derive(Debug, Clone)]
 pub struct Topic {
     client: Client,
@@ -64,7 +64,7 @@ impl Topic {
     }
 }
 
-/// A text as SNS takes it as an id: as it is, where it is short enough and of letters, digits and punctuation alone.
+/// A text as an id for SNS: unchanged if it is short enough and has only ASCII letters, digits and punctuation.
 fn fifo_id(text: &str) -> String {
     if (1..=FIFO_ID_CHARS).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic()) {
         return text.to_owned();
@@ -110,7 +110,8 @@ impl Service for Topic {
     }
 }
 
-/// The results of a request of so many messages, in their order. Each result has the id of its message, which is the
+/// The results of a request of so many messages, in their order. A result has the id of its message, which is the
+/// message's position.
 /// message's position.
 fn results<'a>(
     sent: usize,
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn fifo_topic_keeps_the_order_of_a_group_and_knows_a_message_by_its_id() {
+    fn fifo_topic_has_groups_and_deduplication_ids() {
         let entry = topic("alerts.fifo").entry(0, &alert()).unwrap();
         assert_eq!(entry.message_group_id(), Some("4/Franklin"));
         assert_eq!(entry.message_deduplication_id(), Some("A-1"));
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_made_fit_for_a_fifo_topic() {
+    fn invalid_ids_are_hashed_for_a_fifo_topic() {
         assert_eq!(fifo_id("A-1"), "A-1");
         for text in ["4/Doña Ana", "a b", "", &"x".repeat(129)] {
             let id = fifo_id(text);

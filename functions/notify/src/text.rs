@@ -1,30 +1,30 @@
-//! Texts within the limits of their readers: lines without control characters, subjects, and texts for phones.
+//! Shortens texts to the limits of their readers: lines without control characters, subjects, and text messages.
 
-/// Characters of a value in an alert: more cannot be read at a glance.
+/// Characters of a value in an alert; a longer one cannot be read at a glance.
 pub const VALUE_CHARS: usize = 300;
 
-/// UTF-16 units of a subject. The page says characters; Java, in which AWS counts, has them in UTF-16.
+/// UTF-16 units of a subject. The page says characters; in Java, which AWS uses, these are UTF-16 units.
 ///
 /// Source: SNS API reference, `Publish`: less than 100 characters, without line breaks or control characters.
 pub const SUBJECT_UNITS: usize = 99;
 
-/// Septets of a text for phones of one part, if the GSM alphabet has all of its characters.
+/// Septets of a text message of one part, if the GSM alphabet has all of its characters.
 ///
 /// Source: AWS End User Messaging user guide, "SMS character limits".
 const SMS_SEPTETS: usize = 160;
 
-/// UTF-16 units of a text for phones of one part, if the GSM alphabet lacks one of its characters.
+/// UTF-16 units of a text message of one part, if the GSM alphabet does not have one of its characters.
 const SMS_UNITS: usize = 70;
 
-/// What ends a text for phones that was cut: the GSM alphabet has no `…`.
+/// The end of a shortened text message: the GSM alphabet has no `…`.
 const SMS_CUT: &str = "...";
 
-/// The characters of the GSM alphabet that count one, other than letters and digits of ASCII.
+/// The characters of the GSM alphabet that count once, other than ASCII letters and digits.
 ///
 /// Source: 3GPP TS 23.038, "GSM 7 bit Default Alphabet".
 const GSM_BASIC: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./:;<=>?¡ÄÖÑÜ§¿äöñüà";
 
-/// The characters of the GSM alphabet that count two.
+/// The characters of the GSM alphabet that count twice.
 const GSM_EXTENSION: &str = "\u{c}^{}\\[~]|€";
 
 /// A value on one line, short enough to be read; `None` if it is blank.
@@ -34,7 +34,7 @@ pub fn legible(text: &str) -> Option<String> {
     Some(line.trim()).filter(|line| !line.is_empty()).map(|line| cut(line, VALUE_CHARS, |_| 1))
 }
 
-/// Whether a character ends a line, or is one that SNS and SQS refuse, since XML has no such character.
+/// Whether a character ends a line, or is refused by SNS and SQS because XML does not allow it.
 ///
 /// Source: SQS API reference, `SendMessage`: `#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF`.
 fn breaks_a_line(c: char) -> bool {
@@ -48,27 +48,27 @@ pub fn subject(text: &str) -> String {
     cut(&line, SUBJECT_UNITS, char::len_utf16)
 }
 
-/// A text for people: cut to that many characters.
+/// A text for people, shortened to that many characters.
 #[must_use]
 pub fn body(text: &str, chars: usize) -> String {
     cut(text, chars, |_| 1)
 }
 
-/// A text that fits into one SMS. It costs as much as each of its parts, and the parts can arrive out of order.
+/// A text that fits into one SMS. Each part of a longer one is charged, and the parts can arrive out of order.
 #[must_use]
 pub fn sms(text: &str) -> String {
     let all_gsm: Option<usize> = text.chars().map(septets).sum();
     if all_gsm.is_some_and(|septets| septets <= SMS_SEPTETS) || text.encode_utf16().count() <= SMS_UNITS {
         return text.to_owned();
     }
-    // The characters before the cut decide which alphabet the text is sent in.
+    // The characters before the cut decide in which alphabet the text is sent.
     let in_gsm = prefix(text, SMS_SEPTETS - SMS_CUT.len(), septets);
     let in_utf16 = prefix(text, SMS_UNITS - SMS_CUT.len(), |c| Some(c.len_utf16()));
     let longest = if in_gsm.len() >= in_utf16.len() { in_gsm } else { in_utf16 };
     format!("{longest}{SMS_CUT}")
 }
 
-/// How much a character counts in the GSM alphabet; `None` if that lacks it.
+/// How much a character counts in the GSM alphabet; `None` if the alphabet does not have it.
 fn septets(c: char) -> Option<usize> {
     if c.is_ascii_alphanumeric() || GSM_BASIC.contains(c) {
         return Some(1);
@@ -76,7 +76,7 @@ fn septets(c: char) -> Option<usize> {
     GSM_EXTENSION.contains(c).then_some(2)
 }
 
-/// The longest beginning of a text whose characters have a size, and together at most `most`.
+/// The longest beginning of a text whose characters have a size, and at most `most` in total.
 fn prefix(text: &str, most: usize, size: impl Fn(char) -> Option<usize>) -> &str {
     let mut left = most;
     for (at, c) in text.char_indices() {
@@ -88,7 +88,7 @@ fn prefix(text: &str, most: usize, size: impl Fn(char) -> Option<usize>) -> &str
     text
 }
 
-/// A text that ends with `…`, which counts one, if it would be longer than `most`.
+/// A text that is shortened to end with `…`, which counts once, if it is longer than `most`.
 fn cut(text: &str, most: usize, size: impl Fn(char) -> usize) -> String {
     if text.chars().map(&size).sum::<usize>() <= most {
         return text.to_owned();
@@ -104,7 +104,7 @@ mod tests {
 
     use super::*;
 
-    /// The parts that a text for phones is sent in, counted as the pages say.
+    /// The number of parts of a text message, counted as the sources define.
     fn parts(text: &str) -> usize {
         let gsm = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡\
                    ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà";
@@ -130,7 +130,7 @@ mod tests {
             (n("č", 71), n("č", 67) + "..."),
             (n("🚒", 35), n("🚒", 35)),
             (n("🚒", 36), n("🚒", 33) + "..."),
-            // What the GSM alphabet lacks is behind the cut.
+            // A character outside the GSM alphabet is after the cut.
             (n("x", 170) + "č", n("x", 157) + "..."),
             (n("x", 69) + "č", n("x", 69) + "č"),
             (n("x", 10) + "č" + &n("x", 100), n("x", 10) + "č" + &n("x", 56) + "..."),

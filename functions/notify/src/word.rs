@@ -1,4 +1,4 @@
-//! An alert in words: for e-mail, for phones and for machines; about one event, or a digest of many.
+//! Words an alert for e-mail, phones and machines; about one event, or as a digest of many.
 
 use std::{
     borrow::Cow,
@@ -22,10 +22,10 @@ use crate::{
 ///
 /// Source: SNS API reference, `Publish`.
 pub const ALERT_BYTES: usize = 256 * 1024;
-/// Characters of a text for people. With the longest values and as many attributes as SNS delivers (10), an alert about
-/// one event fits into [`ALERT_BYTES`] whatever JSON makes of its characters.
+/// Characters of a text for people. An alert about one event then fits into [`ALERT_BYTES`], even with the longest
+/// values, the 10 attributes that SNS delivers at most, and the worst JSON escapes.
 const TEXT_CHARS: usize = 12_000;
-/// How many ids, values and areas a digest names: to machines, and to people.
+/// How many ids, values and areas a digest names, for machines and for people.
 const LISTED_IDS: usize = 50;
 const LISTED_VALUES: usize = 30;
 const NAMED_IDS: usize = 5;
@@ -39,15 +39,15 @@ const GROUP_OF_ALL: &str = "all";
 pub struct Alert {
     /// The subject of an e-mail.
     pub subject: String,
-    /// The texts, one for each protocol, as SNS takes them with `MessageStructure` `json`.
+    /// The texts, one for each protocol, as SNS expects them with `MessageStructure` `json`.
     pub message: String,
     /// Message attributes for filter policies.
     pub attributes: Vec<Attribute>,
     /// How many events it reports.
     pub count: usize,
-    /// What the events have in common: a FIFO topic keeps the order of the messages of one group.
+    /// What the events have in common; a FIFO topic keeps the order of messages of one group.
     pub group: String,
-    /// The same for the same events: the id of the only event, or a hash of all ids.
+    /// An id that is the same for the same events: the id of the only event, or a hash of all ids.
     pub id: String,
 }
 
@@ -56,14 +56,15 @@ pub struct Alert {
 pub struct Attribute {
     /// Its name.
     pub name: String,
-    /// Its values, never blank: one, or the different ones of a digest.
+    /// Its values, never blank: one, or the distinct values of a digest.
     pub values: Vec<String>,
-    /// Whether its values are integers, which filter policies may compare as numbers.
+    /// Whether its values are integers, which filter policies can compare as numbers.
     pub numeric: bool,
 }
 
 impl Attribute {
-    /// The type and the value as SNS takes them. Filter policies match any of an array's values, and compare its numbers
+    /// The type and the value as SNS expects them. Filter policies match any value of an array, and compare its numbers
+    /// as numbers.
     /// as numbers.
     ///
     /// Source: SNS developer guide, "Amazon SNS message attributes" and "Numeric value matching".
@@ -78,7 +79,7 @@ impl Attribute {
     }
 }
 
-/// The texts of a message for the protocols of SNS: all others get the default.
+/// The texts of a message for the protocols of SNS; protocols without a text get the default.
 #[derive(Serialize)]
 struct Message<'a> {
     default: &'a str,
@@ -86,20 +87,20 @@ struct Message<'a> {
     sms: &'a str,
 }
 
-/// The messages that report incidents together: an alert if there is one, else a digest, or as many as it takes to stay
-/// within SNS's size. Each comes with the positions of the incidents that it reports.
+/// The messages for incidents that are reported together: one alert for one incident, otherwise a digest, split if it
+/// exceeds SNS's size limit. Each message comes with the positions of its incidents.
 #[must_use]
 pub fn word(dataset: &Dataset, incidents: &[&Incident]) -> Vec<(Range<usize>, Alert)> {
     let mut messages = Vec::new();
-    // The next part is the last.
+    // The next part is the last one in this list.
     let mut parts: Vec<_> = iter::once(0..incidents.len()).collect();
     while let Some(part) = parts.pop() {
         if part.is_empty() {
             continue;
         }
         let alert = Alert::about(dataset, &incidents[part.clone()]);
-        // Every value is in the attributes, since filter policies look for each. So a digest that is too large is split,
-        // and nothing is left out of it.
+        // The attributes have every value, because filter policies search in them. So a digest that is too large is
+        // split instead of shortened.
         if part.len() > 1 && alert.bytes() > ALERT_BYTES {
             let middle = part.start + part.len() / 2;
             parts.extend([middle..part.end, part.start..middle]);
@@ -111,7 +112,7 @@ pub fn word(dataset: &Dataset, incidents: &[&Incident]) -> Vec<(Range<usize>, Al
 }
 
 impl Alert {
-    /// Its bytes, as SNS counts them: the subject and the attributes with their names and types count too.
+    /// Its bytes, as SNS counts them: including the subject, and the attributes with their names and types.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let attribute = |attribute: &Attribute| {
@@ -153,7 +154,7 @@ impl Alert {
     }
 }
 
-/// The message attributes of an alert about these incidents, with each of their values.
+/// The message attributes of an alert about these incidents, with all of their values.
 fn attributes(dataset: &Dataset, incidents: &[&Incident], id: &str) -> Vec<Attribute> {
     let attribute = |(name, column): &(String, usize)| {
         let texts =
@@ -166,7 +167,7 @@ fn attributes(dataset: &Dataset, incidents: &[&Incident], id: &str) -> Vec<Attri
             _ => texts(),
         };
         let numeric = *column == dataset.severity;
-        // Filter policies compare the level, and may name the text.
+        // Filter policies can compare the level, and can match the text.
         let text = dataset.severity_text_attribute(name).filter(|_| numeric);
         let text = text.map(|name| Attribute { name, values: texts(), numeric: false });
         iter::once(Attribute { name: name.clone(), values, numeric }).chain(text)
@@ -174,12 +175,12 @@ fn attributes(dataset: &Dataset, incidents: &[&Incident], id: &str) -> Vec<Attri
     dataset.alert.attributes.iter().flat_map(attribute).collect()
 }
 
-/// The different levels of severity of the incidents, from the least.
+/// The distinct levels of severity of the incidents, lowest first.
 fn levels(incidents: &[&Incident]) -> BTreeSet<i64> {
     incidents.iter().map(|incident| incident.key.severity).collect()
 }
 
-/// The text for a place in the wording about these incidents.
+/// The text for a placeholder in the wording of these incidents.
 fn fill<'i>(dataset: &Dataset, incidents: &[&'i Incident], place: Place) -> Cow<'i, str> {
     match place {
         Place::Count => incidents.len().to_string().into(),
@@ -206,7 +207,7 @@ fn fill<'i>(dataset: &Dataset, incidents: &[&'i Incident], place: Place) -> Cow<
     }
 }
 
-/// How many of the incidents have each value: the most frequent first, then in the order of the first of each.
+/// How many incidents have each value: the most frequent first, then in the order of first appearance.
 fn counts<'i, K: Eq + Hash + Copy>(
     incidents: &[&'i Incident],
     value: impl Fn(&'i Incident) -> K,
@@ -225,7 +226,7 @@ fn counts<'i, K: Eq + Hash + Copy>(
     counts
 }
 
-/// The first of some values, and how many more there are.
+/// The first few values, and how many more there are.
 fn first<'v>(values: impl Iterator<Item = Cow<'v, str>>, most: usize) -> Cow<'v, str> {
     let (mut named, mut more) = (Vec::new(), 0);
     for value in values {
@@ -242,7 +243,7 @@ fn first<'v>(values: impl Iterator<Item = Cow<'v, str>>, most: usize) -> Cow<'v,
     }
 }
 
-/// The different values of a column, in the order of the first of each.
+/// The distinct values of a column, in the order of first appearance.
 fn different<'i>(dataset: &Dataset, incidents: &[&'i Incident], column: usize) -> Vec<Cow<'i, str>> {
     if column == dataset.severity {
         let text = |level| dataset.severities.text(level).into_owned().into();
@@ -253,9 +254,9 @@ fn different<'i>(dataset: &Dataset, incidents: &[&'i Incident], column: usize) -
     values.filter(|value| seen.insert(*value)).map(Cow::Borrowed).collect()
 }
 
-/// The alert for machines: how many events it reports, the ids of the first of them, the values of the attributes, and the
-/// text for people. What differs among the events of a digest is a list. A digest over several severities or areas says how
-/// many events each has.
+/// The alert for machines: the number of events, the ids of the first of them, the values of the attributes, and the
+/// text for people. A value that differs among the events of a digest is a list. A digest over several severities or
+/// areas has the number of events of each.
 fn machine(dataset: &Dataset, incidents: &[&Incident], attributes: &[Attribute], text: &str) -> Value {
     let mut message = Map::new();
     let ids: Vec<_> = incidents.iter().take(LISTED_IDS).map(|incident| incident.known(dataset.id)).collect();

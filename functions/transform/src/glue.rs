@@ -1,4 +1,4 @@
-//! The Glue catalog: where partitions are registered.
+//! The Glue catalog, which stores the table's partitions.
 
 use std::{collections::BTreeMap, future::Future};
 
@@ -14,18 +14,18 @@ use tokio::sync::OnceCell;
 
 use crate::partitions::Partition;
 
-/// Partitions in a call.
+/// Partitions in one request.
 ///
 /// Source: Glue web API reference, `BatchCreatePartition`.
 const BATCH_CREATE_PARTITION: usize = 100;
-/// What Glue answers about a partition that is registered already.
+/// The error code for a partition that is registered already.
 const ALREADY_EXISTS: &str = "AlreadyExistsException";
-/// Refused partitions that a line of the log names.
+/// Refused partitions that a log line names.
 const NAMED: usize = 5;
 
 /// Where partitions are registered.
 pub trait Catalog {
-    /// Registers partitions; one that exists already is as good as registered. Gives those that now are.
+    /// Registers partitions. Returns those that are registered now, including those that already were.
     fn register(&self, partitions: &[Partition]) -> impl Future<Output = Result<Vec<Partition>, Failure>>;
 }
 
@@ -36,7 +36,7 @@ pub struct Table {
     database: String,
     name: String,
     resource: String,
-    /// How the table's objects are stored, which its partitions share; read once.
+    /// The storage descriptor of the table, which its partitions share; read once.
     storage: OnceCell<StorageDescriptor>,
 }
 
@@ -98,7 +98,7 @@ impl Table {
     }
 }
 
-/// The partitions that an answer refuses, by their values, for each error code.
+/// The partitions that a response refuses, by error code and named by their values.
 fn refused(errors: &[PartitionError]) -> BTreeMap<&str, Vec<&[String]>> {
     let mut refused: BTreeMap<&str, Vec<&[String]>> = BTreeMap::new();
     for error in errors {
@@ -110,15 +110,15 @@ fn refused(errors: &[PartitionError]) -> BTreeMap<&str, Vec<&[String]>> {
     refused
 }
 
-/// The first partitions of a list as a text, so that a line of the log stays short.
+/// The first partitions of a list as a short text for the log.
 fn named(partitions: &[&[String]]) -> String {
     let named: Vec<String> = partitions.iter().take(NAMED).map(|values| values.join("/")).collect();
     let more = if partitions.len() > NAMED { ", …" } else { "" };
     format!("{}{more}", named.join(", "))
 }
 
-/// The partitions of a request that the answer does not refuse. Where it refuses one that the request does not have,
-/// nobody knows which is meant, and none counts as registered.
+/// The partitions of a request that the response does not refuse. If it refuses a partition that is not in the request,
+/// it is unclear which one is meant, and none counts as registered.
 fn registered(partitions: &[Partition], refused: &BTreeMap<&str, Vec<&[String]>>) -> Vec<Partition> {
     let mut registered: Vec<Partition> = partitions.to_vec();
     for values in refused.values().flatten() {
@@ -137,9 +137,9 @@ impl Catalog for Table {
             match self.create(partitions).await {
                 Ok(created) => registered.extend(created),
                 Err(failure) if registered.is_empty() => return Err(failure),
-                // What is registered stays registered.
+                // A partition that is registered stays registered.
                 Err(failure) => {
-                    tracing::warn!(why = failure.detail, "some partitions were not registered");
+                    tracing::warn!(why = failure.detail, "could not register some partitions");
                     break;
                 }
             }
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn all_but_the_refused_partitions_are_registered_and_one_that_exists_is() {
+    fn existing_partitions_count_as_registered_refused_ones_do_not() {
         let partitions = partitions();
         let values = |index: usize| partitions[index].values();
         let errors = [
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn where_an_unknown_partition_is_refused_none_counts_as_registered() {
+    fn unknown_refused_partition_means_none_is_registered() {
         let partitions = partitions();
         for values in [&[][..], &["8", "2022", "12", "24"].map(str::to_owned)] {
             let errors = [error(values, Some("InternalServiceException"))];
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_log_names_the_first_few() {
+    fn log_line_names_the_first_refused_partitions() {
         let values: Vec<_> = partitions().iter().map(Partition::values).collect();
         let refused: Vec<&[String]> = values.iter().map(<[String; 4]>::as_slice).collect();
         assert!(named(&refused).ends_with("5/2022/12/24, …"), "{}", named(&refused));

@@ -1,7 +1,7 @@
-//! The transform function: severe events from stream 1 to stream 2 and to the analytical layer.
+//! The transform function: writes the severe events of stream 1 to stream 2 and to the analytical table.
 //!
-//! [`select`] decides the outputs of an event, [`partitions`] which partitions are to be registered, [`glue`] registers
-//! them, and [`handler`] puts them together.
+//! [`select`] decides what is written for an event. [`partitions`] decides which partitions are to be registered, and
+//! [`glue`] registers them. [`handler`] connects these modules.
 
 pub mod glue;
 pub mod handler;

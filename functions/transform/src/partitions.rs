@@ -1,18 +1,18 @@
-//! Which partitions of the analytical table are to be registered.
+//! Decides which partitions of the analytical table are to be registered.
 
 use std::collections::{BTreeSet, HashSet};
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 
-/// How far Firehose's clock, whose arrival time names the partition, may be from this one.
+/// The most by which Firehose's clock, which determines the partition, may differ from this one.
 const SKEW: TimeDelta = TimeDelta::minutes(5);
 /// The longest that an invocation delivers.
 ///
 /// Source: Lambda developer guide, "Lambda quotas": a function runs for at most 900 seconds.
 const LONGEST_DELIVERY: TimeDelta = TimeDelta::minutes(15);
-/// How long Glue is left alone after it failed.
+/// How long Glue is not called after it failed.
 const PAUSE: TimeDelta = TimeDelta::minutes(1);
-/// Registered partitions that a container remembers, more than a day has unless the severities are any numbers.
+/// Registered partitions that a container remembers. A day has fewer, unless severities are arbitrary numbers.
 const REMEMBERED: usize = 10_000;
 
 /// A partition of the analytical table.
@@ -37,7 +37,7 @@ impl Partition {
         [severity.to_string(), format!("{year:04}"), format!("{month:02}"), format!("{day:02}")]
     }
 
-    /// Where its objects lie below the table, `severity=4/year=2022/month=12/day=24/`.
+    /// The prefix of its objects below the table, `severity=4/year=2022/month=12/day=24/`.
     #[must_use]
     pub fn prefix(&self) -> String {
         let [severity, year, month, day] = self.values();
@@ -49,13 +49,14 @@ impl Partition {
 #[derive(Debug, Default)]
 pub struct Registered {
     partitions: HashSet<Partition>,
-    /// Until when Glue is left alone.
+    /// Until when Glue is not called.
     paused_until: Option<DateTime<Utc>>,
 }
 
 impl Registered {
-    /// The partitions that events of these severities may fall into when they are delivered from `now` on, and that are
-    /// not registered yet: those of the day, and of its neighbour when midnight is near. None while Glue is left alone.
+    /// The partitions that events of these severities may fall into when they are delivered from `now` on, if they are
+    /// not registered yet. These are the partitions of the day, and of the neighbouring day near midnight. There are
+    /// none while Glue is not to be called.
     #[must_use]
     pub fn due(&self, severities: impl IntoIterator<Item = i64>, now: DateTime<Utc>) -> Vec<Partition> {
         if self.paused_until.is_some_and(|until| now < until) {
@@ -70,11 +71,11 @@ impl Registered {
         due.into_iter().collect()
     }
 
-    /// Notes which partitions of those that were due at `now` are registered; where some are not, Glue is left alone for
-    /// a while, so that a fault of it costs no more than one invocation a minute.
+    /// Records which of the partitions due at `now` are registered. If any is not, Glue is not called for a while, so
+    /// that its failure delays at most one invocation a minute.
     pub fn note(&mut self, due: &[Partition], registered: Vec<Partition>, now: DateTime<Utc>) {
         self.paused_until = (registered.len() < due.len()).then(|| now + PAUSE);
-        // Registering one again does no harm.
+        // Registering a partition again is harmless.
         if self.partitions.len() >= REMEMBERED {
             self.partitions.clear();
         }
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_is_due_once_for_each_severity_and_day() {
+    fn partition_is_due_once_for_each_severity_and_day() {
         let mut registered = Registered::default();
         let due = registered.due([3, 4, 3], at(12, 0));
         assert_eq!(
@@ -108,8 +109,8 @@ mod tests {
     }
 
     #[test]
-    fn whenever_firehose_takes_an_event_in_its_partition_is_due() {
-        // Every minute of the hours around midnight, the clocks apart either way, and the delivery as long as may be.
+    fn partition_is_due_whenever_firehose_receives_its_event() {
+        // Every minute of the hours around midnight, with either clock ahead and the longest delivery.
         for minute in 0..240 {
             let now = at(22, 0) + TimeDelta::minutes(minute);
             let due = Registered::default().due([4], now);
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_neighbouring_day_is_due_near_midnight_alone() {
+    fn neighbouring_day_is_due_only_near_midnight() {
         let days = |now| prefixes(&Registered::default().due([4], now));
         let (last, first) =
             ("severity=4/year=2022/month=12/day=31/", "severity=4/year=2023/month=01/day=01/");
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn glue_is_left_alone_for_a_minute_after_it_failed() {
+    fn glue_is_not_called_for_a_minute_after_a_failure() {
         let mut registered = Registered::default();
         let due = registered.due([3, 4], at(12, 0));
         registered.note(&due, due[..1].to_vec(), at(12, 0));
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_partitions_are_remembered_than_the_bound() {
+    fn remembered_partitions_are_bounded() {
         let mut registered = Registered::default();
         for severity in 0..12_000 {
             let due = registered.due([severity], at(12, 0));

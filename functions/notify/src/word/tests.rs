@@ -69,7 +69,7 @@ fn a_digest_counts_the_events_names_the_first_and_says_where_the_rest_is() {
     assert!(text.contains("First ids:  A-0, A-1, A-2, A-3, A-4 and 245 more\n"), "{text}");
     assert!(text.contains("Cities:     City 0, City 1, City 2 and 1 more\n"), "{text}");
     assert!(
-        text.contains("stand in the table us_accidents_analytical, under severity 4 and county Doña Ana."),
+        text.contains("are in the table us_accidents_analytical, under severity 4 and county Doña Ana."),
         "{text}"
     );
     let machine: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
@@ -109,7 +109,7 @@ fn digest_names_every_value_that_a_filter_may_look_for() {
     assert_each_in_one_message(&messages, 2_000);
 }
 
-/// Each incident is in one message, in order, and the messages are within SNS's size.
+/// Each incident is in one message, in order, and the messages are within SNS's size limit.
 fn assert_each_in_one_message(messages: &[(Range<usize>, Alert)], incidents: usize) {
     let mut next = 0;
     for (part, alert) in messages {
@@ -156,7 +156,7 @@ fn storm_counts_by_severity_and_area() {
     assert_eq!(machine["counts"][0], json!({"severity": 4, "area": "County 0", "count": 75}));
     let counts = machine["counts"].as_array().unwrap();
     assert_eq!(counts.iter().map(|each| each["count"].as_u64().unwrap()).sum::<u64>(), 400);
-    // A filter policy may look for either severity as a number, and for any county.
+    // A filter policy can match either severity as a number, and any county.
     assert_eq!(alert.attributes[0].typed(), ("String.Array", "[4,5]".into()));
     assert_eq!(alert.attributes[2].values.len(), 40);
 }
@@ -198,7 +198,7 @@ proptest! {
 
     #[test]
     fn one_alert_fits_whatever_the_data_set_puts_into_it(text in "[\"\\\\🚒]{300}", columns in 1_usize..11) {
-        // As many attributes as SNS delivers, and every column of the data set in the text.
+        // The most attributes that SNS delivers, and every column of the data set in the text.
         let mut dataset = us_accidents().clone();
         let city = dataset.column("City").unwrap();
         dataset.alert.attributes = (0..columns).map(|n| (format!("{n}{}", "n".repeat(200)), city)).collect();
