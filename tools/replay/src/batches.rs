@@ -1,4 +1,4 @@
-//! Mini-batches: the rows of a file, cut where rows end and small enough for one invocation.
+//! Mini-batches: the rows of a file, small enough for one invocation.
 
 use ingest::{
     normalise::Normaliser,
@@ -17,11 +17,11 @@ use crate::{
     input::{Input, Text},
 };
 
-/// Rows in a batch at most: what one invocation takes in within a second or so.
+/// The most rows in a batch: as many as one invocation ingests in about a second.
 pub const ROWS: usize = 1_000;
 
-/// Bytes of the rows of a batch at most, as they stand in the JSON of the request; a little is left for what stands
-/// around them.
+/// The most bytes of a batch's rows, escaped as in the JSON of the request. The remaining bytes are for the rest of the
+/// request.
 ///
 /// Source: Lambda developer guide, "Lambda quotas": 6 MB for the payload of a synchronous invocation.
 const BYTES: usize = 6 * 1_000 * 1_000 - 100_000;
@@ -31,21 +31,21 @@ const BYTES: usize = 6 * 1_000 * 1_000 - 100_000;
 pub struct FileRow {
     /// The line of the file on which it begins, from 1.
     pub line: u64,
-    /// In UTF-8, or as it came if it cannot be read in full.
+    /// In UTF-8, or the original bytes if they cannot be decoded in full.
     text: Vec<u8>,
     cut: Cut,
 }
 
-/// How ingest cuts the row from what is sent with it.
+/// How ingest finds the end of the row in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cut {
     /// Where it ends.
     Closed,
-    /// Only at the end of a request: what followed it there would be read as part of it.
+    /// Only at the end of a request: anything after it would be read as part of it.
     Open,
-    /// Only by itself and within an array: it is an array, whose elements would be read as rows.
+    /// Only by itself and within an array: it is an array, and its elements would be read as rows.
     Nested,
-    /// Nowhere: the beginning of a row that is too large is not a row.
+    /// Not at all: the beginning of a row that is too large is not a row.
     Nowhere,
 }
 
@@ -58,7 +58,7 @@ impl FileRow {
         };
         let text = match row.charset.decode(row.text) {
             (text, false) => text.into_owned().into_bytes(),
-            // Sent as it came, it is kept as it came.
+            // The original bytes are sent, so ingest stores the original bytes.
             (_, true) => row.text.to_vec(),
         };
         Self { line: row.line, text, cut }
@@ -70,7 +70,7 @@ impl FileRow {
 pub struct Batch {
     format: &'static str,
     date_order: Option<DateOrder>,
-    /// The header line of a CSV, which each request repeats.
+    /// The header line of a CSV, which is repeated in each request.
     header: Option<String>,
     /// The rows, in the file's order.
     pub rows: Vec<FileRow>,
@@ -95,13 +95,13 @@ impl Batch {
         Self { rows, bytes, header: self.header.clone(), ..*self }
     }
 
-    /// The rows at those positions, as a batch of their own.
+    /// The rows at those positions, as a batch.
     #[must_use]
     pub fn part(&self, positions: &[usize]) -> Self {
         self.of(positions.iter().filter_map(|position| self.rows.get(*position).cloned()).collect())
     }
 
-    /// Whether it is too large to be sent, as only a single row can be.
+    /// Whether it is too large to be sent; only a batch of a single row can be.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
         self.bytes > BYTES || self.rows.iter().any(|row| row.cut == Cut::Nowhere)
@@ -135,8 +135,8 @@ impl Batch {
     }
 }
 
-/// The bytes of a line within a JSON string, its line feed included: as text or in base64, which a single line that is
-/// not UTF-8 makes of all of them.
+/// The bytes of a line within a JSON string, including its line feed: as text or in base64. If a single line is not
+/// UTF-8, all lines are sent in base64.
 fn size(line: &[u8]) -> usize {
     let base64 = (line.len() + 1).div_ceil(3) * 4;
     base64.max(size_as_text(line))
@@ -158,14 +158,15 @@ pub struct Batches<'d> {
     rows: Rows<'d>,
     date_order: Option<DateOrder>,
     finished: bool,
-    /// Why the file was not read to its end; told after the rows before.
+    /// Why the file could not be read to its end; reported after the rows before.
     broken: Option<Error>,
-    /// A row that found no room in the batch before.
+    /// A row that did not fit into the previous batch.
     held: Option<FileRow>,
     reading: Reading<'d>,
 }
 
-/// Reads the rows as ingest does, to report what cannot be read of the whole file. Each answer reports its own rows only.
+/// Reads the rows as ingest does, to report the unreadable cells of the whole file. A response covers only its own
+/// rows.
 struct Reading<'d> {
     normaliser: Normaliser<'d>,
     event: Writer,
@@ -175,13 +176,13 @@ struct Reading<'d> {
 impl Reading<'_> {
     fn read(&mut self, row: &Row<'_>) {
         self.event.truncate(0);
-        // ingest reports the rows that it rejects.
+        // Ingest reports the rows that it rejects.
         _ = self.normaliser.normalise(row, "", &mut self.event, &mut self.tally);
     }
 }
 
 impl<'d> Batches<'d> {
-    /// The batches of that file. A date order that is not declared is the data set's.
+    /// The batches of that file. Without a declared date order, the data set's applies.
     #[must_use]
     pub fn new(dataset: &'d Dataset, input: Input, date_order: Option<DateOrder>) -> Self {
         let rows = Rows::new(dataset, input.format).with_charset(input.charset);
@@ -208,7 +209,7 @@ impl<'d> Batches<'d> {
         self.rows.no_rows()
     }
 
-    /// What separates the cells of a CSV, for people, where it is not the comma.
+    /// The plural name of the separator of a CSV, unless it is the comma.
     #[must_use]
     pub fn separator(&self) -> Option<String> {
         self.rows.separator()
@@ -218,8 +219,8 @@ impl<'d> Batches<'d> {
     ///
     /// # Errors
     ///
-    /// When the file cannot be read any further, after the batches of its whole rows; or when its header names no id or
-    /// severity.
+    /// When the file cannot be read any further, after the batches of its complete rows. Also when its header names no
+    /// id or severity.
     pub fn next(&mut self, most: usize) -> Result<Option<Batch>, Error> {
         let Some(first) = self.next_row()? else { return self.broken.take().map_or(Ok(None), Err) };
         let mut batch = Batch {
@@ -246,7 +247,7 @@ impl<'d> Batches<'d> {
         Ok(Some(batch))
     }
 
-    /// Whether ingest reads a batch of a single row as one.
+    /// Whether ingest reads a batch of a single row as one row.
     fn is_one_row(&self, batch: &Batch) -> bool {
         let mut rows = Rows::new(self.dataset, self.rows.format());
         rows.push(&batch.body());
@@ -261,7 +262,7 @@ impl<'d> Batches<'d> {
         let format = self.rows.format();
         loop {
             if let Some(row) = self.rows.next() {
-                // Sent as it is, a row that was cut would look whole.
+                // A row that was cut must not be sent, because it would look complete.
                 if matches!(row.content, Content::Broken { reason: "cut_short", .. }) {
                     continue;
                 }
@@ -279,7 +280,7 @@ impl<'d> Batches<'d> {
         }
     }
 
-    /// Reads more of the file, or why there is no more.
+    /// Reads more of the file, or records why there is no more.
     fn read(&mut self) {
         let (cut_short, broken) = match self.input.read() {
             Ok(Text::Piece(piece)) => return self.rows.push(piece),

@@ -1,21 +1,21 @@
-//! What can go wrong, each a sentence that says what to do next.
+//! Errors of the commands; each message says what to do next.
 
 use std::io;
 
 use ingest::inflate::InflateError;
 
-/// Why a command ended early.
+/// Why a command stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file cannot be read, or no further.
-    #[error("cannot read {name}: {source}")]
+    /// The file cannot be opened or read.
+    #[error("could not read {name}: {source}")]
     Read {
-        /// The file as it was named.
+        /// The name of the file.
         name: String,
-        /// What the system says.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// What the file holds cannot be read, or no further.
+    /// The data of the file cannot be read to its end.
     #[error("could not read {name} to its end: {source}")]
     Broken {
         /// The file as it was named.
@@ -23,13 +23,13 @@ pub enum Error {
         /// What is wrong with its data.
         source: InflateError,
     },
-    /// Standard output takes no more.
-    #[error("cannot write the output: {0}")]
+    /// Standard output cannot be written.
+    #[error("could not write the output: {0}")]
     Write(#[source] io::Error),
-    /// The file's name does not tell what it holds.
-    #[error("the name of {0} does not say what it holds: add --format csv, ndjson or json")]
+    /// The file's name does not say which format it has.
+    #[error("could not infer the format of {0} from its name; add --format csv, ndjson or json")]
     UnknownFormat(String),
-    /// No row of the file can be placed.
+    /// No row of the file can become an event.
     #[error("{name} cannot be used: {problem}")]
     BadHeader {
         /// The file as it was named.
@@ -37,7 +37,7 @@ pub enum Error {
         /// What is wrong with its header.
         problem: String,
     },
-    /// Nothing in the file became an event.
+    /// No row of the file became an event.
     #[error("{name} has no row that can be used: {why}")]
     NothingUsed {
         /// The file as it was named.
@@ -45,13 +45,13 @@ pub enum Error {
         /// Why not.
         why: String,
     },
-    /// The deployed stack cannot be used, or not any more.
+    /// The deployed stack cannot be used.
     #[error("{0}")]
     Cloud(String),
 }
 
 impl Error {
-    /// Whether the reader of standard output has gone away, as `head` does, which is no fault.
+    /// Whether the reader of standard output has exited, as `head` does. That is not an error.
     #[must_use]
     pub fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe)

@@ -1,4 +1,4 @@
-//! The file that is read: plain or gzip by its first bytes, as ingest reads it, by name or from standard input.
+//! The input file: by name or from standard input, plain or gzip by its first bytes, as for ingest.
 
 use std::{
     fs::File,
@@ -14,14 +14,14 @@ use ingest::{
 
 use crate::{error::Error, progress::Progress};
 
-/// Bytes read at a time, so few that the progress shows what was sent rather than what lies ready.
+/// Bytes read at once; few, so that the progress shows what was sent rather than what was buffered.
 const CHUNK: usize = 16 * 1024;
 
 /// A file opened for reading.
 pub struct Input {
-    /// The file as it was named.
+    /// The name of the file.
     pub name: String,
-    /// How it holds its rows.
+    /// Its format.
     pub format: Format,
     /// The charset of its text.
     pub charset: Charset,
@@ -33,24 +33,24 @@ pub struct Input {
     failed: Option<InflateError>,
 }
 
-/// What comes next of the text.
+/// The next part of the text.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Text<'a> {
     /// Some of it.
     Piece(&'a [u8]),
-    /// Its end.
+    /// The end.
     End,
-    /// Nothing: the data cannot be read to its end.
+    /// The error that ends it: the data cannot be read further.
     Broken(InflateError),
 }
 
 impl Input {
-    /// Opens the file, or standard input for `-`. Without a declared format the name tells it; standard input is CSV.
-    /// The progress shows how far it has been read, if it is to be shown.
+    /// Opens the file, or standard input for `-`. Without a declared format, the file's name decides; standard input is
+    /// CSV. The progress shows how far the file has been read, if it is displayed.
     ///
     /// # Errors
     ///
-    /// When there is no such file, or its name does not tell its format.
+    /// When there is no such file, or its name does not say its format.
     pub fn open(path: &Path, declared: Option<Format>, show: bool) -> Result<(Self, Progress), Error> {
         let progress = |bytes| if show { Progress::of_bytes(bytes) } else { Progress::hidden() };
         if path.as_os_str() == "-" {
@@ -119,7 +119,7 @@ impl Input {
     }
 }
 
-/// The format that the file's name tells, behind which `.gz` may stand.
+/// The format by the suffix of the file's name, ignoring a final `.gz`.
 fn format_of(path: &Path) -> Option<Format> {
     let name = path.file_name()?.to_str()?.to_ascii_lowercase();
     let (_, extension) = name.strip_suffix(".gz").unwrap_or(&name).rsplit_once('.')?;
@@ -155,7 +155,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_name_tells_the_format() {
+    fn format_follows_from_the_name() {
         let cases = [
             ("a.csv", Some(Format::Csv)),
             ("dir.json/A.CSV.GZ", Some(Format::Csv)),
@@ -172,7 +172,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn gzip_is_read_as_what_it_holds_however_many_members_it_has() {
+    fn gzip_with_any_number_of_members_is_inflated() {
         let text = "ID,Severity\na,2\n".repeat(10_000);
         let packed = [gzip(text.as_bytes()), gzip(b"b,3\n")].concat();
         let expected = format!("{text}b,3\n").into_bytes();
@@ -183,7 +183,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_gzip_cut_short_is_read_as_far_as_it_goes() {
+    fn truncated_gzip_is_read_up_to_its_end() {
         let text = "ID,Severity\na,2\n".repeat(1_000);
         let packed = gzip(text.as_bytes());
         let (read, error) = whole(input(Format::Csv, &packed[..packed.len() / 2]));
@@ -192,9 +192,9 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_named() {
+    fn missing_file_is_named() {
         let error = Input::open(Path::new("/nowhere/a.csv"), None, false).err().unwrap().to_string();
-        assert!(error.starts_with("cannot read /nowhere/a.csv: No such file"), "{error}");
+        assert!(error.starts_with("could not read /nowhere/a.csv: No such file"), "{error}");
         let error = Input::open(Path::new("Cargo.lock.txt"), None, false).err().unwrap().to_string();
         assert!(error.contains("Cargo.lock.txt"), "{error}");
     }

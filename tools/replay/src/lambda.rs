@@ -1,4 +1,4 @@
-//! The deployed functions, by way of the AWS SDK.
+//! Invokes the deployed functions with the AWS SDK.
 
 use std::{io, time::Duration};
 
@@ -19,43 +19,43 @@ use crate::{
     send::{Answer, Failure, Ingest},
 };
 
-/// The longest wait for an answer: longer than a function may run before it is stopped by Lambda.
+/// The longest wait for a response: longer than Lambda lets a function run.
 ///
 /// Source: Lambda developer guide, "Lambda quotas": a function runs for at most 900 seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(910);
 
-/// Functions to invoke, by their names.
+/// Invokes functions by name.
 #[derive(Debug)]
 pub struct Lambda {
     client: Client,
     region: String,
-    /// `http://127.0.0.1:4566`, where the environment names one.
+    /// `http://127.0.0.1:4566`, for example, if the environment sets one.
     endpoint: Option<String>,
 }
 
 /// The ingest function.
 #[derive(Debug)]
 pub struct Function {
-    /// Where it is.
+    /// The connection to Lambda.
     pub lambda: Lambda,
     /// Its name.
     pub name: String,
 }
 
-/// What Lambda answers for a function that failed.
+/// What Lambda returns for a function that failed.
 #[derive(Deserialize)]
 struct FunctionError {
     #[serde(rename = "errorMessage")]
     message: Option<String>,
 }
 
-/// What every client needs: region, credentials and endpoint of the environment.
+/// The settings that every client needs: region, credentials and endpoint of the environment.
 pub async fn configuration() -> SdkConfig {
     aws::sdk_config().await
 }
 
 impl Lambda {
-    /// The functions that the configuration reaches.
+    /// The functions in the configured region or endpoint.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl Lambda {
         Ok(Self { client: Client::new(config), region, endpoint })
     }
 
-    /// Where the functions are, for errors.
+    /// The region and endpoint, for errors.
     fn place(&self) -> String {
         match &self.endpoint {
             Some(endpoint) => format!("{} at {endpoint}", self.region),
@@ -79,7 +79,7 @@ impl Lambda {
         }
     }
 
-    /// Invokes a function and gives what it answers.
+    /// Invokes a function and returns its response.
     async fn call(&self, name: &str, request: Vec<u8>) -> Result<Vec<u8>, Failure> {
         let invocation = self.client.invoke().function_name(name).payload(Blob::new(request)).send();
         match timeout(ANSWER_TIMEOUT, invocation).await {
@@ -108,7 +108,7 @@ impl Lambda {
         let code = service.code().unwrap_or("an unnamed error");
         match code {
             "ResourceNotFoundException" => Failure::Lasting(format!(
-                "there is no function {name} in {place}: deploy the stack with make up (local) or make deploy, or name another environment"
+                "found no function {name} in {place}: deploy the stack with make up (local) or make deploy, or name another environment"
             )),
             "AccessDeniedException" | "AccessDenied" => Failure::Lasting(format!(
                 "these credentials may not invoke {name} in {place}: allow lambda:InvokeFunction on it"
@@ -121,16 +121,16 @@ impl Lambda {
                 "{region} does not accept these AWS credentials ({code}): renew them, or correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             )),
             _ if status == 429 || status >= 500 => {
-                Failure::Passing(format!("{name} cannot be invoked at the moment ({code})"))
+                Failure::Passing(format!("could not invoke {name} ({code}); try again later"))
             }
             _ => {
                 let message = service.message().unwrap_or("no message");
-                Failure::Lasting(format!("{name} in {place} cannot be invoked ({code}: {message})"))
+                Failure::Lasting(format!("could not invoke {name} in {place} ({code}: {message})"))
             }
         }
     }
 
-    /// Without an answer: nobody there is lasting, a connection that broke is not.
+    /// The failure of a request without a response. A refused connection is lasting; a broken one is not.
     fn failure_on_the_way(&self, name: &str, error: &SdkError<InvokeError>) -> Failure {
         let place = self.place();
         let text = DisplayErrorContext(error).to_string();
@@ -155,12 +155,12 @@ impl Lambda {
             SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
                 Failure::Passing(format!("{place} did not answer"))
             }
-            _ => Failure::Lasting(format!("the request to {name} in {place} cannot be made: {text}")),
+            _ => Failure::Lasting(format!("could not send the request to {name} in {place}: {text}")),
         }
     }
 }
 
-/// The system's error at the root of another, if there is one.
+/// The operating system's error at the root of another, if any.
 fn io_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::Error> {
     std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
 }
@@ -177,7 +177,7 @@ impl Ingest for Function {
         let answer = lambda.call(name, request).await?;
         serde_json::from_slice(&answer).map_err(|error| {
             Failure::Lasting(format!(
-                "the function {name} in {} does not answer as ingest does ({error}): name the ingest function with --function",
+                "expected a response of ingest from the function {name} in {} ({error}); name the ingest function with --function",
                 lambda.place()
             ))
         })

@@ -1,7 +1,7 @@
-//! The simulator: it sends files of events as live incidents through the deployed ingest function, writes files like
-//! the real ones, shows what ingest makes of a file, and sends again what was refused or given up.
+//! The simulator. It sends the events of a file through the deployed ingest function, and generates files like the real
+//! ones. It also shows what ingest makes of a file, and sends rejects and failed batches again.
 //!
-//! [`lambda`] and the bucket of [`redrive`] alone know AWS; [`send`] and [`redrive`] drive them through ports.
+//! Only [`lambda`] and the bucket of [`redrive`] know AWS; [`send`] and [`redrive`] call them through traits.
 
 pub mod batches;
 pub mod error;

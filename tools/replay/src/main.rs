@@ -25,11 +25,11 @@ use shared::data::{dataset::Dataset, time::DateOrder};
 
 /// Sends a file of events as live incidents through the deployed ingest function
 ///
-/// The rows go out in their order, in a mini-batch each second, and the answers are counted. Rejected rows stand in
-/// the rejects table and are no failure. The exit code is 1 when a row did not get through.
+/// The rows are sent in order, in a mini-batch each second, and the responses are counted. Rejected rows are in the
+/// rejects table and do not count as failed. The exit code is 1 if a row could not be delivered.
 ///
-/// The region, credentials and endpoint are those of the environment (`AWS_REGION`, `AWS_PROFILE`,
-/// `AWS_ENDPOINT_URL` and so on).
+/// The region, credentials and endpoint come from the environment (`AWS_REGION`, `AWS_PROFILE`, `AWS_ENDPOINT_URL` and
+/// so on).
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 struct Cli {
@@ -48,25 +48,25 @@ struct Cli {
 enum Command {
     /// Writes a CSV of events that never happened to standard output
     ///
-    /// For `us_accidents`, columns, shares, blanks and quirks are those of the published files; the cities and counties
-    /// are real, the accidents are not. For any other data set the rows are drawn from the examples in its file.
+    /// For `us_accidents`, columns, shares, blanks and quirks match the published files; the cities and counties are
+    /// real, the accidents are not. For any other data set the rows are drawn from the examples in its file.
     Generate(generate::Options),
-    /// Prints what ingest would put on the stream, as JSON lines, without any AWS
+    /// Prints the events that ingest would write to the stream, as JSON lines, without using AWS
     ///
-    /// Rejected rows are reported on standard error with their line and reason, and so is what could not be read of the
-    /// others. The exit code is 1 only when no row could be used.
+    /// Rejected rows are reported on standard error with their line and reason, and so are unreadable cells of the
+    /// others. The exit code is 1 only if no row could be used.
     Normalise(FileOptions),
-    /// Sends again what was refused or given up, to the function that owes it and to it alone
+    /// Sends rejects or failed batches again, only to the function that failed
     ///
-    /// What a function has taken is marked in the bucket, so that a second run sends nothing twice; a run that is
-    /// broken off repeats at most one request and loses nothing. One run at a time. The exit code is 1 when
-    /// something was not taken.
+    /// What a function has accepted is marked in the bucket, so that a second run sends nothing twice. A run that is
+    /// interrupted repeats at most one request and loses nothing. One run at a time. The exit code is 1 if something
+    /// was not accepted.
     Redrive(RedriveOptions),
 }
 
 #[derive(Debug, Args)]
 struct RedriveOptions {
-    /// Where to send from: the rejects table, or what Lambda gave up
+    /// What to send: rejects, or the batches and events that Lambda discarded
     #[arg(long, value_name = "WHERE")]
     from: Source,
 
@@ -74,15 +74,15 @@ struct RedriveOptions {
     #[arg(long, value_name = "TIME")]
     since: Option<Since>,
 
-    /// Also rejects that came back from an earlier redrive, once the functions have changed
+    /// Also rejects that came back from an earlier redrive, after the functions have changed
     #[arg(long)]
     again: bool,
 
-    /// Only tells what would be sent
+    /// Only shows what would be sent
     #[arg(long)]
     dry_run: bool,
 
-    /// The environment that the stack is deployed for
+    /// The environment of the stack
     #[arg(long, default_value = "dev")]
     environment: String,
 
@@ -96,15 +96,15 @@ struct FileOptions {
     /// CSV, NDJSON or JSON file, gzip or plain; - is standard input
     file: PathBuf,
 
-    /// What the file holds: csv, ndjson or json [default: as its name says; csv for standard input]
+    /// The format of the file: csv, ndjson or json [default: by its name; csv for standard input]
     #[arg(long)]
     format: Option<Format>,
 
-    /// How 2/8/2016 is to be read: mdy or dmy [default: as the data set says]
+    /// How 2/8/2016 is read: mdy or dmy [default: as in the data set]
     #[arg(long, value_name = "ORDER")]
     date_order: Option<DateOrder>,
 
-    /// The charset of the file, of one byte a character: windows-1252 or iso-8859-15, for example [default: utf-8]
+    /// The charset of the file, with one byte for each character, such as windows-1252 or iso-8859-15 [default: utf-8]
     #[arg(long, value_name = "NAME", default_value = "utf-8", hide_default_value = true)]
     charset: Charset,
 }
@@ -119,7 +119,7 @@ struct SendOptions {
     #[arg(long, value_name = "NAME")]
     function: Option<String>,
 
-    /// The environment that the stack is deployed for
+    /// The environment of the stack
     #[arg(long, default_value = "dev", conflicts_with = "function")]
     environment: String,
 
@@ -150,7 +150,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ends with what is wrong with the command, by the names of make's variables if make runs it.
+/// Exits with what is wrong with the command. If make runs it, options have the names of make's variables.
 fn refuse(error: &clap::Error) -> ! {
     if error.use_stderr() && std::env::var_os("MAKELEVEL").is_some() {
         to_stderr(&for_make(&error.to_string()));
@@ -175,7 +175,7 @@ fn for_make(message: &str) -> String {
 
 fn generate(dataset: &str, options: &generate::Options) -> Result<ExitCode, Error> {
     let dataset = self::dataset(dataset)?;
-    // Rows that run over the terminal are progress enough.
+    // If the rows are printed to the terminal, a bar is not needed.
     let progress =
         if io::stdout().is_terminal() { Progress::hidden() } else { Progress::of_rows(options.rows) };
     generate::write(&dataset, options, io::stdout().lock(), &progress)?;
@@ -279,7 +279,7 @@ fn dataset(name: &str) -> Result<Dataset, Error> {
     Dataset::named(name).map_err(|error| Error::Cloud(error.to_string()))
 }
 
-/// Says what could not be read of a file.
+/// Prints what could not be read of a file.
 fn report(report: &ReadingReport) {
     for line in reading::lines(report) {
         to_stderr(&line);

@@ -1,4 +1,4 @@
-//! `replay normalise`: what ingest would put on the stream, without any AWS.
+//! `replay normalise`: prints the events that ingest would write to the stream, without using AWS.
 
 use std::io::Write;
 
@@ -22,23 +22,23 @@ use crate::{
     progress::Progress,
 };
 
-/// What became of the rows.
+/// The outcome of the rows.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct RowCounts {
     /// Events written.
     pub normalised: u64,
-    /// Rows that cannot be placed.
+    /// Rows that were rejected.
     pub rejected: u64,
-    /// Why there were neither, if there were none.
+    /// Why there were neither, if so.
     pub no_rows: Option<NoRows>,
-    /// What separates the cells of a CSV, where it is not the comma.
+    /// The plural name of the separator of a CSV, unless it is the comma.
     pub separator: Option<String>,
     /// What could not be read of the events.
     pub report: ReadingReport,
 }
 
 impl RowCounts {
-    /// Why nothing could be used, if nothing was.
+    /// Why no row could be used, if so.
     #[must_use]
     pub fn nothing_used(&self) -> Option<String> {
         match (self.normalised, self.rejected, self.no_rows) {
@@ -49,12 +49,12 @@ impl RowCounts {
     }
 }
 
-/// Writes the events to `output` as JSON lines and tells the rejects to `reject`, by their line of the file; a reject of
-/// the file itself has line 0.
+/// Writes the events to `output` as JSON lines and passes the rejects to `reject`, with their line of the file. A
+/// reject of the file itself has line 0.
 ///
 /// # Errors
 ///
-/// When the file cannot be read any further, or the output takes no more.
+/// When the file cannot be read any further, or the output cannot be written.
 pub fn normalise(
     dataset: &Dataset,
     input: &mut Input,
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn rejects_are_told_by_their_line_and_the_rest_goes_on() {
+    fn rejects_have_their_line_and_later_rows_are_read() {
         let text = b"ID,Severity,City\na,3,x\nb,high,y\nc,2\nd,4,\"z\nz\"\ne,1,w";
         let (events, rejects, counts) = run(Format::Csv, text);
         let ids: Vec<_> = events.iter().map(|event| event["ID"].as_str().unwrap()).collect();
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn file_in_another_charset_is_read_as_it_is_declared() {
+    fn file_is_decoded_in_its_declared_charset() {
         let mut input = input(Format::Csv, b"ID,Severity,City\na,3,Do\xf1a Ana \x96\n");
         input.charset = "windows-1252".parse().unwrap();
         let mut output = Vec::new();
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_the_other_date_order_says_so_at_once() {
+    fn wrong_date_order_is_reported() {
         let header = "ID,Severity,City,County,Start_Lat,Start_Lng,Start_Time";
         let rows: Vec<_> = (1..29).map(|day| format!("A-{day},3,x,y,1,1,{day}/08/2016 01:00")).collect();
         let (_, _, counts) = run(Format::Csv, format!("{header}\n{}\n", rows.join("\n")).as_bytes());
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_has_the_rejects_that_it_has_as_an_object() {
+    fn damaged_file_has_the_same_rejects_as_an_object() {
         let text = "ID,Severity,City\na,3,x\nb,3,Dayton";
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
         gzip.write_all(text.as_bytes()).unwrap();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_which_nothing_is_used_says_why() {
+    fn file_without_a_usable_row_explains_why() {
         let cases = [
             (Format::Csv, "", "there is nothing but blank space: expected rows"),
             (Format::Csv, "\u{feff}\n,,\n", "there is nothing but blank space: expected rows"),

@@ -4,19 +4,19 @@ use std::{num::NonZeroU32, str::FromStr, time::Duration};
 
 use crate::batches;
 
-/// Rows a second where none is asked for.
+/// The default rate in rows a second.
 const DEFAULT: u32 = 100;
 
-/// How long the sending may lag behind and still catch up. After a longer pause, a stream that was throttled is not
-/// given all of it at once.
+/// How long the sending may be late and still catch up. After a longer pause, a throttled stream does not receive all
+/// of the delayed rows at once.
 const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// Rows a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rate {
-    /// So many.
+    /// That many.
     PerSecond(NonZeroU32),
-    /// As many as it takes.
+    /// As many as possible.
     Max,
 }
 
@@ -40,7 +40,7 @@ impl FromStr for Rate {
     }
 }
 
-/// Says when the next batch is due. Times are since the begin.
+/// Schedules the batches. Times are relative to the start.
 #[derive(Debug)]
 pub struct Pace {
     rate: Rate,
@@ -48,13 +48,13 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// A pace of that rate, whose first batch is due at once.
+    /// A pace of that rate, with the first batch due immediately.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
         Self { rate, due: Duration::ZERO }
     }
 
-    /// Rows of a batch: those of a second, or as many as a batch takes.
+    /// Rows of a batch: those of a second, up to the size of a batch.
     #[must_use]
     pub fn rows(&self) -> usize {
         match self.rate {
@@ -69,7 +69,7 @@ impl Pace {
         self.due.saturating_sub(now)
     }
 
-    /// A batch of so many rows begins to be sent.
+    /// Records that the sending of a batch of so many rows begins.
     pub fn sending(&mut self, rows: usize, now: Duration) {
         if let Rate::PerSecond(rate) = self.rate {
             let taken = Duration::from_secs(1) * u32::try_from(rows).unwrap_or(u32::MAX) / rate.get();
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_holds_the_rows_of_a_second_up_to_a_bound() {
+    fn batch_has_the_rows_of_a_second_up_to_a_bound() {
         assert_eq!(per_second(7).rows(), 7);
         assert_eq!(per_second(1_000_000).rows(), batches::ROWS);
         assert_eq!(Pace::new(Rate::Max).rows(), batches::ROWS);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_delay_is_caught_up_and_a_long_one_is_not() {
+    fn only_a_short_delay_is_caught_up() {
         let mut pace = per_second(100);
         pace.sending(100, Duration::ZERO);
         pace.sending(100, SECOND * 3 / 2);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn at_most_nothing_waits() {
+    fn maximum_rate_never_waits() {
         let mut pace = Pace::new(Rate::Max);
         pace.sending(1_000, Duration::ZERO);
         assert_eq!(pace.wait(Duration::ZERO), Duration::ZERO);

@@ -1,4 +1,4 @@
-//! How far a command has come: a bar on a terminal, a line now and then in a log.
+//! The progress of a command: a bar on a terminal, or occasional lines in a log.
 
 use std::{
     cell::Cell,
@@ -8,31 +8,31 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Between two lines where there is no terminal to draw a bar on.
+/// The time between two lines if there is no terminal for a bar.
 const BETWEEN_LINES: Duration = Duration::from_secs(5);
 
-/// Shows on standard error how far a command has come.
+/// Shows the progress of a command on standard error.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
-    /// When the last line was written, where lines take the place of the bar.
+    /// When the last line was written, if lines are written instead of a bar.
     lines: Option<Cell<Instant>>,
 }
 
 impl Progress {
-    /// Of a number of rows.
+    /// The progress through a number of rows.
     #[must_use]
     pub fn of_rows(rows: u64) -> Self {
         Self::new(ProgressBar::new(rows), "{bar:30} {human_pos} of {human_len} rows, {per_sec}, {eta} left")
     }
 
-    /// Of working through objects, whose number is said by [`Progress::expect`].
+    /// The progress through objects; [`Progress::expect`] sets their number.
     #[must_use]
     pub fn of_objects() -> Self {
         Self::new(ProgressBar::new(0), "{bar:30} {human_pos} of {human_len} objects, {eta} left {msg}")
     }
 
-    /// Of reading so many bytes, or nobody knows how many.
+    /// The progress through so many bytes; `None` if their number is unknown.
     #[must_use]
     pub fn of_bytes(bytes: Option<u64>) -> Self {
         match bytes {
@@ -50,14 +50,14 @@ impl Progress {
     #[expect(clippy::expect_used, reason = "the templates are constants, each of which a test draws")]
     fn new(bar: ProgressBar, template: &str) -> Self {
         bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-        bar.set_style(ProgressStyle::with_template(template).expect("the template is right"));
+        bar.set_style(ProgressStyle::with_template(template).expect("the template is valid"));
         let lines = (!std::io::stderr().is_terminal()).then(|| Cell::new(Instant::now()));
         Self { bar, lines }
     }
 
-    /// So many rows are done.
+    /// Records that so many rows are done.
     pub fn reached(&self, rows: u64) {
-        // Drawing looks at the clock, which costs more than making a row.
+        // Drawing reads the clock, which takes longer than generating a row.
         const STEP: u64 = 512;
         if rows.is_multiple_of(STEP) {
             self.bar.set_position(rows);
@@ -65,17 +65,17 @@ impl Progress {
         }
     }
 
-    /// So many are to be done in all.
+    /// Sets the number of objects.
     pub fn expect(&self, all: u64) {
         self.bar.set_length(all);
     }
 
-    /// One more is done.
+    /// Records that one more is done.
     pub fn advance(&self) {
         self.bar.inc(1);
     }
 
-    /// The state in a few words, beside the part that has been read.
+    /// Shows the state in a few words next to the bar.
     pub fn say(&self, state: impl Fn() -> String) {
         if self.lines.is_none() {
             self.bar.set_message(state());
@@ -84,17 +84,17 @@ impl Progress {
         self.line(state);
     }
 
-    /// A line that stays, above the bar.
+    /// Prints a line above the bar.
     pub fn note(&self, line: &str) {
         self.bar.suspend(|| to_stderr(line));
     }
 
-    /// Counts what is read as progress.
+    /// Counts the bytes read as progress.
     pub fn reading<R: Read>(&self, reader: R) -> impl Read + use<R> {
         self.bar.wrap_read(reader)
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
@@ -109,7 +109,7 @@ impl Progress {
     }
 }
 
-/// Writes a line to standard error. Where that is closed there is nobody left to tell.
+/// Writes a line to standard error. If it is closed, nobody reads the line.
 pub fn to_stderr(line: &str) {
     writeln!(std::io::stderr().lock(), "{line}").ok();
 }

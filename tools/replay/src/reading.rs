@@ -1,4 +1,4 @@
-//! What could not be read of a file, in lines for people.
+//! Formats a report of unreadable cells as lines for people.
 
 use ingest::report::ReadingReport;
 

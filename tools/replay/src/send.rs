@@ -1,4 +1,4 @@
-//! `replay FILE`: the rows of a file as live incidents through the deployed ingest function.
+//! `replay FILE`: sends the rows of a file through the deployed ingest function.
 
 use std::{future::Future, pin::pin, time::Duration};
 
@@ -13,31 +13,31 @@ use crate::{
     progress::Progress,
 };
 
-/// Rejects that are shown; all of them stand in the rejects table.
+/// Rejects that are shown; all of them are in the rejects table.
 const REJECTS_SHOWN: usize = 20;
 
-/// How long an answer may take before the wait is told.
+/// How long a response may take before the wait is reported.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often a batch is sent in all before its rest counts as failed.
+/// How often a batch is sent in total before its remaining rows count as failed.
 const ATTEMPTS: u32 = 8;
 
 /// The deployed ingest function.
 pub trait Ingest {
-    /// Sends one request and gives the answer to it.
+    /// Sends one request and returns its response.
     fn invoke(&self, request: Vec<u8>) -> impl Future<Output = Result<Answer, Failure>>;
 }
 
-/// What ingest answers.
+/// The response of ingest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Answer {
     /// Rows that are on the stream.
     pub accepted: u64,
-    /// Rows that stand in rejects.
+    /// Rows that were rejected.
     pub rejected: u64,
     /// Rows that could not be delivered in time.
     pub failed: u64,
-    /// The first of the rejects.
+    /// The first few rejects.
     #[serde(default)]
     pub rejects: Vec<AnsweredReject>,
     /// Positions of the rows that failed, as ranges whose last position is included.
@@ -63,14 +63,14 @@ pub struct AnsweredReject {
     pub detail: String,
 }
 
-/// Why a request was not answered.
+/// Why a request has no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// Sending it again may help.
     Passing(String),
-    /// Nothing that is sent will be taken.
+    /// No request will succeed.
     Lasting(String),
-    /// The function itself failed over what was sent.
+    /// The function failed on this request.
     Function(String),
 }
 
@@ -85,24 +85,24 @@ pub struct Reject {
     pub detail: String,
 }
 
-/// What became of the rows.
+/// The outcome of the rows.
 #[derive(Debug, Default, Serialize)]
 pub struct Summary {
     /// Rows sent.
     pub rows: u64,
     /// Rows that are on the stream.
     pub accepted: u64,
-    /// Rows that stand in rejects.
+    /// Rows that were rejected.
     pub rejected: u64,
     /// Rows that could not be delivered.
     pub failed: u64,
-    /// How many times a row was sent again.
+    /// How many times rows were sent again.
     pub resent: u64,
     /// Invocations.
     pub requests: u64,
-    /// From the first row to the last answer.
+    /// From the first row to the last response.
     pub seconds: f64,
-    /// The first of the rejects.
+    /// The first few rejects.
     pub rejects: Vec<Reject>,
     /// What could not be read of the file, up to the last row that was sent.
     #[serde(flatten)]
@@ -123,14 +123,14 @@ impl Summary {
         let Self { rejected, failed, resent, requests, seconds, .. } = self;
         let mut lines = vec![format!("{} in {seconds:.1} s and {requests} requests", self.state())];
         if *resent > 0 {
-            lines.push(format!("{resent} rows were sent again, since they were not taken at once"));
+            lines.push(format!("{resent} rows were sent again, because the first attempt failed"));
         }
         if *rejected > 0 {
-            lines.push(format!("{rejected} rejected rows stand in the rejects table with their reasons"));
+            lines.push(format!("{rejected} rejected rows are in the rejects table with their reasons"));
         }
         if *failed > 0 {
             lines.push(format!(
-                "{failed} rows did not get through: send the file again when the stream takes more"
+                "{failed} rows could not be delivered; send the file again when the stream has capacity"
             ));
         }
         lines.join("\n")
@@ -141,7 +141,7 @@ impl Summary {
 ///
 /// # Errors
 ///
-/// When the file cannot be read any further, or the function takes nothing any more. The summary says how far it came.
+/// When the file cannot be read any further, or the function cannot accept anything. The summary says how far it came.
 pub async fn send(
     batches: &mut Batches<'_>,
     ingest: &impl Ingest,
@@ -170,7 +170,7 @@ pub async fn send(
     Ok(())
 }
 
-/// Sends a batch, and what fails of it again, until all of it is settled.
+/// Sends a batch, and its failed rows again, until all of it is settled.
 async fn settle(
     mut batch: Batch,
     ingest: &impl Ingest,
@@ -197,7 +197,7 @@ async fn settle(
                     return Ok(());
                 }
                 batch = batch.part(&answer.failed_positions().collect::<Vec<_>>());
-                format!("the stream did not take {} rows", answer.failed)
+                format!("the stream did not accept {} rows", answer.failed)
             }
             Err(Failure::Passing(problem)) => problem,
             Err(Failure::Lasting(problem) | Failure::Function(problem)) => {
@@ -217,7 +217,7 @@ async fn settle(
     }
 }
 
-/// Sends a request, and says so where the answer takes long: a stream that is throttled holds it back.
+/// Sends a request, and reports a slow response: a throttled stream delays it.
 async fn invoke(ingest: &impl Ingest, batch: &Batch, progress: &Progress) -> Result<Answer, Failure> {
     let mut invocation = pin!(ingest.invoke(batch.request()));
     let mut waited = Duration::ZERO;
@@ -227,24 +227,24 @@ async fn invoke(ingest: &impl Ingest, batch: &Batch, progress: &Progress) -> Res
             Err(_elapsed) => {
                 waited += PATIENCE;
                 let line = batch.rows[0].line;
-                progress.note(&format!("line {line}: no answer for {} s, still waiting", waited.as_secs()));
+                progress.note(&format!("line {line}: no response for {} s, still waiting", waited.as_secs()));
             }
         }
     }
 }
 
-/// An answer accounts for every row, or the function is not ingest.
+/// Checks that the response accounts for every row; otherwise the function is not ingest.
 fn check(answer: &Answer, batch: &Batch) -> Result<(), Error> {
     let rows = batch.rows.len();
-    let told = answer.accepted + answer.rejected + answer.failed;
-    // The ranges are looked at before they are counted: they may be anything.
+    let counted = answer.accepted + answer.rejected + answer.failed;
+    // The ranges are checked before they are counted, because the response may be invalid.
     let in_batch = answer.failed_indexes.iter().all(|(_, last)| *last < rows);
     let named = if in_batch { answer.failed_positions().count() } else { 0 };
-    if told == rows as u64 && named as u64 == answer.failed {
+    if counted == rows as u64 && named as u64 == answer.failed {
         return Ok(());
     }
     Err(Error::Cloud(format!(
-        "the answer tells of {told} rows and names {named} that failed, where {rows} were sent: the function is not the ingest of this version, deploy it again"
+        "expected a response about {rows} rows, found {counted} rows of which {named} failed; the function is not the ingest of this version, deploy it again"
     )))
 }
 
@@ -260,7 +260,7 @@ fn count(answer: &Answer, batch: &Batch, summary: &mut Summary, progress: &Progr
         progress.note(&format!("line {}: rejected ({reason}): {detail}", row.line));
         summary.rejects.push(Reject { line: row.line, reason, detail });
         if summary.rejects.len() == REJECTS_SHOWN {
-            progress.note("further rejects are counted only");
+            progress.note("further rejects are only counted");
         }
     }
 }
@@ -283,7 +283,7 @@ mod tests {
     use super::*;
     use crate::batches::tests::batches;
 
-    /// Answers by script, then takes everything; keeps what was sent, and when.
+    /// Responds by a script, then accepts everything; stores what was sent, and when.
     struct Scripted {
         script: RefCell<VecDeque<Result<Answer, Failure>>>,
         sent: RefCell<Vec<(Duration, Vec<String>)>>,
@@ -350,7 +350,7 @@ mod tests {
         result.unwrap();
         assert_eq!((summary.accepted, summary.failed), (2, 3));
         assert_eq!(summary.requests, u64::from(ATTEMPTS) + 1);
-        assert!(summary.text().contains("3 rows did not get through"), "{}", summary.text());
+        assert!(summary.text().contains("3 rows could not be delivered"), "{}", summary.text());
     }
 
     #[tokio::test(start_paused = true)]
@@ -384,7 +384,7 @@ mod tests {
             Ok(Answer { accepted: 1, failed: 1, failed_indexes: vec![(7, 7)], ..Answer::default() });
         for answer in [short, unnamed] {
             let (_, result) = run(&Scripted::new([answer]), "2").await;
-            assert!(result.unwrap_err().to_string().contains("where 2 were sent"));
+            assert!(result.unwrap_err().to_string().contains("about 2 rows"));
         }
     }
 

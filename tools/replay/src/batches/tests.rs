@@ -26,7 +26,7 @@ fn bodies(format: Format, text: &str, most: usize) -> Vec<(String, Vec<u64>)> {
 }
 
 #[test]
-fn the_header_is_repeated_and_rows_are_cut_where_they_end() {
+fn header_is_repeated_and_rows_stay_whole() {
     let text = "\u{feff}ID,Severity,City\r\na,2,\"x\r\ny\"\r\n\r\nb,3,\"q\"\"\n,\"\r\nc,4,z";
     let expected = [
         ("ID,Severity,City\na,2,\"x\r\ny\"\nb,3,\"q\"\"\n,\"\n".to_owned(), vec![2, 5]),
@@ -51,16 +51,16 @@ fn json_is_cut_at_its_objects() {
 }
 
 #[test]
-fn a_row_that_is_never_closed_swallows_none_after_it() {
+fn unclosed_row_does_not_absorb_later_rows() {
     let text = "ID,Severity\na,\"2\nb,3\nc,4\n";
     let bodies = bodies(Format::Csv, text, 100);
     assert_eq!(bodies[0], ("ID,Severity\na,\"2\n".to_owned(), vec![2]));
     assert_eq!(bodies[1].1, [3, 4]);
 }
 
-/// Every row of a file is one row of its request, for ingest reads both alike.
+/// Every row of a file is one row of its request, because both are read by the same rules.
 #[test]
-fn a_request_has_the_rows_that_the_file_has() {
+fn request_has_the_same_rows_as_the_file() {
     let long = "x".repeat(ROW_BYTES + 10);
     let texts = [
         (Format::Csv, "ID,Severity\na,\"1\rb,2\r\nc,\"3\"x\nd,\"4\n\",\"5\"y,\ne,\"6".to_owned()),
@@ -113,14 +113,14 @@ fn a_batch_is_bounded_by_the_bytes_of_its_request() {
     while let Some(batch) = batches.next(ROWS).unwrap() {
         let length = batch.request().len();
         assert!(length < 6_000_000 && !batch.is_too_large(), "{length} bytes");
-        assert!(length > 5_500_000 || rows + batch.rows.len() == 100, "as many rows as there is room for");
+        assert!(length > 5_500_000 || rows + batch.rows.len() == 100, "as many rows as fit");
         rows += batch.rows.len();
     }
     assert_eq!(rows, 100);
 }
 
 #[test]
-fn a_row_too_large_for_any_request_is_alone() {
+fn row_too_large_for_a_request_has_its_own_batch() {
     let text = format!("ID,Severity,City\na,2,x\nb,3,{}\nc,4,z\n", "\u{1}".repeat(1_100_000));
     let mut batches = batches(Format::Csv, &text);
     let too_large: Vec<_> = std::iter::from_fn(|| batches.next(ROWS).unwrap())
@@ -141,7 +141,7 @@ fn the_size_of_a_line_is_that_in_json() {
 }
 
 #[test]
-fn rows_that_are_not_utf_8_are_sent_as_they_came() {
+fn rows_not_in_utf_8_are_sent_unchanged() {
     let text = b"sep=:\nID:Severity:City\na:2:Do\xf1a\nb:3:\xc3\xb1\n";
     let mut batches = Batches::new(&DATASET, input(Format::Csv, text), None);
     let request: Value = serde_json::from_slice(&batches.next(9).unwrap().unwrap().request()).unwrap();
@@ -167,7 +167,7 @@ fn a_part_keeps_the_lines_of_the_file() {
 }
 
 #[test]
-fn the_whole_rows_of_a_broken_file_are_sent_before_the_error() {
+fn complete_rows_of_a_damaged_file_precede_the_error() {
     let text = "ID,Severity,City\na,2,x\nb,3,y\nc,4,Dayton";
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
     std::io::Write::write_all(&mut gzip, text.as_bytes()).unwrap();
@@ -197,7 +197,7 @@ fn the_whole_rows_of_a_broken_file_are_sent_before_the_error() {
 }
 
 #[test]
-fn a_header_without_the_id_ends_it_before_anything_is_sent() {
+fn header_without_the_id_stops_before_sending() {
     let error = batches(Format::Csv, "Idx,Severity\na,1\n").next(9).unwrap_err().to_string();
     assert!(error.starts_with("a test cannot be used: the header has no column `ID`"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Rows of accidents like the published ones: real places, their severities, and the quirks of the files.
+//! Generates accidents like the published ones: real places, their severities, and the quirks of the files.
 //! The shares are measured on the published rows; everything else in a row is made up.
 
 use std::ops::Range;
@@ -17,7 +17,7 @@ use super::{
 pub enum Layout {
     /// March 2023: 46 columns, rows of 2016 to 2023 in no order, from three providers.
     Mar23,
-    /// December 2020: 47 columns with `Number` and `Side` and without `Source`, lines ended by CR LF.
+    /// December 2020: 47 columns with `Number` and `Side` and without `Source`; lines end with CR LF.
     Dec20,
 }
 
@@ -53,7 +53,7 @@ impl Layout {
     }
 }
 
-/// Who reported a part of the rows, and what is different in its rows.
+/// A provider of some of the rows, and how its rows differ.
 struct Provider {
     name: &'static str,
     /// Weights of the years; only three months of 2023 are published.
@@ -95,7 +95,7 @@ static DECEMBER_2020: [(&Provider, u32); 1] = [(&ALL_OF_2020, 1)];
 /// The lowest id of the published rows, and how many there are.
 const FIRST_ID: u64 = 1;
 const IDS: u64 = 7_777_000;
-/// It has no common divisor with [`IDS`], so that the ids are in no order and each occurs once.
+/// It has no common divisor with [`IDS`], so the ids are in no order and each occurs once.
 const ID_STRIDE: u64 = 1_618_033;
 
 #[rustfmt::skip]
@@ -109,7 +109,7 @@ const HIGHWAYS: [&str; 12] = [
 ];
 
 /// Observations of weather: temperature, wind chill, humidity, pressure, visibility, direction and speed of the wind,
-/// precipitation and the condition. Reports before March 2019 had tenths, and mostly no wind chill or precipitation.
+/// precipitation and condition. Reports before March 2019 had tenths, and mostly no wind chill or precipitation.
 const WEATHER_BEFORE: [[&str; 9]; 5] = [
     ["77.0", "", "61.0", "29.97", "10.0", "SSW", "9.2", "", "Clear"],
     ["64.9", "", "84.0", "30.05", "10.0", "Variable", "3.5", "", "Overcast"],
@@ -128,7 +128,7 @@ const WEATHER: [[&str; 9]; 8] = [
     ["52.0", "52.0", "97.0", "29.99", "0.5", "VAR", "3.0", "0.0", "Fog"],
 ];
 
-/// Columns that are blank in some rows where the provider and the weather leave a value: the share of blanks.
+/// The share of blanks in columns for which the provider and the weather have a value.
 const BLANKS: [(&str, f64); 13] = [
     ("Street", 0.002),
     ("Number", 0.83),
@@ -145,7 +145,7 @@ const BLANKS: [(&str, f64); 13] = [
     ("Weather_Condition", 0.005),
 ];
 
-/// How often each kind of place is nearby; the others never are.
+/// How often each kind of place is nearby; other kinds never are.
 const NEARBY: [(&str, f64); 10] = [
     ("Amenity", 0.015),
     ("Crossing", 0.112),
@@ -159,7 +159,7 @@ const NEARBY: [(&str, f64); 10] = [
     ("Traffic_Signal", 0.144),
 ];
 
-/// What is unusual in a row. Each occurs once in every [`QUIRK_PERIOD`] rows, so that small files show it too.
+/// An unusual row. Each kind occurs once in every [`QUIRK_PERIOD`] rows, so that small files have it, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Quirk {
     /// The county `Doña Ana`, spelled correctly or in one of the two broken ways, at severity 3.
@@ -175,13 +175,13 @@ enum Quirk {
 const QUIRKS: [Quirk; 4] =
     [Quirk::County, Quirk::NoBreakSpace, Quirk::BackslashT, Quirk::ReplacementCharacter];
 const QUIRK_PERIOD: u64 = 500;
-/// Between two quirks, so that no row has two.
+/// The rows between two quirks, so that no row has two.
 const QUIRK_DISTANCE: u64 = QUIRK_PERIOD / 4;
 
 /// The spellings of the county in turn.
 const DONA_ANA: [&str; 4] = ["Doña Ana", "Do\u{fffd}a Ana", "Doña Ana", "Doï¿½a Ana"];
 
-/// The rows of a layout, without end; the same for the same seed.
+/// The rows of a layout, without end; the same seed gives the same rows.
 pub(super) struct Accidents {
     layout: Layout,
     rng: Rng,
@@ -255,7 +255,7 @@ impl Accidents {
     }
 }
 
-/// The first and last day of the published rows, and the day from which stations report in whole numbers.
+/// The first and last day of the published rows, and the first day on which stations report whole numbers.
 const FIRST_DAY: NaiveDate = date(2016, 2, 8);
 const LAST_DAY: NaiveDate = date(2023, 3, 31);
 const STATIONS_CHANGED: NaiveDate = date(2019, 3, 20);
@@ -317,12 +317,12 @@ fn street(rng: &mut Rng, provider: &Provider, road: &str, quirk: Option<Quirk>) 
     if quirk == Some(Quirk::ReplacementCharacter) {
         return "Pe\u{fffd}asco Rd".to_owned();
     }
-    // Names of the first provider often begin with a blank.
+    // Street names of the first provider often begin with a blank.
     let blank = if provider.has_end && chance(rng, 0.4) { " " } else { "" };
     format!("{blank}{road} {}", one(rng, &['N', 'E', 'S', 'W']))
 }
 
-/// Where the accident starts and ends, and the miles between, as text.
+/// The start and end of the accident, and the distance in miles, as text.
 fn points(rng: &mut Rng, provider: &Provider, place: &Place) -> ([String; 2], [String; 2], String) {
     let start = [place.lat, place.lng].map(|middle| middle + 0.06 * (rng.f64() - 0.5));
     let miles = if chance(rng, 0.4) { 0.0 } else { rounded(rng.f64() * rng.f64() * 4.0, 3) };
@@ -334,19 +334,22 @@ fn points(rng: &mut Rng, provider: &Provider, place: &Place) -> ([String; 2], [S
     (from, Default::default(), miles_of_floats(rng, miles))
 }
 
-/// Five, six or eight decimals; some have the last digit's error of a sum of doubles.
+/// Five, six or eight decimals; some have the rounding error of a sum of doubles in the last digit.
 fn degrees_text(rng: &mut Rng, degrees: f64) -> String {
     let decimals = weighted(rng, &[(5, 18), (6, 80), (8, 2)]);
     last_digit_off(rng, rounded(degrees, decimals))
 }
 
-/// Some numbers have the last digit's error of a calculation with doubles.
+/// Some numbers have the rounding error of doubles in the last digit.
 fn last_digit_off(rng: &mut Rng, value: f64) -> String {
     format!("{:?}", if value != 0.0 && chance(rng, 0.11) { value.next_up() } else { value })
 }
 
-/// The second provider's miles were once single floats; their error is visible in half of the rows.
-#[expect(clippy::cast_possible_truncation, reason = "the error of a single float is wanted")]
+/// The second provider's miles were once single-precision floats; their rounding error is visible in half of the rows.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the rounding error of a single-precision float is intended"
+)]
 fn miles_of_floats(rng: &mut Rng, miles: f64) -> String {
     if miles == 0.0 || chance(rng, 0.5) {
         return format!("{miles:?}");
@@ -358,14 +361,14 @@ fn miles_of_floats(rng: &mut Rng, miles: f64) -> String {
 
 fn zip(rng: &mut Rng, place: &Place) -> String {
     match rng.u32(..5_000) {
-        // A few rows have an extension that does not exist.
+        // A few rows have a ZIP+4 extension that does not exist.
         0 => format!("{}-99ND", place.zip),
         share if share < 1_450 => format!("{}-{:04}", place.zip, rng.u32(1..10_000)),
         _ => place.zip.to_owned(),
     }
 }
 
-/// `A-` and a number that no other row has, in no order; more rows than were published go on in the next ten million.
+/// `A-` and a number that no other row has, in no order. After the published ids, the next ten million are used.
 fn id(number: u64) -> String {
     let past_the_published = 10_000_000 * (number / IDS);
     format!("A-{}", past_the_published + FIRST_ID + number % IDS * ID_STRIDE % IDS)

@@ -1,4 +1,4 @@
-//! Drawing by weights, with basic arithmetic only: a seed gives the same values on every machine.
+//! Draws values by weight, with basic arithmetic only, so that a seed gives the same values on every machine.
 
 use fastrand::Rng;
 
@@ -22,7 +22,7 @@ pub(super) fn chance(rng: &mut Rng, probability: f64) -> bool {
     rng.f64() < probability
 }
 
-/// A number with at most so many decimals; its shortest text has no more either.
+/// A number with at most so many decimals, also when it is written as text.
 pub(super) fn rounded(value: f64, decimals: i32) -> f64 {
     let scale = 10_f64.powi(decimals);
     (value * scale).round() / scale
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_drawn_as_often_as_their_weights_say() {
+    fn values_are_drawn_by_weight() {
         let mut rng = Rng::with_seed(1);
         let drawn = (0..10_000).filter(|_| weighted(&mut rng, &[(true, 3), (false, 1)])).count();
         assert!((7_300..7_700).contains(&drawn), "{drawn}");

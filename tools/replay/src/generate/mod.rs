@@ -1,4 +1,4 @@
-//! `replay generate`: a file of made-up events.
+//! `replay generate`: writes a file of made-up events.
 
 mod accidents;
 mod draw;
@@ -17,7 +17,7 @@ use crate::{error::Error, progress::Progress};
 /// What is to be generated.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// How many rows to write, besides the header
+    /// How many rows to write, not counting the header
     #[arg(long, value_name = "N")]
     pub rows: u64,
 
@@ -25,17 +25,17 @@ pub struct Options {
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
 
-    /// The layout of accidents: `mar23` has 46 of them, `dec20` 47 and lines ended by CR LF
+    /// The layout of accidents: `mar23` has 46 columns, `dec20` has 47 and lines that end with CR LF
     #[arg(long, value_enum, default_value = "mar23")]
     pub layout: Layout,
 }
 
-/// Writes the header and the rows as CSV: accidents after the published ones, any other data set's after the examples in
-/// its file.
+/// Writes the header and the rows as CSV. Accidents resemble the published ones; rows of other data sets are drawn from
+/// the examples in their file.
 ///
 /// # Errors
 ///
-/// When the output takes no more.
+/// When the output cannot be written.
 pub fn write(
     dataset: &Dataset,
     options: &Options,
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn fewer_rows_are_the_first_of_more() {
+    fn fewer_rows_are_a_prefix_of_more_rows() {
         assert!(generated(40, 5, Layout::Mar23).starts_with(&generated(10, 5, Layout::Mar23)));
     }
 

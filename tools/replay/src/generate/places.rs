@@ -1,10 +1,10 @@
-//! Where accidents happen: the cities of `places.csv`; the README of this crate names its sources.
+//! Where accidents happen: the cities of `places.csv`. The README of this crate names its sources.
 
 use fastrand::Rng;
 
 const FILE: &str = include_str!("../../places.csv");
 
-/// A city, or the part of it that lies in one county.
+/// A city, or its part in one county.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Place {
     pub state: &'static str,
@@ -13,7 +13,7 @@ pub(super) struct Place {
     pub zip: &'static str,
     /// Degrees north.
     pub lat: f64,
-    /// Degrees east, so below zero.
+    /// Degrees east; negative in America.
     pub lng: f64,
     pub time_zone: &'static str,
     pub airport: &'static str,

@@ -1,4 +1,4 @@
-//! Rows of any data set, drawn from what its file says: the types of its columns, their examples and their parts.
+//! Generates rows of any data set from its file: the types of its columns, their examples and their parts.
 
 use chrono::{DateTime, Duration, NaiveDateTime};
 use fastrand::Rng;
@@ -9,24 +9,24 @@ use shared::data::{
 
 use super::draw::{chance, rounded, weighted};
 
-/// When the first event happened, 5 January 2026 at eight; the others follow.
+/// The time of the first event, 5 January 2026 at eight; the others follow.
 const FIRST_EVENT: i64 = 1_767_600_000;
 const SECONDS_BETWEEN_EVENTS: i64 = 37;
-/// Until the next of an event's own times, such as an answer after a question.
+/// The time between two timestamps of one event, such as a question and its answer.
 const LONGEST_MINUTES: i64 = 90;
-/// The share of blank cells, in columns that no metric or alert needs.
+/// The share of blank cells in columns that no metric or alert needs.
 const BLANKS: f64 = 0.05;
-/// The share of days without a time, in columns that may have both.
+/// The share of days without a time in columns that may have both.
 const DAYS_WITHOUT_TIME: f64 = 0.2;
-/// Severities that occur: each half as often as the one below, none of more would be found.
+/// Severities that occur. Each is half as frequent as the one before, so more of them would hardly occur.
 const MOST_SEVERITIES: usize = 21;
-/// Different texts of a column without examples.
+/// Distinct texts of a column without examples.
 const TEXTS: u32 = 20;
 
-/// The rows of a data set, without end; the same for the same seed.
+/// The rows of a data set, without end; the same seed gives the same rows.
 pub(super) struct Samples<'d> {
     dataset: &'d Dataset,
-    /// The columns of the file: all but the one that ingest stamps.
+    /// The columns of the file: all except the one that ingest fills itself.
     columns: Vec<usize>,
     rng: Rng,
     rows: u32,
@@ -81,7 +81,7 @@ impl<'d> Samples<'d> {
         }
     }
 
-    /// What stands before the digits of the example, and the row's number.
+    /// The prefix before the digits of the example, and the row's number.
     fn id(&self, column: &Column) -> String {
         let prefix = column
             .examples
@@ -90,7 +90,7 @@ impl<'d> Samples<'d> {
         format!("{prefix}{}", 100_000 + self.rows)
     }
 
-    /// Each severity half as often as the one below.
+    /// A severity, each half as often as the one before.
     fn severity(&mut self) -> String {
         let levels = self.dataset.severities.levels();
         let most = levels.len().min(MOST_SEVERITIES);
@@ -106,7 +106,7 @@ impl<'d> Samples<'d> {
         column.examples[self.rng.usize(..column.examples.len())].clone()
     }
 
-    /// Evenly between the least and the greatest example; 0 and 100 where there are none.
+    /// Uniformly between the least and the greatest example; 0 and 100 if there are none.
     fn number(&mut self, column: &Column) -> f64 {
         let examples = || column.examples.iter().filter_map(|example| example.parse::<f64>().ok());
         let least = examples().reduce(f64::min).unwrap_or(0.0);
@@ -114,7 +114,7 @@ impl<'d> Samples<'d> {
         least + self.rng.f64() * (greatest - least)
     }
 
-    /// How the example is written: an ISO date, or one in the data set's order.
+    /// The format of the example: an ISO date, or one in the data set's order.
     fn form(&self, column: &Column, day_only: bool) -> &'static str {
         let is_local = column.examples.first().is_some_and(|example| example.contains('/'));
         match (is_local, self.dataset.date_order, day_only) {
@@ -128,7 +128,7 @@ impl<'d> Samples<'d> {
     }
 }
 
-/// As many as the example with the most has.
+/// The number of decimals: the most that an example has.
 fn decimals(column: &Column) -> i32 {
     let decimals = |example: &String| example.split_once('.').map_or(0, |(_, decimals)| decimals.len());
     let most = column.examples.iter().map(decimals).max().unwrap_or(2);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn severities_are_drawn_as_files_have_them() {
+    fn severities_are_written_as_in_files() {
         for (severities, kind, expected) in [
             (r#"["Low", "High", "Urgent"]"#, "string", ["High", "Low", "Urgent"]),
             ("[3, 2, 1]", "int", ["1", "2", "3"]),

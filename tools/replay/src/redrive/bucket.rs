@@ -1,4 +1,4 @@
-//! Buckets of S3, found by what the stack says of them.
+//! The S3 buckets of the stack.
 
 use aws_config::SdkConfig;
 use aws_sdk_glue::Client as Glue;
@@ -11,7 +11,7 @@ use shared::{aws::Request, delivery::Failure};
 use super::{Listed, Store};
 use crate::error::Error;
 
-/// A bucket, and the prefix under which it holds what is to be sent.
+/// A bucket, and the prefix of the objects that are to be sent.
 #[derive(Debug)]
 pub struct Bucket {
     client: Client,
@@ -25,14 +25,14 @@ impl Bucket {
     fn new(config: &SdkConfig, name: &str, prefix: &str) -> Self {
         let config = aws_sdk_s3::config::Builder::from(config)
             .retry_config(RetryConfig::standard())
-            // Endpoints other than AWS do not resolve a bucket in the host's name.
+            // Endpoints other than AWS do not resolve a bucket in the host name.
             .force_path_style(config.endpoint_url().is_some())
             .build();
         let resource = format!("bucket {name}");
         Self { client: Client::from_conf(config), name: name.to_owned(), resource, prefix: prefix.to_owned() }
     }
 
-    /// The bucket that holds a table of Glue, such as that of the rejects.
+    /// The bucket of a Glue table, such as the rejects table.
     ///
     /// # Errors
     ///
@@ -58,12 +58,12 @@ impl Bucket {
         }
     }
 
-    /// The bucket of the same stack that has another part: `failures` in the place of `rejects`, all of it. The names
-    /// of a stack's buckets differ in their part alone.
+    /// Another bucket of the same stack, such as `failures` instead of `rejects`, without a prefix. The names of a
+    /// stack's buckets differ only in that part.
     ///
     /// # Errors
     ///
-    /// When the bucket's name does not hold its part.
+    /// When the bucket's name does not contain its part.
     pub fn sibling(&self, config: &SdkConfig, part: &str, other: &str) -> Result<Self, Error> {
         let region = config.region().map(ToString::to_string).unwrap_or_default();
         let name = sibling(&self.name, &region, part, other).ok_or_else(|| {
@@ -90,7 +90,7 @@ fn sibling(name: &str, region: &str, part: &str, other: &str) -> Option<String> 
     Some(format!("{company}-{other}-{region}-{rest}"))
 }
 
-/// The bucket and the prefix, with its last slash, of `s3://<bucket>/<prefix>`.
+/// The bucket and the prefix, with a final slash, of `s3://<bucket>/<prefix>`.
 fn in_bucket(location: &str) -> Option<(&str, String)> {
     let (bucket, prefix) = location.strip_prefix("s3://")?.split_once('/')?;
     let prefix = prefix.trim_end_matches('/');
@@ -125,9 +125,10 @@ impl Store for Bucket {
         };
         match answer.body.collect().await {
             Ok(body) => Ok(Some(body.to_vec())),
-            Err(_) => {
-                Err(Error::Cloud(format!("reading {key} of {} broke off: run it again", self.resource)))
-            }
+            Err(_) => Err(Error::Cloud(format!(
+                "could not read {key} of {} to its end; run it again",
+                self.resource
+            ))),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Invocation records of the failures bucket: what Lambda writes when it gives a batch or an event up.
+//! Invocation records of the failures bucket: what Lambda writes when it discards a batch or an event.
 //!
 //! Source: Lambda developer guide, "Retain discarded batch records for a Kinesis Data Streams event source" and
 //! "Retaining records of asynchronous invocations".
@@ -8,23 +8,23 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// A record of an invocation that was given up.
+/// The record of an invocation that was discarded.
 #[derive(Debug)]
 pub struct GivenUp {
     /// The function's name.
     pub function: String,
     /// Why, in Lambda's words: `RetryAttemptsExhausted`, `EventAgeExceeded`, ….
     pub condition: String,
-    /// What it owes.
+    /// What the function did not process.
     pub event: Event,
 }
 
-/// What the function was invoked with.
+/// The input of the function.
 #[derive(Debug)]
 pub enum Event {
-    /// A batch of a Kinesis mapping: its records, in order, each as Lambda handed it over.
+    /// A batch of a Kinesis event source mapping: its records, in order, each as in the original event.
     Batch(Vec<Box<RawValue>>),
-    /// An asynchronous invocation's event.
+    /// The event of an asynchronous invocation.
     Whole(Box<RawValue>),
 }
 
@@ -32,9 +32,9 @@ pub enum Event {
 #[serde(rename_all = "camelCase")]
 struct Record {
     request_context: Context,
-    /// Of a stream's batch.
+    /// For a stream's batch.
     payload: Option<Box<RawValue>>,
-    /// Of an asynchronous invocation.
+    /// For an asynchronous invocation.
     request_payload: Option<Box<RawValue>>,
 }
 
@@ -52,10 +52,10 @@ struct Batch {
     records: Vec<Box<RawValue>>,
 }
 
-/// Reads the object of one record; the error says what it is instead.
+/// Reads the object of one record; the error says what is wrong with it.
 pub fn read(object: &[u8]) -> Result<GivenUp, String> {
     let record: Record = serde_json::from_slice(object)
-        .map_err(|error| format!("it is no invocation record of Lambda: {}", place(&error)))?;
+        .map_err(|error| format!("expected an invocation record of Lambda: {}", place(&error)))?;
     let Context { function_arn, condition } = record.request_context;
     let function = function(&function_arn)
         .ok_or_else(|| "its `functionArn` is not that of a function".to_owned())?
@@ -64,16 +64,18 @@ pub fn read(object: &[u8]) -> Result<GivenUp, String> {
         (Some(payload), None) => {
             let payload = unquoted(&payload)?;
             let batch: Batch = serde_json::from_str(&payload)
-                .map_err(|error| format!("its payload is no batch of a stream: {}", place(&error)))?;
+                .map_err(|error| format!("expected a batch of a stream as its payload: {}", place(&error)))?;
             Event::Batch(batch.records)
         }
         (None, Some(event)) => Event::Whole(event),
-        _ => return Err("it holds no payload: S3 alone gets it, SQS and SNS do not".to_owned()),
+        _ => {
+            return Err("it has no payload: Lambda sends the payload only to S3, not to SQS or SNS".to_owned());
+        }
     };
     Ok(GivenUp { function, condition, event })
 }
 
-/// The payload's JSON, which stands in the record as it is or as a text.
+/// The payload's JSON, which is in the record as JSON or as a text.
 fn unquoted(payload: &RawValue) -> Result<Cow<'_, str>, String> {
     if !payload.get().starts_with('"') {
         return Ok(Cow::Borrowed(payload.get()));
@@ -83,7 +85,7 @@ fn unquoted(payload: &RawValue) -> Result<Cow<'_, str>, String> {
         .map_err(|error| format!("its payload cannot be read: {}", place(&error)))
 }
 
-/// The parser's own message may repeat a value; the place is enough to find it.
+/// The parser's own message may quote a value; the position is enough to find it.
 fn place(error: &serde_json::Error) -> String {
     format!("it cannot be read at line {} column {}", error.line(), error.column())
 }
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_read_whether_its_payload_is_json_or_a_text() {
+    fn batch_is_read_from_a_payload_in_json_or_text() {
         let payload = json!({"Records": [{"eventID": "s:1"}, {"eventID": "s:2"}]});
         for payload in [payload.clone(), json!(payload.to_string())] {
             let context =
@@ -132,14 +134,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_told_without_what_it_holds() {
+    fn errors_do_not_quote_the_object() {
         let arn = json!({"functionArn": ARN});
         for (record, expected) in [
-            (json!({"secret": 1}), "no invocation record of Lambda"),
-            (json!({"requestContext": arn}), "holds no payload"),
+            (json!({"secret": 1}), "expected an invocation record of Lambda"),
+            (json!({"requestContext": arn}), "has no payload"),
             (json!({"requestContext": {"functionArn": "secret"}, "payload": {}}), "`functionArn`"),
-            (json!({"requestContext": arn, "payload": "secret"}), "no batch of a stream"),
-            (json!({"requestContext": arn, "payload": 5}), "no batch of a stream"),
+            (json!({"requestContext": arn, "payload": "secret"}), "expected a batch of a stream"),
+            (json!({"requestContext": arn, "payload": 5}), "expected a batch of a stream"),
         ] {
             let error = read_value(&record).unwrap_err();
             assert!(error.contains(expected) && !error.contains("secret"), "{error}");

@@ -1,13 +1,13 @@
-//! Marks: what of an object has been sent, kept beside the objects so that nothing is sent twice.
+//! Marks: which items of an object have been sent. They are stored in the same bucket, so that nothing is sent twice.
 
 use serde::{Deserialize, Serialize};
 
-/// Where the marks stand in the bucket.
+/// The prefix of the marks in the bucket.
 pub const PREFIX: &str = "redrive/";
 const DONE: &str = ".done";
 const PART: &str = ".part";
 
-/// Which items of an object are settled, as ranges in order that do not touch.
+/// Which items of an object are settled, as ordered ranges with gaps between them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Settled(Vec<(usize, usize)>);
@@ -46,7 +46,7 @@ impl Settled {
     }
 }
 
-/// The mark of an object: its key, and what it says.
+/// The mark of an object: its key and its content.
 #[must_use]
 pub fn mark(key: &str, items: usize, settled: &Settled) -> (String, Vec<u8>) {
     let ending = if settled.is_all(items) { DONE } else { PART };
@@ -55,13 +55,13 @@ pub fn mark(key: &str, items: usize, settled: &Settled) -> (String, Vec<u8>) {
     (format!("{PREFIX}{key}{ending}"), json)
 }
 
-/// The key of the mark that says that all of an object has been sent.
+/// The key of the mark of an object that has been sent completely.
 #[must_use]
 pub fn done(key: &str) -> String {
     format!("{PREFIX}{key}{DONE}")
 }
 
-/// The key of the mark that says what of an object has been sent.
+/// The key of the mark of an object that has been sent in part.
 #[must_use]
 pub fn part(key: &str) -> String {
     format!("{PREFIX}{key}{PART}")
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_says_what_was_sent_and_by_its_name_whether_that_is_all() {
+    fn mark_lists_the_sent_items_and_its_name_says_if_all() {
         let mut settled = Settled::default();
         settled.settle(0);
         settled.settle(2);

@@ -1,7 +1,7 @@
-//! `replay redrive`: what stands in the rejects or failures bucket, handed again to the functions that owe it.
+//! `replay redrive`: sends the content of the rejects or failures bucket again to the functions that failed.
 //!
-//! What a function has taken is marked in the bucket as soon as it has answered, so that a second run sends nothing
-//! twice. A run that is broken off between an answer and its mark repeats that one request, and loses nothing.
+//! What a function has accepted is marked in the bucket as soon as it has responded, so that a second run sends nothing
+//! twice. A run that is interrupted between a response and its mark repeats that one request, and loses nothing.
 
 pub mod bucket;
 pub mod failure;
@@ -33,15 +33,15 @@ use crate::{
     send::{Failure, backoff},
 };
 
-/// How often a request is sent in all before its rest counts as failed.
+/// How often a request is sent in total before its remaining items count as failed.
 const ATTEMPTS: u32 = 8;
 
-/// Where to send from.
+/// What to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Source {
-    /// What the functions refused, from the rejects bucket.
+    /// The rows and records that the functions rejected, from the rejects bucket.
     Rejects,
-    /// What Lambda gave up, from the failures bucket.
+    /// The batches and events that Lambda discarded, from the failures bucket.
     Failures,
 }
 
@@ -63,11 +63,11 @@ pub struct Listed {
     pub written: DateTime<Utc>,
 }
 
-/// The bucket that is read, and that holds the marks.
+/// The bucket with the objects and the marks.
 pub trait Store {
     /// The objects whose keys begin with `prefix`, in the order of their keys.
     fn list(&self, prefix: &str) -> impl Future<Output = Result<Vec<Listed>, Error>>;
-    /// An object; `None` where there is none of that key.
+    /// An object; `None` if there is no object with that key.
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Vec<u8>>, Error>>;
     /// Writes an object.
     fn put(&self, key: &str, body: Vec<u8>) -> impl Future<Output = Result<(), Error>>;
@@ -75,26 +75,26 @@ pub trait Store {
 
 /// The deployed functions.
 pub trait Functions {
-    /// Invokes a function and gives its answer.
+    /// Invokes a function and returns its response.
     fn invoke(&self, name: &str, event: Vec<u8>) -> impl Future<Output = Result<Vec<u8>, Failure>>;
 }
 
 /// What is to be sent again.
 #[derive(Debug)]
 pub struct Selection {
-    /// Of which bucket.
+    /// From which bucket.
     pub from: Source,
-    /// What the keys of the objects begin with.
+    /// The prefix of the keys of the objects.
     pub prefix: String,
-    /// Only objects written since.
+    /// Only objects written since then.
     pub since: Option<DateTime<Utc>>,
-    /// Also what came back from an earlier run.
+    /// Also rejects that came back from an earlier run.
     pub also_came_back: bool,
-    /// Only tell what would be sent.
+    /// Only show what would be sent.
     pub dry_run: bool,
 }
 
-/// What was found, and what became of it.
+/// What was found, and the outcome.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
     /// Objects that were not done yet.
@@ -103,21 +103,21 @@ pub struct Summary {
     pub found: u64,
     /// What was found, by function and reason.
     pub reasons: BTreeMap<String, u64>,
-    /// Items that their function took.
+    /// Items that their function accepted.
     pub sent: u64,
-    /// Items that their function did not take: they are sent again by the next run.
+    /// Items that their function did not accept: the next run sends them again.
     pub failed: u64,
-    /// Rejects that came back from an earlier run, and stay.
+    /// Rejects that came back from an earlier run and are not sent again.
     pub came_back: u64,
-    /// Rejects that tell of an object that could not be read.
-    pub objects_told: u64,
+    /// Rejects for an object that could not be read.
+    pub unread_objects: u64,
     /// Lines and objects that are neither a reject nor an invocation record.
     pub unreadable: u64,
-    /// Payloads of which parts are missing.
+    /// Payloads with missing parts.
     pub incomplete: u64,
     /// Invocations.
     pub requests: u64,
-    /// Whether nothing was sent because that was asked for.
+    /// Whether nothing was sent because of the dry-run option.
     pub dry_run: bool,
     /// How long it took.
     pub seconds: f64,
@@ -136,24 +136,24 @@ impl Summary {
     pub fn text(&self) -> String {
         let Self { objects, found, requests, seconds, .. } = self;
         let first = if self.dry_run {
-            format!("{found} found in {objects} objects; nothing was sent, as was asked for")
+            format!("{found} found in {objects} objects; nothing was sent, because of --dry-run")
         } else {
             format!("{} in {seconds:.1} s: {objects} objects, {requests} requests", self.state())
         };
         let mut lines = vec![first];
         lines.extend(self.reasons.iter().map(|(reason, count)| format!("  {count:>7}  {reason}")));
         let notes = [
-            (self.failed, "were not taken: run it again when the functions can take them"),
+            (self.failed, "were not accepted; run it again once the functions work"),
             (
                 self.came_back,
-                "came back from an earlier redrive and stay: correct them at their source, or add --again (AGAIN=1 of make) once the functions have changed",
+                "came back from an earlier redrive and were not sent; correct them at their source, or add --again (AGAIN=1 of make) once the functions have changed",
             ),
             (
-                self.objects_told,
-                "tell of a file that could not be read: put the mended file into the inbox again",
+                self.unread_objects,
+                "are about a file that could not be read; put the corrected file into the inbox again",
             ),
-            (self.incomplete, "come in parts of which some are not there yet: run it again later"),
-            (self.unreadable, "are neither rejects nor invocation records, and stay"),
+            (self.incomplete, "miss parts that have not arrived yet; run it again later"),
+            (self.unreadable, "are neither rejects nor invocation records, and were skipped"),
         ];
         lines.extend(
             notes.iter().filter(|(count, _)| *count > 0).map(|(count, note)| format!("{count} {note}")),
@@ -162,12 +162,12 @@ impl Summary {
     }
 }
 
-/// An object that is read: how many items it holds, and which of them are settled.
+/// An object that is read: how many items it has, and which of them are settled.
 struct Opened {
     key: String,
     items: usize,
     settled: Settled,
-    /// How many sendings an item still waits for, if its rows are sent apart.
+    /// For an item whose rows are sent separately, how many requests it still waits for.
     waiting: HashMap<usize, usize>,
 }
 
@@ -184,7 +184,7 @@ struct Run<'a, S, F> {
     jitter: fastrand::Rng,
 }
 
-/// Sends everything of the selection, and counts into `summary` as it goes. `name` gives the deployed name of a
+/// Sends everything of the selection, and counts into `summary` as it goes. `name` returns the deployed name of a
 /// function.
 ///
 /// # Errors
@@ -254,8 +254,8 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         Ok(())
     }
 
-    /// The keys of the objects that are not done, each with whether a mark says what of it is. What is written from now
-    /// on, as by what is refused again, is not among them.
+    /// The keys of the unfinished objects, each with whether a mark lists what was sent. Objects written from now on,
+    /// such as new rejects of this run, are not among them.
     async fn pending(&self) -> Result<Vec<(String, bool)>, Error> {
         let marks = self.store.list(marks::PREFIX).await?;
         let marks: HashSet<_> = marks.into_iter().map(|mark| mark.key).collect();
@@ -272,14 +272,14 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
             .collect())
     }
 
-    /// Opens an object with what an earlier run has marked of it; gives its position.
+    /// Opens an object with its mark from an earlier run; returns its position.
     async fn open(&mut self, key: String, begun: bool) -> Result<usize, Error> {
         let mark = if begun { self.store.get(&marks::part(&key)).await? } else { None };
         let settled = match mark {
             None => Settled::default(),
             Some(mark) => serde_json::from_slice(&mark).map_err(|_| {
                 Error::Cloud(format!(
-                    "the mark {} cannot be read: remove it to send {key} again",
+                    "could not read the mark {}; remove it to send {key} again",
                     marks::part(&key)
                 ))
             })?,
@@ -326,21 +326,20 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
                     decision.extend(items.into_iter().map(|item| (function.clone(), shape, item)));
                 }
                 Again::CameBack => self.summary.came_back += rows,
-                Again::Object => self.summary.objects_told += 1,
+                Again::Object => self.summary.unread_objects += 1,
             }
         });
         self.opened[object].items = items;
         if let Err(error) = lines {
             self.summary.unreadable += 1;
-            self.progress
-                .note(&format!("{}: {error}; what could be read of it is sent", self.opened[object].key));
-            // Never done, since nobody knows how much it held.
+            self.progress.note(&format!("{}: {error}; its readable part is sent", self.opened[object].key));
+            // Never marked as done, because its number of items is unknown.
             self.opened[object].items = usize::MAX;
         }
         decision
     }
 
-    /// Notes how many sendings each line waits for whose rows are sent apart.
+    /// Counts how many requests each line waits for if its rows are sent separately.
     fn wait_for(&mut self, items: &[Item]) {
         if let [first, _, ..] = items {
             for place in &first.places {
@@ -349,8 +348,8 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         }
     }
 
-    /// Sends what an object of the failures bucket holds. A batch that was given up stays a batch: its records are of one
-    /// shard and in its order, so that nothing of it is sent after a request that failed.
+    /// Sends the content of an object of the failures bucket. A discarded batch stays a batch, because its records are
+    /// of one shard and in its order. So nothing of it is sent after a request that failed.
     async fn send_given_up(&mut self, object: usize, body: &[u8]) -> Result<(), Error> {
         let Some((function, shape, items)) = self.read_failure(object, body) else { return Ok(()) };
         let mut items = items.into_iter().peekable();
@@ -391,7 +390,7 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         *self.summary.reasons.entry(reason).or_default() += items;
     }
 
-    /// Sends a request, and what fails of it again; marks what was taken. Gives whether that is all of it.
+    /// Sends a request, sends its failed items again, and marks the accepted ones. Returns whether all were accepted.
     async fn send(&mut self, function: &str, mut request: Request) -> Result<bool, Error> {
         if self.selection.dry_run || request.items.is_empty() {
             return Ok(true);
@@ -407,7 +406,7 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
             match self.functions.invoke(function, request.json()).await {
                 Ok(answer) => {
                     let done = request.settle(&answer).map_err(|error| {
-                        Error::Cloud(format!("{function} does not answer as a function of this version ({error}): deploy it again"))
+                        Error::Cloud(format!("{function} does not respond like a function of this version ({error}); deploy it again"))
                     })?;
                     self.summary.sent += done.iter().map(|item| item.rows).sum::<u64>();
                     self.mark(done.into_iter().flat_map(|item| item.places)).await?;
@@ -417,7 +416,7 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
                     problem = "it reports them as failed".into();
                 }
                 Err(Failure::Passing(why)) => problem = why.into(),
-                // What one batch does to a function says nothing of the next.
+                // A function that fails on one batch may accept the next.
                 Err(Failure::Function(why)) => {
                     problem = why.into();
                     break;
@@ -427,11 +426,11 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         }
         let failed: u64 = request.items.iter().map(|item| item.rows).sum();
         self.summary.failed += failed;
-        self.progress.note(&format!("{failed} not taken by {function}: {problem}"));
+        self.progress.note(&format!("{function} did not accept {failed}: {problem}"));
         Ok(false)
     }
 
-    /// Settles the parts that were delivered twice with the reject that they belong to.
+    /// Settles parts that were delivered twice together with their reject.
     async fn settle_repeated(&mut self) -> Result<(), Error> {
         let repeated = std::mem::take(&mut self.repeated);
         let is_settled = |place: &Place| self.opened[place.object].settled.has(place.item);
@@ -440,7 +439,7 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         self.mark(settled.into_iter()).await
     }
 
-    /// Settles the items at those places, each with its last sending, and writes the marks of their objects.
+    /// Settles the items at those places, each after its last request, and writes the marks of their objects.
     async fn mark(&mut self, done: impl Iterator<Item = Place>) -> Result<(), Error> {
         let mut touched: Vec<usize> = Vec::new();
         for place in done {

@@ -1,4 +1,4 @@
-//! Reject objects read back: their lines, the parts of large payloads put together.
+//! Reads reject objects: their lines, and large payloads assembled from their parts.
 
 use std::{collections::HashMap, mem, ops::Range};
 
@@ -7,16 +7,16 @@ use serde::Deserialize;
 
 use super::Place;
 
-/// The longest line that can be a reject: Firehose takes no longer record.
+/// The longest line that can be a reject: Firehose does not accept longer records.
 ///
 /// Source: Firehose API reference, `PutRecordBatch`.
 const LINE_BYTES: usize = 1_000 * 1024;
-/// The most parts that a payload comes in: more than the longest header needs with the rows under it.
+/// The most parts of a payload: more than the longest header needs with the rows under it.
 const PARTS: usize = 128;
-/// Who refuses.
+/// The functions that write rejects.
 const FUNCTIONS: [&str; 4] = ["ingest", "transform", "metrics", "notify"];
 
-/// A reject, as it stands in the rejects table; a large payload is spread over several lines.
+/// A reject, as it is in the rejects table; a large payload is split over several lines.
 #[derive(Debug, Deserialize)]
 struct Line {
     rejected_at: String,
@@ -35,28 +35,28 @@ struct Line {
     row_bytes: Option<String>,
 }
 
-/// A reject whose payload is whole.
+/// A reject with a complete payload.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rejected {
     /// When, as `2026-11-25T02:16:05.000000Z`.
     pub rejected_at: String,
-    /// The function that refused it.
+    /// The function that rejected it.
     pub function: String,
     /// A short stable code.
     pub reason: String,
     /// Where it came from.
     pub source: String,
-    /// The row or record as it came, or several with a line feed between two of them.
+    /// The original row or record, or several with a line feed between them.
     pub payload: Vec<u8>,
-    /// How many rows or records the payload holds, without a header.
+    /// How many rows or records the payload has, not counting a header.
     pub row_count: u64,
     /// Position of the first row in its file or request, or of the record in its aggregate.
     pub row_index: Option<u64>,
-    /// Where in the payload each row is, if they are not to be sent as one file.
+    /// The position of each row in the payload, if they are not to be sent as one file.
     pub rows: Option<Vec<Range<usize>>>,
-    /// How the file was read that a row came from: its format, header line and date order.
+    /// How the file of a row was read: its format, header line and date order.
     pub file: Option<File>,
-    /// The lines that hold it.
+    /// The lines that contain it.
     pub places: Vec<Place>,
 }
 
@@ -67,33 +67,33 @@ pub struct File {
     pub format: String,
     /// The header line of a CSV.
     pub header: Option<String>,
-    /// The date order that was declared.
+    /// The declared date order.
     pub date_order: Option<String>,
 }
 
 /// What a line is.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Read {
-    /// A reject, or the last part of one that was missing.
+    /// A reject, or the last missing part of one.
     Whole(Box<Rejected>),
-    /// A part of one; others are missing yet.
+    /// A part of one; other parts are still missing.
     Part,
-    /// A part that was read before, of the reject that has this place.
+    /// A repeated part of the reject that has this place.
     Repeated(Place),
-    /// No reject.
+    /// Not a reject.
     Unreadable,
 }
 
-/// Reads lines, and keeps the parts of payloads until they are whole.
+/// Reads lines, and stores the parts of payloads until they are complete.
 #[derive(Debug, Default)]
 pub struct Reader {
     open: HashMap<Key, Parts>,
-    /// Rejects that came in parts and are whole, each by one of its lines: Firehose may deliver a record twice.
+    /// Complete rejects that came in parts, each by one of its lines: Firehose may deliver a record twice.
     whole: HashMap<Key, Place>,
 }
 
-/// What the parts of one reject have in common: who refused it when, where it came from and its position there. Two
-/// rows of one line have one source, but not one position.
+/// What the parts of one reject have in common: the function, the time, its source and its position there. Two rows of
+/// one line have one source, but different positions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     function: String,
@@ -104,7 +104,7 @@ struct Key {
     parts: usize,
 }
 
-/// A payload or a part of it, and the bytes of the rows that end in it.
+/// A payload or a part of it, and the sizes of the rows that end in it.
 #[derive(Debug, Default)]
 struct Piece {
     bytes: Vec<u8>,
@@ -118,7 +118,7 @@ struct Parts {
 }
 
 impl Reader {
-    /// Reads one line, which stands at `place`.
+    /// Reads one line at `place`.
     pub fn read(&mut self, line: &[u8], place: Place) -> Read {
         let Ok(mut line) = serde_json::from_slice::<Line>(line) else { return Read::Unreadable };
         if !FUNCTIONS.contains(&line.function.as_str()) {
@@ -145,14 +145,14 @@ impl Reader {
         }
     }
 
-    /// Payloads of which parts are missing.
+    /// The number of payloads with missing parts.
     #[must_use]
     pub fn incomplete(&self) -> u64 {
         self.open.len() as u64
     }
 
-    /// Puts a part to the others; gives the payload once it is whole. A part that comes twice counts once, but is
-    /// settled with the others.
+    /// Adds a part to the others; returns the payload once it is complete. A repeated part counts once, but is settled
+    /// with the others.
     fn put(&mut self, key: &Key, part: usize, piece: Piece, place: Place) -> Option<(Piece, Vec<Place>)> {
         let parts = self.open.entry(key.clone()).or_insert_with(|| Parts {
             pieces: std::iter::repeat_with(|| None).take(key.parts).collect(),
@@ -176,7 +176,7 @@ impl Piece {
             joined.bytes.extend(piece.bytes);
             if let Some(row_bytes) = piece.row_bytes {
                 let all = joined.row_bytes.get_or_insert_default();
-                // No row ends in a part that holds the middle of a long one.
+                // No row ends in a part from the middle of a long one.
                 if !all.is_empty() && !row_bytes.is_empty() {
                     all.push(',');
                 }
@@ -208,7 +208,7 @@ impl Line {
         }
     }
 
-    /// The reject of that payload; nothing where the bytes of its rows are not those of the payload.
+    /// The reject of that payload; `None` if the sizes of its rows do not match the payload.
     fn rejected(self, Piece { bytes: payload, row_bytes }: Piece, places: Vec<Place>) -> Option<Rejected> {
         let rows = match row_bytes {
             Some(row_bytes) => Some(ranges(&row_bytes, payload.len())?),
@@ -230,7 +230,7 @@ impl Line {
     }
 }
 
-/// Where rows of those bytes are in a payload, with one byte between two of them.
+/// The positions of rows of those sizes in a payload, with one byte between two of them.
 fn ranges(row_bytes: &str, payload_bytes: usize) -> Option<Vec<Range<usize>>> {
     let mut begin = 0;
     let mut ranges = Vec::new();
@@ -246,8 +246,8 @@ fn ranges(row_bytes: &str, payload_bytes: usize) -> Option<Vec<Range<usize>>> {
 }
 
 impl Rejected {
-    /// What is sent again together: the rows in the payload if each must be sent by itself, else the payload. Rows of a CSV
-    /// that can be read next to others come together, up to so many bytes.
+    /// What is sent in one message: the single rows if each must be sent by itself, otherwise the payload. CSV rows
+    /// that can be read next to each other are sent together, up to so many bytes.
     pub(super) fn sendings(&mut self, bytes: usize) -> Vec<Sending> {
         let payload = mem::take(&mut self.payload);
         let Some(rows) = self.rows.take() else {
@@ -285,11 +285,12 @@ impl Rejected {
 pub(super) struct Sending {
     /// The rows, with a line feed between two of them.
     pub payload: Vec<u8>,
-    /// How many.
+    /// Their number.
     pub rows: u64,
 }
 
-/// Hands over the lines of an object, gzip or plain, without their ends; of one that is too long for a reject nothing.
+/// Passes on the lines of an object, gzip or plain, without their line ends. A line that is too long for a reject is
+/// passed on empty.
 ///
 /// # Errors
 ///
@@ -300,7 +301,7 @@ pub fn lines(object: &[u8], mut take: impl FnMut(&[u8])) -> Result<(), InflateEr
     let mut split = |text: &[u8]| {
         for piece in text.split_inclusive(|byte| *byte == b'\n') {
             let (piece, ended) = piece.strip_suffix(b"\n").map_or((piece, false), |piece| (piece, true));
-            // A byte beyond the bound says that the line is too long; more of it need not be kept.
+            // One byte above the bound shows that the line is too long; the remaining bytes are not needed.
             let room = (LINE_BYTES + 1).saturating_sub(line.len());
             line.extend_from_slice(&piece[..piece.len().min(room)]);
             if ended {

@@ -1,8 +1,8 @@
-//! Requests: what was refused or given up, handed again to the function that owes it, and to it alone.
+//! Requests that send rejects and failed batches again, only to the function that failed.
 //!
-//! A record put on its stream again would reach every reader of it: the raw layer and the other functions, which have
-//! had it. So each function is invoked with what it is used to: ingest with messages of its queue, which it answers
-//! for one by one, the others with batches of their stream.
+//! A record that is put on its stream again would reach every consumer: the raw table and the other functions, which
+//! have already processed it. So each function is invoked with its usual input. Ingest gets messages of its queue, and
+//! responds with the failed ones. The other functions get batches of their stream.
 
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
@@ -13,38 +13,38 @@ use super::{
     reject::{Rejected, Sending},
 };
 
-/// What precedes the source of a record that is sent again, so that its reject, if it becomes one again, is known.
+/// The prefix of the source of a record that is sent again. It identifies a reject that comes back.
 pub const MARK: &str = "redrive:";
-/// The reason of a reject that is a message of the queue.
+/// The reason code of a reject that is a message of the queue.
 const BAD_MESSAGE: &str = "bad_message";
-/// Items in a request at most: as many as go again after an interruption.
+/// The most items in a request, and so the most that an interrupted run repeats.
 const ITEMS: usize = 500;
-/// Bytes of rows that are sent again together, if they are held with others.
+/// The most bytes of rows that are sent together, if they share a reject.
 const JOINED_BYTES: usize = 256 * 1024;
-/// Bytes of a request at most; a little is left for what stands around its items.
+/// The most bytes of a request, without what surrounds its items.
 ///
 /// Source: Lambda developer guide, "Lambda quotas": 6 MB for the payload of a synchronous invocation.
 const BYTES: usize = 6 * 1_000 * 1_000 - 100_000;
 
-/// How a function is asked.
+/// The kinds of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shape {
-    /// With messages of its queue, each answered for by itself.
+    /// Messages of its queue; the response lists the failed ones.
     Queue,
-    /// With a batch of its stream, answered for by the first record that comes again.
+    /// A batch of its stream; the response names the first failed record.
     Stream,
-    /// With one event that is the whole request.
+    /// One event that is the whole request.
     Event,
 }
 
-/// Something that a function owes.
+/// Something that a function is to process again.
 #[derive(Debug, Clone)]
 pub struct Item {
-    /// By which the function's answer names it: unique within a request.
+    /// Its name in the function's response; unique within a request.
     id: String,
-    /// As it stands in the request.
+    /// Its JSON in the request.
     json: String,
-    /// How many rows or records it holds.
+    /// How many rows or records it has.
     pub rows: u64,
     /// Where it was found.
     pub places: Vec<Place>,
@@ -60,19 +60,19 @@ pub struct Request {
     bytes: usize,
 }
 
-/// A reject, as a function is asked again.
+/// How a reject is sent again.
 #[derive(Debug)]
 pub enum Again {
-    /// Like this: with one item, or several where rows that are held together must be sent apart.
+    /// As these items: one, or several if rows of one reject must be sent separately.
     Items(Shape, Vec<Item>),
-    /// It came back from an earlier time: it is wrong in itself, or what it needs is still not there.
+    /// Not at all: it came back from an earlier run. It is wrong itself, or what it needs is still missing.
     CameBack,
-    /// It tells of an object that could not be read, and holds no row.
+    /// Not at all: it is about an object that could not be read, and has no row.
     Object,
 }
 
 impl Again {
-    /// How a reject is sent again; one that came back only when that is asked for.
+    /// How a reject is sent again. One that came back is only sent again on request.
     #[must_use]
     pub fn of(mut rejected: Rejected, also_came_back: bool) -> Self {
         let source = match rejected.source.strip_prefix(MARK) {
@@ -89,7 +89,7 @@ impl Again {
         if rejected.file.is_none() && rejected.reason != BAD_MESSAGE {
             return Self::Object;
         }
-        // The same source stands twice where Firehose delivered a reject twice; then both are sent again. Elements of a
+        // The same source occurs twice if Firehose delivered a reject twice; then both are sent again. Elements of a
         // JSON text may share a line, and so a source.
         let name = match (&rejected.file, rejected.row_index) {
             (Some(file), Some(index)) if file.format == "json" => format!("{MARK}{source}#{index}"),
@@ -113,7 +113,7 @@ fn message(rejected: &Rejected, id: String, sending: &Sending) -> Item {
             let mut rows = json!({"format": file.format});
             match str::from_utf8(&text) {
                 Ok(text) => rows["body"] = json!(text),
-                // Ingest keeps the bytes of a row that is not UTF-8.
+                // Ingest stores the bytes of a row that is not UTF-8.
                 Err(_) => rows["body_base64"] = json!(base64_simd::STANDARD.encode_to_string(&text)),
             }
             if let Some(order) = &file.date_order {
@@ -128,7 +128,7 @@ fn message(rejected: &Rejected, id: String, sending: &Sending) -> Item {
     Item { id, json: json.to_string(), rows: sending.rows, places: rejected.places.clone() }
 }
 
-/// A user record of a stream as a record of its own. Its number is given by its place in the request.
+/// A user record of a stream as a record. Its sequence number is derived from its place in the request.
 fn record(rejected: &Rejected, source: &str, number: usize, sending: &Sending) -> Item {
     let (stream, event_id) = source.split_once('/').unwrap_or(("", source));
     let place = rejected.places.first().map(|Place { object, item }| match number {
@@ -152,7 +152,7 @@ fn record(rejected: &Rejected, source: &str, number: usize, sending: &Sending) -
         "eventName": "aws:kinesis:record",
         "eventVersion": "1.0",
         "eventID": event_id,
-        // What follows the last slash begins the source of a reject.
+        // The source of a reject begins with what follows the last slash.
         "eventSourceARN": format!("{MARK}{stream}"),
     });
     Item { id, json: json.to_string(), rows: sending.rows, places: rejected.places.clone() }
@@ -171,7 +171,7 @@ struct Number<'a> {
     sequence_number: std::borrow::Cow<'a, str>,
 }
 
-/// The items of what was given up, which stands in object `object`: as they were handed to the function before.
+/// The items of what Lambda discarded, from object `object`, as in the original invocation.
 #[must_use]
 pub fn given_up(event: Event, object: usize) -> (Shape, Vec<Item>) {
     match event {
@@ -194,16 +194,16 @@ pub fn given_up(event: Event, object: usize) -> (Shape, Vec<Item>) {
     }
 }
 
-/// What an answer says of the items.
+/// A function's response to the items.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Answer {
     #[serde(default)]
     batch_item_failures: Vec<Failed>,
-    /// Of ingest, to an invocation.
+    /// From ingest, to an invocation.
     #[serde(default)]
     failed: u64,
-    /// Of ingest, to HTTP.
+    /// From ingest, to HTTP.
     #[serde(default)]
     status_code: u16,
 }
@@ -221,7 +221,7 @@ impl Request {
         Self { shape, items: Vec::new(), bytes: 0 }
     }
 
-    /// Whether one more item would be too much.
+    /// Whether one more item would exceed the limits.
     #[must_use]
     pub fn is_full_for(&self, item: &Item) -> bool {
         !self.items.is_empty() && (self.items.len() >= ITEMS || self.bytes + item.json.len() + 1 > BYTES)
@@ -233,7 +233,7 @@ impl Request {
         self.items.push(item);
     }
 
-    /// Whether it can be sent, which a single item may be too large for.
+    /// Whether it can be sent; a single item may be too large.
     #[must_use]
     pub fn fits(&self) -> bool {
         self.bytes <= BYTES
@@ -249,11 +249,12 @@ impl Request {
         }
     }
 
-    /// Takes out the items that the function is done with, as its answer says; the rest is to be sent again.
+    /// Removes the items that the function has finished, according to its response; the remaining ones are to be sent
+    /// again.
     ///
     /// # Errors
     ///
-    /// When the answer is not one of these functions.
+    /// When the response is not one of these functions.
     pub fn settle(&mut self, answer: &[u8]) -> Result<Vec<Item>, serde_json::Error> {
         let answer: Answer = serde_json::from_slice(answer)?;
         let failed =
@@ -262,7 +263,8 @@ impl Request {
         let (done, rest): (Vec<_>, Vec<_>) = match self.shape {
             Shape::Queue => items.into_iter().partition(|item| !failed(item)),
             Shape::Stream => {
-                // Everything from the first on comes again, and all of it where the name is unknown, as in a mapping.
+                // As in an event source mapping, everything from the named record on is retried; all of it if the name
+                // is unknown.
                 let first = match &answer.batch_item_failures[..] {
                     [] => items.len(),
                     _ => items.iter().position(failed).unwrap_or(0),
@@ -311,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_goes_to_ingest_as_a_message_with_all_that_it_needs() {
+    fn row_is_sent_to_ingest_with_its_file_context() {
         let file = File {
             format: "csv".to_owned(),
             header: Some("ID,Severity".to_owned()),
@@ -333,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_were_gathered_go_as_one_file_or_apart() {
+    fn rows_of_one_reject_are_sent_together_or_separately() {
         let file = || File { format: "csv".to_owned(), header: Some("ID".to_owned()), date_order: None };
         let together = Rejected {
             file: Some(file()),
@@ -369,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_of_one_line_have_ids_of_their_own() {
+    fn elements_of_one_line_have_distinct_ids() {
         let ids = [0, 1].map(|index| {
             let file = File { format: "json".to_owned(), header: None, date_order: None };
             let element = Rejected {
@@ -383,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_goes_as_it_came_and_an_object_does_not_go() {
+    fn message_is_sent_unchanged_and_object_is_not_sent() {
         let (.., json) = item(Again::of(rejected("ingest", "bad_message", "m-1", b"{}"), false));
         assert_eq!(json["body"], "{}");
         let object = rejected("ingest", "bad_gzip", "inbox/a.csv.gz", b"");
@@ -391,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_goes_to_its_function_under_a_source_that_says_so() {
+    fn record_is_sent_with_a_marked_source() {
         let source = "stream-2/shardId-000000000000:49590338271490256608559692538361571095921575989136588898";
         let (shape, _, json) = item(Again::of(rejected("notify", "not_json", source, b"x"), false));
         assert_eq!(shape, Shape::Stream);
@@ -404,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_back_stays_unless_it_is_asked_for_and_is_marked_once() {
+    fn returned_reject_is_sent_only_on_request() {
         let came_back = || rejected("metrics", "not_json", "redrive:s2/s:1", b"x");
         assert!(matches!(Again::of(came_back(), false), Again::CameBack));
         let (.., json) = item(Again::of(came_back(), true));
@@ -432,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_settles_what_it_does_not_name() {
+    fn response_settles_all_items_it_does_not_name() {
         let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
         let named = r#"{"batchItemFailures":[{"itemIdentifier":"b"}]}"#;
         let unknown = r#"{"batchItemFailures":[{"itemIdentifier":"z"}]}"#;

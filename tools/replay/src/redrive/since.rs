@@ -1,20 +1,20 @@
-//! Since when: a day, a time, or so long ago.
+//! Parses the start of a time span: a day, a time, or a duration before now.
 
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 
-/// The begin of a span of time that ends now.
+/// The start of a time span that ends now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
     /// That time.
     At(DateTime<Utc>),
-    /// So long ago.
+    /// So long before now.
     Ago(TimeDelta),
 }
 
 impl Since {
-    /// The time that is meant.
+    /// The resulting time.
     #[must_use]
     pub fn at(self, now: DateTime<Utc>) -> DateTime<Utc> {
         match self {
@@ -36,7 +36,7 @@ impl FromStr for Since {
         }
         ago(text).map(Self::Ago).ok_or_else(|| {
             format!(
-                "`{text}` is no time: 2026-11-25, 2026-11-25T06:00:00Z, or 90m, 6h or 7d for so long ago is right"
+                "expected 2026-11-25, 2026-11-25T06:00:00Z, or 90m, 6h or 7d for so long ago, found `{text}`"
             )
         })
     }
@@ -71,7 +71,7 @@ mod tests {
             assert_eq!(since.at(now), expected.parse::<DateTime<Utc>>().unwrap(), "{text}");
         }
         for text in ["", "d", "7", "7w", "-7d", "yesterday", "7é"] {
-            assert!(text.parse::<Since>().unwrap_err().contains("is right"), "{text}");
+            assert!(text.parse::<Since>().unwrap_err().contains("expected 2026-11-25"), "{text}");
         }
     }
 }

@@ -18,11 +18,11 @@ use super::*;
 #[derive(Default)]
 struct Shelf {
     objects: RefCell<BTreeMap<String, Object>>,
-    /// After so many operations of bucket and functions together everything fails, as after the end of a process.
+    /// After so many operations of bucket and functions together everything fails, as if the process were killed.
     left: Cell<Option<u32>>,
 }
 
-/// When it was written, and what it holds.
+/// The time and the content of an object.
 type Object = (DateTime<Utc>, Vec<u8>);
 
 impl Shelf {
@@ -66,12 +66,12 @@ impl Store for Shelf {
     }
 }
 
-/// Functions that take what they are sent, but for payloads that name a fault.
+/// Functions that accept everything, except payloads that name a fault.
 struct Deployed<'a> {
     shelf: &'a Shelf,
-    /// Function and payload of everything that was taken, in order.
+    /// Function and payload of everything that was accepted, in order.
     taken: RefCell<Vec<(String, String)>>,
-    /// Answers before the first that takes anything.
+    /// Responses before the first normal one.
     script: RefCell<Vec<Result<Value, Failure>>>,
 }
 
@@ -80,7 +80,7 @@ impl<'a> Deployed<'a> {
         Self { shelf, taken: RefCell::default(), script: RefCell::default() }
     }
 
-    /// The payloads of a request, by the names that an answer would give them.
+    /// The payloads of a request, by their names in a response.
     fn payloads(event: &[u8]) -> Vec<(String, String)> {
         let value: Value = serde_json::from_slice(event).unwrap();
         let Some(records) = value["Records"].as_array() else {
@@ -274,7 +274,7 @@ async fn a_batch_that_was_given_up_is_worked_off_record_by_record() {
     shelf.put_at("lake/2", 0, given_up("notify-dev", &["4", "stuck", "5"]));
     shelf.put_at("lake/3", 0, "no record");
     let functions = Deployed::new(&shelf);
-    // As much as the function reports, and from there on again.
+    // As many as the function reports, and again from there on.
     functions.script.borrow_mut().push(Ok(json!({"batchItemFailures": [{"itemIdentifier": "1"}]})));
     let (summary, done) = run(&shelf, &functions, &selection(Source::Failures)).await;
     done.unwrap();
@@ -285,7 +285,7 @@ async fn a_batch_that_was_given_up_is_worked_off_record_by_record() {
     assert_eq!(
         (summary.found, summary.objects),
         (2, 2),
-        "the rest of the second batch, and what cannot be read"
+        "the remaining records of the second batch, and the unreadable object"
     );
     assert_eq!(summary.reasons.get("notify-dev RetryAttemptsExhausted"), Some(&2));
 }
@@ -300,7 +300,7 @@ async fn nothing_of_a_batch_is_sent_after_a_request_that_failed() {
     shelf.put_at("lake/1", 0, given_up("transform-dev", &payloads));
     shelf.put_at("lake/2", 0, given_up("transform-dev", &["another"]));
     let functions = Deployed::new(&shelf);
-    // The double takes what is after a record that is stuck, where the function reports all of it.
+    // The fake function accepts records after one that is stuck; real functions report all of it.
     functions.script.borrow_mut().extend(
         std::iter::repeat_with(|| Ok(json!({"batchItemFailures": [{"itemIdentifier": "100"}]}))).take(8),
     );
@@ -308,9 +308,9 @@ async fn nothing_of_a_batch_is_sent_after_a_request_that_failed() {
     done.unwrap();
     assert_eq!((summary.found, summary.sent, summary.failed), (1_201, 101, 1_100));
     let taken: Vec<_> = functions.taken.borrow().iter().map(|(_, payload)| payload.clone()).collect();
-    assert_eq!(taken, ["another"], "and the first hundred, which the script answered for");
+    assert_eq!(taken, ["another"], "the first hundred have scripted responses");
     let (summary, _) = run(&shelf, &functions, &selection(Source::Failures)).await;
-    assert_eq!(summary.found, 1_100, "the rest is for the next run");
+    assert_eq!(summary.found, 1_100, "the remaining records are for the next run");
 }
 
 #[tokio::test(start_paused = true)]

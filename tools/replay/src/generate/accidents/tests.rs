@@ -33,7 +33,7 @@ fn every_column_is_one_of_the_data_set() {
 }
 
 #[test]
-fn shares_are_those_of_the_published_rows() {
+fn shares_match_the_published_rows() {
     let rows = rows(Layout::Mar23, 7, 10_000);
     for (severity, expected, tolerance) in
         [("1", 0.9, 0.4), ("2", 79.6, 1.5), ("3", 16.8, 1.5), ("4", 2.7, 0.6)]
@@ -61,7 +61,7 @@ fn shares_are_those_of_the_published_rows() {
 }
 
 #[test]
-fn severe_places_are_as_many_as_in_the_published_rows() {
+fn number_of_severe_places_matches_the_published_rows() {
     let rows = rows(Layout::Mar23, 7, 10_000);
     let severe: HashSet<_> = rows
         .iter()
@@ -72,14 +72,14 @@ fn severe_places_are_as_many_as_in_the_published_rows() {
 }
 
 #[test]
-fn rows_are_as_long_as_the_published_ones() {
+fn row_length_matches_the_published_rows() {
     let rows = rows(Layout::Mar23, 7, 2_000);
     let mean = rows.iter().flat_map(HashMap::values).map(|cell| cell.len() + 1).sum::<usize>() / rows.len();
     assert!((360..405).contains(&mean), "{mean} bytes");
 }
 
 #[test]
-fn quirks_are_in_every_file_of_some_hundred_rows() {
+fn every_quirk_occurs_in_a_few_hundred_rows() {
     let rows = rows(Layout::Mar23, 7, 2_000);
     for spelling in ["Doña Ana", "Do\u{fffd}a Ana", "Doï¿½a Ana"] {
         assert!(rows.iter().any(|row| row["County"] == spelling && row["Severity"] == "3"), "{spelling}");
