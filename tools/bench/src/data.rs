@@ -1,5 +1,5 @@
-//! What the benchmarks work on: rows of the simulator under ids of their own, at the real shares of severities and
-//! over real places, and the events that the functions make of them.
+//! The inputs of the benchmarks: generated rows with new ids and the real shares of severities and places, and the
+//! events that the functions make of them.
 
 use std::fmt::Write as _;
 
@@ -15,11 +15,11 @@ use shared::{
     json::Writer,
 };
 
-/// Rows that the simulator generated, header first.
+/// Generated rows, header first.
 const ROWS: &str = include_str!("../../replay/golden/mar23-40-rows-of-seed-1.csv");
 /// Places of the United States: state, county, city, zip and more.
 const PLACES: &str = include_str!("../../replay/places.csv");
-/// Severities of a thousand rows: 0.9, 79.6, 16.8 and 2.7 per cent, as 386,716 rows of the published data hold them.
+/// Severities of a thousand rows: 0.9, 79.6, 16.8 and 2.7 per cent, as in 386,716 published rows.
 const SEVERITIES: [(u32, &str); 4] = [(9, "1"), (805, "2"), (973, "3"), (1_000, "4")];
 /// A stride without a common divisor with a thousand, so that severities are spread over the rows.
 const STRIDE: u32 = 619;
@@ -48,12 +48,12 @@ pub(crate) fn csv(count: u32) -> String {
     text
 }
 
-/// The cells of a file that quotes none.
+/// The cells of a line without quotes.
 fn table(text: &str) -> Vec<Vec<&str>> {
     text.lines().map(|line| line.split(',').collect()).collect()
 }
 
-/// The raw events of a CSV, each with its line feed, as ingest puts them on stream 1.
+/// The raw events of a CSV, each with its line feed, as ingest writes them to stream 1.
 pub(crate) fn raw_events(dataset: &Dataset, csv: &str, at: DateTime<Utc>) -> Vec<Vec<u8>> {
     let normaliser = Normaliser::new(dataset, dataset.date_order);
     let received = stamp(at);
@@ -70,7 +70,7 @@ pub(crate) fn raw_events(dataset: &Dataset, csv: &str, at: DateTime<Utc>) -> Vec
     events
 }
 
-/// The event of a Kinesis mapping with those records.
+/// The event of a Kinesis event source mapping with those records.
 pub(crate) fn kinesis_event<D: AsRef<[u8]>>(stream: &str, records: &[D], at: DateTime<Utc>) -> String {
     let mut event = String::from("{\"Records\":[");
     for (index, data) in records.iter().enumerate() {
@@ -95,7 +95,7 @@ pub(crate) fn kinesis_event<D: AsRef<[u8]>>(stream: &str, records: &[D], at: Dat
     event
 }
 
-/// The event of an object put into the inbox.
+/// The event of an object created in the inbox.
 pub(crate) fn object_event(key: &str) -> String {
     include_str!("../../../events/ingest-s3.json").replace("morning+rows/a%2Bb+%C3%B1.csv", key)
 }

@@ -1,5 +1,5 @@
-//! The floor: the least that must be done to know what a batch owes, with the fastest parsers there are, and nothing
-//! written.
+//! The floor: the least work that decides the outcome of a batch, with the fastest parsers available and without any
+//! output.
 
 use std::{collections::HashMap, error::Error, hint::black_box};
 
@@ -26,7 +26,7 @@ struct Data<'a> {
     data: &'a str,
 }
 
-/// The event parsed by SIMD, each record's data decoded, and what `look` reads of it counted.
+/// Parses the event with SIMD, decodes each record's data, and counts what `look` reads in it.
 fn count(event: &[u8], mut look: impl FnMut(&[u8]) -> bool) -> Outcome {
     let event: Event<'_> = sonic_rs::from_slice(event)?;
     let mut data = Vec::new();
@@ -39,7 +39,7 @@ fn count(event: &[u8], mut look: impl FnMut(&[u8]) -> bool) -> Outcome {
     Ok(counted)
 }
 
-/// Events above a severity, which is read lazily.
+/// Counts events above a severity, which is read lazily.
 pub(crate) fn severe(event: &[u8], above: i64) -> Outcome {
     count(event, |data| severity(data) > above)
 }
@@ -48,7 +48,7 @@ fn severity(data: &[u8]) -> i64 {
     sonic_rs::get(data, ["Severity"]).ok().and_then(|value| value.as_i64()).unwrap_or_default()
 }
 
-/// Severe events counted by what CloudWatch counts them by, each field of it read lazily.
+/// Counts severe events by the dimensions of the metric, with each field read lazily.
 pub(crate) fn metrics(event: &[u8]) -> Outcome {
     let mut counts: HashMap<[String; 3], u64> = HashMap::new();
     let counted = count(event, |data| {
@@ -65,7 +65,7 @@ pub(crate) fn metrics(event: &[u8]) -> Outcome {
     counted
 }
 
-/// Rows of a CSV, read as the `csv` crate reads them and left alone.
+/// Reads the rows of a CSV with the parser of the `csv` crate and ignores them.
 pub(crate) fn csv(text: &[u8]) -> Outcome {
     let mut rows = 0;
     csv_rows(text, |_, _| {
@@ -75,7 +75,7 @@ pub(crate) fn csv(text: &[u8]) -> Outcome {
     Ok(rows - 1)
 }
 
-/// Hands each record of a CSV on, header included: its cells' text, and where each of them ends in it.
+/// Passes on each record of a CSV, including the header: the text of its cells, and the end of each cell.
 pub(crate) fn csv_rows(
     mut text: &[u8],
     mut row: impl FnMut(&[u8], &[usize]) -> Result<(), Box<dyn Error>>,
@@ -88,7 +88,7 @@ pub(crate) fn csv_rows(
         match result {
             ReadRecordResult::Record => row(&cells[..written], &ends[..count])?,
             ReadRecordResult::End => return Ok(()),
-            // With nothing left to read, the reader is told so by the empty text of the next round.
+            // The empty input of the last round signals the end to the parser.
             ReadRecordResult::InputEmpty if written == 0 && count == 0 => {}
             ReadRecordResult::InputEmpty => {
                 let (result, _, more, further) =
@@ -104,7 +104,7 @@ pub(crate) fn csv_rows(
     }
 }
 
-/// Lines of NDJSON, checked by SIMD and left alone.
+/// Checks lines of NDJSON with SIMD and ignores them.
 pub(crate) fn ndjson(text: &str) -> Outcome {
     let mut rows = 0;
     for line in text.lines() {
@@ -114,7 +114,7 @@ pub(crate) fn ndjson(text: &str) -> Outcome {
     Ok(rows)
 }
 
-/// Elements of a JSON array, checked by SIMD and left alone.
+/// Checks elements of a JSON array with SIMD and ignores them.
 pub(crate) fn json(text: &str) -> Outcome {
     let mut rows = 0;
     for element in sonic_rs::to_array_iter(text) {

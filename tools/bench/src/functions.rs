@@ -1,4 +1,4 @@
-//! The functions as they are deployed, over ports that only count.
+//! The functions as deployed, with ports that only count.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -37,7 +37,7 @@ fn variables(name: &str) -> Option<String> {
         "GLUE_DATABASE" => "us_accidents_dev",
         "GLUE_TABLE" => "us_accidents_analytical",
         "TOPIC_ARN" => "arn:aws:sns:eu-west-1:000000000000:us-accidents-alerts-dev",
-        // What is measured is the work, not the pauses between messages.
+        // The pauses between messages are not measured.
         "ALERTS_PER_SECOND" => "0",
         _ => return None,
     };
@@ -97,12 +97,12 @@ pub(crate) fn notify() -> Result<Notify, ConfigError> {
     })
 }
 
-/// An invocation with an hour to go.
+/// An invocation with an hour left.
 pub(crate) fn invocation(at: DateTime<Utc>) -> Invocation {
     invocation_of(at, Duration::from_hours(1))
 }
 
-/// An invocation with that time to go.
+/// An invocation with that time left.
 pub(crate) fn invocation_of(at: DateTime<Utc>, left: Duration) -> Invocation {
     let left = u64::try_from(left.as_millis()).unwrap_or_default();
     let deadline = u64::try_from(at.timestamp_millis()).unwrap_or_default() + left;

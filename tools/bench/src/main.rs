@@ -1,9 +1,10 @@
-//! The benchmarks that run in one process: every function from the event's bytes to the requests ready to send, beside
-//! the straightforward way and the floor. `tools/bench/bench.py` runs it and what needs processes of their own.
+//! Benchmarks within one process: each function from the event's bytes to its finished requests, compared with
+//! straightforward code and the floor. `tools/bench/bench.py` runs it, and measures what needs other processes.
 //!
-//! `bench data DIRECTORY` writes the inputs for the others; `bench measure FILE` measures and writes JSON;
-//! `bench object MEGABYTES SECONDS FILE` takes in a large object by invocations of that time; `bench often NAME FILE
-//! TIMES` does one thing so many times, for a profiler and for counting instructions.
+//! - `bench data DIRECTORY` writes the inputs of the others.
+//! - `bench measure FILE` measures and writes JSON.
+//! - `bench object MEGABYTES SECONDS FILE` ingests a large object with invocations of that duration.
+//! - `bench often NAME FILE TIMES` repeats one function, for a profiler or for counting instructions.
 
 mod data;
 mod floor;
@@ -42,11 +43,11 @@ const TRANSFORM_RECORDS: u32 = 4_000;
 const SEVERE_RECORDS: u32 = 10_000;
 /// Rows of a file.
 const ROWS: u32 = 20_000;
-/// Events of which the API calls are counted.
+/// Events for which the API calls are counted.
 const COUNTED_EVENTS: u32 = 10_000;
-/// Raw events that hold ten severe ones, and a few more: 19.5 per cent are severe.
+/// Raw events that contain ten severe ones, and a few more: 19.5 per cent are severe.
 const RAW_FOR_TEN_SEVERE: u32 = 52;
-/// How often each is timed; the median counts.
+/// How often each is timed; the median is reported.
 const LAPS: usize = 31;
 
 struct Bench {
@@ -91,8 +92,8 @@ fn run(arguments: &[&str]) -> Outcome<()> {
         }
         ["often", name, file, times] => bench.often(name, &fs::read(file)?, times.parse()?),
         _ => {
-            Err("bench data DIRECTORY, bench measure FILE BATCH BATCH BATCH, bench object MEGABYTES SECONDS FILE or \
-                 bench often NAME FILE TIMES is right"
+            Err("expected bench data DIRECTORY, bench measure FILE BATCH BATCH BATCH, bench object MEGABYTES SECONDS FILE or \
+                 bench often NAME FILE TIMES"
                 .into())
         }
     }
@@ -105,7 +106,7 @@ impl Bench {
         data::kinesis_event("us-accidents-data-stream-1-dev", &events, self.at)
     }
 
-    /// What transform puts on stream 2 for that many severe events.
+    /// What transform writes to stream 2 for that many severe events.
     fn severe_events(&self, records: u32) -> Outcome<Vec<StreamRecord>> {
         let raw = records * RAW_FOR_TEN_SEVERE / 10;
         let transform = functions::transform()?;
@@ -138,7 +139,7 @@ impl Bench {
         fs::write(directory.join("accidents-half.csv"), data::csv(ROWS / 2))?;
         fs::write(directory.join("transform.json"), self.transform_event(TRANSFORM_RECORDS))?;
         fs::write(directory.join("severe.json"), self.severe_event(SEVERE_RECORDS)?)?;
-        // Lambda ends a batch at 6 MB.
+        // Lambda closes a batch at 6 MB.
         for (name, event) in [
             ("transform-6mb.json", self.transform_event(3_000)),
             ("severe-6mb.json", self.severe_event(9_000)?),
@@ -161,7 +162,7 @@ impl Bench {
         Ok(Value::Object(results))
     }
 
-    // The functions are warm, as they are for all but the first batch of a container: what is made once is made before.
+    // The functions are warm, as for all batches but the first of a container: one-time work is done before.
 
     fn run_transform(&self, transform: &Transform, event: &[u8]) -> Lap {
         let before = transform.severe.entries.get();
@@ -176,7 +177,7 @@ impl Bench {
     }
 
     fn run_notify(&self, notify: &Notify, event: &[u8]) -> Lap {
-        // It would tell of the same storm in fewer words.
+        // A warm function would remember the alerts and send fewer messages.
         *notify.memory.lock().map_err(|error| error.to_string())? = Memory::default();
         let before = notify.topic.entries.get();
         self.runtime.block_on(notify.handle(text(event)?, &functions::invocation(self.at)))?;
@@ -293,7 +294,7 @@ impl Bench {
         ])
     }
 
-    /// Mean bytes of the records, for the bill.
+    /// Mean bytes of the records, for the cost estimate.
     fn bytes(&self) -> Outcome<Value> {
         let raw = data::raw_events(&self.dataset, &data::csv(COUNTED_EVENTS), self.at);
         let severe = self.severe_events(1_000)?;
@@ -304,7 +305,7 @@ impl Bench {
         }))
     }
 
-    /// The calls that ten thousand events take through the whole pipeline, with batches of the stack's defaults.
+    /// The calls for ten thousand events through the whole pipeline, with batches of the stack's default sizes.
     fn api_calls(&self, batches: &[usize]) -> Outcome<Value> {
         let &[transform_batch, metrics_batch, notify_batch] = batches else {
             return Err("the sizes of the batches of transform, metrics and notify are missing".into());
@@ -338,7 +339,7 @@ impl Bench {
             "kinesis:PutRecords": ingest.stream.requests.get() + transform.severe.requests.get(),
             "firehose:PutRecordBatch": transform.analytical.requests.get() + ingest.rejects.requests.get()
                 + transform.rejects.requests.get() + metrics.rejects.requests.get() + notify.rejects.requests.get(),
-            // The table is read once for each container, then a call registers them.
+            // The table is read once for each container; one call then registers the partitions.
             "glue": 2 * transform.catalog.0.requests.get(),
             "cloudwatch:PutMetricData": metrics.metric.requests.get() + notify.latency.requests.get(),
             "sns:PublishBatch": notify.topic.requests.get(),
@@ -350,8 +351,7 @@ impl Bench {
         data::kinesis_event("us-accidents-data-stream-1-dev", &data, self.at)
     }
 
-    /// Takes in an object of that size by invocations that each have that time: every row once, whatever the number
-    /// of invocations.
+    /// Ingests an object of that size with invocations of that duration, and checks that every row is ingested once.
     fn object(&self, megabytes: u64, each: Duration) -> Outcome<Value> {
         let csv = Bytes::from(data::csv(ROWS));
         let blocks = (megabytes * 1_000_000).div_ceil(csv.len() as u64);
@@ -377,7 +377,7 @@ impl Bench {
         }))
     }
 
-    /// Does one thing so many times, with that event or object.
+    /// Repeats one function with that event or object.
     fn often(&self, name: &str, input: &[u8], times: u32) -> Outcome<()> {
         let mut lap: Box<dyn FnMut() -> Lap> = match name {
             "payload" => Box::new(|| Ok(text(input)?.len() as u64)),
@@ -399,20 +399,20 @@ impl Bench {
                 let function = functions::ingest(once(Bytes::copy_from_slice(input)))?;
                 Box::new(move || self.run_ingest(&function, "a.csv"))
             }
-            _ => return Err(format!("there is no benchmark `{name}`").into()),
+            _ => return Err(format!("unknown benchmark `{name}`").into()),
         };
         (0..times).try_for_each(|_| lap().map(|_| ()))
     }
 }
 
-/// The most memory that this process has held, in bytes; nothing where the system does not say.
+/// The most memory that this process has used, in bytes; `None` if the system does not report it.
 fn peak_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(peak.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
 }
 
-/// The numbers of one benchmark: milliseconds of each, all in one run.
+/// The results of one benchmark: milliseconds of each contender, all in one run.
 fn result(records: u32, bytes: usize, laps: &[Timed]) -> Value {
     let mut result = Map::new();
     result.insert("records".into(), records.into());
@@ -423,7 +423,7 @@ fn result(records: u32, bytes: usize, laps: &[Timed]) -> Value {
     Value::Object(result)
 }
 
-/// Contenders that counted differently did not do the same work.
+/// Contenders with different counts did not do the same work.
 fn same(laps: &[Timed], names: &[&str]) -> Outcome<()> {
     let counts: Vec<(&str, u64)> = laps
         .iter()

@@ -1,18 +1,18 @@
-//! The ports of the measured functions: requests are made ready as for the services, counted, and sent nowhere.
+//! The ports of the measured functions: requests are prepared as for the services and counted, but not sent.
 
 use aws_sdk_cloudwatch::config::BehaviorVersion;
 use bytes::Bytes;
 use fakes::RepeatedObject;
 
-/// Bytes of a chunk, such as they come off the network.
+/// Bytes of a chunk, as they arrive from the network.
 const CHUNK: usize = 64 * 1024;
 
-/// An object that holds that text once.
+/// An object with that text.
 pub(crate) fn once(text: Bytes) -> RepeatedObject {
     RepeatedObject::new(Bytes::new(), text, 1, CHUNK)
 }
 
-/// An object that holds the rows of that CSV so many times.
+/// An object with the rows of that CSV, repeated so many times.
 pub(crate) fn repeated(csv: &Bytes, blocks: u64) -> RepeatedObject {
     let header = csv.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     RepeatedObject::new(csv.slice(..header), csv.slice(header..), blocks, CHUNK)

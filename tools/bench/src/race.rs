@@ -1,21 +1,21 @@
-//! Contenders timed in turn, so that what slows the machine down slows all of them down.
+//! Times contenders in turn, so that a slow machine slows down all of them.
 
 use std::{error::Error, time::Instant};
 
-/// What one lap did: how much came out of it.
+/// The size of the output of one lap.
 pub(crate) type Lap = Result<u64, Box<dyn Error>>;
 
-/// How a contender did.
+/// The result of a contender.
 pub(crate) struct Timed {
     /// Its name.
     pub(crate) name: &'static str,
     /// Its median time in seconds.
     pub(crate) seconds: f64,
-    /// What came out of a lap.
+    /// The size of the output of a lap.
     pub(crate) count: u64,
 }
 
-/// Has each contender run so many laps, in turn.
+/// Runs each contender so many laps, in turn.
 pub(crate) fn race(
     laps: usize,
     contenders: &mut [(&'static str, &mut dyn FnMut() -> Lap)],

@@ -1,4 +1,5 @@
-//! The same work as one would write it first: the crate's event types, `serde_json::Value`, a CSV reader and `chrono`.
+//! The same work as a first version would do it: with the crate's event types, `serde_json::Value`, a CSV reader and
+//! `chrono`.
 
 use std::{collections::HashMap, hint::black_box};
 
@@ -11,7 +12,7 @@ use crate::floor::csv_rows;
 
 type Outcome = Result<u64, Box<dyn std::error::Error>>;
 
-/// Entries of a request of Kinesis and Firehose.
+/// Entries in one request to Kinesis and Firehose.
 const REQUEST: usize = 500;
 
 fn severity(event: &Value) -> i64 {
@@ -21,7 +22,7 @@ fn severity(event: &Value) -> i64 {
     }
 }
 
-/// Severe events and analytical records of a batch; gives how many were severe.
+/// Writes severe events and analytical records of a batch; returns how many were severe.
 pub(crate) fn transform(dataset: &Dataset, event: &[u8]) -> Outcome {
     let event: KinesisEvent = serde_json::from_slice(event)?;
     let (mut severe, mut analytical) = (Vec::new(), Vec::new());
@@ -64,7 +65,7 @@ fn line(value: &Value) -> Result<Vec<u8>, serde_json::Error> {
     Ok(line)
 }
 
-/// Counts by second, severity, city and county; gives how many events were counted.
+/// Counts by second, severity, city and county; returns how many events were counted.
 pub(crate) fn metrics(event: &[u8]) -> Outcome {
     let event: KinesisEvent = serde_json::from_slice(event)?;
     let mut counts: HashMap<(i64, String, String, String), u64> = HashMap::new();
@@ -94,7 +95,7 @@ fn text<'v>(event: &'v Value, name: &str) -> &'v str {
     event[name].as_str().unwrap_or_default()
 }
 
-/// One message for each event of severity 4; gives how many there are.
+/// Writes one message for each event of severity 4; returns their number.
 pub(crate) fn notify(event: &[u8]) -> Outcome {
     let event: KinesisEvent = serde_json::from_slice(event)?;
     let mut messages = Vec::new();
@@ -131,7 +132,7 @@ pub(crate) fn notify(event: &[u8]) -> Outcome {
     Ok(messages.len() as u64)
 }
 
-/// Typed events of a CSV; gives how many there are.
+/// Types the events of a CSV; returns their number.
 pub(crate) fn csv(dataset: &Dataset, text: &[u8], received: &str) -> Outcome {
     let mut headers: Vec<String> = Vec::new();
     let mut events = Vec::new();
@@ -150,7 +151,7 @@ pub(crate) fn csv(dataset: &Dataset, text: &[u8], received: &str) -> Outcome {
             }
             let kind = dataset.column(name).map_or(Type::String, |column| dataset.columns[column].kind);
             let value = match kind {
-                // The rows that it is raced on have no days.
+                // The measured rows have no columns of days.
                 Type::String | Type::Date | Type::TimestampOrDate => Value::from(cell),
                 Type::Int => Value::from(cell.parse::<i64>()?),
                 Type::Double => Value::from(cell.parse::<f64>()?),
@@ -173,7 +174,7 @@ pub(crate) fn csv(dataset: &Dataset, text: &[u8], received: &str) -> Outcome {
     Ok(events.len() as u64)
 }
 
-/// Stamped events of JSON rows; gives how many there are.
+/// Stamps the events of JSON rows; returns their number.
 pub(crate) fn json(
     rows: impl Iterator<Item = Result<Map<String, Value>, serde_json::Error>>,
     received: &str,

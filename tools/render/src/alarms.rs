@@ -1,9 +1,10 @@
-//! The alarms, as the template has them.
+//! The alarms of the template.
 //!
-//! Those about events notify people by themselves. Those about the pipeline stay silent: `PipelineUnhealthyAlarm`, which is
-//! over all of them, reports once that something is wrong, and what.
+//! Alarms about events notify people. Alarms about the pipeline stay silent, and `PipelineUnhealthyAlarm`, which
+//! watches all of them, reports once that something is wrong, and what.
 //!
-//! An alarm over several metrics adds them up: which of them it was is the first step of its section in the runbook.
+//! An alarm over several metrics adds them up. The first step of its section in the runbook finds out which of them it
+//! was.
 
 mod list;
 
@@ -16,7 +17,7 @@ use crate::{
 
 const RUNBOOK: &str = "docs/RUNBOOK.md";
 
-/// What a value is compared with: a number, or a parameter's `!Ref`.
+/// The threshold of a comparison: a number, or a parameter's `!Ref`.
 #[derive(Debug, Clone, Copy)]
 enum Threshold {
     Above(&'static str),
@@ -24,10 +25,10 @@ enum Threshold {
     Below(&'static str),
 }
 
-/// One alarm: when it is raised, and what it says to whoever it wakes.
+/// One alarm: when it is raised, and what its message says.
 #[derive(Debug)]
 pub(crate) struct Alarm {
-    /// In the alarm's own name, and in the resource's.
+    /// The name of the alarm and of its resource.
     name: String,
     /// Its section of the runbook.
     section: String,
@@ -35,16 +36,16 @@ pub(crate) struct Alarm {
     action: String,
     pub(crate) lines: Vec<Line>,
     threshold: Threshold,
-    /// The template's condition under which there is the alarm.
+    /// The template's condition under which the alarm exists.
     pub(crate) condition: Option<&'static str>,
     /// Seconds.
     period: u32,
-    /// The periods that are looked at, and how many of them must breach.
+    /// The number of recent periods, and how many of them must breach.
     periods: u32,
     breaching: u32,
     notifies: bool,
     note: Option<&'static str>,
-    /// What is compared, where that is not the sum of the metrics.
+    /// What is compared, if not the sum of the metrics.
     expression: Option<&'static str>,
 }
 
@@ -100,7 +101,7 @@ impl Alarm {
         Self { note: Some(note), ..self }
     }
 
-    /// Compares the value of an expression, in which the metrics are `m0`, `m1` and so on.
+    /// Compares the value of an expression with the metrics as `m0`, `m1` and so on.
     fn comparing(self, expression: &'static str) -> Self {
         Self { expression: Some(expression), ..self }
     }
@@ -228,14 +229,14 @@ mod tests {
     const METRICS_AT_MOST: usize = 10;
 
     #[test]
-    fn no_alarm_reads_more_metrics_than_it_may() {
+    fn alarms_stay_within_the_limit_of_metrics() {
         for alarm in all() {
             assert!((1..=METRICS_AT_MOST).contains(&alarm.lines.len()), "{alarm:?}");
         }
     }
 
     #[test]
-    fn a_metric_of_an_option_is_read_only_with_the_option() {
+    fn metric_of_an_option_is_read_only_with_the_option() {
         let alarms = all();
         let replayed = alarms.iter().find(|alarm| alarm.name == "failures").unwrap().yaml();
         assert!(replayed.contains("- !If [Replays, {Id: m7, "), "{replayed}");

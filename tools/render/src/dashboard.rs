@@ -1,4 +1,4 @@
-//! The story as a dashboard of CloudWatch, as the template has it.
+//! The story as a CloudWatch dashboard in the template.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::{
 
 const STATUS_HEIGHT: u32 = 4;
 
-/// A variable of the dashboard replaces a text wherever it is in the dashboard, so that it must be nowhere else.
+/// A dashboard variable replaces its text everywhere in the dashboard, so that the text must occur nowhere else.
 ///
 /// Source: CloudWatch API reference, "Dashboard body structure and syntax".
 const AREA_PATTERN: &str = "${AreaExample}";
@@ -80,7 +80,7 @@ fn line(line: &Line, index: usize) -> Value {
     Value::Array(parts)
 }
 
-/// An expression for all series that have these dimensions, and those values that are given.
+/// An expression for all series with these dimensions and the given values.
 fn search(line: &Line) -> String {
     let given: String = line
         .dimensions()
@@ -101,7 +101,7 @@ fn search(line: &Line) -> String {
 /// The dashboard's resource.
 pub(crate) fn render() -> String {
     let body = yaml::json(&body());
-    // A widget on each line: a folded text of YAML joins them again.
+    // Each widget is on a line of its own; a folded text of YAML joins them.
     let lines = body.replace(", {\"type\": \"", ",\n        {\"type\": \"");
     let variables: Vec<_> = yaml::variables(&body).map(|(name, value)| format!("{name}: {value}")).collect();
     format!(

@@ -1,4 +1,4 @@
-//! The departments of `departments.toml`, as subscriptions in the template.
+//! The departments of `departments.toml` as subscriptions in the template.
 
 use toml::Table;
 
@@ -11,26 +11,26 @@ pub(crate) use check::{NotADepartment, read};
 const TOPIC: &str = "!If [IsFifo, !Ref AlertFifoTopic, !Ref AlertTopic]";
 const UNDELIVERED: &str = "!If [IsFifo, !GetAtt UndeliveredFifoAlerts.Arn, !GetAtt UndeliveredAlerts.Arn]";
 
-/// One department: where its alerts go, and which they are.
+/// One department: where its alerts are sent, and which alerts.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Department {
     name: String,
     protocol: String,
     address: String,
-    /// Where its queue or function is, if it has one.
+    /// The address of its queue or function, if it has one.
     arn: Option<Arn>,
-    /// The values of attributes that let an alert through; none for every alert.
+    /// The attribute values that an alert must have; empty for all alerts.
     filter: Option<Table>,
-    /// The environments in which it is subscribed; none for all.
+    /// The environments in which it is subscribed; empty for all.
     environments: Option<Vec<String>>,
 }
 
-/// Where a queue or a function is in AWS.
+/// The address of a queue or function in AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Arn {
     region: String,
     account: String,
-    /// The queue's name, or `function:` and the function's.
+    /// The queue's name, or `function:` and the function's name.
     resource: String,
 }
 
@@ -41,7 +41,7 @@ impl Department {
             .is_some_and(|arn| self.protocol == "sqs" && arn.resource.strip_suffix(".fifo").is_some())
     }
 
-    /// The template's condition under which it is subscribed, if it is not always.
+    /// The template's condition under which it is subscribed, unless it always is.
     fn condition(&self) -> Option<String> {
         self.environments.as_ref().map(|_| format!("Tells{}", self.name))
     }
@@ -65,7 +65,7 @@ impl Department {
         });
         lines.extend(subscribed);
         if let Some(Arn { region, account, .. }) = &self.arn {
-            // CloudFormation changes only what is in the stack's own account and region.
+            // CloudFormation can only change the stack's own account and region.
             let mut terms = vec![
                 format!("!Equals [!Ref AWS::AccountId, \"{account}\"]"),
                 format!("!Equals [!Ref AWS::Region, \"{region}\"]"),
@@ -76,7 +76,7 @@ impl Department {
         lines
     }
 
-    /// The subscription, and what lets the topic reach it.
+    /// The subscription, and the permission for the topic to reach its endpoint.
     fn resources(&self) -> String {
         let condition = self.condition().map(|name| format!("  Condition: {name}\n")).unwrap_or_default();
         let filter = self.filter.as_ref().map(|filter| {
@@ -94,7 +94,8 @@ impl Department {
         )
     }
 
-    /// What lets the topic reach a queue or function of the stack's account. Without it SNS drops every message.
+    /// The permission for the topic to reach a queue or function of the stack's account. Without it SNS drops every
+    /// message.
     fn admission(&self, arn: &Arn) -> String {
         let (name, address, condition) = (&self.name, &self.address, self.own_account());
         if self.protocol == "lambda" {
@@ -117,11 +118,11 @@ impl Department {
         )
     }
 
-    /// What must be true where `FifoAlerts` is `fifo`: the department is not one of this stack's.
+    /// What must be true if `FifoAlerts` is `fifo`: the department does not belong to this stack.
     fn is_elsewhere(&self, fifo: bool) -> String {
         match &self.environments {
             Some(environments) => format!("!Not [!Contains [{}, !Ref Environment]]", json(environments)),
-            // Where no environment is named, the department is in all of them.
+            // A department without environments is in all of them.
             None => format!("!Not [!Equals [!Ref FifoAlerts, \"{fifo}\"]]"),
         }
     }
@@ -137,7 +138,7 @@ pub(crate) fn resources(departments: &[Department]) -> String {
     departments.iter().map(Department::resources).collect::<Vec<_>>().join("\n")
 }
 
-/// The template's rules: which departments either kind of topic cannot reach.
+/// The template's rules: which departments a standard or FIFO topic cannot reach.
 pub(crate) fn rules(departments: &[Department]) -> String {
     let rule = |name: &str, fifo: bool, reason: &str| {
         let unreached =

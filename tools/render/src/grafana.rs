@@ -1,4 +1,4 @@
-//! The story as a dashboard of Grafana, over its CloudWatch data source.
+//! The story as a Grafana dashboard with its CloudWatch data source.
 
 use serde_json::{Value, json};
 use shared::data::dataset::Dataset;
@@ -40,7 +40,7 @@ fn dashboard(dataset: &Dataset) -> Value {
     })
 }
 
-/// A data set's names, and the dashboard's variables, for the variables of the story.
+/// The values for the variables of the story: the data set's names, and the dashboard's own variables.
 struct Names(Vec<(&'static str, String)>);
 
 impl Names {
@@ -51,7 +51,7 @@ impl Names {
             ("${Name}", dataset.name.replace('_', "-")),
             ("${Environment}", "$environment".to_owned()),
             (TOPIC_SUFFIX, String::new()),
-            // The bucket's name holds an account, which the dashboard does not know.
+            // The bucket's name contains an account, which is unknown to the dashboard.
             (FAILURES_BUCKET, ANY.to_owned()),
             (CHOSEN_AREA, "$area".to_owned()),
         ];
@@ -185,7 +185,7 @@ fn options(kind: Kind) -> Value {
     }
 }
 
-/// A query of the data source's builder, which searches where the value of a dimension is a star.
+/// A query of the data source's builder; it searches if the value of a dimension is a star.
 fn target(line: &Line, letter: char, names: &Names) -> Value {
     let any = line.dimensions().filter(|(_, value)| *value == ANY);
     let label = if line.label.is_empty() {

@@ -1,7 +1,8 @@
-//! What is generated from the data sets and from `departments.toml`: blocks of `template.yaml`, the dashboards, and each
+//! Generates files from the data sets and from `departments.toml`: blocks of `template.yaml`, the dashboards, and each
 //! data set's page and general queries.
 //!
-//! Each product has its module. [`generate`] puts them together; nothing is written before all of them are known.
+//! Each kind of file has its module. [`generate`] combines them; nothing is written unless all of them could be
+//! generated.
 
 #![allow(clippy::format_collect, reason = "texts are short, and written once")]
 
@@ -33,19 +34,19 @@ use shared::data::{
 pub use crate::product::{Difference, Product};
 use crate::{departments::NotADepartment, template::NoBlock};
 
-/// The data set that the `template.yaml` of the repository deploys; for another one the template is rendered again.
+/// The data set that the repository's `template.yaml` deploys; for another one the template is rendered again.
 pub const COMMITTED: &str = "us_accidents";
 
 /// Why nothing can be generated.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A data set's file is wrong.
+    /// A data set's file is invalid.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
-    /// The departments' file is wrong.
+    /// The departments' file is invalid.
     #[error(transparent)]
     Department(#[from] NotADepartment),
-    /// Metrics could not tell severities of a data set apart.
+    /// Metrics could not distinguish severities of a data set.
     #[error(
         "datasets/{dataset}.toml: `severities`: expected texts that differ in their ASCII letters, under which metrics count \
          them, found `{one}` and `{other}`"
@@ -58,7 +59,7 @@ pub enum Error {
         /// Another one.
         other: String,
     },
-    /// The template does not have a block.
+    /// The template misses a block.
     #[error(transparent)]
     NoBlock(#[from] NoBlock),
     /// A file cannot be read or written.
@@ -66,7 +67,7 @@ pub enum Error {
     File {
         /// The file.
         path: String,
-        /// What the system says.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
@@ -76,7 +77,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::File { path, source }
 }
 
-/// Everything that is generated, for all data sets.
+/// All generated files, for all data sets.
 pub fn generate(root: &Path) -> Result<Vec<Product>, Error> {
     let mut products = vec![Product::new("template.yaml", template(COMMITTED, None, root)?)];
     for name in Dataset::names() {
@@ -93,7 +94,7 @@ pub fn generate(root: &Path) -> Result<Vec<Product>, Error> {
     Ok(products)
 }
 
-/// The template as it deploys the data set of that name, with the departments of the project or those of another file.
+/// The template for the data set of that name, with the departments of the project or of another file.
 pub fn template(name: &str, departments: Option<&Path>, root: &Path) -> Result<String, Error> {
     let read = |path: PathBuf| fs::read_to_string(&path).map_err(at(&path));
     let dataset = &Dataset::named(name)?;
@@ -106,7 +107,7 @@ pub fn template(name: &str, departments: Option<&Path>, root: &Path) -> Result<S
     Ok(template::render(&source, &read(root.join("template.yaml"))?)?)
 }
 
-/// Whether metrics can tell the severities apart: CloudWatch takes ASCII only.
+/// Whether metrics can distinguish the severities: CloudWatch accepts only ASCII.
 fn check_dimensions(dataset: &Dataset) -> Result<(), Error> {
     let mut texts = HashMap::new();
     for Level { text, .. } in dataset.severities.levels() {
@@ -131,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_generated_is_what_the_data_sets_say() {
+    fn generated_files_are_up_to_date() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         for product in generate(&root).unwrap() {
             let difference = product.difference(&root).unwrap();
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_the_guide_is_a_data_set() {
+    fn example_of_the_guide_is_a_valid_data_set() {
         let guide = include_str!("../../../docs/DATA.md");
         let example = guide.split("```").nth(1).unwrap().strip_prefix("toml").unwrap();
         let others: Vec<_> = [
@@ -191,7 +192,7 @@ mod tests {
     pub(crate) const WORDS: &str = r#"["Low", "Medium", "High", "Critic's"]"#;
 
     #[test]
-    fn severities_that_metrics_cannot_tell_apart_are_refused() {
+    fn severities_that_metrics_cannot_distinguish_are_refused() {
         assert!(check_dimensions(&tickets(WORDS, "string")).is_ok());
         let error = check_dimensions(&tickets(r#"["H\u00f4", "Ho"]"#, "string")).unwrap_err().to_string();
         assert!(error.contains("found `H\u{f4}` and `Ho`"), "{error}");

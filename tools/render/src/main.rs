@@ -1,4 +1,4 @@
-//! Rewrites what is generated, or says where it differs.
+//! Rewrites the generated files, or reports where they differ.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person")]
 
@@ -10,19 +10,19 @@ use std::{
 use clap::Parser;
 use render::{Error, generate, metrics, template};
 
-/// Rewrites what is generated from datasets/ and departments.toml: tables, queries, pages, alarms and dashboards
+/// Rewrites the files generated from datasets/ and departments.toml: tables, queries, pages, alarms and dashboards
 #[derive(Debug, Parser)]
 struct Cli {
     /// Rewrites nothing, and names the first line of each file that differs
     #[arg(long, conflicts_with_all = ["template", "metrics"])]
     check: bool,
-    /// Rewrites nothing, and prints the template as it deploys this data set
+    /// Rewrites nothing, and prints the template for this data set
     #[arg(long, value_name = "DATASET", conflicts_with = "metrics")]
     template: Option<String>,
-    /// The departments of that template, instead of those of departments.toml
+    /// The file of the departments of that template, instead of departments.toml
     #[arg(long, value_name = "FILE", requires = "template")]
     departments: Option<PathBuf>,
-    /// Rewrites nothing, and prints as JSON what metrics are emitted for this data set
+    /// Rewrites nothing, and prints as JSON which metrics are emitted for this data set
     #[arg(long, value_name = "DATASET")]
     metrics: Option<String>,
 }

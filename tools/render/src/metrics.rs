@@ -1,5 +1,5 @@
-//! The metrics that alarms and dashboards may read. A metric is named by a constant, and the project's own by those of the
-//! functions that emit it: what nothing emits has no name here.
+//! The metrics that alarms and dashboards may read. Each metric is a constant, and the project's own use the constants
+//! of the functions that emit them. So a metric that nothing emits cannot be named.
 //!
 //! Names of a data set are variables such as `${MetricName}`, which the template or the dashboard fills in.
 
@@ -20,15 +20,15 @@ pub(crate) const EVENTS: &str = "${MetricNamespace}";
 pub(crate) const EVENT_COUNT: &str = "${MetricName}";
 pub(crate) const SEVERITY: &str = "${SeverityDimension}";
 pub(crate) const AREA: &str = "${AreaDimension}";
-/// The area as people call it, such as County.
+/// The display name of the area, such as County.
 pub(crate) const AREA_NAME: &str = "${AreaName}";
-/// What follows the name of the alerts' topic: `.fifo` if it is one.
+/// The suffix of the alert topic's name: `.fifo` if it is a FIFO topic.
 pub(crate) const TOPIC_SUFFIX: &str = "${TopicSuffix}";
 pub(crate) const FAILURES_BUCKET: &str = "${FailuresBucket}";
 
 /// Every value of a dimension: a line for each.
 pub(crate) const ANY: &str = "*";
-/// The area that the reader of a dashboard has chosen.
+/// The area that is selected in a dashboard.
 pub(crate) const CHOSEN_AREA: &str = "${Area}";
 
 /// A metric under one set of dimensions.
@@ -80,7 +80,7 @@ metrics! {
         DESTINATION_FAILURES = "DestinationDeliveryFailures",
         ASYNC_DROPPED = "AsyncEventsDropped",
     }
-    // Of mappings whose MetricsConfig asks for EventCount.
+    // For mappings whose MetricsConfig includes EventCount.
     "AWS/Lambda", ["EventSourceMappingUUID"] => {
         SENT_TO_FAILURES = "OnFailureDestinationDeliveredEventCount",
         DROPPED = "DroppedEventCount",
@@ -119,14 +119,14 @@ metrics! {
     }
 }
 
-/// A metric under values of its dimensions, as one line; one for each value where one of them is [`ANY`].
+/// A metric under values of its dimensions, as one line; a line for each value if one of them is [`ANY`].
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
     pub(crate) metric: Metric,
     values: Vec<String>,
     pub(crate) statistic: &'static str,
     pub(crate) label: String,
-    /// The template's condition under which there is what it measures.
+    /// The template's condition under which the measured resource exists.
     pub(crate) condition: Option<&'static str>,
 }
 
@@ -150,18 +150,18 @@ impl Line {
 }
 
 impl Metric {
-    /// The metric under these values of its dimensions, added up.
+    /// The sum of the metric over these values of its dimensions.
     pub(crate) fn line<const N: usize>(self, values: [&str; N]) -> Line {
         let values = values.map(str::to_owned).to_vec();
         Line { metric: self, values, statistic: "Sum", label: String::new(), condition: None }
     }
 
-    /// The metric of something that is deployed under `name`.
+    /// The metric of the resource with the name `name`.
     pub(crate) fn of_resource(self, name: &str) -> Line {
         self.line([&format!("${{Name}}-{name}-${{Environment}}")]).labelled(name)
     }
 
-    /// The metric of what is deployed under `name` with a suffix.
+    /// The metric of the resource with the name `name` and a suffix.
     pub(crate) fn of_suffixed_resource(self, name: &str, suffix: &str) -> Line {
         self.line([&format!("${{Name}}-{name}-${{Environment}}{suffix}")]).labelled(name)
     }
@@ -176,13 +176,13 @@ impl Metric {
         self.line(["${Dataset}", "${Environment}", function]).labelled(label)
     }
 
-    /// An age of the data set's events.
+    /// A latency of the data set's events.
     pub(crate) fn of_events(self, statistic: &'static str) -> Line {
         self.line(["${Dataset}", "${Environment}"]).with(statistic)
     }
 }
 
-/// What a data set calls the variables of its events' metric.
+/// The names of the variables for the metric of a data set's events.
 pub(crate) fn names(dataset: &Dataset) -> [(&'static str, &str); 5] {
     let dataset::Metric { namespace, name, .. } = &dataset.metric;
     let severity = dataset.metric.dimension(dataset.severity).unwrap_or_default();
@@ -192,7 +192,7 @@ pub(crate) fn names(dataset: &Dataset) -> [(&'static str, &str); 5] {
     [(EVENTS, namespace), (EVENT_COUNT, name), (SEVERITY, severity), (AREA, area), (AREA_NAME, area_name)]
 }
 
-/// All that is emitted for a data set, under each set of dimensions, for tests of what is deployed.
+/// Everything that is emitted for a data set, under each set of dimensions, for tests of a deployed stack.
 pub(crate) fn emitted(dataset: &Dataset) -> Value {
     let dataset::Metric { namespace, name, dimensions, sets } = &dataset.metric;
     let counts = sets.iter().map(|set| {

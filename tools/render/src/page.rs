@@ -1,4 +1,4 @@
-//! The page in a data set's folder about it: its tables and columns, for those who query them.
+//! The page in a data set's folder that describes its tables and columns, for people who query them.
 
 use shared::{
     data::dataset::{Column, Dataset, Level, SEVERITY_KEY, Type, UNLISTED_SEVERITY},
@@ -106,7 +106,8 @@ pub(crate) fn render(dataset: &Dataset) -> String {
     page
 }
 
-/// The levels of severities that are not in the files themselves, and what the thresholds mean; nothing where they are.
+/// The levels of severities that are not in the files, and what the thresholds mean; `None` if the files have the
+/// levels.
 fn levels(dataset: &Dataset) -> String {
     let Dataset { name, severities, severity, .. } = dataset;
     if severities.are_levels() {
@@ -138,7 +139,7 @@ fn levels(dataset: &Dataset) -> String {
     text
 }
 
-/// The texts that mean nothing, if the data set lists any.
+/// The texts for "no value", if the data set lists any.
 fn blanks(dataset: &Dataset) -> String {
     let texts: Vec<_> = dataset.blanks.texts().iter().map(|text| code(text)).collect();
     match texts.as_slice() {
@@ -154,7 +155,7 @@ fn row(cells: &[&str]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// A text within a cell, where a bar would end it.
+/// A text within a table cell, with escaped bars.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }

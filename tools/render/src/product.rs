@@ -1,4 +1,4 @@
-//! A generated file, and the first line in which the one in the project differs from it.
+//! A generated file, and the first line in which the project's copy differs from it.
 
 use std::{
     fmt, fs, io,
@@ -7,7 +7,7 @@ use std::{
 
 use crate::{Error, at};
 
-/// A file with the text that it should hold.
+/// A file with its expected text.
 #[derive(Debug)]
 pub struct Product {
     /// Its path below the project's folder.
@@ -20,7 +20,7 @@ impl Product {
         Self { path: path.into(), text }
     }
 
-    /// Where the file in the project differs, if it does.
+    /// The first difference to the file in the project, if any.
     pub fn difference(&self, root: &Path) -> Result<Option<Difference>, Error> {
         let path = root.join(&self.path);
         let found = match fs::read_to_string(&path) {
@@ -31,7 +31,7 @@ impl Product {
     }
 
     fn difference_from(&self, found: &str) -> Option<Difference> {
-        // Cut after the line feeds, so that a missing one is a difference too.
+        // Split after line feeds, so that a missing line feed is a difference, too.
         let (mut found, mut expected) = (found.split_inclusive('\n'), self.text.split_inclusive('\n'));
         for line in 1.. {
             let (found, expected) = (found.next(), expected.next());
@@ -46,7 +46,7 @@ impl Product {
         None
     }
 
-    /// Writes the file unless it is as it should be.
+    /// Writes the file unless it is up to date.
     pub fn write(&self, root: &Path) -> Result<bool, Error> {
         if self.difference(root)?.is_none() {
             return Ok(false);
@@ -59,7 +59,7 @@ impl Product {
     }
 }
 
-/// The first line of a generated file that is not what it should be.
+/// The first line of a generated file that is not up to date.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Difference {
     path: PathBuf,

@@ -1,4 +1,4 @@
-//! The saved queries of a data set: those that every data set has, rendered from `tools/render/queries/`, and its own.
+//! The saved queries of a data set: general ones, rendered from `tools/render/queries/`, and its own.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -10,7 +10,7 @@ use shared::data::dataset::{Dataset, Level, SEVERITY_KEY, Severities, Type, UNLI
 
 use crate::yaml::{pascal, quoted};
 
-/// The questions that any data set can be asked: name and text, with `{{places}}` for its names.
+/// The questions that every data set has: name and text, with `{{places}}` for its names.
 const GENERAL: [(&str, &str); 5] = [
     ("daily_severity_mix", include_str!("../queries/daily_severity_mix.sql")),
     ("rejects_by_reason", include_str!("../queries/rejects_by_reason.sql")),
@@ -19,14 +19,14 @@ const GENERAL: [(&str, &str); 5] = [
     ("unreadable_cells", include_str!("../queries/unreadable_cells.sql")),
 ];
 
-/// The question about the mix of severities where files do not have their levels.
+/// The question about the mix of severities if the files do not have levels.
 const MIX_OF_TEXTS: (&str, &str) =
     ("daily_severity_mix", include_str!("../queries/daily_severity_mix_of_texts.sql"));
 
-/// What ends the header of a query that is not written by hand.
+/// The last line of the header of a generated query.
 const ORIGIN: &str = "-- Rendered from tools/render/queries/ by make render.";
 
-/// The general queries as the data set has them, by their names.
+/// The general queries of the data set, by name.
 pub(crate) fn general(dataset: &Dataset) -> impl Iterator<Item = (&'static str, String)> {
     let own = |(name, text): &(&'static str, &'static str)| match MIX_OF_TEXTS {
         (other, text) if other == *name && !dataset.severities.are_levels() => (*name, text),
@@ -38,7 +38,7 @@ pub(crate) fn general(dataset: &Dataset) -> impl Iterator<Item = (&'static str, 
     })
 }
 
-/// All saved queries by their names: the general ones, and the data set's own in that folder.
+/// All saved queries by name: the general ones, and the data set's own in that folder.
 pub(crate) fn all(dataset: &Dataset, folder: &Path) -> io::Result<BTreeMap<String, String>> {
     let mut queries: BTreeMap<_, _> = general(dataset).map(|(name, text)| (name.to_owned(), text)).collect();
     let files = match fs::read_dir(folder) {
@@ -49,7 +49,7 @@ pub(crate) fn all(dataset: &Dataset, folder: &Path) -> io::Result<BTreeMap<Strin
         let path = file?.path();
         if path.extension().is_some_and(|extension| extension == "sql") {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            // A general one is as it is rendered, not as its file stands.
+            // A general query is rendered, not read from its file.
             if let Entry::Vacant(own) = queries.entry(name) {
                 own.insert(fs::read_to_string(path)?);
             }
@@ -104,14 +104,14 @@ fn fill(dataset: &Dataset, text: &str) -> String {
     aligned(&filled)
 }
 
-/// A column that may have cells that cannot be read: the first that is not a text and that an event need not have.
+/// A column that may have unreadable cells: the first that is not a text and that an event does not need.
 fn typed_column(dataset: &Dataset) -> usize {
     let own = [dataset.severity, dataset.received_at];
     let is_typed = |column: &usize| dataset.columns[*column].kind != Type::String && !own.contains(column);
     (0..dataset.columns.len()).find(is_typed).unwrap_or(dataset.severity)
 }
 
-/// What queries say of severities whose levels are not in the files; nothing where they are.
+/// The note on severities whose levels are not in the files; `None` if they are.
 fn severity_places(dataset: &Dataset) -> Vec<(&'static str, String)> {
     let Dataset { severities, severity, columns, .. } = dataset;
     let column = columns[*severity].column.as_str();
@@ -137,7 +137,7 @@ fn severity_places(dataset: &Dataset) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The level of a severity, from its column as it was sent.
+/// The level of a severity, computed from the original value of its column.
 fn level(severities: &Severities, column: &str) -> String {
     let (least, greatest) = severities.range();
     let is_text = severities.column_type() == Type::String;
@@ -151,7 +151,7 @@ fn level(severities: &Severities, column: &str) -> String {
     };
     let mut cases: Vec<_> = severities.levels().iter().map(when).collect();
     if !is_text {
-        // Numbers beyond the list have their places beyond its ends.
+        // Numbers outside the list have the levels before or after its ends.
         let [first, last] = [least, greatest].map(|level| severities.text(level));
         cases.push(format!("when {column} > {first} then {first} + {least} - {column}"));
         cases.push(format!("when {column} < {last} then {last} + {greatest} - {column}"));
@@ -159,7 +159,7 @@ fn level(severities: &Severities, column: &str) -> String {
     format!("case {} end", cases.join(" "))
 }
 
-/// What is compared to find a level.
+/// The expression that is compared to find a level.
 fn place(column: &str, is_text: bool) -> String {
     if is_text { format!("lower(trim({column}))") } else { column.to_owned() }
 }
@@ -179,7 +179,7 @@ fn sql_text(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// Words that Athena takes for something other than a name.
+/// Words that Athena does not accept as names.
 ///
 /// Source: Athena user guide, "Reserved keywords in SQL SELECT statements".
 const SQL_WORDS: &str = " alter and as between by case cast constraint create cross cube current_catalog current_date \
@@ -189,12 +189,12 @@ const SQL_WORDS: &str = " alter and as between by case cast constraint create cr
     localtimestamp natural normalize not null on or order outer prepare recursive right rollup select skip table then trim \
     true uescape unnest using values when where with union ";
 
-/// A column's name as a query has it.
+/// A column's name in a query.
 fn sql_name(column: &str) -> String {
     if SQL_WORDS.contains(&format!(" {column} ")) { format!("\"{column}\"") } else { column.to_owned() }
 }
 
-/// The query with the cells of its example answer one below the other, and its origin behind its header.
+/// The query with the example answer as a list of cells, and its origin after its header.
 fn aligned(query: &str) -> String {
     let is_header = |line: &&str| line.starts_with("--");
     let header: Vec<_> = query.lines().take_while(is_header).collect();

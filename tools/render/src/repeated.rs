@@ -1,4 +1,4 @@
-//! Resources that each function, delivery, bucket, queue or topic has, and that differ only in its name.
+//! Resources that every function, delivery stream, bucket, queue or topic has, and that differ only in its name.
 
 use crate::{
     metrics::{CONSUMERS, DELIVERIES, FUNCTIONS},
@@ -7,7 +7,7 @@ use crate::{
 
 const BUCKETS: [&str; 6] =
     ["RawBucket", "AnalyticalBucket", "RejectsBucket", "FailuresBucket", "InboxBucket", "QueriesBucket"];
-/// The queues that nothing but the stack's own roles may use; others have a policy that says who sends to them.
+/// The queues that only the stack's own roles use; others have a policy that names their senders.
 const QUEUES: [&str; 2] = ["IngestQueue", "IngestDeadLetters"];
 
 pub(crate) fn resources() -> String {

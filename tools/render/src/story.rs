@@ -1,4 +1,4 @@
-//! What both dashboards show, panel by panel: the metrics, and how they are drawn.
+//! The content of both dashboards, panel by panel: the metrics, and how they are drawn.
 
 use crate::metrics::{
     ANY, AREA_NAME, CHOSEN_AREA, CONSUMERS, DELIVERED, DELIVERIES, DELIVERY_LAG, DELIVERY_RECORDS, DURATION,
@@ -8,7 +8,7 @@ use crate::metrics::{
     UNKNOWN_SEVERITY, UNREADABLE_CELLS, UNREADABLE_ROWS, WRITES_REFUSED,
 };
 
-/// Columns of either dashboard.
+/// The columns of both dashboards.
 pub(crate) const COLUMNS: u32 = 24;
 const HEADING_HEIGHT: u32 = 1;
 
@@ -42,7 +42,7 @@ pub(crate) struct Row {
     pub(crate) panels: Vec<Panel>,
 }
 
-/// Where something is on a dashboard, in its columns and rows.
+/// The position on a dashboard, in its columns and rows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
     pub(crate) left: u32,
@@ -56,7 +56,7 @@ pub(crate) enum Item<'a> {
     Panel(&'a Panel),
 }
 
-/// The places of all headings and panels, from `top` downwards: panels fill a line from the left, as wide as they are.
+/// The positions of all headings and panels, from `top` downwards: panels fill a line from the left.
 pub(crate) fn layout(rows: &[Row], mut top: u32) -> Vec<(Place, Item<'_>)> {
     let mut items = Vec::new();
     for row in rows {

@@ -1,4 +1,4 @@
-//! The data set's tables in Glue, and what else the template has of the data set.
+//! The data set's tables in Glue, and the template's other parts that depend on the data set.
 
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -15,16 +15,16 @@ use crate::{
     yaml::{filled, indented, pascal, quoted, scalar},
 };
 
-/// What the column of unlisted severities means.
+/// The comment of the column of unlisted severities.
 const UNLISTED: &str = "Severity of an event that the data set does not list; null for the others.";
 
-/// What the level means of a severity that files have as a text, or as a number of which the lowest is the worst.
+/// The meaning of the level for a severity that is a text in the files, or a number of which the lowest is the worst.
 const LEVEL: &str = "Level of the severity: the higher, the worse.";
 
-/// The default of `TransformSeverityAbove`, whatever the data set.
+/// The default of `TransformSeverityAbove` for all data sets.
 pub(crate) const DEFAULT_THRESHOLD: i64 = 2;
 
-/// The template's mappings: what the stack has to know of the data set.
+/// The template's mappings: what the stack needs to know of the data set.
 pub(crate) fn mappings(dataset: &Dataset) -> String {
     format!(
         "# Partitions in which Athena looks, by TransformSeverityAbove: one above the list and one below it hold the events of\n\
@@ -53,7 +53,7 @@ fn names(dataset: &Dataset) -> String {
     )
 }
 
-/// The partitions in which Athena looks, by threshold.
+/// The partitions that Athena searches, by threshold.
 fn severities(dataset: &Dataset) -> String {
     let line = |above: &i64| {
         let (least, greatest) = projected(dataset, *above);
@@ -73,14 +73,14 @@ pub(crate) fn resources(dataset: &Dataset) -> String {
     [raw(dataset), analytical(dataset), rejects(), view(dataset)].join("\n")
 }
 
-/// A table of objects in folders by severity, if they have one, and by day.
+/// A table of objects in folders by day, and possibly by severity.
 ///
-/// Partitions are projected: Athena works out the folders from the query's dates, so that new data is visible at once. The
-/// dates are those of arrival in UTC, as Firehose writes them.
+/// Partitions are projected: Athena computes the folders from the query's dates, so that new data is visible at once.
+/// The dates are those of arrival in UTC, as Firehose writes them.
 struct Table<'a> {
     name: &'a str,
     description: &'a str,
-    /// What the dates are the dates of.
+    /// What the dates mean.
     dates_of: &'a str,
     by_severity: bool,
     format: Format,
@@ -88,7 +88,7 @@ struct Table<'a> {
 }
 
 enum Format {
-    /// JSON lines in gzip, and what their reader is told.
+    /// JSON lines in gzip, and the settings of their reader.
     Json(String),
     Parquet,
 }
@@ -104,7 +104,7 @@ fn raw(dataset: &Dataset) -> String {
                       ones name no zone.",
         dates_of: "arrival",
         by_severity: false,
-        // Keys are compared in lower case. A line that is not JSON, from a producer other than ingest, reads as nulls and does
+        // Keys are compared in lower case. An invalid line, from a producer other than ingest, reads as nulls and does
         // not fail the query.
         format: Format::Json(format!(
             "case.insensitive: \"true\"\nignore.malformed.json: \"true\"\nmapping.invalid: _invalid\n{keys}"
@@ -213,7 +213,7 @@ fn resource(id: &str, name: &str, description: &str, input: &str) -> String {
     )
 }
 
-/// Of the severe events each id once, the newest: what came in again hides what came before. A view as Athena keeps one.
+/// The severe events with each id once, the newest: repeats hide what came before. A view in Athena's format.
 fn view(dataset: &Dataset) -> String {
     let comment = if dataset.severities.are_levels() { "Severity of the event." } else { LEVEL };
     let columns = without_severity(dataset) + &glue_column(SEVERITY_KEY, "bigint", comment);
@@ -227,32 +227,32 @@ fn view(dataset: &Dataset) -> String {
     resource("LatestView", "latest", "Of the severe events each id once, the newest.", &input)
 }
 
-/// The thresholds of transform that make a difference, and its default. Athena looks for the severities above the one that is
-/// chosen, and a template cannot add, so that each has its range.
+/// The thresholds of transform that make a difference, and its default. Athena searches the severities above the
+/// selected threshold. A template cannot add, so each threshold has its range.
 fn thresholds(dataset: &Dataset) -> BTreeSet<i64> {
     let (lowest, highest) = dataset.severity_range();
     let levels = dataset.severities.levels().iter().map(|listed| listed.level);
     levels.filter(|level| *level < highest).chain([lowest - 1, DEFAULT_THRESHOLD]).collect()
 }
 
-/// The partitions of the events above a threshold, those of severities that the data set does not list included.
+/// The partitions of the events above a threshold, including those of severities that the data set does not list.
 fn projected(dataset: &Dataset, above: i64) -> (i64, i64) {
     (dataset.severity_partition(above.saturating_add(1)), dataset.severity_partition(i64::MAX))
 }
 
-/// The key of the JSON, in lower case as the deserialiser reads it, where it is not the column's own name.
+/// The key of the JSON, in lower case as the deserialiser reads it, if it differs from the column's name.
 fn key_mapping(column: &Column) -> Option<String> {
     let key = column.name.to_lowercase();
     (key != column.column).then(|| format!("mapping.{}: {}\n", column.column, quoted(&key)))
 }
 
-/// The columns without the one that is the partitions' key: Glue takes no column twice.
+/// The columns without the partition key: Glue does not accept a column twice.
 fn without_severity(dataset: &Dataset) -> String {
     described(dataset).map(|(name, kind, comment)| glue_column(name, glue_type(kind), &comment)).collect()
 }
 
-/// The columns of the events in the analytical table without the partitions' key: their names, types and meanings. The column
-/// for the days of a timestamp follows it.
+/// The columns of the events in the analytical table without the partition key: their names, types and meanings. The
+/// column for the days of a timestamp follows it.
 fn described(dataset: &Dataset) -> impl Iterator<Item = (&str, Type, Cow<'_, str>)> {
     dataset.columns.iter().filter(|column| column.column != SEVERITY_KEY).flat_map(|column| {
         let own = (column.column.as_str(), column.kind, Cow::from(&column.comment));
@@ -261,7 +261,7 @@ fn described(dataset: &Dataset) -> impl Iterator<Item = (&str, Type, Cow<'_, str
     })
 }
 
-/// What the column for the days of a timestamp holds.
+/// The comment of the column for the days of a timestamp.
 pub(crate) fn day_comment(column: &Column) -> String {
     format!("The day, where {} has no time and is null.", column.column)
 }
@@ -270,7 +270,7 @@ fn glue_column(name: &str, kind: &str, comment: &str) -> String {
     format!("- {{Name: {}, Type: {kind}, Comment: {}}}\n", scalar(name), quoted(comment))
 }
 
-/// The definition of the view without repeats, in the form in which Athena keeps one: JSON, which the template encodes.
+/// The definition of the view without repeats, in Athena's format: JSON, which the template encodes.
 fn latest_query(dataset: &Dataset) -> String {
     let id = &dataset.columns[dataset.id].column;
     let received_at = &dataset.columns[dataset.received_at].column;
@@ -279,7 +279,7 @@ fn latest_query(dataset: &Dataset) -> String {
         .chain([(SEVERITY_KEY, "bigint")])
         .collect();
     let name = |(name, _): &(&str, &str)| match *name {
-        // The partitions' key is the severity of those events alone that are listed.
+        // The partition key is the severity of listed events only.
         SEVERITY_KEY => format!("coalesce(\\\"{UNLISTED_SEVERITY}\\\", \\\"{name}\\\") AS \\\"{name}\\\""),
         name => format!("\\\"{name}\\\""),
     };
@@ -303,11 +303,11 @@ fn athena_type(kind: Type) -> &'static str {
     }
 }
 
-/// The type in Glue of a type of the data set.
+/// The Glue type for a type of the data set.
 pub(crate) fn glue_type(kind: Type) -> &'static str {
     match kind {
         Type::String => "string",
-        // Whole numbers have 64 bits; an int of Glue has 32.
+        // Whole numbers have 64 bits; Glue's int has 32.
         Type::Int => "bigint",
         Type::Double => "double",
         Type::Boolean => "boolean",
@@ -316,8 +316,8 @@ pub(crate) fn glue_type(kind: Type) -> &'static str {
     }
 }
 
-/// The type in the raw table, which is faithful: times stay as they stand, since as timestamps the table's reader would refuse
-/// them. Days are written as it reads them, `2016-02-08`.
+/// The type in the raw table, which is faithful: times stay unchanged, because the table's reader would refuse them as
+/// timestamps. Days are written as it reads them, `2016-02-08`.
 ///
 /// Source: rcongiu/Hive-JSON-Serde, `JavaStringDateObjectInspector`, and Athena user guide, "Data types", `DATE`.
 pub(crate) fn raw_type(kind: Type) -> &'static str {

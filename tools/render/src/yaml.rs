@@ -1,11 +1,11 @@
-//! Texts and names as the template's YAML has them, and JSON as it is written there.
+//! Writes texts, names and JSON in the YAML of the template.
 
 use std::io;
 
 use serde::Serialize;
 use serde_json::{Serializer, ser::Formatter};
 
-/// Words that YAML takes for something other than a text.
+/// Words that YAML does not read as a text.
 ///
 /// Source: YAML 1.1, "Boolean" and "Null" language-independent types.
 const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
@@ -24,12 +24,12 @@ pub(crate) const VARIABLES: [(&str, &str); 10] = [
     ("AreaExample", "!FindInMap [Dataset, Area, Example]"),
 ];
 
-/// The variables, other than parameters, that a text names.
+/// The variables in a text that are not parameters.
 pub(crate) fn variables(text: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
     VARIABLES.into_iter().filter(move |(name, _)| text.contains(&format!("${{{name}}}")))
 }
 
-/// A text with its variables filled in, as `!Sub` does it.
+/// A text with its variables filled in, like `!Sub`.
 pub(crate) fn filled(text: &str) -> String {
     let variables: Vec<_> = variables(text).map(|(name, value)| format!("{name}: {value}")).collect();
     match (text.contains("${"), variables.is_empty()) {
@@ -50,12 +50,12 @@ pub(crate) fn value(text: &str) -> String {
     if text.contains("${") { filled(text) } else { scalar(text) }
 }
 
-/// The name of something that is deployed, with the data set and the environment in it.
+/// The name of a deployed resource, with the data set and the environment in it.
 pub(crate) fn deployed(name: &str) -> String {
     filled(&format!("${{Name}}-{name}-${{Environment}}"))
 }
 
-/// `severe_by_county` as a logical id has it, `SevereByCounty`.
+/// `severe_by_county` as a logical id: `SevereByCounty`.
 pub(crate) fn pascal(name: &str) -> String {
     name.split(|c: char| !c.is_ascii_alphanumeric())
         .flat_map(|word| {
@@ -64,13 +64,13 @@ pub(crate) fn pascal(name: &str) -> String {
         .collect()
 }
 
-/// A text with that before each of its lines.
+/// A text with that prefix before each of its lines.
 pub(crate) fn indented(text: &str, indent: &str) -> String {
     let line = |line: &str| if line.is_empty() { "\n".to_owned() } else { format!("{indent}{line}\n") };
     text.lines().map(line).collect()
 }
 
-/// A name as YAML reads it as a text.
+/// A name that YAML reads as a text.
 pub(crate) fn scalar(name: &str) -> String {
     let is_number = name.bytes().all(|byte| byte.is_ascii_digit());
     if is_number || WORDS.contains(&name) { quoted(name) } else { name.to_owned() }
@@ -90,7 +90,7 @@ pub(crate) fn quoted(text: &str) -> String {
     quoted
 }
 
-/// JSON in one line with spaces after commas and colons, which YAML reads too.
+/// JSON in one line with spaces after commas and colons, which is valid YAML, too.
 pub(crate) fn json(value: &impl Serialize) -> String {
     let mut text = Vec::new();
     let written = value.serialize(&mut Serializer::with_formatter(&mut text, Spaced));
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_alone_is_its_value_and_a_text_with_variables_is_filled() {
+    fn variables_in_texts_are_filled_in() {
         assert_eq!(value("${MetricName}"), "!FindInMap [Dataset, Metric, Name]");
         assert_eq!(value("${Environment}"), "!Ref Environment");
         assert_eq!(value("${Environment}-${Dataset}"), "!Sub \"${Environment}-${Dataset}\"");

@@ -1,4 +1,4 @@
-//! A hello world with one SDK client: what a cold start costs at the least.
+//! A hello world with one SDK client: the least that a cold start takes.
 
 use aws_config::BehaviorVersion;
 use aws_sdk_kinesis::Client;

@@ -1,4 +1,4 @@
-//! Every alarm: when it is raised, what it means, and what to do.
+//! All alarms: when they are raised, what they mean, and what to do.
 
 use super::{
     Alarm,
@@ -13,20 +13,22 @@ use crate::metrics::{
     UNREADABLE_ROWS, WRITES_REFUSED,
 };
 
-/// The deliveries that encrypt; the raw one's records are encrypted by its stream.
+/// The deliveries that encrypt; the records of the raw delivery are encrypted by its stream.
 const ENCRYPTED_DELIVERIES: [&str; 2] = ["analytical", "rejects"];
-/// The mappings that every stack has.
+/// The event source mappings of every stack.
 const MAPPINGS: [&str; 3] =
     ["${TransformFunctionRawStream}", "${MetricsFunctionSevereStream}", "${NotifyFunctionSevereStream}"];
-/// Lambda's own counts of what it gives up, by mapping. They do not begin before a mapping has such an event.
+/// Lambda's own counts of discarded records, by mapping. They are emitted only after the first discarded record of a
+/// mapping.
 const GIVEN_UP: [Metric; 2] = [SENT_TO_FAILURES, DROPPED];
-/// Age of an event when its alert has been published that 99 of a hundred should not exceed.
+/// The latency from event to alert that 99 of a hundred events should not exceed.
 const EVENT_TO_ALERT_MS: &str = "10000";
-/// How far a consumer may be behind its stream.
+/// How far a consumer may lag behind its stream.
 const LAG_MS: &str = "60000";
-/// Percent of the rows in which a cell could not be read. Fewer than ten such rows are no sign of a change.
+/// Percent of the rows with an unreadable cell. Fewer than ten such rows do not indicate a change.
 const UNREADABLE_PERCENT: &str = "IF(FILL(m0, 0) < 10, 0, 100 * m0 / m1)";
-/// Seconds for which a message may wait in ingest's queue. One that failed once waits for the visibility timeout of 30 minutes.
+/// Seconds that a message may wait in ingest's queue. A message that failed once waits for the visibility timeout of 30
+/// minutes.
 const QUEUE_AGE_SECONDS: &str = "3600";
 
 pub(crate) fn all() -> Vec<Alarm> {
@@ -48,7 +50,7 @@ fn events() -> Vec<Alarm> {
         .raised_by(1, 5)
         .noted("One period of five: a count that arrives late, for a period gone by, raises it too.")
         .notifying(),
-        // metrics counts a severity that the data set does not list under none of its own, also one above the highest.
+        // metrics does not count an unlisted severity under a listed one, even if it is above the highest.
         Alarm::new(
             "unlisted-severity",
             "${SevereAlarmThreshold} or more severe events within a minute had a severity that the data set does not list.",
@@ -143,7 +145,7 @@ fn functions() -> Vec<Alarm> {
     ]
 }
 
-/// What ingest could not take in. Lambda counts neither an answer 503 nor a part of a batch as an error.
+/// What ingest could not ingest. Lambda does not count a 503 response or a partial batch failure as an error.
 fn intake() -> Vec<Alarm> {
     vec![
         Alarm::new(
@@ -219,7 +221,8 @@ fn data() -> Vec<Alarm> {
     ]
 }
 
-/// What is in the failures bucket, and what Lambda counts that it gives up. S3 may report its requests late, and not all.
+/// Objects in the failures bucket, and Lambda's counts of discarded records. S3 may report its requests late and
+/// incompletely.
 fn given_up() -> Vec<Line> {
     let of_stack = GIVEN_UP.iter().flat_map(|metric| MAPPINGS.map(|mapping| metric.line([mapping])));
     let of_replay = GIVEN_UP.map(|metric| metric.line(["${ReplayMapping}"]).only_if("Replays"));
@@ -254,7 +257,8 @@ fn deliveries() -> Vec<Alarm> {
     freshness.into_iter().chain([success]).collect()
 }
 
-/// What Firehose takes and does not bring to its table. A write to the error prefix is a write that succeeds.
+/// Records that Firehose accepted and did not write to their table. A write to the error prefix counts as a successful
+/// write.
 fn error_prefix() -> Vec<Alarm> {
     let key = [KEY_DENIED, KEY_DISABLED, KEY_INVALID, KEY_NOT_FOUND];
     let of_encrypted = |metric: Metric| ENCRYPTED_DELIVERIES.map(|name| metric.of_resource(name));

@@ -1,4 +1,4 @@
-//! Reads `departments.toml`, and refuses what could never work.
+//! Reads `departments.toml`, and refuses entries that can never work.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ const PROTOCOLS: [&str; 5] = ["email", "sms", "https", "sqs", "lambda"];
 #[error("departments.toml{0}")]
 pub struct NotADepartment(String);
 
-/// The departments of the file's text.
+/// The departments in the file's text.
 pub(crate) fn read(text: &str) -> Result<Vec<Department>, NotADepartment> {
     let document: Table = toml::from_str(text).map_err(|error| {
         let line = line_of(text, &error);
@@ -122,7 +122,7 @@ fn text<'a>(entry: &'a Table, key: &str) -> Option<&'a str> {
     entry.get(key).and_then(Value::as_str)
 }
 
-/// The parts of a queue's or function's address, if it is one.
+/// The parts of the address of a queue or function, if it is one.
 fn arn(protocol: &str, address: &str) -> Option<Arn> {
     let [scheme, partition, service, region, account, resource] =
         address.splitn(6, ':').collect::<Vec<_>>().try_into().ok()?;
@@ -151,7 +151,7 @@ fn environments(value: &Value) -> Result<Vec<String>, String> {
         let expected = "expected a list such as [\"prod\"], or no line for all environments";
         return Err(format!("has environments = {}; {expected}", json(value)));
     };
-    // As the template's parameter Environment has it.
+    // Same as the template's parameter Environment.
     let is_name = |name: &&str| {
         name.starts_with(|c: char| c.is_ascii_lowercase())
             && (2..=8).contains(&name.len())
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_could_never_work_is_refused() {
+    fn impossible_entries_are_refused() {
         let eleven: Vec<_> = (10..21).map(|number| format!("e{number}")).collect();
         let with = |line: &str| {
             let key = line.split_once(" = ").unwrap().0;
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_a_list_of_departments_is_refused() {
+    fn file_must_be_a_list_of_departments() {
         for (text, said) in [
             ("department = 'Franklin'", "expected [[department]], in double brackets"),
             ("[department]\nname = 'Franklin'", "expected [[department]], in double brackets"),
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_in_aws_has_all_of_its_parts() {
+    fn address_in_aws_needs_all_of_its_parts() {
         for (protocol, address, is_arn) in [
             ("sqs", "arn:aws:sqs:eu-west-1:1:archive", true),
             ("sqs", "arn:aws-cn:sqs:cn-north-1:1:archive.fifo", true),
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_the_file_is_an_entry_as_it_should_be() {
+    fn example_in_the_file_is_a_valid_entry() {
         let file = include_str!("../../../../departments.toml");
         let lines = file.lines().filter_map(|line| line.strip_prefix("# "));
         let example: Vec<_> = lines.filter(|line| line.starts_with("[[") || line.contains(" = ")).collect();
