@@ -86,8 +86,8 @@ impl WordingFile {
         let File { name, severity, severe_partition_key: area, .. } = file;
         let (severity_column, area_column) = (file.glue(severity), file.glue(area));
         let text = format!(
-            "{{count}} events ({{title}}) of severity {{{severity}}} came in at once, {area} {{{area}}}. They are told in this \
-             one message.\n\nFirst ids:  {{ids}}\n\nAll of them stand in the table {name}_analytical, under \
+            "{{count}} events ({{title}}) of severity {{{severity}}} came in at once, {area} {{{area}}}. This one message \
+             reports all of them.\n\nFirst ids:  {{ids}}\n\nAll of them are in the table {name}_analytical, under \
              {severity_column} {{{severity}}} and {area_column} {{{area}}}.\n"
         );
         Self {
