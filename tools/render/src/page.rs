@@ -41,7 +41,7 @@ pub(crate) fn render(dataset: &Dataset) -> String {
          | `{name}_analytical` | the severe events, typed | Parquet, Snappy | `{SEVERITY_KEY}`, `year`, `month`, `day` |\n\
          | `{name}_latest` | of the severe events each id once, the newest | a view on the one above | |\n\
          | `{name}_rejects` | rejected rows and records, with the reason | JSON lines, gzip | `year`, `month`, `day` |\n\n\
-         An event of a severity that the data set does not list is taken in, counted and alerted like any other. In \
+         An event of a severity that the data set does not list is ingested, counted and alerted like any other. In \
          `{name}_analytical` its exact severity is in the column `{UNLISTED_SEVERITY}`, which is null for all others: the \
          partitions `{SEVERITY_KEY}={below}` and `{SEVERITY_KEY}={above}` hold everything below {lowest} and above {highest}. \
          `coalesce({UNLISTED_SEVERITY}, {SEVERITY_KEY})` is the exact severity of every event, as `{SEVERITY_KEY}` is in \
@@ -106,7 +106,7 @@ pub(crate) fn render(dataset: &Dataset) -> String {
     page
 }
 
-/// The levels of severities that are not in the files, and what the thresholds mean; `None` if the files have the
+/// The levels of severities that are not in the files, and what the thresholds mean; empty if the files have the
 /// levels.
 fn levels(dataset: &Dataset) -> String {
     let Dataset { name, severities, severity, .. } = dataset;
@@ -132,7 +132,7 @@ fn levels(dataset: &Dataset) -> String {
     }
     let [transform, notify] = [DEFAULT_THRESHOLD, NOTIFY_THRESHOLD].map(above);
     text.push_str(&format!(
-        "\nA threshold is a level, and what is above it counts. `TransformSeverityAbove={DEFAULT_THRESHOLD}`, the default, passes on \
+        "\nA threshold is a level, and severities above it count. `TransformSeverityAbove={DEFAULT_THRESHOLD}`, the default, passes on \
          {transform}; `NotifySeverityAbove={NOTIFY_THRESHOLD}`, the default, alerts about {notify}. \
          `select {column}, {SEVERITY_KEY} from {name}_latest` shows both.\n\n"
     ));
@@ -144,10 +144,7 @@ fn blanks(dataset: &Dataset) -> String {
     let texts: Vec<_> = dataset.blanks.texts().iter().map(|text| code(text)).collect();
     match texts.as_slice() {
         [] => String::new(),
-        texts => format!(
-            "\nA cell that holds one of these texts and nothing else is blank: {}.\n",
-            texts.join(", ")
-        ),
+        texts => format!("\nA cell with exactly one of these texts is blank: {}.\n", texts.join(", ")),
     }
 }
 

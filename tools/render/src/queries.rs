@@ -111,7 +111,7 @@ fn typed_column(dataset: &Dataset) -> usize {
     (0..dataset.columns.len()).find(is_typed).unwrap_or(dataset.severity)
 }
 
-/// The note on severities whose levels are not in the files; `None` if they are.
+/// The placeholders for severities whose levels are not in the files; with empty texts if they are.
 fn severity_places(dataset: &Dataset) -> Vec<(&'static str, String)> {
     let Dataset { severities, severity, columns, .. } = dataset;
     let column = columns[*severity].column.as_str();

@@ -100,8 +100,7 @@ fn raw(dataset: &Dataset) -> String {
     let keys: String = dataset.columns.iter().filter_map(key_mapping).collect();
     Table {
         name: "raw",
-        description: "Every event that was taken in, as JSON lines. Times are text as they stand in the event, because the local \
-                      ones name no zone.",
+        description: "Every event, as JSON lines. Times are unchanged texts, because local times have no time zone.",
         dates_of: "arrival",
         by_severity: false,
         // Keys are compared in lower case. An invalid line, from a producer other than ingest, reads as nulls and does
@@ -129,7 +128,7 @@ fn analytical(dataset: &Dataset) -> String {
 fn rejects() -> String {
     Table {
         name: "rejects",
-        description: "What could not be taken in or passed on, with the reason and all that is needed to send it again.",
+        description: "Rejected rows and records, with the reason and everything that is needed to send them again.",
         dates_of: "the rejection",
         by_severity: false,
         format: Format::Json("case.insensitive: \"true\"\n".to_owned()),

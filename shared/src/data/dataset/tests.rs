@@ -59,9 +59,11 @@ fn a_digest_has_words_of_its_own_or_those_that_fit_any_trade() {
         fill(&wording.sms),
         "12 alerts (US accident) of severity Severity: County. First ids: A-1, A-2."
     );
-    assert!(fill(&wording.text).ends_with(
-        "are in the table us_accidents_analytical, under severity Severity and county County.\n"
-    ));
+    assert!(
+        fill(&wording.text).ends_with(
+            "are in the table us_accidents_analytical, under severity Severity and county County.\n"
+        )
+    );
     // What is left of the file has no [alert.storm] either.
     let wording = &dataset.alert.storm;
     assert_eq!(fill(&wording.subject), "12 alerts of severity Severity at once");

@@ -43,12 +43,12 @@ fn events() -> Vec<Alarm> {
         Alarm::new(
             "severe-event",
             "${SevereAlarmThreshold} or more events of severity ${TopSeverity} arrived within a minute.",
-            "Their alerts name place and id; act on those first. It ends by itself five periods after the last.",
+            "Their alerts name place and id; act on those first. The alarm ends five periods after the last event.",
             [EVENTS_BY_SEVERITY.line(["${TopSeverity}"])],
             AtLeast("!Ref SevereAlarmThreshold"),
         )
         .raised_by(1, 5)
-        .noted("One period of five: a count that arrives late, for a period gone by, raises it too.")
+        .noted("One period of five: a count that arrives late, for an earlier period, raises it, too.")
         .notifying(),
         // metrics does not count an unlisted severity under a listed one, even if it is above the highest.
         Alarm::new(
@@ -63,16 +63,16 @@ fn events() -> Vec<Alarm> {
         .notifying(),
         Alarm::new(
             "severe-event-rate",
-            "More than ${SevereEventsPerMinute} severe events, of all severities that are counted, came in a minute.",
+            "More than ${SevereEventsPerMinute} severe events, of all counted severities, arrived within a minute.",
             "Look at the dashboard: one ${AreaName} is a local event, many are a wide one such as a storm, or a sender that \
-             sends a file again.",
+             repeats a file.",
             [DELIVERED.counted_by("metrics")],
             Above("!Ref SevereEventsPerMinute"),
         )
         .notifying(),
         Alarm::new(
             "event-to-alert",
-            "One alert in a hundred comes later than ten seconds after its event.",
+            "One alert in a hundred is published more than ten seconds after its event.",
             "See on the dashboard whether transform or notify lags behind its stream, and which of them is throttled or fails.",
             [EVENT_TO_ALERT.of_events("p99")],
             Above(EVENT_TO_ALERT_MS),
@@ -85,9 +85,7 @@ fn lags() -> Vec<Alarm> {
     let consumers = CONSUMERS.map(|name| {
         Alarm::new(
             format!("{name}-iterator-age"),
-            format!(
-                "{name} is more than a minute behind its stream; what it makes of the events comes as late."
-            ),
+            format!("{name} lags more than a minute behind its stream, and its outputs are as late."),
             "See whether it fails, is throttled, or has too few shards for the load, and raise ShardCount or \
              ParallelizationFactor.",
             [ITERATOR_AGE.of_resource(name).with("Maximum")],
@@ -96,8 +94,8 @@ fn lags() -> Vec<Alarm> {
     });
     let raw = Alarm::new(
         "raw-delivery-lag",
-        "The raw delivery stream is more than a minute behind stream 1; the raw layer comes as late.",
-        "Nothing is lost while the stream keeps its records. See the delivery stream's log for what it cannot write.",
+        "The raw delivery stream lags more than a minute behind stream 1, and the raw table is as late.",
+        "Nothing is lost while the stream keeps its records. The delivery stream's log says what it cannot write.",
         [DELIVERY_LAG.of_resource("raw").with("Maximum")],
         Above(LAG_MS),
     );
@@ -111,34 +109,34 @@ fn functions() -> Vec<Alarm> {
     vec![
         Alarm::new(
             "function-errors",
-            "Invocations of a function end in an error, more than once.",
+            "More than one invocation of a function ended in an error.",
             "Find the function by the runbook's first command, and read its log from the first error on; it says in a sentence \
-             what is wrong and what is expected. What it was working on is retried.",
+             what is wrong and what is expected. The failed batches are retried.",
             of_each(ERRORS),
             Above("0"),
         )
         .raised_by(2, 5),
         Alarm::new(
             "function-throttles",
-            "Lambda does not let invocations of a function begin, because the account's or the function's concurrency is used up.",
-            "Find the function by the runbook's first command, see who uses the concurrency up, and raise the quota or reserve some.",
+            "Lambda throttles invocations of a function, because the account's or the function's concurrency is used up.",
+            "Find the function by the runbook's first command, see which function uses up the concurrency, and raise the quota or reserve some.",
             of_each(THROTTLES),
             Above("0"),
         )
         .raised_by(2, 5),
         Alarm::new(
             "unaccounted",
-            "The counts of a function do not balance: records in are not delivered, filtered, rejected or failed. It is a fault \
+            "The counts of a function do not balance: some records were not delivered, filtered, rejected or failed. This is a bug \
              of the function.",
-            "Find the invocation by its line with Unaccounted in the functions' logs, compare with the raw layer, and send again \
-             what is missing.",
+            "Find the invocation by its line with Unaccounted in the functions' logs, compare with the raw table, and send missing \
+             records again.",
             FUNCTIONS.map(|name| UNACCOUNTED.counted_by(name).with("Maximum")),
             Above("0"),
         ),
         Alarm::new(
             "failure-destination",
-            "Lambda gave up a batch or an invocation and could not write it to the failures bucket. Its events may be lost.",
-            "See whether the bucket is there and its key can be used. What was in the batch is in the raw layer; replay that hour.",
+            "Lambda discarded a batch or an invocation and could not write it to the failures bucket. Its events may be lost.",
+            "Check that the bucket exists and its key can be used. The events of the batch are in the raw table; replay that hour.",
             not_written,
             Above("0"),
         ),
@@ -150,8 +148,8 @@ fn intake() -> Vec<Alarm> {
     vec![
         Alarm::new(
             "ingest-refusals",
-            "ingest took rows in that stream 1 or the rejects did not accept; its senders got a 503 or keep their messages.",
-            "Read the log of ingest: its sentence names the service, the action and the reason. Senders that try again lose nothing.",
+            "ingest could not deliver rows to stream 1 or the rejects; its senders got a 503 or keep their messages.",
+            "Read the log of ingest: its sentence names the service, the action and the reason. Senders that retry lose nothing.",
             [FAILED.counted_by("ingest")],
             Above("0"),
         )
@@ -179,7 +177,7 @@ fn data() -> Vec<Alarm> {
         Alarm::new(
             "rejects",
             "More than ${RejectsPerFiveMinutes} records went to rejects within five minutes.",
-            "Ask the saved query rejects_by_reason which function refused them and why; correct the sender, and send them again.",
+            "Ask the saved query rejects_by_reason which function rejected them and why; correct the sender, and send them again.",
             [DELIVERY_RECORDS.of_resource("rejects")],
             Above("!Ref RejectsPerFiveMinutes"),
         )
@@ -197,7 +195,7 @@ fn data() -> Vec<Alarm> {
         .every(300),
         Alarm::new(
             "failures",
-            "A batch or an invocation was given up and is in the failures bucket, payload included. Its events are missing \
+            "Lambda discarded a batch or an invocation; it is in the failures bucket, including its payload. Its events are missing \
              downstream.",
             "Correct what the object and the function's log say, and send its records again.",
             given_up(),
@@ -207,7 +205,7 @@ fn data() -> Vec<Alarm> {
         Alarm::new(
             "undelivered-alerts",
             "SNS could not deliver an alert or an alarm to a subscriber.",
-            "Find the subscription by the runbook's commands: an address that is gone, a queue or function without permission, \
+            "Find the subscription by the runbook's commands: an address that no longer exists, a queue or function without permission, \
              or a mail subscription that waits for its confirmation. The messages are in the queue of undelivered alerts for 14 \
              days.",
             [
@@ -237,7 +235,7 @@ fn deliveries() -> Vec<Alarm> {
                 "The {name} delivery stream has held a record for more than ${{DeliveryFreshnessSeconds}} seconds without \
                  writing it to its bucket."
             ),
-            "Read its log group; it is a permission, a table that does not fit, or a bucket that is gone. Firehose tries for 24 \
+            "Read its log group; the cause is a permission, a mismatching table, or a missing bucket. Firehose retries for 24 \
              hours.",
             [FRESHNESS.of_resource(name).with("Maximum")],
             Above("!Ref DeliveryFreshnessSeconds"),
@@ -248,7 +246,7 @@ fn deliveries() -> Vec<Alarm> {
     let success = Alarm::new(
         "delivery-success",
         "Writes of a delivery stream to its bucket fail.",
-        "Find the delivery stream by the runbook's first command, and read its log group for the error. Firehose tries again \
+        "Find the delivery stream by the runbook's first command, and read its log group for the error. Firehose retries \
          for 24 hours.",
         DELIVERIES.map(|name| SUCCESS.of_resource(name).with("Average")),
         Below("1"),
@@ -267,7 +265,7 @@ fn error_prefix() -> Vec<Alarm> {
             "delivery-errors",
             "Firehose wrote severe events to the error prefix, because it could not convert them to Parquet or had no partition \
              left. Athena does not show them.",
-            "Read the error objects as the runbook says; a schema that does not fit is corrected by make render and a deployment.",
+            "Read the error objects as the runbook says; make render and a deployment correct a mismatching schema.",
             [
                 FAILED_CONVERSION.of_resource("analytical"),
                 PARTITIONS_EXCEEDED.of_resource("analytical").with("Maximum"),
@@ -276,8 +274,8 @@ fn error_prefix() -> Vec<Alarm> {
         ),
         Alarm::new(
             "delivery-throttles",
-            "A delivery stream refuses records, because its quota of records or bytes a second is used up. What is refused is \
-             sent again, later.",
+            "A delivery stream refuses records, because its quota of records or bytes a second is used up. Refused records are \
+             retried later.",
             "Ask for more in Service Quotas, for Firehose's direct puts and for the raw delivery stream's throughput.",
             DELIVERIES.map(|name| THROTTLED_RECORDS.of_resource(name)),
             Above("0"),
@@ -287,7 +285,7 @@ fn error_prefix() -> Vec<Alarm> {
         Alarm::new(
             "delivery-key",
             "Firehose cannot use the key of EncryptionKeyArn. It keeps the records for 24 hours and then discards them.",
-            "Enable the key or restore its policy at once, as key.yaml has it.",
+            "Enable the key or restore its policy from key.yaml at once.",
             key.map(of_encrypted).concat(),
             Above("0"),
         )
@@ -302,7 +300,7 @@ fn streams() -> Vec<Alarm> {
     vec![
         Alarm::new(
             "stream-throughput",
-            "A stream refuses writes or reads: a shard is at its limit. What is refused is sent again, so that everything \
+            "A stream refuses writes or reads: a shard is at its limit. Refused requests are retried, so that everything \
              arrives later.",
             "Find the stream by the runbook's first command. Raise ShardCount, or let the streams be ON_DEMAND; when only one \
              shard is hot, look at the partition key.",

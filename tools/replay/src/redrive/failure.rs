@@ -69,7 +69,9 @@ pub fn read(object: &[u8]) -> Result<GivenUp, String> {
         }
         (None, Some(event)) => Event::Whole(event),
         _ => {
-            return Err("it has no payload: Lambda sends the payload only to S3, not to SQS or SNS".to_owned());
+            return Err(
+                "it has no payload: Lambda sends the payload only to S3, not to SQS or SNS".to_owned()
+            );
         }
     };
     Ok(GivenUp { function, condition, event })
