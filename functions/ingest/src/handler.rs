@@ -1,4 +1,4 @@
-//! The handler: reads the request, takes in its rows, delivers them and responds.
+//! The handler: reads the request, ingests its rows, delivers their events and responds.
 
 use aws_lambda_events::{
     s3::S3Event,
@@ -257,7 +257,7 @@ where
         Normaliser::new(&self.config.common.dataset, order)
     }
 
-    /// Logs the counts, and after them what could not be read. Nobody reads the answer to an S3 event or a queue.
+    /// Logs the counts, and then what could not be read, because nobody reads the response to an S3 event or a queue.
     fn report(&self, intake: &Intake<'_, S, R>, invocation: &Invocation) {
         let Intake { counts, failure, tally, .. } = intake;
         if let Some(why) = failure {

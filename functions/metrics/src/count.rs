@@ -1,4 +1,4 @@
-//! An event made countable: its second and the values of its dimensions, fit for CloudWatch.
+//! Extracts what to count from an event: its second and the values of its dimensions, as CloudWatch accepts them.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::data::{
@@ -8,26 +8,27 @@ use shared::data::{
     event,
 };
 
-/// How far back and ahead CloudWatch takes a datum.
+/// How far back and ahead CloudWatch accepts a datum.
 ///
 /// Source: CloudWatch API reference, `MetricDatum`.
 const TIMES: (TimeDelta, TimeDelta) = (TimeDelta::weeks(2), TimeDelta::hours(2));
-/// How far an event stays away from either end. Its datum is in the full second before it, and is sent as late as the
-/// longest invocation allows; CloudWatch refuses all data of a request for one that is too old. Its clock differs.
+/// The distance that an event keeps from either end. Its datum is in the full second before it, and may be sent at the
+/// end of the longest invocation. CloudWatch's clock differs, and it refuses a whole request for one datum that is too
+/// old.
 ///
 /// Source: Lambda developer guide, "Lambda quotas": a function runs for at most 900 seconds.
 const MARGIN: TimeDelta = TimeDelta::minutes(16);
 
-/// What an event counts for: one, at the time at which it was taken in, under those values of the data set's dimensions.
+/// One count: the time of receipt, and the values of the data set's dimensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct One {
-    /// When it was taken in.
+    /// When it was received.
     pub at: DateTime<Utc>,
     /// The values.
     pub values: Vec<String>,
 }
 
-/// What the event in `data`, which the stream took at `arrived`, counts for at `now`.
+/// What to count for the event in `data` at `now`, if the stream received the event at `arrived`.
 #[must_use]
 pub fn count(
     dataset: &Dataset,
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_counts_in_its_own_second_under_its_dimensions() {
+    fn event_counts_in_its_second_under_its_dimensions() {
         let json = r#"{"ID":"A-1","Severity":3,"City":"Dublin","County":"Franklin","Txn_Timestamp":"2022-12-24T04:53:57.450051Z"}"#;
         let stamped = |values: [&str; 3]| {
             Decision::Output(One {
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_time_of_its_own_an_event_counts_when_the_stream_took_it() {
+    fn event_without_a_time_counts_when_the_stream_received_it() {
         assert_eq!(counted(r#"{"ID":"A-1","Severity":3,"City":null}"#), one(60, ["3", "unknown", "unknown"]));
         assert_eq!(
             counted(r#"{"ID":"A-1","Severity":3,"Txn_Timestamp":"45:00.0"}"#),
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_stays_away_from_the_ends_of_what_cloudwatch_takes() {
+    fn event_keeps_a_distance_from_the_limits_of_cloudwatch() {
         let now = at(61);
         let times = [
             (now - TimeDelta::weeks(2) + MARGIN, true),
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cloudwatch_would_refuse_is_a_reject() {
+    fn event_that_cloudwatch_would_refuse_is_a_reject() {
         for (json, expected) in [
             ("nope", "not_json"),
             (r#"{"Severity":"high"}"#, "bad_severity"),

@@ -21,8 +21,8 @@ use crate::{
     series::Series,
 };
 
-/// The most events whose counts are made at once. A record of 1 MB is counted whole, since what is retried together is
-/// counted together.
+/// The most events that are counted at once. All events of a record are counted together, because they are retried
+/// together.
 const PORTION: Portion = Portion { enough: 32_000, most: 64_000 };
 
 /// The configuration of metrics.
@@ -30,9 +30,9 @@ const PORTION: Portion = Portion { enough: 32_000, most: 64_000 };
 pub struct Config {
     /// What every function needs.
     pub common: Common,
-    /// `METRIC_NAMESPACE`; the data set's where it is not given.
+    /// `METRIC_NAMESPACE`; by default the data set's.
     pub namespace: String,
-    /// `METRIC_NAME`; the data set's where it is not given.
+    /// `METRIC_NAME`; by default the data set's.
     pub name: String,
     /// `SEVERITY_ABOVE`: events above it are counted.
     pub severity_above: i64,
@@ -64,8 +64,8 @@ impl Config {
     }
 }
 
-/// The sets of dimensions in `severity_accident+city_accident,severity_accident`. Each is kept once, in whatever order
-/// it names its dimensions, so that no event counts twice.
+/// The sets of dimensions in `severity_accident+city_accident,severity_accident`. Repeated sets are dropped, whatever
+/// the order of their dimensions, so that no event counts twice.
 fn dimension_sets(metric: &Metric, text: &str) -> Result<Vec<Vec<usize>>, ConfigError> {
     let set = |names: &str| metric.set(&names.split('+').map(str::trim).collect::<Vec<_>>());
     let mut sets: Vec<Vec<usize>> = Vec::new();
@@ -81,7 +81,7 @@ fn dimension_sets(metric: &Metric, text: &str) -> Result<Vec<Vec<usize>>, Config
 fn unknown_dimension(metric: &Metric, unknown: &str) -> ConfigError {
     let known: Vec<_> = metric.dimensions.iter().map(|(name, _)| name.as_str()).collect();
     ConfigError::new(format!(
-        "DIMENSION_SETS names `{unknown}`, where one of {} is right, in sets such as {}",
+        "DIMENSION_SETS names `{unknown}`; expected one of {}, in sets such as {}",
         known.join(", "),
         known.join("+")
     ))
@@ -103,7 +103,7 @@ where
     M: Service<Entry = Request>,
     R: Service<Entry = Bytes>,
 {
-    /// Handles one batch and answers from where it is to be retried.
+    /// Handles one batch and returns the record from which it is to be retried.
     pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
         let decide = |record: UserRecord<'_>| self.decide(record, invocation);
         let common = &self.config.common;
@@ -119,7 +119,7 @@ where
         }
     }
 
-    /// Decides what a record counts for.
+    /// Decides under what a record counts.
     fn decide(
         &self,
         UserRecord { record, held, data }: UserRecord<'_>,
@@ -140,7 +140,7 @@ where
     }
 }
 
-/// What became of counts.
+/// The outcome of counts.
 struct Delivered {
     /// Positions of the records that were counted.
     indexes: Vec<usize>,
@@ -148,7 +148,8 @@ struct Delivered {
     report: Report,
 }
 
-/// Records what became of counts. None is sent once more: CloudWatch refuses a whole request.
+/// Records the outcome of counts. A failed request is not split and sent again, because CloudWatch refuses requests as
+/// a whole.
 fn record(ledger: &mut Ledger<'_>, delivered: Delivered) -> Vec<(usize, Event)> {
     let Delivered { indexes, requests, report } = delivered;
     ledger.retried += report.resent;
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sets_of_dimensions_and_the_bound_of_their_series_are_configured() {
+    fn dimension_sets_and_max_series_are_configured() {
         let values = ["4", "Los Angeles", "Los Angeles"].map(str::to_owned);
         let sizes = |config: &Config| config.series.of(&values).map(|set| set.len()).collect::<Vec<_>>();
         let config = read(&[]).unwrap();
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_of_dimensions_that_is_named_twice_counts_once() {
+    fn repeated_dimension_set_counts_once() {
         let values = ["4", "Los Angeles", "Los Angeles"].map(str::to_owned);
         for (text, expected) in [
             ("severity_accident,severity_accident", vec![1]),
@@ -211,12 +212,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_them_is_said_in_a_sentence() {
+    fn invalid_values_are_explained() {
         for (name, value, expected) in [
             (
                 "DIMENSION_SETS",
                 "severity_accident+town",
-                "DIMENSION_SETS names `town`, where one of severity_accident, city_accident, county_accident is right, in \
+                "DIMENSION_SETS names `town`; expected one of severity_accident, city_accident, county_accident, in \
                  sets such as severity_accident+city_accident+county_accident",
             ),
             ("MAX_SERIES", "3", "MAX_SERIES is 3; expected 0 for no bound, or at least 9"),

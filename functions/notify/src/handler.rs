@@ -30,10 +30,10 @@ use crate::{
     word::{Alert, word},
 };
 
-/// The longest that telling CloudWatch the alerts' latency may take: it must not hold up the next batch.
+/// The longest that sending the alerts' latency to CloudWatch may take, so that it does not delay the next batch.
 const LATENCY_TIME: Duration = Duration::from_secs(2);
 
-/// The most incidents that are held at once: more than a batch of ordinary ones has.
+/// The most incidents that are in memory at once; an ordinary batch has fewer.
 const PORTION: Portion = Portion { enough: 12_000, most: 24_000 };
 
 /// The configuration of notify.
@@ -43,11 +43,11 @@ pub struct Config {
     pub common: Common,
     /// `TOPIC_ARN`.
     pub topic_arn: String,
-    /// `METRIC_NAMESPACE`, to which the alerts' latency go; the data set's where it is not given.
+    /// `METRIC_NAMESPACE`, for the alerts' latency; by default the data set's.
     pub namespace: String,
     /// `SEVERITY_ABOVE`: events above it are alerted.
     pub severity_above: i64,
-    /// `DIGEST_ABOVE` and `DIGEST_WINDOW_SECONDS`: when many alerts become one.
+    /// `DIGEST_ABOVE` and `DIGEST_WINDOW_SECONDS`: when several alerts become one.
     pub digests: Digests,
     /// `ALERTS_PER_SECOND`, `SHARDS` and `PARALLELIZATION_FACTOR`: the share of one invocation; `None` without a bound.
     pub pace: Option<Pace>,
@@ -80,11 +80,11 @@ pub struct Handler<T, A, R> {
     pub config: Config,
     /// The topic.
     pub topic: T,
-    /// The metric of the events' latency when they have been alerted.
+    /// The metric of the latency from an event to its alert.
     pub latency: A,
     /// The rejects delivery stream.
     pub rejects: R,
-    /// What this container has sent.
+    /// The alerts that this container has sent.
     pub memory: Mutex<Memory>,
     /// When this container may send its next message.
     pub turn: NextTurn,
@@ -93,7 +93,7 @@ pub struct Handler<T, A, R> {
 /// An incident of a batch, with the position of its user record.
 type Pending = (usize, Incident);
 
-/// How an invocation may send.
+/// The state of sending in an invocation.
 struct Sending<'i> {
     invocation: &'i Invocation,
     pace: Option<Pace>,
@@ -107,7 +107,7 @@ where
     A: Service<Entry = LatencySample>,
     R: Service<Entry = Bytes>,
 {
-    /// Handles one batch and answers from where it is to be retried.
+    /// Handles one batch and returns the record from which it is to be retried.
     pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
         let decide = |record: UserRecord<'_>| self.decide(record);
         let common = &self.config.common;
@@ -126,7 +126,7 @@ where
         self.report_latency(received, invocation).await;
 
         let response = ledger.report(invocation);
-        // The next batch of this shard may be another container's, which does not know when this one has sent.
+        // Another container may handle the next batch of this shard, and does not know when this one last sent.
         self.turn.wait().await;
         Ok(response)
     }
@@ -164,8 +164,8 @@ where
         Sent { pending, messages, plan, report }
     }
 
-    /// Records and remembers what was sent, notes when those events were received, and gives the incidents that still need
-    /// an alert: repeats of one that SNS refused for good.
+    /// Records and remembers what was sent, and collects when those events were received. Returns the incidents that
+    /// still need an alert: repeats of one that SNS refused permanently.
     fn record(
         &self,
         sent: Sent,
@@ -200,7 +200,7 @@ where
             match outcomes[first] {
                 Some(Outcome::Delivered) => ledger.record(pending[repeat].0, Status::Filtered),
                 Some(Outcome::Failed(why)) => ledger.record(pending[repeat].0, Status::Failed(why.clone())),
-                // SNS refused the content of the first, and may accept that of the repeat.
+                // SNS refused the content of the first, and may accept the content of the repeat.
                 Some(Outcome::Unacceptable(_)) | None => refused[repeat] = true,
             }
         }
@@ -209,8 +209,7 @@ where
         pending
     }
 
-    /// Tells CloudWatch how old the events were when they had been alerted. Without it no alert is lost, so that a failure
-    /// is logged and no more.
+    /// Sends the latency of the alerted events to CloudWatch. A failure is only logged, because no alert is lost.
     async fn report_latency(&self, received: Vec<DateTime<Utc>>, invocation: &Invocation) {
         if received.is_empty() {
             return;
@@ -238,19 +237,19 @@ impl<'i> Sending<'i> {
         Self { invocation, pace, burst: pace.map_or(usize::MAX, Pace::burst) }
     }
 
-    /// The terms under which the pause after the last message ends before the invocation does.
+    /// The deadline that leaves time for the pause after the last message.
     fn deadline(&self, pace: Pace) -> Deadline {
         let Deadline { at, seed } = self.invocation.deadline;
         Deadline { at: at.checked_sub(pace.pause()).unwrap_or(at), seed }
     }
 }
 
-/// What became of incidents.
+/// The outcome of incidents.
 struct Sent {
     pending: Vec<Pending>,
     /// The incidents that each message reports.
     messages: Vec<Vec<usize>>,
     plan: Plan,
-    /// Of the messages.
+    /// The outcomes of the messages.
     report: Report,
 }

@@ -10,15 +10,15 @@ use shared::data::{
 
 use crate::text::legible;
 
-/// What an alert says instead of a value that an event lacks.
+/// What an alert says for a missing value.
 pub const UNKNOWN: &str = "unknown";
 
-/// An event that is worth an alert.
+/// An event that people are alerted about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Incident {
     /// Its id, whole; `None` if it has none.
     pub id: Option<String>,
-    /// What it has in common with others that may share a message with it.
+    /// What it has in common with incidents that may share a message with it.
     pub key: Key,
     /// When ingest received it.
     pub received: Option<DateTime<Utc>>,
@@ -41,7 +41,7 @@ pub struct Key {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity(u128);
 
-/// What the event in `data` is decide, if its severity is above `above`.
+/// Decides whether the event in `data` is an incident, because its severity is above `above`.
 #[must_use]
 pub fn decide(dataset: &Dataset, above: i64, data: &[u8]) -> Decision<Incident> {
     let text = event::text(data);
@@ -75,13 +75,13 @@ impl Incident {
         self.known(column).unwrap_or(UNKNOWN)
     }
 
-    /// What tells it from other incidents: its id, or else its record.
+    /// The name that distinguishes it from other incidents: its id, or else its record.
     #[must_use]
     pub fn name(&self) -> String {
         self.id.clone().unwrap_or_else(|| hex(self.record))
     }
 
-    /// By what a container remembers it: an event that arrives again under the same id is not alerted again. An event
+    /// How a container remembers it: an event that arrives again with the same id is not alerted again. An event
     /// without an id is never a repeat.
     #[must_use]
     pub fn identity(&self) -> Option<Identity> {
@@ -89,7 +89,7 @@ impl Incident {
     }
 }
 
-/// A hash of texts in order, in which no two lists of texts run into each other.
+/// A hash of texts in order; different lists of texts have different hashes even if their concatenations are equal.
 pub(crate) fn hash<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> u128 {
     let mut hash = Md5::new();
     for text in texts {
@@ -126,7 +126,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn only_events_above_the_threshold_are_worth_an_alert() {
+    fn only_events_above_the_threshold_are_incidents() {
         let dataset = us_accidents();
         let decide = |json: &str| decide(dataset, 3, json.as_bytes());
         assert_eq!(decide(r#"{"ID":"A-1","Severity":3}"#), Decision::Nothing);

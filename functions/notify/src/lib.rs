@@ -1,7 +1,7 @@
 //! The notify function: alerts about the most severe events of stream 2, through SNS.
 //!
-//! [`incident`] decides what an event is decide, [`plan`] which events share a message, [`word`] and [`text`] word the
-//! messages, [`pace`] and [`sns`] send them, and [`handler`] puts all of it together.
+//! [`incident`] decides whether an event is an incident, and [`plan`] which incidents share a message. [`word`] and
+//! [`text`] word the messages. [`pace`] and [`sns`] send them. [`handler`] connects these modules.
 
 pub mod handler;
 pub mod incident;

@@ -279,7 +279,7 @@ mod tests {
         #[test]
         fn every_incident_is_in_one_message_or_a_repeat(
             events in proptest::collection::vec((0_u8..12, 0_u8..4), 0..40),
-            told in 0_u8..12,
+            earlier in 0_u8..12,
             above in 0_usize..5,
             most in 1_usize..8,
         ) {
@@ -287,7 +287,7 @@ mod tests {
             let incidents: Vec<_> =
                 events.iter().map(|(id, county)| incident(&id.to_string(), &county.to_string())).collect();
             let mut memory = Memory::default();
-            memory.note(&[&incident(&told.to_string(), "0")], at(0));
+            memory.note(&[&incident(&earlier.to_string(), "0")], at(0));
             let digests = Digests { above, ..DIGESTS };
             let plan = plan_most(digests, &incidents, &mut memory, 0, most);
             let mut places = plan.messages.concat();

@@ -30,10 +30,10 @@ use crate::{
     select::{Selector, Severe},
 };
 
-/// The longest that an invocation waits for Glue, beside its deliveries.
+/// The longest that an invocation waits for Glue, in parallel to its deliveries.
 const GLUE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The most severe events whose outputs are held at once: more than a batch of ordinary ones has.
+/// The most severe events whose outputs are in memory at once; an ordinary batch has fewer.
 const PORTION: Portion = Portion { enough: 16_000, most: 24_000 };
 
 /// The configuration of transform.
@@ -51,7 +51,7 @@ pub struct Config {
     pub glue_table: String,
     /// `SEVERITY_ABOVE`: events above it are severe.
     pub severity_above: i64,
-    /// `WATERMARK_SECONDS`: events further behind are late.
+    /// `WATERMARK_SECONDS`: events that are older are late.
     pub watermark_seconds: u32,
     /// `PACK_RANGES`: how severe events are packed into records.
     pub packing: Packing,
@@ -106,7 +106,7 @@ where
     R: Service<Entry = Bytes>,
     C: Catalog,
 {
-    /// Handles one batch and answers from where it is to be retried.
+    /// Handles one batch and returns the record from which it is to be retried.
     pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
         let mut selection = self.selection(invocation);
         let common = &self.config.common;
@@ -118,7 +118,7 @@ where
         loop {
             let (delivered, ()) = tokio::join!(
                 self.deliver(&outputs, invocation),
-                // None waits for the other, so that an outage of one costs the other no time.
+                // They run in parallel, so that an outage of one does not delay the other.
                 ledger.write_rejects(&self.rejects, invocation)
             );
             delivered.record(&outputs.indexes, &mut ledger);
@@ -153,8 +153,8 @@ where
         Delivered { severe, analytical }
     }
 
-    /// Registers the partitions that are due, while the outputs are delivered. A failure of Glue holds nothing up: they
-    /// stay due, and for a while it is not asked again.
+    /// Registers the partitions that are due, while the outputs are delivered. A failure of Glue delays nothing: the
+    /// partitions stay due, and Glue is not called again for a while.
     async fn register(&self, severities: &[i64], invocation: &Invocation) {
         let due = self.registered().due(severities.iter().copied(), invocation.now);
         if due.is_empty() {
@@ -162,14 +162,14 @@ where
         }
         let until = invocation.deadline.at.min(Instant::now() + GLUE_TIMEOUT);
         let registered = self.register_twice(&due, until).await.unwrap_or_else(|failure| {
-            tracing::warn!(why = failure.detail, "partitions were not registered");
+            tracing::warn!(why = failure.detail, "could not register partitions");
             Vec::new()
         });
         self.registered().note(&due, registered, invocation.now);
     }
 
-    /// Asks Glue, and once more where that was not answered or its fault passes: a connection may have been closed while
-    /// the container was frozen, which shows only when it is used.
+    /// Calls Glue, and again if there was no response or the error is transient. A connection may have been closed
+    /// while the container was frozen, which only shows when it is used.
     async fn register_twice(&self, due: &[Partition], until: Instant) -> Result<Vec<Partition>, Failure> {
         let half_time = Instant::now() + until.saturating_duration_since(Instant::now()) / 2;
         match self.ask_glue(due, half_time).await {
@@ -185,7 +185,7 @@ where
     }
 
     fn registered(&self) -> std::sync::MutexGuard<'_, Registered> {
-        // The set is whole whenever it is unlocked, so that a panic elsewhere does not spoil it.
+        // The set is consistent whenever it is unlocked, so a panic elsewhere does not affect it.
         self.registered.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -193,9 +193,9 @@ where
 /// The selection from a batch.
 struct Selection<'d> {
     selector: Selector<'d>,
-    /// Events that are later than the watermark.
+    /// Events above the watermark.
     late: u64,
-    /// The outputs of a portion as they are written.
+    /// The outputs of a portion while they are written.
     out: Writer,
 }
 
@@ -214,14 +214,14 @@ impl Selection<'_> {
     }
 }
 
-/// What became of both outputs.
+/// The outcome of both outputs.
 struct Delivered {
     severe: Report,
     analytical: Report,
 }
 
 impl Delivered {
-    /// Enters the statuses of the records: one is done when both outputs were taken.
+    /// Records the outcome of the records: a record is done when both outputs were accepted.
     fn record(self, indexes: &[usize], ledger: &mut Ledger<'_>) {
         let Self { severe, analytical } = self;
         ledger.retried += severe.resent + analytical.resent;
@@ -239,10 +239,10 @@ impl Delivered {
     }
 }
 
-/// The outputs of the records of a batch.
+/// The outputs for the records of a batch.
 #[derive(Debug, Default)]
 struct Outputs {
-    /// Positions of their records; the outputs are in the same order.
+    /// Positions of the records; the outputs have the same order.
     indexes: Vec<usize>,
     severe: Vec<StreamRecord>,
     analytical: Vec<Bytes>,
@@ -250,7 +250,7 @@ struct Outputs {
 }
 
 impl Outputs {
-    /// The outputs of those events, which stand in `written`.
+    /// The outputs of those events, whose texts are in `written`.
     fn new(events: Vec<(usize, Severe)>, written: &Bytes) -> Self {
         let mut outputs = Self::default();
         for (index, severe) in events {

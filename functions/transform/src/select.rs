@@ -1,4 +1,4 @@
-//! Decides the outputs of an event: none, a severe event and an analytical record, or a reject.
+//! Decides what is written for an event: nothing, a severe event with an analytical record, or a reject.
 
 use std::ops::Range;
 
@@ -14,42 +14,42 @@ use shared::{
     json::{self, Literal, Writer},
 };
 
-/// Decides the outputs of the events of a batch.
+/// Decides what is written for the events of a batch.
 #[derive(Debug)]
 pub struct Selector<'d> {
     dataset: &'d Dataset,
     above: i64,
-    /// Events that ingest took in before it are late.
+    /// Events received before it are late.
     late_before: DateTime<Utc>,
-    /// The time of receipt that was read last, as JSON, and whether it is late: events that were taken in together have
-    /// the same. To read each takes transform 5 % more instructions.
+    /// The last time of receipt, as JSON, and whether it is late. Events that were ingested together share it, and
+    /// parsing each would take transform 5 % more instructions.
     received: (String, bool),
     places: Places,
-    /// The beginning of each column's entry under its name in Glue, `,"temperature_f":`.
+    /// The beginning of each column's entry under its Glue name, `,"temperature_f":`.
     glue_entries: Vec<Literal>,
-    /// The same for the columns that hold the days of cells without a time, `,"opened_on":`.
+    /// The same for columns with the days of cells without a time, `,"opened_on":`.
     day_entries: Vec<Option<Literal>>,
-    /// Whether the data set's own severity has the name of the partitions' key.
+    /// Whether the data set's own severity column has the name of the partition key.
     is_key: bool,
     /// Events so far whose severity the data set does not list.
     pub unknown_severity: u64,
 }
 
-/// The outputs of a severe event, and where they stand in what is written.
+/// The outputs of a severe event, as ranges of the written text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Severe {
-    /// The severity that names its partition of the analytical table.
+    /// The severity of its partition in the analytical table.
     pub partition: i64,
     /// Its partition key on stream 2.
     pub key: String,
     /// Its projection, for stream 2.
     pub projection: Range<usize>,
-    /// The whole row under Glue's names, for the analytical layer.
+    /// The whole row under its Glue names, for the analytical table.
     pub analytical: Range<usize>,
 }
 
 impl<'d> Selector<'d> {
-    /// Selects events whose severity is above `above`; those that ingest took in before `late_before` are late.
+    /// Selects events whose severity is above `above`; those received before `late_before` are late.
     #[must_use]
     pub fn new(dataset: &'d Dataset, above: i64, late_before: DateTime<Utc>) -> Self {
         Self {
@@ -73,8 +73,8 @@ impl<'d> Selector<'d> {
         }
     }
 
-    /// Decides the outputs of the event in `data`, and whether it is late. They are written to `out`: those of a batch are in
-    /// one text, so that an event allocates none.
+    /// Decides what is written for the event in `data`, and whether the event is late. The outputs are appended to
+    /// `out`, so that an event needs no allocation.
     #[must_use]
     pub fn select(&mut self, data: &[u8], out: &mut Writer) -> (Decision<Severe>, bool) {
         let text = event::text(data);
@@ -106,7 +106,7 @@ impl<'d> Selector<'d> {
             let name = &self.dataset.columns[self.dataset.id].name;
             return Decision::Reject {
                 reason: "missing_id",
-                detail: format!("`{name}` is blank: an id is needed"),
+                detail: format!("`{name}` is blank: expected an id"),
             };
         }
         let key = text(self.dataset.severe_partition_key);
@@ -132,9 +132,9 @@ impl<'d> Selector<'d> {
         close(begin, out)
     }
 
-    /// Every column that has a value, in the form that Firehose's conversion to Parquet reads. The entry under the name of the
-    /// partitions' key says in which partition the event is; a severity that the data set does not list has a column of its
-    /// own besides.
+    /// Every column with a value, in the form that Firehose's conversion to Parquet reads. The entry with the name of
+    /// the partition key says in which partition the event is. A severity that the data set does not list has an
+    /// additional column.
     fn analytical(&self, event: &str, severity: i64, out: &mut Writer) -> Range<usize> {
         let begin = out.len();
         let partition = self.dataset.severity_partition(severity);
@@ -174,7 +174,7 @@ impl<'d> Selector<'d> {
         true
     }
 
-    /// Writes a day without a time under the column for such days, in place of the entry that begins at `entry`.
+    /// Writes a day without a time into the column for such days, instead of the entry that begins at `entry`.
     fn day(&self, column: usize, entry: usize, value: &str, out: &mut Writer) -> bool {
         let Some(key) = &self.day_entries[column] else { return false };
         out.truncate(entry);
@@ -183,13 +183,13 @@ impl<'d> Selector<'d> {
     }
 }
 
-/// Writes an entry that holds an integer.
+/// Writes an entry with an integer.
 fn integer(name: &str, value: i64, out: &mut Writer) {
     out.text(format!(",\"{name}\":{value}").as_bytes());
 }
 
-/// Closes an object of which the entries are written from `begin` on, each with its comma: that of the first becomes
-/// the bracket. Gives where it stands.
+/// Closes an object whose entries are written from `begin` on, each with its comma; the first comma becomes the
+/// bracket. Returns the range of the object.
 fn close(begin: usize, out: &mut Writer) -> Range<usize> {
     if let Some(first) = out.written_from(begin).first_mut() {
         *first = b'{';
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_severe_event_owes_its_projection_and_its_analytical_record() {
+    fn severe_event_becomes_its_projection_and_analytical_record() {
         let (severity, key, projection, analytical) = severe(EVENT);
         assert_eq!((severity, key.as_str()), (3, "Franklin"));
         assert_eq!(
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn severity_decides_as_a_number_or_as_its_text() {
-        for (severity, owes) in [
+        for (severity, is_severe) in [
             ("1", false),
             ("2", false),
             ("3", true),
@@ -262,12 +262,12 @@ mod tests {
             ("4.0", true),
         ] {
             let decision = select(EVENT.replace("\"Severity\":3", &format!("\"Severity\": {severity}")));
-            assert_eq!(matches!(decision, Decision::Output(_)), owes, "{severity}: {decision:?}");
+            assert_eq!(matches!(decision, Decision::Output(_)), is_severe, "{severity}: {decision:?}");
         }
     }
 
     #[test]
-    fn what_other_producers_write_is_read_too() {
+    fn events_of_other_producers_are_read() {
         let (_, key, projection, analytical) = severe(
             r#" { "Txn_Timestamp" : "2022-12-24T04:53:57.450051", "County":null, "Severity":"3",
             "ID":"A-1", "Start_Time":"nonsense", "Temperature(F)":"42.1" } "#,
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_cannot_be_placed_owes_a_reject() {
+    fn unreadable_record_becomes_a_reject() {
         for (data, expected) in [
             (&b"nope"[..], "not_json"),
             (b"", "not_json"),
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_more_than_the_watermark_behind_is_late_and_selected_all_the_same() {
+    fn late_event_is_counted_and_still_selected() {
         for (now, expected) in [("2022-12-24T04:54:02.450051Z", false), ("2022-12-24T04:54:02.450052Z", true)]
         {
             let (decision, late, _) = select_at(EVENT, now);
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_severity_that_is_not_listed_keeps_its_value_in_a_column_of_its_own() {
+    fn unlisted_severity_has_its_exact_value_in_a_column() {
         for (severity, partition) in [("5", 5), ("99", 5), ("\"7.0\"", 5)] {
             let (found, _, projection, analytical) =
                 severe(EVENT.replace("\"Severity\":3", &format!("\"Severity\":{severity}")));
@@ -370,7 +370,7 @@ mod tests {
             assert!(analytical.contains(&format!("\"severity\":{partition},")), "{analytical}");
             assert!(analytical.ends_with(&format!(",\"unlisted_severity\":{exact}}}\n")), "{analytical}");
         }
-        // Another data set has its own column for the exact value, and the key besides.
+        // Another data set has its own column for the exact value, in addition to the key.
         let dataset = Dataset::named("support_tickets").unwrap();
         let mut selector = Selector::new(&dataset, -9, at("2022-12-24T04:53:58Z"));
         for (priority, partition) in [(-1, 0), (99, 5)] {

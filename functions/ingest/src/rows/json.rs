@@ -5,10 +5,10 @@
 //!
 //! - A line end within a string: the string is not closed.
 //! - `{` in an object but not after a colon, followed by a quote, `}` or white space: the object is not closed, and the
-//! next element begins. Followed by anything else, it is part of the element.
+//!   next element begins. Followed by anything else, it is part of the element.
 //! - `]` that closes no array of the element: it closes the outer array.
 //! - A string that ends in `},{` and is followed by a word: the string is not closed. The end of the string is really
-//! the quote that opens the next element's first key.
+//!   the quote that opens the next element's first key.
 //!
 //! The state of an [`Element`] has a fixed size, however long the element is.
 

@@ -61,8 +61,8 @@ fn a_digest_counts_the_events_names_the_first_and_says_where_the_rest_is() {
         .collect();
     let messages = words(&incidents);
     assert_eq!(messages.len(), 1);
-    let (told, alert) = &messages[0];
-    assert_eq!((told.len(), alert.count), (250, 250));
+    let (reported, alert) = &messages[0];
+    assert_eq!((reported.len(), alert.count), (250, 250));
     assert_eq!(alert.subject, "250 accidents of severity 4 in Doña Ana county");
     let message: Value = serde_json::from_str(&alert.message).unwrap();
     let text = message["email"].as_str().unwrap();
