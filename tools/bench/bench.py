@@ -2,7 +2,7 @@
 
     make bench
 
-Prints a table of figures and one of ratios with what is expected of each, and writes
+Prints a table of figures and one of ratios with their expected values, and writes
 `target/bench/summary.json`. With `--readme` it also puts the figures and the chart into the README
 and `tools/plan/measured.toml`.
 """
@@ -40,9 +40,9 @@ DATA = OUT / "data"
 BUILT = REPOSITORY / "target" / "lambda"
 FUNCTIONS = ("ingest", "transform", "metrics", "notify")
 COLD_LAPS = 15
-# What a Lambda function can hold in addition to a batch; each batch of 6 MB is sent this often.
+# How often each batch of 6 MB is sent to measure memory.
 PAYLOAD_LAPS = 10
-# Two inputs of each function and how many records one has more: what starting up takes cancels out.
+# Two inputs of each function, and how many more records one has: the difference has no start-up.
 COUNTED = {
     "ingest": ("accidents-half.csv", "accidents.csv", 10_000),
     "transform": ("transform-6mb.json", "transform.json", 1_000),
@@ -54,7 +54,7 @@ MB = 1_000_000
 
 @dataclass(frozen=True)
 class Ratio:
-    """A figure against a floor or a baseline, and what is expected of it."""
+    """A figure compared with a floor or a baseline, and its expected ratio."""
 
     what: str
     value: float
@@ -73,7 +73,7 @@ class Ratio:
 
 
 def build() -> None:
-    """Builds what is measured with the functions, so that all of it shares one build."""
+    """Builds the benchmarks together with the functions, in one build."""
     command = ["cargo", "lambda", "build", "--release"]
     command += ["--arm64"] if functions.host_architecture() == "arm64" else []
     for binary in (*FUNCTIONS, "bench", "hello"):
@@ -89,7 +89,7 @@ def binary(name: str) -> Path:
 
 
 def batch_sizes() -> list[str]:
-    """The batch sizes that the stack has by default."""
+    """The stack's default batch sizes."""
     template = functions.load(functions.TEMPLATE)
     names = ("TransformBatchSize", "MetricsBatchSize")
     sizes = [template["Parameters"][name]["Default"] for name in names]
@@ -98,7 +98,7 @@ def batch_sizes() -> list[str]:
 
 
 def bench(*arguments: str | Path) -> None:
-    """Runs the benchmarks of one process; the counts that the functions print are not wanted."""
+    """Runs the benchmarks of one process and discards the counts that the functions print."""
     command = [str(binary("bench")), *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
     if done.returncode != 0:
@@ -114,7 +114,7 @@ def cookbook() -> dict[str, Any]:
 
 
 def cold_starts() -> dict[str, float]:
-    """Milliseconds from a process's start to its first answer, each in turn."""
+    """Milliseconds from a process's start to its first response, each in turn."""
     empty = b'{"Records":[]}'
     direct = b'{"format":"csv","body":"ID,Severity\\n"}'
     contenders: dict[str, tuple[list[str | Path], bytes]] = {
@@ -131,7 +131,7 @@ def cold_starts() -> dict[str, float]:
 
 
 def memory() -> dict[str, float]:
-    """The most memory in MB that each function holds over batches of 6 MB."""
+    """The most memory in MB that each function uses for batches of 6 MB."""
     peaks = {}
     for name in ("transform", "metrics", "notify"):
         event = (DATA / f"{'transform' if name == 'transform' else 'severe'}-6mb.json").read_bytes()
@@ -143,7 +143,7 @@ def memory() -> dict[str, float]:
 
 
 def packages() -> dict[str, float]:
-    """The size in MB of each function's package, zipped as it is deployed."""
+    """The size in MB of each function's package, zipped as for a deployment."""
     sizes = {}
     for name in FUNCTIONS:
         package = io.BytesIO()
@@ -154,7 +154,7 @@ def packages() -> dict[str, float]:
 
 
 def instructions() -> dict[str, float]:
-    """Instructions of a record, which no other load can change; empty without valgrind."""
+    """Instructions for a record, which do not depend on other load; empty without valgrind."""
     if shutil.which("valgrind") is None:
         say("bench: valgrind is not installed, so that instructions are not counted")
         return {}
@@ -177,7 +177,7 @@ def counted_instructions(name: str, data: Path) -> int:
 
 
 def machine() -> str:
-    """The processor and how many cores of it, for people."""
+    """The processor and the number of its cores, as text."""
     name = platform.processor() or platform.machine()
     try:
         info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
@@ -232,7 +232,7 @@ def measure(object_mb: int, object_seconds: int) -> dict[str, Any]:
 
 
 def plan(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """What `make plan` takes as measured."""
+    """The measurements that `make plan` uses."""
 
     def per_record(name: str, contender: str) -> float:
         return measured[name][f"{contender}_ms"] * 1e3 / measured[name]["records"]
@@ -338,7 +338,7 @@ def verdicts(found: Sequence[Ratio]) -> Table:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__.splitlines()[0])
     parser.add_argument("--readme", action="store_true", help="write the figures into the README")
-    parser.add_argument("--no-build", action="store_true", help="measure what is built already")
+    parser.add_argument("--no-build", action="store_true", help="measure an existing build")
     parser.add_argument("--instructions", action="store_true", help="count instructions as well")
     parser.add_argument("--object-mb", type=int, default=200, help="size of the large object")
     parser.add_argument(

@@ -26,7 +26,7 @@ LAPS = 5
 
 
 class Swallow:
-    """A client whose every method takes what it is given, and counts."""
+    """A client whose methods accept everything and count their calls."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -40,7 +40,7 @@ class Swallow:
 
 
 def ingest(file: Path, kinesis: Any) -> int:
-    """The generator: rows to JSON, three times made ISO-8601, one PutRecord for each."""
+    """The generator: rows to JSON with three times in ISO 8601, one PutRecord for each."""
     from dateutil import parser
 
     rows = 0
@@ -66,8 +66,8 @@ def records(event: dict[str, Any]) -> Any:
 
 
 def transform(payload: bytes, kinesis: Any, firehose: Any) -> int:
-    """What its Flink job does, in Python: the severe events' five fields, and the whole of them
-    under names that Glue takes, for the lake."""
+    """The steps of its Flink job in Python: five fields of the severe events, and whole events
+    under valid Glue names for the lake."""
     fields = ("ID", "Severity", "City", "County", "Txn_Timestamp")
     names: dict[str, str] = {}
     severe = 0
@@ -151,7 +151,7 @@ def measure(data: Path) -> dict[str, Any]:
         "metrics": timed(lambda: metrics(severe, cloudwatch)),
         "notify": timed(lambda: notify(severe, sns)),
     }
-    # Calls for ten thousand events: of each lap as many as there were events in it.
+    # Calls for ten thousand events, scaled from the number of events in each lap.
     kinesis.calls = cloudwatch.calls = sns.calls = 0
     rows = ingest(data / "accidents.csv", kinesis)
     counted = metrics(raw, cloudwatch)
@@ -164,7 +164,7 @@ def measure(data: Path) -> dict[str, Any]:
 
 
 def serve() -> None:
-    """The function as Lambda starts it: boto3 imported, its clients made, the first event."""
+    """A cold start: imports boto3, creates its clients and handles the first event."""
     import boto3
 
     clients = [boto3.client(name) for name in ("kinesis", "firehose", "glue")]

@@ -1,4 +1,4 @@
-"""Starts a function as Lambda does, next to the few AWS calls that it makes.
+"""Starts a function as Lambda does, with a server for the few AWS calls that it makes.
 
 Only what a benchmark of a process needs: every record that is put is accepted.
 """
@@ -18,7 +18,7 @@ TIMEOUT_SECONDS = 60
 
 
 class Aws:
-    """The AWS of a function: accepts everything, and counts the calls by name."""
+    """The AWS services of a function: accept everything and count the calls by name."""
 
     def __init__(self) -> None:
         self.calls: dict[str, int] = {}
@@ -32,7 +32,7 @@ class Aws:
         self.server = serve(Calls)
 
     def answer(self, call: str, body: bytes) -> tuple[bytes, dict[str, str]]:
-        """The answer to a call: all of it is accepted."""
+        """The response to a call: everything is accepted."""
         call = call.rsplit(".", 1)[-1].rsplit("/", 1)[-1] or "Publish"
         self.calls[call] = self.calls.get(call, 0) + 1
         answer: dict[str, Any] = {}
@@ -57,7 +57,7 @@ class Aws:
 
 
 class ProcessFailed(RuntimeError):
-    """A function did not answer."""
+    """A function did not respond."""
 
 
 VARIABLES = {
@@ -80,7 +80,7 @@ VARIABLES = {
 def run(
     command: Sequence[str | Path], events: Sequence[bytes]
 ) -> tuple[float, int, dict[str, int]]:
-    """Starts a function and hands it the events.
+    """Starts a function and sends it the events.
 
     Gives the milliseconds from its start to its first answer, the most memory that it held, in
     bytes, and the AWS calls that it made, by name.
@@ -110,7 +110,7 @@ def run(
 
 
 def peak_memory(pid: int) -> int:
-    """The most resident bytes that a process has held; 0 where the system does not say."""
+    """The most resident bytes that a process has used; 0 if the system does not report it."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     except OSError:

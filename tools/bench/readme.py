@@ -1,4 +1,4 @@
-"""Puts the figures of a run into the README, its chart and the plan's measurements.
+"""Writes the figures of a run into the README, its chart and the plan's measurements.
 
 `bench.py --readme` uses it, and `python -m tools.bench.readme` puts the last run's in.
 """
@@ -75,7 +75,7 @@ def section(summary: Mapping[str, Any]) -> str:
 
 
 def chart(summary: Mapping[str, Any]) -> str:
-    """Bars on a logarithmic scale: a tenth is a step to the left."""
+    """Bars on a logarithmic scale: each step to the left is a tenth."""
     left, width, bar, gap = 120, 560, 14, 18
     values = {
         key: [rate(summary["functions"][key], contender) for contender, _, _ in CONTENDERS]
@@ -124,7 +124,7 @@ def text(x: float, y: float, words: str, anchor: str, size: int = 13) -> str:
 
 
 def measurements(summary: Mapping[str, Any], held: str) -> str:
-    """The plan's file with the numbers of this run in the places of those that it held."""
+    """The plan's file, updated with the numbers of this run."""
     plan = summary["plan"]
     held = re.sub(r'(?m)^machine = ".*"', lambda _: f'machine = "{plan["machine"]}"', held)
     for name, value in {**plan["cpu_us_per_record"], **plan["bytes"]}.items():

@@ -101,7 +101,7 @@ impl Panel {
 pub(crate) fn rows() -> Vec<Row> {
     vec![
         Row { title: "What is happening", panels: events() },
-        Row { title: "How fast", panels: ages() },
+        Row { title: "How fast", panels: latencies() },
         Row { title: "The counts", panels: counts() },
         Row { title: "Health", panels: health() },
     ]
@@ -143,7 +143,7 @@ fn events() -> Vec<Panel> {
     ]
 }
 
-fn ages() -> Vec<Panel> {
+fn latencies() -> Vec<Panel> {
     let lag = CONSUMERS.map(|name| ITERATOR_AGE.of_resource(name).with("Maximum"));
     let raw = DELIVERY_LAG.of_resource("raw").with("Maximum");
     vec![
