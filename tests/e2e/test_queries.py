@@ -223,7 +223,8 @@ def like(cell: str | None, value: Any) -> Any:
     if cell is None or value is None:
         return cell
     if isinstance(value, datetime):
-        return datetime.fromisoformat(cell)
+        # The tables of all events have texts that end in Z, the others have times without a zone.
+        return datetime.fromisoformat(cell.removesuffix("Z"))
     return type(value)(cell)
 
 

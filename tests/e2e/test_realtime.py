@@ -200,26 +200,46 @@ def listed(namespace: str) -> set[tuple[str, frozenset[str]]]:
     }
 
 
-def counts(local: Cloud, function: str) -> Iterator[dict[str, Any]]:
-    """The lines of a function's log with its counts."""
+# The metrics of unreadable cells, which ingest logs in a line of their own.
+CELL_METRICS = {"UnreadableCells", "UnreadableRows"}
+
+
+def lines_with(metric: str, local: Cloud, function: str) -> Iterator[dict[str, Any]]:
+    """The lines of a function's log from which CloudWatch reads the metric."""
     pages = (
         local.client("logs")
         .get_paginator("filter_log_events")
-        .paginate(logGroupName=f"/aws/lambda/{function}")
+        .paginate(logGroupName=f"/aws/lambda/{local.outputs[f'{function}FunctionName']}")
     )
     for page in pages:
         for event in page["events"]:
             for line in event["message"].splitlines():
-                if line.startswith('{"_aws"') and '"Unaccounted"' in line:
+                if line.startswith('{"_aws"') and f'"{metric}"' in line:
                     yield json.loads(line)
+
+
+def declared_by(line: dict[str, Any]) -> set[tuple[str, frozenset[str]]]:
+    """The metrics that a line declares, which it has values for."""
+    (declared,) = line["_aws"]["CloudWatchMetrics"]
+    assert declared["Namespace"] == "perishable"
+    (dimensions,) = declared["Dimensions"]
+    names = {metric["Name"] for metric in declared["Metrics"]}
+    assert {*names, *dimensions} <= set(line)
+    return {(name, frozenset(dimensions)) for name in names}
 
 
 @pytest.mark.parametrize("name", ["ingest", "transform", "metrics", "notify"])
 def test_the_counts_are_the_listed_metrics(name: str, run: Run, local: Cloud) -> None:
-    line = next(counts(local, local.outputs[f"{name.capitalize()}FunctionName"]))
-    (declared,) = line["_aws"]["CloudWatchMetrics"]
-    (dimensions,) = declared["Dimensions"]
-    names = {(metric["Name"], frozenset(dimensions)) for metric in declared["Metrics"]}
-    assert names == listed(declared["Namespace"])
-    assert declared["Namespace"] == "perishable"
+    line = next(lines_with("Unaccounted", local, name.capitalize()))
+    expected = {metric for metric in listed("perishable") if metric[0] not in CELL_METRICS}
+    assert declared_by(line) == expected
     assert line["Function"] == name
+
+
+def test_ingest_logs_the_listed_metrics_of_unreadable_cells(run: Run, local: Cloud) -> None:
+    lines = list(lines_with("UnreadableCells", local, "Ingest"))
+    expected = {metric for metric in listed("perishable") if metric[0] in CELL_METRICS}
+    assert {metric for line in lines for metric in declared_by(line)} == expected
+    assert sum(line["UnreadableCells"] for line in lines) >= sum(
+        len(event.get("_invalid", {})) for event in run.raw_events
+    )

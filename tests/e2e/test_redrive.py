@@ -108,7 +108,7 @@ def test_a_row_that_is_still_wrong_is_rejected_once_more(local: Cloud, stack: St
 
 
 def test_a_killed_run_loses_nothing(local: Cloud, stack: Stack) -> None:
-    count = 3 * REQUEST_ITEMS
+    count = 10 * REQUEST_ITEMS  # time enough to break it off, on a busy machine too
     rows = [reject(f"killed-{number},1,Here,There", number) for number in range(count)]
     key = put_rejects(local, rows)
     command = [REPLAY, "redrive", "--from", "rejects"]
