@@ -108,12 +108,12 @@ pub struct UserRecord<'r> {
 }
 
 impl<'b> Ledger<'b> {
-    /// Parses the batch of an invocation, and asks `decide` for the outputs of each user record of the first portion. Returns
-    /// the outputs with the positions of their records. Records without an output are marked filtered. Records that cannot
-    /// be de-aggregated are rejected. An event that is not a batch is counted as one failed record.
+    /// Parses the batch of an invocation, and asks `decide` for the outputs of each user record of the first portion.
+    /// Returns the outputs with the positions of their records. Records without an output are marked filtered. Records
+    /// that cannot be de-aggregated are rejected. An event that is not a batch is counted as one failed record.
     ///
-    /// A record is decided as soon as it is parsed, while its text and what is decoded of it are in the cache: after parsing
-    /// all of them it takes transform 5 % more time.
+    /// A record is decided as soon as it is parsed, while its text and its decoded data are in the cache. To parse all
+    /// records first takes transform 5 % more time.
     pub fn decode<T>(
         function: &'static str,
         event: &'b str,
@@ -363,9 +363,9 @@ impl<'b> Ledger<'b> {
 
     /// Delivers the outputs of a portion in the order of their records, and writes its rejects.
     ///
-    /// Outputs before the first reject are delivered while the rejects are written. Those after it wait for that: if a
-    /// reject cannot be written, the batch is retried from there, and they must not have been delivered already. `record`
-    /// records what became of outputs, and returns those that are to be delivered once more.
+    /// Outputs before the first reject are delivered while the rejects are written. Later outputs wait: if a reject
+    /// cannot be written, the batch is retried from there, and they must not have been delivered already. `record`
+    /// records the outcomes of outputs, and returns those that are to be delivered once more.
     pub async fn deliver_in_order<T, D, R: Service<Entry = Bytes>>(
         &mut self,
         mut outputs: Vec<(usize, T)>,

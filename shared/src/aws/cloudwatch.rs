@@ -29,7 +29,7 @@ impl Namespace {
         Self { client, name: name.to_owned(), resource: format!("namespace {name}") }
     }
 
-    /// Puts the data of one request, which keep to its limits.
+    /// Puts the data of one request, which must be within its limits.
     pub async fn put(&self, data: Vec<MetricDatum>) -> Result<(), Failure> {
         let asked = Request { action: "cloudwatch:PutMetricData", resource: &self.resource };
         match self.client.put_metric_data().namespace(&self.name).set_metric_data(Some(data)).send().await {
@@ -47,7 +47,7 @@ pub struct LatencyMetric {
 }
 
 impl LatencyMetric {
-    /// The metric of that name, for a function's data set and environment.
+    /// The metric of that name, for the data set and environment of a function.
     #[must_use]
     pub fn new(name: &'static str, common: &Common) -> Self {
         let values = [&common.dataset.name, &common.environment];
@@ -55,7 +55,7 @@ impl LatencyMetric {
         Self { name, dimensions: latency::DIMENSIONS.into_iter().zip(values).map(dimension).collect() }
     }
 
-    /// The datum of the events that were received then and are acted upon now; nothing where there are none.
+    /// The datum of a sample of latencies; nothing if the sample has no events.
     #[must_use]
     pub fn datum(&self, received: &[Instant<Utc>], now: Instant<Utc>) -> Option<MetricDatum> {
         let ages: Vec<i64> = received.iter().map(|received| (now - received).num_milliseconds()).collect();
@@ -74,12 +74,12 @@ impl LatencyMetric {
     }
 }
 
-/// Latencies put by themselves. Each entry is the events acted upon at one moment, and a request of its own.
+/// Puts latencies. Each entry holds the events counted or published at one moment, and is a request of its own.
 #[derive(Debug, Clone)]
 pub struct Latencies {
-    /// Where to.
+    /// The namespace to put them into.
     pub namespace: Namespace,
-    /// As which metric.
+    /// The metric of the latencies.
     pub metric: LatencyMetric,
 }
 

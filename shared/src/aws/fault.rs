@@ -2,20 +2,20 @@
 
 use crate::delivery::Fault;
 
-/// The error codes, each with what it says. The tests compare the file with the services' models.
+/// The error codes, each with its class. The tests compare the file with the services' models.
 const ERRORS: &str = include_str!("errors.tsv");
 
-/// What an error code says.
+/// The class of an error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// Sending again may help or not.
+    /// The fault says whether a retry may help.
     Fault(Fault),
-    /// The deployment misses something.
+    /// The deployment lacks something.
     Missing(Missing),
 }
 
 impl Meaning {
-    /// What the code says, if it is known. Errors are rare, so that the file is read each time.
+    /// The class of a code, if it is known. Errors are rare, so the file is read each time.
     pub(super) fn of(code: &str) -> Option<Self> {
         entries().find(|(listed, _)| *listed == code).and_then(|(_, class)| Self::of_class(class))
     }
@@ -34,7 +34,7 @@ impl Meaning {
         })
     }
 
-    /// Whether sending again may help.
+    /// Whether a retry may help.
     pub(super) fn fault(self) -> Fault {
         match self {
             Self::Fault(fault) => fault,
@@ -42,7 +42,7 @@ impl Meaning {
         }
     }
 
-    /// What the deployment misses, if that is what the code says.
+    /// The part that the deployment lacks, if the code reports one.
     pub(super) fn missing(self) -> Option<Missing> {
         match self {
             Self::Fault(_) => None,
@@ -51,7 +51,7 @@ impl Meaning {
     }
 }
 
-/// Whether sending a request again may help that was answered with a status and an unknown code.
+/// Whether a retry may help after an answer with that status and an unknown code.
 pub(super) fn fault_of_status(status: u16) -> Fault {
     match status {
         429 | 509 => Fault::Throttled,
@@ -65,7 +65,7 @@ fn entries() -> impl Iterator<Item = (&'static str, &'static str)> {
     ERRORS.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('\t'))
 }
 
-/// What a deployment misses, so that a service takes nothing from it whatever is sent.
+/// A part that a deployment lacks, without which a service accepts nothing from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
     /// The role may not do the action.
@@ -81,7 +81,7 @@ pub(super) enum Missing {
 }
 
 impl Missing {
-    /// One sentence that names the resource and what would be right.
+    /// One sentence that names the resource and says what to correct.
     pub(super) fn sentence(self, action: &str, resource: &str, code: &str) -> String {
         match self {
             Self::Permission => {

@@ -64,7 +64,7 @@ impl Service for DeliveryStream {
     }
 }
 
-/// The results of a request of so many entries, which follow the entries. A record that was taken has an id.
+/// The results of a request, in the order of its entries. An accepted record has an id.
 fn results(sent: usize, records: &[PutRecordBatchResponseEntry]) -> impl Iterator<Item = EntryResult<'_>> {
     (0..sent).map(|index| {
         let Some(record) = records.get(index) else { return EntryResult::Missing };

@@ -10,7 +10,7 @@ use super::{EntryResult, Request};
 use crate::delivery::{Answer, Failure, Fault, Limits, Service};
 use crate::stream::StreamRecord;
 
-/// Limits of `PutRecords`, partition keys counted in; a record of the default `MaxRecordSize`.
+/// Limits of `PutRecords`, including partition keys; a record has the default `MaxRecordSize`.
 ///
 /// Source: Kinesis Data Streams API reference, `PutRecords`.
 const PUT_RECORDS: Limits =
@@ -64,7 +64,7 @@ impl Service for Stream {
     }
 }
 
-/// The results of a request of so many entries, which follow the entries. A record that was taken has a sequence number.
+/// The results of a request, in the order of its entries. An accepted record has a sequence number.
 fn results(sent: usize, records: &[PutRecordsResultEntry]) -> impl Iterator<Item = EntryResult<'_>> {
     (0..sent).map(|index| {
         let Some(record) = records.get(index) else { return EntryResult::Missing };

@@ -23,13 +23,13 @@ use crate::delivery::{Failure, Fault, Refusal};
 /// The longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The configuration that all clients share: region, credentials and endpoint as the SDK has them, one HTTP
-/// client, and no retries, since only [`crate::delivery`] sends again.
+/// The configuration that all clients share: the SDK's region, credentials and endpoint, one HTTP client, and no
+/// retries, since only [`crate::delivery`] retries.
 pub async fn sdk_config() -> SdkConfig {
     with_client(aws_config::defaults(BehaviorVersion::latest())).load().await
 }
 
-/// Sets how all clients reach the services, and leaves region, credentials and endpoint to the loader.
+/// Sets the HTTP client, timeouts and retries of all clients. Region, credentials and endpoint are left to the loader.
 #[must_use]
 pub fn with_client(loader: ConfigLoader) -> ConfigLoader {
     let http = Builder::new()
@@ -41,25 +41,25 @@ pub fn with_client(loader: ConfigLoader) -> ConfigLoader {
         .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
 }
 
-/// What is asked of a service, for the sentence that an error becomes.
+/// The action and resource of a request, for error messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// The IAM action, `kinesis:PutRecords`.
     pub action: &'static str,
-    /// What it is done to, `stream us-accidents-data-stream-1-dev`.
+    /// The resource, `stream us-accidents-data-stream-1-dev`.
     pub resource: &'a str,
 }
 
-/// What an answer reports about one entry of a request.
+/// The result of one entry of a request, as an answer reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryResult<'a> {
-    /// The service took it.
+    /// The service accepted it.
     Taken,
     /// The service refused it.
     Refused {
         /// The error code.
         code: &'a str,
-        /// Whether the service says that the sender is at fault. That may be the entry, or too many requests.
+        /// Whether the service says that the sender is at fault: by the entry, or by too many requests.
         at_fault: bool,
     },
     /// The answer does not mention it.
@@ -67,7 +67,7 @@ pub enum EntryResult<'a> {
 }
 
 impl Request<'_> {
-    /// Reads the error of a call. The service's own message is left out where it may repeat a payload.
+    /// Reads the error of a call. Omits the service's own message if it may repeat a payload.
     pub fn failure<E: ProvideErrorMetadata>(self, error: &SdkError<E, HttpResponse>) -> Failure {
         let Self { action, resource } = self;
         let Some(service) = error.as_service_error() else {
@@ -89,8 +89,8 @@ impl Request<'_> {
         Failure { fault: meaning.map_or_else(|| fault_of_status(status), Meaning::fault), detail }
     }
 
-    /// Reads the results of the entries of a request, in the order of the entries. An entry that the answer does not
-    /// mention counts as refused: nothing is known of it, and sending it again loses nothing.
+    /// Reads the results of a request's entries, in the order of the entries. An entry that the answer does not mention
+    /// counts as refused: its outcome is unknown, and a retry loses nothing.
     #[must_use]
     pub fn refusals<'a>(self, results: impl IntoIterator<Item = EntryResult<'a>>) -> Vec<Refusal> {
         let failure = |result| match result {
@@ -102,9 +102,9 @@ impl Request<'_> {
         failures.filter_map(|(index, failure)| Some(Refusal { index, failure: failure? })).collect()
     }
 
-    /// Reads the error code of one entry inside an answer of 200. The code decides. Only where it is unknown does the
-    /// flag `at_fault` decide, since SNS sets it for throttling too: an entry at fault is never taken, any other may be
-    /// taken later, as the service took others.
+    /// Reads the error code of one entry inside an answer of 200. A known code decides, since SNS sets the flag
+    /// `at_fault` for throttling too. For an unknown code the flag decides: an entry at fault is never accepted. Any
+    /// other may be accepted later, since the service accepted others.
     #[must_use]
     pub fn refusal(self, code: &str, at_fault: bool) -> Failure {
         let Self { action, resource } = self;

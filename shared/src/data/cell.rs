@@ -14,7 +14,7 @@ pub struct WrongType;
 
 /// Writes the cell `text` of a column of type `kind` as JSON to `out`.
 ///
-/// Text is written exactly as it stands; cells of other types are trimmed first. On error nothing is written.
+/// Text is written exactly as it is; cells of other types are trimmed first. On error nothing is written.
 pub fn write(kind: Type, text: &str, order: DateOrder, out: &mut Writer) -> Result<(), WrongType> {
     match kind {
         Type::String => write_string(text, out),
@@ -29,7 +29,7 @@ pub fn write(kind: Type, text: &str, order: DateOrder, out: &mut Writer) -> Resu
         }
         Type::Date => write_date(trim(text), order, out)?,
         Type::TimestampOrDate => {
-            // A day stays a day: no midnight is invented.
+            // A day stays a day, without an invented midnight.
             if write(Type::Timestamp, text, order, out).is_err() {
                 write_date(trim(text), order, out)?;
             }
@@ -38,7 +38,7 @@ pub fn write(kind: Type, text: &str, order: DateOrder, out: &mut Writer) -> Resu
     Ok(())
 }
 
-/// Whether a trimmed cell is the same in both orders of the date, so that none need be declared.
+/// Whether a trimmed cell means the same in both date orders, so that no order need be declared.
 #[must_use]
 pub fn needs_no_order(kind: Type, text: &str) -> bool {
     match kind {
@@ -49,7 +49,7 @@ pub fn needs_no_order(kind: Type, text: &str) -> bool {
     }
 }
 
-/// Why a trimmed cell of a column of times or days cannot be read; nothing where it can, or where the column holds neither.
+/// Why a trimmed cell of a column of times or days cannot be read. Nothing if it can, or if the column holds neither.
 #[must_use]
 pub fn explain(kind: Type, text: &str, order: DateOrder) -> Option<Unreadable> {
     match kind {
@@ -63,10 +63,10 @@ pub fn explain(kind: Type, text: &str, order: DateOrder) -> Option<Unreadable> {
     }
 }
 
-/// A whole number of 64 bits: digits with an optional sign, and a fraction of noughts alone (`3.0` is 3).
+/// A whole number of 64 bits: digits with an optional sign, and a fraction of zeros only (`3.0` is 3).
 #[must_use]
 pub fn integer(text: &str) -> Option<i64> {
-    // A severity is one digit.
+    // Severities are usually one digit.
     if let [digit @ b'0'..=b'9'] = text.as_bytes() {
         return Some(i64::from(digit - b'0'));
     }
@@ -78,7 +78,7 @@ pub fn integer(text: &str) -> Option<i64> {
     digits.parse().ok()
 }
 
-/// The text without blanks around it. Nearly all cells have none, which their first and last bytes tell.
+/// The text without blanks around it. Nearly all cells have none, so their first and last bytes are checked first.
 #[must_use]
 pub fn trim(text: &str) -> &str {
     match text.as_bytes() {
@@ -114,10 +114,10 @@ fn write_integer(text: &str, out: &mut Writer) -> Result<(), WrongType> {
     Ok(())
 }
 
-/// Writes a finite number with the digits that it has; only what JSON does not allow is mended (`+5`, `.5`,
+/// Writes a finite number with the digits that it has. Only forms that JSON does not allow are corrected (`+5`, `.5`,
 /// `5.`, `007`).
 fn write_double(text: &str, out: &mut Writer) -> Result<(), WrongType> {
-    // Up to 308 digits are finite.
+    // A number of up to 308 digits is finite.
     if text.len() <= 308 && is_plain_number(text) {
         out.text(text.as_bytes());
         return Ok(());
@@ -142,7 +142,7 @@ fn write_double(text: &str, out: &mut Writer) -> Result<(), WrongType> {
             return Err(WrongType);
         }
     }
-    // Up to 308 digits without an exponent are finite; anything else is asked of the parser.
+    // A number of up to 308 digits without an exponent is finite; the parser decides about others.
     if exponent.is_some() || whole.len() > 308 {
         text.parse::<f64>().ok().filter(|value| value.is_finite()).ok_or(WrongType)?;
     }

@@ -5,24 +5,24 @@ use super::{
     event::{Event, NotAnEvent},
 };
 
-/// What a user record owes.
+/// What a function decides for a user record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision<T> {
-    /// Nothing: it is not severe enough.
+    /// No output: it is not severe enough.
     Nothing,
-    /// That output.
+    /// One output.
     Output(T),
     /// A reject.
     Reject {
         /// A short stable code.
         reason: &'static str,
-        /// What is wrong, and what would be right.
+        /// What is wrong, and what was expected.
         detail: String,
     },
 }
 
 impl<T> Decision<T> {
-    /// The same with another output.
+    /// Converts the output; other decisions stay the same.
     #[must_use]
     pub fn map<U>(self, output: impl FnOnce(T) -> U) -> Decision<U> {
         match self {
@@ -32,7 +32,7 @@ impl<T> Decision<T> {
         }
     }
 
-    /// The decision that follows from an output.
+    /// Makes the next decision from the output; other decisions stay the same.
     #[must_use]
     pub fn and_then<U>(self, decide: impl FnOnce(T) -> Decision<U>) -> Decision<U> {
         match self {
@@ -43,7 +43,7 @@ impl<T> Decision<T> {
     }
 }
 
-/// The event in `text` and its severity, if that is above `above`.
+/// The event in `text` and its severity, if the severity is above `above`.
 #[must_use]
 pub fn severe<'t>(dataset: &Dataset, above: i64, text: &'t str) -> Decision<(Event<'t>, i64)> {
     match Event::parse(dataset, text) {

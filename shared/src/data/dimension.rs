@@ -9,10 +9,11 @@ const VALUE_CHARS: usize = 1024;
 /// The value of a dimension that an event lacks.
 const UNKNOWN: &str = "unknown";
 
-/// A text as CloudWatch takes it in a dimension: ASCII without control characters, not blank, no colon first, short.
+/// A text in the form that CloudWatch accepts in a dimension: short ASCII without control characters, not blank, and
+/// without a colon at its beginning.
 #[must_use]
 pub fn dimension(text: &str) -> String {
-    // The transliteration drops control characters, and would join the words between which one is.
+    // The transliteration drops control characters, which would join the words around them.
     let spaced = text.replace(char::is_control, " ");
     let ascii = deunicode_with_tofu(&spaced, "?");
     let printable: String = ascii.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();

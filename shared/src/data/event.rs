@@ -18,19 +18,19 @@ use crate::{
     json::{self, Reader, Span, Writer, is_non_finite, masked, reader::unescaped},
 };
 
-/// Unknown keys among which the next is looked for one by one; among more it is looked up.
+/// Up to this many unknown keys, the next key is compared with each; with more, it is looked up in a map.
 const FEW: usize = 32;
 
 /// The byte order mark that some programs put before UTF-8.
 pub const BOM: &[u8] = b"\xEF\xBB\xBF";
 
-/// The text of an event, without byte order marks before it and with U+FFFD for what is not UTF-8.
+/// The text of an event, without leading byte order marks and with U+FFFD for bytes that are not UTF-8.
 #[must_use]
 pub fn text(data: &[u8]) -> Cow<'_, str> {
     lossy(unmarked(data))
 }
 
-/// Data without the byte order marks before it.
+/// Data without leading byte order marks.
 #[must_use]
 pub fn unmarked(mut data: &[u8]) -> &[u8] {
     while let Some(rest) = data.strip_prefix(BOM) {
@@ -39,9 +39,9 @@ pub fn unmarked(mut data: &[u8]) -> &[u8] {
     data
 }
 
-/// Data as text, with U+FFFD for what is not UTF-8.
+/// Data as text, with U+FFFD for bytes that are not UTF-8.
 ///
-/// Text that is UTF-8, as nearly all is, is checked by SIMD, in half the standard library's time.
+/// Nearly all data is valid UTF-8. SIMD checks it in half the standard library's time.
 #[must_use]
 pub fn lossy(data: &[u8]) -> Cow<'_, str> {
     match simdutf8::basic::from_utf8(data) {
@@ -50,21 +50,21 @@ pub fn lossy(data: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// The entries of an event, those of the data set's columns by index.
+/// The entries of an event. Those of the data set's columns are found by index.
 #[derive(Debug)]
 pub struct Event<'a> {
-    /// The value of each column of the data set as JSON, where there is one.
+    /// The value of each column of the data set as JSON, if there is one.
     pub columns: Vec<Option<&'a str>>,
     /// Entries that the data set does not know, as JSON, in their order.
     pub unknown: Vec<(Cow<'a, str>, &'a str)>,
-    /// Earlier values of keys that stand twice, the last of which counts.
+    /// Earlier values of repeated keys, whose last value counts.
     pub superseded: Vec<(Cow<'a, str>, &'a str)>,
 }
 
 /// A value as a cell of a file would hold it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cell<'a> {
-    /// Nothing: no entry, `null` or no text.
+    /// No value: the entry is missing, `null` or an empty text.
     Blank,
     /// A string's text, or a number or boolean as it is written.
     Text(Cow<'a, str>),
@@ -91,13 +91,13 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// Whether there is nothing in it.
+    /// Whether the cell is blank.
     #[must_use]
     pub fn is_blank(&self) -> bool {
         *self == Self::Blank
     }
 
-    /// The text of the cell; empty where it is blank.
+    /// The text of the cell; empty if it is blank.
     #[must_use]
     pub fn into_text(self) -> Cow<'a, str> {
         match self {
@@ -107,7 +107,7 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// The cell, blank if its text is one of those that mean nothing.
+    /// The cell; blank if its text is one that the data set lists as blank.
     #[must_use]
     pub fn unless(self, blanks: &Blanks) -> Self {
         let means_nothing = match &self {
@@ -122,13 +122,13 @@ impl<'a> Cell<'a> {
 /// The text of a valid JSON string.
 fn unquote(json: &str) -> Cow<'_, str> {
     let inner = &json[1..json.len() - 1];
-    // A lone surrogate is the one thing that a valid string can hold and text cannot.
+    // Only a lone surrogate can be in a valid JSON string but not in text.
     unescaped(inner).unwrap_or(Cow::Borrowed(inner))
 }
 
 impl<'a> Event<'a> {
-    /// Reads the entries of a JSON object; an error says what is wrong with the text, and where. A column that is blank has
-    /// no value.
+    /// Reads the entries of a JSON object; an error says what is wrong with the text, and where. A column that is
+    /// blank has no value.
     pub fn parse(dataset: &Dataset, json: &'a str) -> Result<Self, NotAnEvent> {
         let mut event = Self::as_sent(dataset, json)?;
         for value in &mut event.columns {
@@ -137,7 +137,7 @@ impl<'a> Event<'a> {
         Ok(event)
     }
 
-    /// Reads the entries of a JSON object with all their values, also those that mean nothing.
+    /// Reads the entries of a JSON object with all their values, including those that mean "nothing".
     pub fn as_sent(dataset: &Dataset, json: &'a str) -> Result<Self, NotAnEvent> {
         let event = Self::read(dataset, json, json);
         event.or_else(|| Self::read(dataset, json, &masked(json)?)).ok_or_else(|| NotAnEvent::of(json))
@@ -167,8 +167,8 @@ impl<'a> Event<'a> {
         Some(event)
     }
 
-    /// Keeps an entry that the data set does not know; gives the earlier value of its key. `places` are those of the
-    /// unknown entries by their keys, once they are more than a few.
+    /// Keeps an entry with an unknown key; returns the earlier value of that key. `places` finds the unknown entries by
+    /// their keys, once there are more than a few.
     fn keep_unknown(
         &mut self,
         key: &Cow<'a, str>,
@@ -213,10 +213,10 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Writes a JSON value as JSON of the column's type; false where it does not fit.
+/// Writes a JSON value as JSON of the column's type; returns false if it cannot be read as that type.
 pub fn write(dataset: &Dataset, column: usize, value: &str, out: &mut Writer) -> bool {
     match (dataset.columns[column].kind, value.as_bytes().first()) {
-        // What is of its type already passes as it stands.
+        // A value that already has the type is copied unchanged.
         (Type::String, Some(b'"')) if value.len() > 2 => out.text(value.as_bytes()),
         (Type::Boolean, Some(b't' | b'f')) => out.text(value.as_bytes()),
         (kind, _) => match Cell::of(Some(value)) {
@@ -227,14 +227,14 @@ pub fn write(dataset: &Dataset, column: usize, value: &str, out: &mut Writer) ->
     true
 }
 
-/// Where the values of an event's columns stand in its text, by index: found in one look, with nothing kept or built for
-/// an event that turns out to owe nothing.
+/// Where the values of an event's columns are in its text, by index. One pass finds them, so events without an output
+/// need no copies.
 #[derive(Debug, Default)]
 pub struct Places(Vec<Option<Span>>);
 
 impl Places {
-    /// Finds the values of an event, the last where a column stands twice; the rest is checked for form. A column that is
-    /// blank has no value.
+    /// Finds the values of an event. If a column is repeated, its last value counts; other entries are only checked for
+    /// form. A column that is blank has no value.
     pub fn find(&mut self, dataset: &Dataset, json: &str) -> Result<(), NotAnEvent> {
         if self.find_in(dataset, json).is_none() {
             return self.find_masked(dataset, json);
@@ -256,7 +256,7 @@ impl Places {
         })
     }
 
-    /// The same where numbers may not be finite.
+    /// The same for an event with numbers that may not be finite.
     #[cold]
     fn find_masked(&mut self, dataset: &Dataset, json: &str) -> Result<(), NotAnEvent> {
         let found = masked(json).and_then(|text| self.find_in(dataset, &text));
@@ -272,7 +272,7 @@ impl Places {
         }
     }
 
-    /// The value of a column as JSON, if the event that was looked at last, `json`, has one.
+    /// The value of a column as JSON, if the event that was read last, `json`, has one.
     #[must_use]
     pub fn value<'a>(&self, json: &'a str, column: usize) -> Option<&'a str> {
         self.0[column].map(|place| place.of(json))
@@ -281,14 +281,14 @@ impl Places {
 
 /// The key of an entry.
 enum Key<'a> {
-    /// That of a column of the data set, by index.
+    /// The key of a column of the data set, by index.
     Column(usize),
     /// One that the data set does not know.
     Unknown(Cow<'a, str>),
 }
 
-/// Hands the entries of a JSON object on, in their order. `text` has the object's form: it is `json`, or `json` with masked
-/// numbers.
+/// Passes on the entries of a JSON object, in their order. `text` has the object's form: it is `json`, or `json` with
+/// masked numbers.
 #[inline(always)]
 fn entries<'a>(
     dataset: &Dataset,
@@ -322,7 +322,7 @@ fn entries<'a>(
     })
 }
 
-/// The entries of a JSON object in their order, with those that have the same key; nothing where it is not one.
+/// The entries of a JSON object in their order, including repeated keys; nothing if the text is not an object.
 #[must_use]
 pub fn pairs(json: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
     pairs_in(json, json).or_else(|| pairs_in(json, &masked(json)?))
@@ -342,12 +342,12 @@ fn pairs_in<'a>(json: &'a str, text: &str) -> Option<Vec<(Cow<'a, str>, &'a str)
     Some(pairs)
 }
 
-/// Bytes within which the id of most events stands: it comes first.
+/// The first bytes of an event, which hold the id of most events: it comes first.
 const ID_WITHIN: usize = 64;
 
-/// Reads an event's id alone, and no further. Nothing where it has none, or is no event up to there.
+/// Reads only an event's id. Nothing if it has none, or if the text up to there is not an event.
 ///
-/// Most events are looked at no further than their beginning.
+/// For most events it reads only the beginning.
 #[must_use]
 pub fn id<'a>(dataset: &Dataset, data: &'a [u8]) -> Option<Cow<'a, str>> {
     let data = unmarked(data);
@@ -369,7 +369,7 @@ pub fn id<'a>(dataset: &Dataset, data: &'a [u8]) -> Option<Cow<'a, str>> {
 fn id_in<'a>(dataset: &Dataset, json: &'a str, text: &str) -> Option<Cow<'a, str>> {
     let name = dataset.columns[dataset.id].name.as_str();
     let mut id = None;
-    // Left at the id, a text is not read as a whole.
+    // Reading stops at the id, so the text is not read as a whole.
     let _ = Reader::read(text, |reader| {
         let mut more = reader.begin_object()?;
         while more && id.is_none() {
@@ -417,12 +417,12 @@ pub fn level(dataset: &Dataset, value: &str) -> Option<i64> {
 pub struct NotAnEvent(#[from] serde_json::Error);
 
 impl NotAnEvent {
-    /// What is wrong with a text that is no event, and where.
+    /// What is wrong with a text that is not an event, and where.
     fn of(json: &str) -> Self {
         let masked = masked(json);
         let text = masked.as_deref().unwrap_or(json);
         let error = serde_json::from_str::<BTreeMap<Cow<'_, str>, &RawValue>>(text).err();
-        Self(error.unwrap_or_else(|| serde_json::Error::custom("a key is no text")))
+        Self(error.unwrap_or_else(|| serde_json::Error::custom("a key is not valid text")))
     }
 }
 

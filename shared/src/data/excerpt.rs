@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Characters that are repeated at most.
+/// Characters of an excerpt at most.
 const CHARS: usize = 40;
 
 /// The beginning of a text, for an error that must name it.

@@ -2,17 +2,17 @@
 
 use serde_json::{Error, error::Category};
 
-/// Says what is wrong with a text that is no JSON, or not the JSON that was expected, and where.
+/// Says what is wrong with a text that is not JSON, or not the expected JSON, and where.
 ///
-/// The parser's own sentence about a value of another type quotes that value, which may be anybody's data and would
-/// stand in logs and answers. What was expected is known by the type that is read, and names none.
+/// The parser's own sentence about a value of another type quotes that value. It may be anybody's data, which must not
+/// get into logs and answers. So only the expected type is reported.
 #[must_use]
 pub fn fault(error: &Error) -> String {
     let text = error.to_string();
     if error.classify() != Category::Data || text.starts_with("missing field ") {
         return text;
     }
-    // The value comes first, so that the last of these words are the parser's.
+    // The value comes first in the sentence, so the last "expected" is the parser's.
     match text.rsplit_once(", expected ") {
         Some((_, expected)) if expected.starts_with("struct ") => {
             format!("expected an object at line {} column {}", error.line(), error.column())

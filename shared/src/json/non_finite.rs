@@ -16,9 +16,9 @@ pub fn is_non_finite(json: &str) -> bool {
     TOKENS.contains(&json)
 }
 
-/// The text with a finite number of the same length instead of each of them; nothing where it has none.
+/// The text with each such number replaced by a finite one of the same length; nothing if it has none.
 ///
-/// Only a whole value is replaced: what is not JSON for another reason stays so.
+/// Only whole values are replaced, so a text that is not JSON for another reason stays invalid.
 #[must_use]
 pub fn masked(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
@@ -53,7 +53,7 @@ fn token(bytes: &[u8], begin: usize) -> Option<usize> {
     (begins && ends).then_some(token.len())
 }
 
-/// Where the string ends whose quote is at `at`.
+/// The end of the string whose opening quote is at `at`.
 fn string_end(bytes: &[u8], mut at: usize) -> usize {
     at += 1;
     while let Some(found) = memchr2(b'"', b'\\', bytes.get(at..).unwrap_or_default()) {

@@ -12,13 +12,13 @@ use crate::json::scan::{BLOCK, marked_block, plain_run};
 
 /// A cursor over JSON text. Every method returns `None` if the text is invalid JSON or not of the requested type.
 ///
-/// Methods that are called for every value are inlined, and the others take and return plain values. So the position stays
-/// in a register; in memory, it costs transform 7 % more time.
+/// Methods that are called for every value are inlined, and the others take and return plain values. So the position
+/// stays in a register. In memory, it costs transform 7 % more time.
 pub struct Reader<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
-    /// Where the block begins of which the marks are known, and where it ends.
+    /// Begin and end of the block whose marks are known.
     block: usize,
     block_end: usize,
     marks: u64,
@@ -27,7 +27,8 @@ pub struct Reader<'a> {
 
 /// Where a value is in the text.
 ///
-/// Two words, so that it stays in registers: three went through memory, half the time of looking through an event.
+/// It has two words, so that it stays in registers. Three words went through memory, which was half the time of
+/// reading an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     begin: usize,
@@ -40,7 +41,7 @@ impl Span {
         Some(Self { begin, end: NonZeroUsize::new(end)? })
     }
 
-    /// What stands there in the text that was read.
+    /// The value in the text that was read.
     #[inline(always)]
     #[must_use]
     pub fn of(self, text: &str) -> &str {
@@ -60,7 +61,7 @@ impl<'a> Reader<'a> {
         (reader.at == reader.bytes.len()).then_some(value)
     }
 
-    /// Reads an object. `entry` is handed each key, as it stands between its quotes, and reads its value.
+    /// Reads an object. `entry` receives each key, as it is between its quotes, and reads the value.
     #[inline(always)]
     pub fn object(&mut self, mut entry: impl FnMut(&mut Self, Span) -> Option<()>) -> Option<()> {
         let mut more = self.begin_object()?;
@@ -72,7 +73,7 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// Steps into an object, to its first key; false where it has none.
+    /// Steps into an object, to its first key; returns false if it has none.
     #[inline(always)]
     pub fn begin_object(&mut self) -> Option<bool> {
         self.expect(b'{')?;
@@ -83,7 +84,7 @@ impl<'a> Reader<'a> {
         Some(true)
     }
 
-    /// Reads a key, up to its value; gives what stands between its quotes.
+    /// Reads a key, up to its value; returns the text between its quotes.
     #[inline(always)]
     pub fn key(&mut self) -> Option<Span> {
         self.peek()?;
@@ -93,20 +94,20 @@ impl<'a> Reader<'a> {
         Some(key)
     }
 
-    /// What stands from here on.
+    /// The text from here on.
     #[inline(always)]
     #[must_use]
     pub fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
-    /// Passes over so many bytes that are known to stand here, such as a key and its colon; no string may be left open.
+    /// Skips that many known bytes, such as a key and its colon. They must not end inside a string.
     #[inline(always)]
     pub fn pass(&mut self, bytes: usize) {
         self.at += bytes;
     }
 
-    /// Steps from a value to behind the comma before the next entry of an object; false at the object's end.
+    /// Steps from a value past the comma before the next entry of an object; returns false at the object's end.
     #[inline(always)]
     pub fn next_entry(&mut self) -> Option<bool> {
         loop {
@@ -146,7 +147,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a string; gives what stands between its quotes.
+    /// Reads a string; returns the text between its quotes.
     #[inline(always)]
     pub fn string(&mut self) -> Option<Span> {
         (self.bytes.get(self.at) == Some(&b'"')).then_some(())?;
@@ -163,7 +164,7 @@ impl<'a> Reader<'a> {
         Span::new(begin, end)
     }
 
-    /// Reads a long string, whose bytes whoever asks for it checks: control characters are not looked for.
+    /// Reads a long string without checking for control characters; the caller must check its bytes.
     #[inline(always)]
     pub fn long_string(&mut self) -> Option<Span> {
         (self.bytes.get(self.at) == Some(&b'"')).then_some(())?;
@@ -176,7 +177,7 @@ impl<'a> Reader<'a> {
         Span::new(begin, end)
     }
 
-    /// Steps over a value of any type; gives all of its text.
+    /// Skips a value of any type; returns all of its text.
     #[inline(always)]
     pub fn value(&mut self) -> Option<Span> {
         loop {
@@ -199,28 +200,28 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What stands there.
+    /// The text of the span.
     #[inline(always)]
     #[must_use]
     pub fn text(&self, span: Span) -> &'a str {
         span.of(self.text)
     }
 
-    /// Whether a key or what stands in a string is that text; false where there are escapes in it.
+    /// Whether a key or the content of a string equals that text; false if it has escapes.
     #[inline]
     #[must_use]
     pub fn is(&self, span: Span, text: &str) -> bool {
         &self.bytes[span.begin..span.end.get()] == text.as_bytes()
     }
 
-    /// What a key or what stands in a string says; nothing where its escapes give no text.
+    /// The unescaped text of a key or string; nothing if its escapes are not valid text.
     #[inline(always)]
     #[must_use]
     pub fn unescaped(&self, span: Span) -> Option<Cow<'a, str>> {
         self.unescaped_in(span, self.text)
     }
 
-    /// The same of another text with the same strings in the same places.
+    /// The same, from another text with the same strings in the same places.
     #[inline(always)]
     #[must_use]
     pub fn unescaped_in<'t>(&self, span: Span, text: &'t str) -> Option<Cow<'t, str>> {
@@ -231,7 +232,7 @@ impl<'a> Reader<'a> {
     /// The next byte that is not blank.
     #[inline(always)]
     fn peek(&mut self) -> Option<u8> {
-        // All that is blank comes before the printable characters.
+        // All blank bytes are below the printable characters.
         match self.bytes.get(self.at) {
             Some(byte) if *byte > b' ' => Some(*byte),
             _ => {
@@ -241,7 +242,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Steps over blanks, the first of which stands here; nothing where that is none.
+    /// Skips blanks, which must begin here; returns nothing if this byte is not a blank.
     #[inline(always)]
     fn skip(&mut self, blank: u8) -> Option<()> {
         if !matches!(blank, b' ' | b'\n' | b'\r' | b'\t') {
@@ -262,11 +263,10 @@ impl<'a> Reader<'a> {
         (text == literal).then(|| self.at += N)
     }
 
-    /// Where the next byte stands, at `at` or behind it, that a JSON string cannot hold as it is: a quote, a backslash
-    /// or a control character. At the end of the text if there is none; `at` must not go back.
+    /// The next position from `at` on of a byte that a JSON string cannot hold as it is: a quote, a backslash or a
+    /// control character. The end of the text if there is none. From call to call, `at` must not decrease.
     ///
-    /// They are found for a block of the text at a time: a string's end is a matter of two instructions then, whatever
-    /// its length.
+    /// One search finds all such bytes of a block. So most strings' ends take two instructions, whatever their length.
     #[inline(always)]
     fn next_mark(&mut self, at: usize) -> usize {
         if at < self.block_end {
@@ -283,7 +283,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Where the blanks end that begin at `at`.
+/// The end of the blanks that begin at `at`.
 #[cold]
 fn behind_blanks(bytes: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
@@ -292,7 +292,7 @@ fn behind_blanks(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// Where a string ends in which a backslash stands at `at`: at its quote, or at what cannot stand in it.
+/// The end of a string with a backslash at `at`: its quote, or the first byte that a string cannot hold.
 #[cold]
 fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     while let Some(b'\\') = bytes.get(at) {
@@ -309,7 +309,7 @@ fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     Some(at)
 }
 
-/// What stands between the quotes of a valid JSON string, its escapes resolved; nothing where they give no text.
+/// The content of a valid JSON string with its escapes resolved; nothing if they are not valid text.
 #[inline]
 pub(crate) fn unescaped(inner: &str) -> Option<Cow<'_, str>> {
     if plain_run(inner.as_bytes()) == inner.len() { Some(Cow::Borrowed(inner)) } else { resolved(inner) }
@@ -320,7 +320,7 @@ fn resolved(inner: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str(&format!("\"{inner}\"")).ok().map(Cow::Owned)
 }
 
-/// Bytes of the object or array that a text begins with.
+/// Length in bytes of the object or array at the beginning of a text.
 #[cold]
 fn nested(text: &str) -> Option<usize> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
@@ -328,7 +328,7 @@ fn nested(text: &str) -> Option<usize> {
     Some(values.byte_offset())
 }
 
-/// Where the number ends that begins at `at`.
+/// The end of the number that begins at `at`.
 #[inline(always)]
 fn number(bytes: &[u8], at: usize) -> Option<usize> {
     let mut at = plain_number(bytes, at)?;
@@ -342,7 +342,7 @@ fn number(bytes: &[u8], at: usize) -> Option<usize> {
     Some(at)
 }
 
-/// Where the number ends that begins at `at`, leaving its exponent aside.
+/// The end of the number that begins at `at`, without its exponent.
 #[inline(always)]
 fn plain_number(bytes: &[u8], mut at: usize) -> Option<usize> {
     if bytes.get(at) == Some(&b'-') {
@@ -355,7 +355,7 @@ fn plain_number(bytes: &[u8], mut at: usize) -> Option<usize> {
     Some(at)
 }
 
-/// Where the digits end that begin at `at`, if there is one at least.
+/// The end of the digits that begin at `at`, if there is at least one.
 #[inline(always)]
 fn digits(bytes: &[u8], at: usize) -> Option<usize> {
     let mut end = at;
@@ -365,7 +365,7 @@ fn digits(bytes: &[u8], at: usize) -> Option<usize> {
     (end > at).then_some(end)
 }
 
-/// Whether a text is a number of JSON without an exponent: what nearly all numbers of a file are, and as such can be
+/// Whether a text is a JSON number without an exponent. Nearly all numbers of a file are, and such numbers can be
 /// copied.
 pub(crate) fn is_plain_number(text: &str) -> bool {
     plain_number(text.as_bytes(), 0) == Some(text.len())

@@ -7,7 +7,7 @@ pub(crate) const BLOCK: usize = 64;
 
 /// Bytes before the first that a JSON string cannot hold as it is: a quote, a backslash or a control character.
 ///
-/// Looks at eight bytes at a time, where most of an event is such text: twice as fast as byte by byte.
+/// Checks eight bytes at a time. Most of an event is such text, so this is twice as fast as byte by byte.
 #[inline]
 pub(crate) fn plain_run(text: &[u8]) -> usize {
     let (words, tail) = text.as_chunks::<8>();
@@ -17,7 +17,7 @@ pub(crate) fn plain_run(text: &[u8]) -> usize {
             return index * 8 + found.trailing_zeros() as usize / 8;
         }
     }
-    // The last word holds the tail, too, and nothing else of which it is not known.
+    // The last word overlaps bytes that were already checked, and holds the tail.
     if let Some(last) = text.last_chunk::<8>()
         && special(u64::from_le_bytes(*last)) == 0
     {
@@ -40,8 +40,8 @@ fn special(word: u64) -> u64 {
     (below(word, 0x20) | is(b'"') | is(b'\\')) & HIGHS
 }
 
-/// The first block from `at` on that holds marks, and a bit for each of them, the lowest for the block's first byte; no
-/// bit at the end of the text.
+/// The first block from `at` on that holds marks, with a bit for each mark. The lowest bit is for the block's first
+/// byte. No bit is set at the end of the text.
 #[inline(never)]
 pub(crate) fn marked_block(text: &[u8], mut at: usize) -> (usize, u64) {
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
@@ -61,7 +61,7 @@ pub(crate) fn marked_block(text: &[u8], mut at: usize) -> (usize, u64) {
     (at, 0)
 }
 
-/// A bit for each byte that a JSON string cannot hold as it is, the lowest for the first.
+/// A bit for each byte that a JSON string cannot hold as it is; the lowest bit is for the first byte.
 #[inline]
 fn marks(block: &[u8; BLOCK]) -> u64 {
     let [quote, backslash, control] = [b'"', b'\\', 0x1f].map(u8x16::splat);
@@ -73,9 +73,9 @@ fn marks(block: &[u8; BLOCK]) -> u64 {
     })
 }
 
-/// Appends where a byte is in a text.
+/// Appends the positions of a byte in a text.
 ///
-/// A block at a time, since cells are short: a search for each is 5 % more instructions of ingest.
+/// Searches a block at a time, since cells are short: one search for each cell takes ingest 5 % more instructions.
 pub fn positions(byte: u8, text: &[u8], found: &mut Vec<usize>) {
     let wanted = u8x16::splat(byte);
     let (blocks, tail) = text.as_chunks::<BLOCK>();

@@ -6,7 +6,7 @@ use super::{scan::plain_run, writer::Writer};
 pub fn write_string(text: &str, out: &mut Writer) {
     out.byte(b'"');
     let mut rest = text.as_bytes();
-    // Runs without anything to escape are copied whole.
+    // Runs without bytes to escape are copied whole.
     loop {
         let at = plain_run(rest);
         out.text(&rest[..at]);

@@ -1,8 +1,8 @@
-//! Writes text piece by piece. The short pieces of an event take one copy of fixed size each.
+//! Writes text piece by piece. An event consists mostly of short pieces, which are written by copies of fixed size.
 
 use wide::u8x16;
 
-/// Bytes of a stroke.
+/// Bytes that one copy of fixed size writes: a stroke.
 const STROKE: usize = 32;
 
 /// Text that is being written.
@@ -16,7 +16,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A writer that writes over what was written before, in the room that it has.
+    /// A writer that overwrites an earlier text and reuses its memory.
     #[must_use]
     pub fn over(bytes: Vec<u8>) -> Self {
         Self { bytes, len: 0 }
@@ -29,25 +29,25 @@ impl Writer {
         self.len
     }
 
-    /// Whether nothing is written.
+    /// Whether nothing was written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// What is written.
+    /// The written text.
     #[must_use]
     pub fn written(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 
-    /// What is written from `begin` on, to be changed.
+    /// The written text from `begin` on, for changes.
     #[must_use]
     pub fn written_from(&mut self, begin: usize) -> &mut [u8] {
         &mut self.bytes[begin..self.len]
     }
 
-    /// Takes back what is written behind `len`.
+    /// Removes the written text after `len`.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
     }
@@ -96,7 +96,7 @@ impl Writer {
         self.len += literal.text.len();
     }
 
-    /// Where the next stroke goes.
+    /// Memory for the next stroke.
     #[inline]
     fn room(&mut self) -> &mut [u8] {
         if self.bytes.len() < self.len + STROKE {
@@ -137,18 +137,18 @@ fn overlapping<const N: usize>(text: &[u8], room: &mut [u8]) {
     }
 }
 
-/// A text that is known beforehand and is compared and written over and over, such as the beginning of an entry.
+/// A text known in advance that is compared and written many times, such as the beginning of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Literal {
     text: Box<[u8]>,
-    /// The text with noughts behind it, where it is short enough.
+    /// The text padded with zeros, if it is short enough.
     stroke: [u8; STROKE],
-    /// Ones behind the text.
+    /// A mask with ones after the text.
     free: [u8; STROKE],
 }
 
 impl Literal {
-    /// The literal of that text.
+    /// A literal with that text.
     #[must_use]
     pub fn new(text: &[u8]) -> Self {
         let mut literal = Self { text: text.into(), stroke: [0; STROKE], free: [0xff; STROKE] };
@@ -159,7 +159,7 @@ impl Literal {
         literal
     }
 
-    /// How many bytes it has.
+    /// Its length in bytes.
     #[inline]
     #[must_use]
     pub fn bytes(&self) -> usize {

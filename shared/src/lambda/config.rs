@@ -4,27 +4,27 @@ use std::{fmt::Display, str::FromStr};
 
 use crate::data::dataset::Dataset;
 
-/// Reads variables and gathers what is wrong with them.
+/// Reads variables and collects their faults.
 pub struct Variables<'f> {
     look_up: &'f dyn Fn(&str) -> Option<String>,
     problems: Vec<String>,
     common: Option<Common>,
 }
 
-/// Everything that is wrong with the configuration.
+/// All faults of the configuration.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration is wrong: {}", .0.join("; "))]
 pub struct ConfigError(Vec<String>);
 
 impl ConfigError {
-    /// One thing that is wrong.
+    /// A configuration with one fault.
     #[must_use]
     pub fn new(problem: String) -> Self {
         Self(vec![problem])
     }
 }
 
-/// What every function needs.
+/// The configuration that every function needs.
 #[derive(Debug, Clone)]
 pub struct Common {
     /// `DATASET`.
@@ -33,11 +33,11 @@ pub struct Common {
     pub rejects_delivery_stream: String,
     /// `ENVIRONMENT`, a dimension of the counts.
     pub environment: String,
-    /// `LOG_EVENT_IDS`: whether the log says what became of which event.
+    /// `LOG_EVENT_IDS`: whether the log has the status of each event.
     pub log_event_ids: bool,
 }
 
-/// What counts are counted under.
+/// The dimensions of the counts.
 #[derive(Debug, Clone, Copy)]
 pub struct Emitter<'a> {
     /// The data set's name.
@@ -49,13 +49,13 @@ pub struct Emitter<'a> {
 }
 
 impl Common {
-    /// The data set whose events the log is to follow; nothing where it is to follow none.
+    /// The data set whose events the log follows; nothing if it follows none.
     #[must_use]
     pub fn followed(&self) -> Option<&Dataset> {
         self.log_event_ids.then_some(&self.dataset)
     }
 
-    /// What the counts of that function are counted under.
+    /// The dimensions of that function's counts.
     #[must_use]
     pub fn emitter(&self, function: &'static str) -> Emitter<'_> {
         Emitter { dataset: &self.dataset.name, environment: &self.environment, function }
@@ -63,14 +63,14 @@ impl Common {
 }
 
 impl<'f> Variables<'f> {
-    /// Variables that `look_up` finds. Those that every function needs are read at once.
+    /// Reads variables by `look_up`. Those that every function needs are read at once.
     pub fn new(look_up: &'f dyn Fn(&str) -> Option<String>) -> Self {
         let mut variables = Self { look_up, problems: Vec::new(), common: None };
         variables.common = variables.read_common();
         variables
     }
 
-    /// A text that must be given.
+    /// A required text.
     pub fn required(&mut self, name: &str) -> String {
         self.optional(name).unwrap_or_else(|| {
             self.problems.push(format!("{name} is missing"));
@@ -78,7 +78,7 @@ impl<'f> Variables<'f> {
         })
     }
 
-    /// A text; nothing where it is missing or blank.
+    /// An optional text; nothing if it is missing or blank.
     pub fn optional(&mut self, name: &str) -> Option<String> {
         (self.look_up)(name).filter(|text| !text.trim().is_empty())
     }
@@ -92,7 +92,7 @@ impl<'f> Variables<'f> {
         })
     }
 
-    /// What every function needs; nothing where the data set is unknown.
+    /// The configuration that every function needs; nothing if the data set is unknown.
     fn read_common(&mut self) -> Option<Common> {
         let name = self.optional("DATASET").unwrap_or_else(|| "us_accidents".to_owned());
         let rejects_delivery_stream = self.required("REJECTS_DELIVERY_STREAM");
@@ -107,7 +107,8 @@ impl<'f> Variables<'f> {
         }
     }
 
-    /// What every function needs, once all other variables are read; or all that is wrong with any of them.
+    /// The configuration that every function needs. Call it after all other variables are read: its error reports the
+    /// faults of all of them.
     ///
     /// # Errors
     ///

@@ -7,26 +7,26 @@ use tokio::time::Instant;
 
 use crate::delivery::Deadline;
 
-/// Kept back before the deadline, for the report and the counts.
+/// Time reserved before the deadline, for the report and the counts.
 const RESERVE: Duration = Duration::from_secs(2);
 
-/// What a handler knows of its invocation beside the event.
+/// An invocation's context: everything that a handler needs in addition to the event.
 #[derive(Debug, Clone)]
 pub struct Invocation {
-    /// The request id of Lambda.
+    /// Lambda's request id.
     pub request_id: String,
     /// When it began, on the wall clock.
     pub now: DateTime<Utc>,
-    /// How long deliveries may go on.
+    /// The deadline of deliveries.
     pub deadline: Deadline,
-    /// Writes a line to the log, as it stands.
+    /// Writes a line to the log unchanged.
     pub log: fn(&str),
-    /// When it began, on the clock that deadlines are on.
+    /// When it began, on the clock of the deadlines.
     pub began: Instant,
 }
 
 impl Invocation {
-    /// The invocation of that request id, whose deadline Lambda gives in milliseconds since 1970.
+    /// The invocation with that request id. Lambda states its deadline in milliseconds since 1970.
     #[must_use]
     pub fn begin(request_id: &str, deadline_ms: u64, now: DateTime<Utc>, seed: u64) -> Self {
         let now_ms = u64::try_from(now.timestamp_millis()).unwrap_or_default();
@@ -41,21 +41,20 @@ impl Invocation {
         }
     }
 
-    /// The wall clock, by the time that has passed since the invocation began.
+    /// The wall-clock time: the invocation's start plus the time since then.
     #[must_use]
     pub fn clock(&self) -> DateTime<Utc> {
         self.now + self.began.elapsed()
     }
 
-    /// The terms, cut to so long from now on: for what must not hold anything up.
+    /// The deadline, limited to that long from now, for deliveries that must not delay others.
     #[must_use]
     pub fn deadline_within(&self, longest: Duration) -> Deadline {
         Deadline { at: self.deadline.at.min(Instant::now() + longest), ..self.deadline }
     }
 }
 
-/// Writes a line to the standard output, which Lambda takes to the log as it stands, where a subscriber of tracing would
-/// wrap it.
+/// Writes a line to the standard output, which Lambda logs unchanged. A subscriber of tracing would wrap it.
 fn write_line(line: &str) {
     if let Err(error) = writeln!(std::io::stdout().lock(), "{line}") {
         tracing::error!(%error, "a line could not be written to the log");

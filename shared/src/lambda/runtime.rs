@@ -14,8 +14,8 @@ use crate::{lambda::invocation::Invocation, stream::batch::NotABatch};
 
 /// Serves invocations until the execution environment ends.
 ///
-/// The runtime would parse the payload before it hands it over, which for a batch of 6 MB takes as long as all that
-/// transform does with it. So the payload is taken out of the invocation on its way in, and handed on as it came.
+/// The runtime would parse the payload before it passes it on. For a batch of 6 MB that takes as long as all of
+/// transform's work. So a layer takes the payload out of the invocation first, and passes it on unparsed.
 pub async fn serve<A, E>(handle: impl AsyncFn(&str, &Invocation) -> Result<A, E>) -> Result<(), Error>
 where
     A: Serialize,
@@ -43,7 +43,7 @@ where
     Runtime::new(service).layer(TracingLayer::new()).layer(take_out).run().await
 }
 
-/// The text of a payload; an error says where it is none.
+/// The text of a payload; an error says where it is not UTF-8.
 pub fn text(payload: &[u8]) -> Result<&str, Utf8Error> {
     simdutf8::basic::from_utf8(payload).or_else(|_| std::str::from_utf8(payload))
 }

@@ -11,8 +11,8 @@ use crate::{
     stream::kpl,
 };
 
-/// The event, borrowed. The types of `aws_lambda_events` are not used here: they refuse a whole event over an
-/// arrival time with more than three decimals, and copy every record.
+/// The event, borrowed. The types of `aws_lambda_events` are not used here: they copy every record, and refuse a whole
+/// event if an arrival time has more than three decimals.
 #[derive(Deserialize)]
 struct KinesisEvent<'a> {
     #[serde(borrow, rename = "Records")]
@@ -37,7 +37,7 @@ struct KinesisData<'a> {
     sequence_number: Cow<'a, str>,
     #[serde(borrow)]
     data: Cow<'a, str>,
-    /// Seconds since 1970, with whatever fraction.
+    /// Seconds since 1970, with any fraction.
     approximate_arrival_timestamp: Option<f64>,
 }
 
@@ -53,24 +53,24 @@ pub struct Batch<'a> {
 pub struct Record<'a> {
     /// A decimal number of up to 56 digits, larger than any integer type; kept as text.
     pub sequence_number: Cow<'a, str>,
-    /// When the stream took it, if the event says so.
+    /// When the stream received it, if the event says so.
     pub arrived: Option<DateTime<Utc>>,
-    /// In base64, as it came: it is decoded when it is looked at, into memory that is at hand for all that is read of it.
+    /// In base64, as it arrived. It is decoded only when it is read, into a buffer that all records share.
     data: Cow<'a, str>,
     event_id: Cow<'a, str>,
     source_arn: Cow<'a, str>,
 }
 
-/// What a producer wrote as a record, borrowed from the buffer that it was decoded into.
+/// The user records of a record, borrowed from the buffer that it was decoded into.
 #[derive(Debug, Clone)]
 pub enum UserRecords<'d> {
     /// The record of the stream itself.
     Itself(&'d [u8]),
-    /// Those of an aggregated record.
+    /// The user records of an aggregated record.
     Parts(kpl::UserRecords<'d>),
 }
 
-/// A record that cannot be taken apart.
+/// A record that cannot be decoded or split.
 #[derive(Debug)]
 pub struct Poison {
     /// A short stable code.
@@ -90,11 +90,11 @@ pub struct NotABatch(String);
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchResponse {
-    /// The lowest sequence number that is to come again, with everything behind it; none where all is done.
+    /// The lowest sequence number to retry, with all records after it; none if all are done.
     pub batch_item_failures: Vec<BatchItemFailure>,
 }
 
-/// A record that is to come again. Its identifier is never null, which would fail the whole batch.
+/// A record to retry. Its identifier is never null, which would fail the whole batch.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BatchItemFailure {
@@ -103,7 +103,7 @@ pub struct BatchItemFailure {
 }
 
 impl<'a> EventRecord<'a> {
-    /// Reads the records of an event one after the other; nothing where it is no batch.
+    /// Reads the records of an event one after the other; returns nothing if it is not a batch.
     fn read_each(text: &'a str, mut each: impl FnMut(Self)) -> Option<()> {
         let (mut records, mut ending) = (None, None);
         Reader::read(text, |reader| {
@@ -155,8 +155,8 @@ impl<'a> EventRecord<'a> {
     }
 }
 
-/// The end of a record, from behind its id to its bracket, and what stands in it. It is the same in all records of a
-/// batch: to read it again takes transform 5 % more instructions.
+/// The end of a record, from after its id to its bracket, with its fields. It is the same in all records of a batch:
+/// to read it again takes transform 5 % more instructions.
 struct Ending<'a> {
     text: &'a [u8],
     source_arn: Option<Cow<'a, str>>,
@@ -168,7 +168,7 @@ impl<'a> KinesisData<'a> {
         let (mut sequence_number, mut data, mut arrived) = (None, None, None);
         reader.object(|reader, key| match &*reader.unescaped(key)? {
             "sequenceNumber" => set(&mut sequence_number, string(reader)?),
-            // A control character in it, which JSON does not allow, is no base64 either: its record alone is refused.
+            // JSON does not allow a control character in it, and neither does base64: only its record is refused.
             "data" => {
                 let text = reader.long_string()?;
                 set(&mut data, reader.unescaped(text)?)
@@ -197,7 +197,7 @@ fn string<'a>(reader: &mut Reader<'a>) -> Option<Cow<'a, str>> {
     reader.unescaped(text)
 }
 
-/// Sets a field; nothing where it stands twice.
+/// Sets a field; returns nothing if it is already set.
 fn set<T>(field: &mut Option<T>, value: T) -> Option<()> {
     field.replace(value).is_none().then_some(())
 }
@@ -211,17 +211,16 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Hands on each record of the event of a Kinesis event source mapping, in order, as soon as it is read. If the event is
-/// none, that may be found after some of its records.
+/// Passes on each record of the event of a Kinesis event source mapping, in order, as soon as it is read. If the
+/// event is not a batch, the error may follow some of its records.
 ///
-/// By what stands in place: four fifths of an event are its records' data, long texts in which only their end is to be
-/// found.
+/// Reads in place, since four fifths of an event are its records' data: long texts, of which it needs only the end.
 pub fn read<'a>(event: &'a str, mut each: impl FnMut(Record<'a>)) -> Result<(), NotABatch> {
     EventRecord::read_each(event, |record| each(Record::new(record))).ok_or_else(|| NotABatch::of(event))
 }
 
 impl NotABatch {
-    /// What is wrong with a text that is no batch, and where.
+    /// What is wrong with a text that is not a batch, and where.
     fn of(event: &str) -> Self {
         Self(match serde_json::from_str::<KinesisEvent<'_>>(event) {
             Err(error) => json::fault(&error),
@@ -237,7 +236,7 @@ impl<'a> Record<'a> {
         Self { sequence_number: kinesis.sequence_number, arrived, data: kinesis.data, event_id, source_arn }
     }
 
-    /// Takes the record apart, its data decoded over what stands in `buffer`.
+    /// Decodes the record's data into `buffer`, overwriting it, and splits the record.
     pub fn user_records<'d>(&self, buffer: &'d mut Vec<u8>) -> Result<UserRecords<'d>, Poison> {
         if !self.decode(buffer) {
             let detail = "the record's data is not base64".to_owned();
@@ -258,7 +257,7 @@ impl<'a> Record<'a> {
         base64_simd::STANDARD.decode_append(self.data.as_bytes(), buffer).is_ok()
     }
 
-    /// The data, as it came where it is not base64.
+    /// The decoded data, or the data as it arrived if it is not base64.
     #[must_use]
     pub fn payload(&self) -> Bytes {
         let mut data = Vec::new();
@@ -268,13 +267,13 @@ impl<'a> Record<'a> {
     /// Stream, shard and sequence number, for people: `us-accidents-data-stream-1/shardId-000000000000:4959…`.
     #[must_use]
     pub fn source(&self) -> String {
-        // With enhanced fan-out the source is a consumer, `…:stream/NAME/consumer/NAME:TIME`.
+        // With enhanced fan-out the source is a consumer: `…:stream/NAME/consumer/NAME:TIME`.
         let stream = self.source_arn.split('/').nth(1).unwrap_or(&self.source_arn);
         format!("{stream}/{}", self.event_id)
     }
 }
 
-/// Seconds since 1970; nothing where they are outside the calendar.
+/// The instant of seconds since 1970; nothing if it is outside the calendar.
 #[expect(clippy::cast_possible_truncation, reason = "a float is truncated to microseconds, saturating")]
 fn arrival(seconds: f64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_micros((seconds * 1e6) as i64)

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 use prost::Message;
 
-/// What an aggregated record begins with.
+/// The first bytes of an aggregated record.
 const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
-/// Bytes of the MD5 digest at its end.
+/// Bytes of the MD5 digest at the end of an aggregated record.
 const DIGEST: usize = 16;
 
 #[derive(Clone, PartialEq, Message)]
@@ -33,12 +33,12 @@ struct SubRecord {
     data: Bytes,
 }
 
-/// The digest fits, so the record is an aggregated one, but it does not come apart.
+/// The digest matches, so the record is an aggregated one, but it cannot be split.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the aggregated record does not come apart: {0}")]
 pub struct Damaged(String);
 
-/// Whether a record may be an aggregated one, by what it begins with.
+/// Whether a record may be an aggregated one, by its first bytes.
 #[must_use]
 pub(crate) fn may_be_aggregated(data: &[u8]) -> bool {
     data.starts_with(&MAGIC)
@@ -46,22 +46,22 @@ pub(crate) fn may_be_aggregated(data: &[u8]) -> bool {
 
 /// The user records of an aggregated record, in order, borrowed from it.
 ///
-/// They are found one by one in the protobuf: a record of 1 MB can have 170,000 of them, and a list of them takes
+/// They are found one by one in the protobuf. A record of 1 MB can have 170,000 of them, and a list of them would take
 /// more memory than the record.
 #[derive(Debug, Clone)]
 pub struct UserRecords<'a>(Fields<'a>);
 
 /// The user records in `data`; `None` if it is not an aggregated record.
 ///
-/// A record is aggregated only when its magic and its digest fit; otherwise it is an ordinary one, taken as it is.
-/// All of it is checked before the first user record is given.
+/// A record is aggregated only if its magic and its digest match; otherwise it is an ordinary one. All of it is
+/// checked before the first user record is returned.
 pub fn user_records(data: &[u8]) -> Result<Option<UserRecords<'_>>, Damaged> {
     let Some(protobuf) = aggregated(data) else { return Ok(None) };
     check(protobuf).map_err(Damaged)?;
     Ok(Some(UserRecords(Fields(protobuf))))
 }
 
-/// The user records in `data`: the record itself where it is not aggregated.
+/// The user records in `data`, or the record itself if it is not aggregated.
 pub fn deaggregate(data: Bytes) -> Result<Vec<Bytes>, Damaged> {
     match user_records(&data)? {
         None => Ok(vec![data]),
@@ -73,7 +73,7 @@ impl<'a> Iterator for UserRecords<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        // Nothing here is damaged: it was checked.
+        // No field is damaged here, since all were checked.
         while let Ok(field) = self.0.next()? {
             if let (3, Value::Bytes(record)) = field {
                 return SubRecordFields::read(record).ok()?.data;
@@ -83,7 +83,7 @@ impl<'a> Iterator for UserRecords<'a> {
     }
 }
 
-/// Checks an aggregated record: its fields, those of its records, and that the keys that they name are there.
+/// Checks an aggregated record: its fields, the fields of its records, and that the keys that they name exist.
 fn check(protobuf: &[u8]) -> Result<(), String> {
     let (mut keys, mut highest) = (0_u64, None);
     for field in Fields(protobuf) {
@@ -114,7 +114,7 @@ fn check(protobuf: &[u8]) -> Result<(), String> {
     }
 }
 
-/// The fields of a record that are needed; of one that occurs twice the last counts, as in protobuf.
+/// The needed fields of a record. If one occurs twice, the last counts, as in protobuf.
 #[derive(Default)]
 struct SubRecordFields<'a> {
     partition_key_index: Option<u64>,
@@ -143,7 +143,7 @@ impl<'a> SubRecordFields<'a> {
 enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
-    /// Of a fixed size, which the format does not use.
+    /// A value of fixed size, which the format does not use.
     Other,
 }
 
@@ -191,7 +191,7 @@ impl<'a> Fields<'a> {
         for shift in (0..64).step_by(7) {
             let (first, rest) = self.0.split_first().ok_or_else(cut_short)?;
             self.0 = rest;
-            // Of the tenth byte one bit has a place.
+            // Only one bit of the tenth byte fits in 64 bits.
             if shift == 63 && *first > 1 {
                 break;
             }
@@ -215,7 +215,7 @@ fn cut_short() -> String {
     "a field ends after the end of what holds it".to_owned()
 }
 
-/// An aggregated record of the user records, each under its partition key, all of them under one explicit hash key.
+/// An aggregated record of the user records. Each has its partition key; all share one explicit hash key.
 pub fn aggregate<'r>(hash_key: &str, records: impl Iterator<Item = (&'r str, &'r Bytes)>) -> Vec<u8> {
     let mut aggregate = AggregatedRecord {
         explicit_hash_key_table: vec![hash_key.to_owned()],
@@ -242,7 +242,7 @@ pub fn aggregate<'r>(hash_key: &str, records: impl Iterator<Item = (&'r str, &'r
     record
 }
 
-/// The bytes that a user record takes in an aggregated one, at most: its key is written once however often it comes.
+/// The most bytes that a user record takes in an aggregated one. A key is written once, however often it occurs.
 #[must_use]
 pub fn entry_bytes(key: &str, data: &Bytes) -> usize {
     /// Tags and lengths of the key, the record and its data, and its indexes.

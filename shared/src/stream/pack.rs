@@ -15,24 +15,24 @@ use crate::{
     stream::{StreamRecord, kpl},
 };
 
-/// Bytes in a pack. Half a percent of it is lost to rounding; more would be sent again where one is refused.
+/// Bytes in a pack. Rounding loses half a percent of it. With larger packs, a refused one would resend more.
 const PACK_BYTES: usize = 64 * 1024;
 
-/// Into how many ranges of hash keys the events are packed.
+/// How many ranges of hash keys the events are packed into.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Packing {
     ranges: u32,
 }
 
 impl Packing {
-    /// Packs into so many ranges; none sends every event by itself. Shards share the load evenly where there are
+    /// Packs into that many ranges; with zero, every event is sent unpacked. Shards share the load evenly if there are
     /// several ranges for each.
     #[must_use]
     pub fn into_ranges(ranges: u32) -> Self {
         Self { ranges }
     }
 
-    /// The range of a key, as Kinesis places keys: by their MD5.
+    /// The range of a key. Kinesis places keys by their MD5.
     fn range(self, key: &str) -> u32 {
         let [a, b, c, d, ..] = <[u8; 16]>::from(Md5::digest(key.as_bytes()));
         let high = u64::from(u32::from_be_bytes([a, b, c, d]));
@@ -45,7 +45,7 @@ impl Packing {
         width * u128::from(range) + width / 2
     }
 
-    /// Packs the events, those of one range in their order.
+    /// Packs the events. Events of one range keep their order.
     #[must_use]
     pub fn pack(self, events: &[StreamRecord]) -> Packed {
         let mut packed = Packed { records: Vec::new(), members: Vec::new() };
@@ -82,7 +82,7 @@ struct Open {
 pub struct Packed {
     /// The records to send.
     pub records: Vec<StreamRecord>,
-    /// For each of them, the positions of the events in it.
+    /// For each record, the positions of its events.
     members: Vec<Vec<usize>>,
 }
 
@@ -90,7 +90,7 @@ impl Packed {
     fn close(&mut self, pack: Open, range: u32, place: u128, events: &[StreamRecord]) {
         let place = place.to_string();
         let data = match pack.members[..] {
-            // One event needs no pack, and may be too large for one.
+            // A single event does not need a pack, and may be too large for one.
             [alone] => events[alone].data.clone(),
             _ => {
                 let members = pack.members.iter().map(|index| &events[*index]);
@@ -101,7 +101,7 @@ impl Packed {
         self.members.push(pack.members);
     }
 
-    /// What became of each event: what became of its pack.
+    /// The outcome of each event, which is the outcome of its pack.
     fn unpack(&self, report: Report, events: usize) -> Report {
         let mut outcomes = vec![None; events];
         for (members, outcome) in self.members.iter().zip(report.outcomes) {
@@ -113,7 +113,7 @@ impl Packed {
     }
 }
 
-/// Brings events to a stream, packed or each by itself, in order of their keys.
+/// Delivers events to a stream, packed or one by one, in order within each key.
 pub async fn deliver<S: Service<Entry = StreamRecord>>(
     stream: &S,
     events: &[StreamRecord],

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-/// Characters of a partition key. The API does not say what a character is, so that they are counted as UTF-16 units: no
-/// other way of counting characters gives more, and one key that is too long fails its whole request.
+/// Characters of a partition key. The API does not define a character, so they are counted as UTF-16 units: no other
+/// count of characters is greater, and one key that is too long fails its whole request.
 ///
 /// Source: Kinesis Data Streams API reference, `PutRecordsRequestEntry`.
 const PARTITION_KEY_UNITS: usize = 256;
@@ -13,42 +13,42 @@ const PARTITION_KEY_UNITS: usize = 256;
 pub struct StreamRecord {
     partition_key: String,
     explicit_hash_key: Option<String>,
-    /// The record itself.
+    /// The record's data.
     pub data: Bytes,
 }
 
 impl StreamRecord {
-    /// A record under `partition_key`, cut to the length that the service takes; must not be empty.
+    /// A record under `partition_key`, which must not be empty and is cut to the length that the service accepts.
     #[must_use]
     pub fn new(partition_key: impl Into<String>, data: Bytes) -> Self {
         let mut partition_key = partition_key.into();
-        // A text has no more UTF-16 units than bytes.
+        // A text has at most as many UTF-16 units as bytes.
         if partition_key.len() > PARTITION_KEY_UNITS {
             partition_key.truncate(units_end(&partition_key, PARTITION_KEY_UNITS));
         }
         Self { partition_key, explicit_hash_key: None, data }
     }
 
-    /// A record that is placed by a hash key of its own, a decimal number below 2^128, whatever its partition key.
+    /// A record with an explicit hash key, a decimal number below 2^128, which overrides its partition key.
     #[must_use]
     pub fn placed(partition_key: impl Into<String>, explicit_hash_key: &str, data: Bytes) -> Self {
         Self { explicit_hash_key: Some(explicit_hash_key.to_owned()), ..Self::new(partition_key, data) }
     }
 
-    /// The hash key that places the record, where it is not that of its partition key.
+    /// The explicit hash key, if the record has one.
     #[must_use]
     pub fn explicit_hash_key(&self) -> Option<&str> {
         self.explicit_hash_key.as_deref()
     }
 
-    /// The key that places the record on a shard.
+    /// The partition key. It assigns the record to a shard unless there is an explicit hash key.
     #[must_use]
     pub fn partition_key(&self) -> &str {
         &self.partition_key
     }
 }
 
-/// Where the longest beginning of a text ends that has no more UTF-16 units than that.
+/// The end of the longest beginning of a text that has at most that many UTF-16 units.
 fn units_end(text: &str, most: usize) -> usize {
     let mut units = 0;
     let over = text.char_indices().find(|(_, character)| {

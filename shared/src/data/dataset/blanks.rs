@@ -11,7 +11,7 @@ const CHARS: usize = 100;
 pub struct Blanks(Vec<String>);
 
 impl Blanks {
-    /// The texts of a data set's file; an error says which of them cannot be one.
+    /// The texts of a data set's file; an error names a text that is not allowed.
     pub(super) fn new(texts: Vec<String>) -> Result<Self, String> {
         if texts.len() > LISTED {
             return Err(format!("`blanks`: expected at most {LISTED} texts, found {}", texts.len()));
@@ -36,14 +36,14 @@ impl Blanks {
         &self.0
     }
 
-    /// Whether the data set lists none.
+    /// Whether the data set lists no texts.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether a cell of that text is blank. Blanks around the text do not count; its spelling does.
+    /// Whether a cell with that text is blank. Blanks around the text are ignored; upper and lower case differ.
     #[must_use]
     pub fn hold(&self, text: &str) -> bool {
         let text = cell::trim(text);

@@ -22,7 +22,7 @@ const DIMENSIONS: usize = 30;
 ///
 /// Source: CloudWatch API reference, `PutMetricData`, `MetricDatum` and `Dimension`.
 const METRIC_CHARS: usize = 255;
-/// Attributes of a message: more never reach a queue that takes raw messages.
+/// Attributes of a message at most: with more, a message never reaches a queue that receives raw messages.
 ///
 /// Source: SNS developer guide, "Amazon SNS message attributes".
 const ATTRIBUTES: usize = 10;
@@ -50,7 +50,7 @@ pub(super) fn file_name(name: &str) -> Check {
     ))
 }
 
-/// Everything that the columns do not decide by themselves.
+/// Checks everything except the columns themselves.
 pub(super) fn dataset(dataset: &Dataset) -> Check {
     one_line("title", &dataset.title)?;
     folder("source", &dataset.source)?;
@@ -147,7 +147,7 @@ fn column_name(name: &str) -> Check {
     Ok(())
 }
 
-/// A name that Glue takes and that Athena reads without quotes; one of digits would also be a number in the template.
+/// A name that Glue accepts and that Athena reads without quotes. A name of digits would be a number in the template.
 fn glue_name(name: &str, column: &str) -> Check {
     let first = |c: char| c.is_ascii_lowercase() || c == '_';
     let has_letter = column.contains(|c: char| c.is_ascii_lowercase());
@@ -168,7 +168,7 @@ fn day_name(name: &str, day: &str, kind: Type) -> Check {
             "day_column = `{day}` of `{name}`: expected a column of type timestamp, found type {kind}"
         ));
     }
-    // Also where the severity has another name in Glue: the partitions' key has this one.
+    // Also if the severity has another name in Glue, since the partitions' key has this one.
     if day == SEVERITY_KEY { Err(taken(name, day)) } else { glue_name(name, day) }
 }
 
@@ -190,7 +190,7 @@ fn folder(role: &str, name: &str) -> Check {
     Ok(())
 }
 
-/// A text of one line, which goes into subjects and into comments of queries.
+/// A text of one line, which is used in subjects and in comments of queries.
 fn one_line(role: &str, text: &str) -> Check {
     if text.trim().is_empty() || text.contains(char::is_control) {
         return Err(format!("`{role}`: expected a text of one line, found a blank or a line break"));
@@ -198,7 +198,7 @@ fn one_line(role: &str, text: &str) -> Check {
     Ok(())
 }
 
-/// Whatever the consumers of stream 2 need must be on stream 2, and once.
+/// Each column that the consumers of stream 2 need must be on stream 2, exactly once.
 fn projection(dataset: &Dataset) -> Check {
     let name = |column: usize| &dataset.columns[column].name;
     let mut listed = HashSet::new();

@@ -40,7 +40,7 @@ pub(super) struct File {
     column: Vec<Column>,
 }
 
-/// The folder in the lake of a data set that names none.
+/// The folder in the lake of a data set that does not name one.
 fn unnamed() -> String {
     "all".to_owned()
 }
@@ -81,7 +81,7 @@ struct WordingFile {
 }
 
 impl WordingFile {
-    /// A digest in words that fit any trade.
+    /// The default wording of a digest, which suits any data set.
     fn digest(file: &File) -> Self {
         let File { name, severity, severe_partition_key: area, .. } = file;
         let (severity_column, area_column) = (file.glue(severity), file.glue(area));
@@ -99,7 +99,7 @@ impl WordingFile {
         }
     }
 
-    /// A digest over several severities or areas, in words that fit any trade.
+    /// The default wording of a digest over several severities or areas, which suits any data set.
     fn storm(file: &File) -> Self {
         let File { name, severity, severe_partition_key: area, .. } = file;
         let text = format!(
@@ -116,7 +116,7 @@ impl WordingFile {
 }
 
 impl AlertFile {
-    /// The wording for a data set that brings none: what stands on stream 2, a line for each column.
+    /// The wording for a data set without its own: the columns of stream 2, each on a line.
     fn general(file: &File) -> Self {
         let File { severity, severe_partition_key: area, id, projection, .. } = file;
         let lines: Vec<_> = projection.iter().map(|name| format!("{name}: {{{name}}}\n")).collect();
@@ -149,7 +149,7 @@ fn folded(columns: &[Column]) -> HashMap<String, usize> {
 }
 
 impl File {
-    /// The data set that the file named `name` describes; an error says what does not fit and what would.
+    /// The data set that the file named `name` describes; an error says what is wrong and what was expected.
     pub(super) fn into_dataset(mut self, name: &str) -> Result<Dataset, String> {
         check::file_name(name)?;
         if self.name != name {
@@ -211,7 +211,7 @@ impl File {
         Ok(dataset)
     }
 
-    /// A column of times whose days have a column of their own holds both.
+    /// A column of times with a separate column for its days holds both.
     fn type_day_columns(&mut self) {
         for column in &mut self.column {
             if column.day_column.is_some() {
@@ -220,7 +220,7 @@ impl File {
         }
     }
 
-    /// The name in Glue of the column of that name; nothing where there is none, which is reported elsewhere.
+    /// The name in Glue of the column of that name. Nothing if there is no such column, which another check reports.
     fn glue(&self, name: &str) -> &str {
         self.column.iter().find(|column| column.name == name).map_or("", |column| &column.column)
     }

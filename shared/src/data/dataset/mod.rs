@@ -30,33 +30,33 @@ const SERIES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/series.rs"))
 
 /// The key of an event's entry that holds its unreadable cells by their columns' names.
 pub const INVALID: &str = "_invalid";
-/// The key below [`INVALID`] that holds the bytes of a row, in base64, whose text could not be read in full.
+/// The key below [`INVALID`] that holds a row's bytes in base64, if its text could not be read in full.
 pub const ORIGINAL_BYTES: &str = "_bytes";
-/// The key of the partitions that holds the severity, whatever the data set's own column is called.
+/// The key of the partitions that holds the severity, whatever the name of the data set's own column.
 pub const SEVERITY_KEY: &str = "severity";
 /// The column of the analytical table that holds a severity that the data set does not list.
 pub const UNLISTED_SEVERITY: &str = "unlisted_severity";
 
-/// Columns that an event may leave out in a row before one of its keys is looked up by its name.
+/// Columns that an event may omit in a row before one of its keys is looked up by name.
 const LOOK_AHEAD: usize = 4;
 
-/// One data set: its columns and the part that some of them play. Columns are named by their index.
+/// One data set: its columns and the roles of some of them. Columns are identified by index.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     /// Name of the file and of everything that is deployed for it.
     pub name: String,
-    /// What one event is, for people.
+    /// A name for one event, for people.
     pub title: String,
     /// The column that identifies an event.
     pub id: usize,
-    /// The column that says how severe an event is: an integer, or a text where the severities are words.
+    /// The column with an event's severity: an integer, or a text if the severities are words.
     pub severity: usize,
-    /// The severities that there are; 0 to 9 where the file does not say. Other numbers get through all the same, but have no
-    /// series of their own where their number is bounded.
+    /// The listed severities; 0 to 9 if the file lists none. Other numbers are accepted too, but do not get their own
+    /// series if the number of series is bounded.
     pub severities: Severities,
     /// The texts that mean that a cell is blank.
     pub blanks: Blanks,
-    /// The columns that say where an event was, latitude and longitude in degrees, if any do.
+    /// The columns with an event's location, latitude and longitude in degrees, if there are any.
     pub location: Option<Location>,
     /// The column that ingest stamps; a timestamp.
     pub received_at: usize,
@@ -64,7 +64,7 @@ pub struct Dataset {
     pub source: String,
     /// The region that the data is about; the second folder.
     pub source_region: String,
-    /// How `2/8/2016` is to be read where the sender does not say.
+    /// How `2/8/2016` is read if the sender does not declare an order.
     pub date_order: DateOrder,
     /// The column that spreads the events over the shards of stream 1.
     pub partition_key: usize,
@@ -76,7 +76,7 @@ pub struct Dataset {
     pub metric: Metric,
     /// The wording of an alert.
     pub alert: Alert,
-    /// Every column, in the order in which they are written.
+    /// All columns, in the order in which they are written.
     pub columns: Vec<Column>,
     index: HashMap<String, usize>,
     /// The columns by their names without regard to case.
@@ -95,12 +95,12 @@ pub struct Column {
     pub name: String,
     /// Name in Glue: lower case, digits and underscores.
     pub column: String,
-    /// What its cells hold.
+    /// The type of its cells.
     #[serde(rename = "type")]
     pub kind: Type,
-    /// What it means, with its unit.
+    /// Its meaning, with its unit.
     pub comment: String,
-    /// Values as files hold them, for the documentation and for generated rows; none need be given.
+    /// Sample values in the form of the files, for the documentation and for generated rows. May be empty.
     #[serde(default)]
     pub examples: Vec<String>,
     /// Name in Glue of the column for those cells of a `timestamp` that hold a day without a time.
@@ -108,11 +108,11 @@ pub struct Column {
     pub day_column: Option<String>,
 }
 
-/// What the cells of a column hold.
+/// The type of a column's cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Type {
-    /// Text, kept exactly as it stands.
+    /// Text, kept exactly as it is.
     String,
     /// A whole number of 64 bits.
     Int,
@@ -150,14 +150,14 @@ pub struct Metric {
     pub namespace: String,
     /// Name of the metric.
     pub name: String,
-    /// Names of the dimensions and the columns that give their values, in the file's order.
+    /// Names of the dimensions and the columns with their values, in the file's order.
     pub dimensions: Vec<(String, usize)>,
     /// The sets of dimensions under which each event counts, by position among them: first all of them, then the
     /// rollups.
     pub sets: Vec<Vec<usize>>,
 }
 
-/// The columns that say where an event was.
+/// The columns with an event's location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Location {
     /// Degrees north.
@@ -166,7 +166,7 @@ pub struct Location {
     pub longitude: usize,
 }
 
-/// The wording of an alert: templates in which `{Column}` stands for the event's value.
+/// The wording of an alert: templates in which `{Column}` is replaced by the event's value.
 #[derive(Debug, Clone)]
 pub struct Alert {
     /// The texts about one event.
@@ -175,7 +175,7 @@ pub struct Alert {
     pub digest: Wording,
     /// The texts about many events of several severities or areas in one message.
     pub storm: Wording,
-    /// Message attributes for filter policies, and the columns that give their values.
+    /// Message attributes for filter policies, and the columns with their values.
     pub attributes: Vec<(String, usize)>,
 }
 
@@ -193,10 +193,10 @@ pub struct Wording {
 /// Why a data set cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
-    /// There is no file of that name.
+    /// No file has that name.
     #[error("there is no data set `{name}`: datasets/ holds {known}")]
     Unknown {
-        /// The name asked for.
+        /// The requested name.
         name: String,
         /// The names that exist.
         known: String,
@@ -208,7 +208,7 @@ pub enum DatasetError {
         name: String,
         /// The line, from 1.
         line: usize,
-        /// What the parser says.
+        /// The parser's message.
         reason: String,
     },
     /// The file contradicts itself.
@@ -216,12 +216,12 @@ pub enum DatasetError {
     Inconsistent {
         /// The data set's name.
         name: String,
-        /// What does not fit, and what would.
+        /// What is wrong, and what was expected.
         reason: String,
     },
 }
 
-/// The line of a TOML file, from 1, in which there is an error.
+/// The line of a TOML file that has an error, from 1.
 #[must_use]
 pub fn line_of(text: &str, error: &toml::de::Error) -> usize {
     let start = error.span().map_or(0, |span| span.start);
@@ -229,7 +229,7 @@ pub fn line_of(text: &str, error: &toml::de::Error) -> usize {
 }
 
 impl Dataset {
-    /// The data set of that name among those compiled in.
+    /// The compiled-in data set of that name.
     pub fn named(name: &str) -> Result<Self, DatasetError> {
         let (_, text) =
             FILES.iter().find(|(file, _)| *file == name).ok_or_else(|| DatasetError::Unknown {
@@ -239,7 +239,7 @@ impl Dataset {
         Self::parse(name, text)
     }
 
-    /// The names of the data sets compiled in.
+    /// The names of the compiled-in data sets.
     pub fn names() -> impl Iterator<Item = &'static str> {
         FILES.iter().map(|(name, _)| *name)
     }
@@ -251,7 +251,7 @@ impl Dataset {
         SERIES.iter().find(|(name, _)| *name == self.name).map(|(_, text)| *text)
     }
 
-    /// Reads the text of `datasets/<name>/dataset.toml` and checks that it fits together.
+    /// Reads the text of `datasets/<name>/dataset.toml` and checks that it is consistent.
     pub fn parse(name: &str, text: &str) -> Result<Self, DatasetError> {
         let file: File = toml::from_str(text).map_err(|error| DatasetError::Malformed {
             name: name.to_owned(),
@@ -261,7 +261,7 @@ impl Dataset {
         file.into_dataset(name).map_err(|reason| DatasetError::Inconsistent { name: name.to_owned(), reason })
     }
 
-    /// The least and the greatest level of severity that there are.
+    /// The least and the greatest level of severity.
     #[must_use]
     pub fn severity_range(&self) -> (i64, i64) {
         self.severities.range()
@@ -279,39 +279,39 @@ impl Dataset {
         format!("`{}`: {}", self.columns[self.severity].name, self.severities.expected())
     }
 
-    /// The name of the message attribute that has the text of the severity, next to that of its level; nothing where the level
-    /// is all that there is. `name` is that of the level.
+    /// The name of the message attribute with the severity's text; nothing if severities have only levels. `name` is
+    /// the name of the level's attribute.
     #[must_use]
     pub fn severity_text_attribute(&self, name: &str) -> Option<String> {
         (!self.severities.are_levels()).then(|| format!("{name}_text"))
     }
 
-    /// The levels of severity that name partitions of the analytical table: those of the range that the data set lists, one
-    /// below it and one above it.
+    /// The least and the greatest level that name partitions of the analytical table: one below the data set's range,
+    /// and one above it.
     #[must_use]
     pub fn severity_partitions(&self) -> (i64, i64) {
         let (least, greatest) = self.severity_range();
         (least - 1, greatest + 1)
     }
 
-    /// The level that names the partition of an event: its own, if it is in the range that the data set lists. All
-    /// that are below share one partition, and so do all that are above: free integers would open partitions without
-    /// bound, and Athena would look for none of them.
+    /// The level that names an event's partition: its own, if that is in the data set's range. All levels below the
+    /// range share one partition, and so do all above it. With a partition for each there could be any number of them,
+    /// and Athena would not find them.
     #[must_use]
     pub fn severity_partition(&self, severity: i64) -> i64 {
         let (below, above) = self.severity_partitions();
         severity.clamp(below, above)
     }
 
-    /// The column of that name without regard to case, as the tables' readers compare keys. `folded` is the name as
-    /// [`fold`] gives it.
+    /// The column of that name without regard to case, as the tables' readers compare keys. `folded` is the result of
+    /// [`fold`] for the name.
     #[must_use]
     pub fn column_folded(&self, folded: &str) -> Option<usize> {
         self.folded.get(folded).copied()
     }
 
-    /// Whether an event can have no entry of its own under that name, since a reader that ignores case would take it for
-    /// a column of the data set or for the unreadable cells. `folded` is the name as [`fold`] gives it.
+    /// Whether an unknown entry of an event cannot have that name, since a reader that ignores case would confuse it
+    /// with a column of the data set or with the unreadable cells. `folded` is the result of [`fold`] for the name.
     #[must_use]
     pub fn reserves(&self, folded: &str) -> bool {
         folded == INVALID || self.folded.contains_key(folded)
@@ -323,17 +323,17 @@ impl Dataset {
         self.index.get(name).copied()
     }
 
-    /// The beginning of each column's entry in an event, comma and colon included: `,"Temperature(F)":`.
+    /// The beginning of each column's entry in an event, with comma and colon: `,"Temperature(F)":`.
     #[must_use]
     pub fn entries(&self) -> &[Literal] {
         &self.entries
     }
 
-    /// The column whose key `text` begins with, as it is written in an event, and the key's length. It is looked for at
-    /// `next` and shortly behind it.
+    /// The column whose key, as written in an event, is at the beginning of `text`, and the key's length. Compares only
+    /// the column at `next` and a few after it.
     ///
-    /// Events hold their columns in the data set's order, with some left out: a key that is as expected need not be
-    /// read. Without it transform takes 28 % more time.
+    /// Events hold their columns in the data set's order, with some omitted, so an expected key need not be read.
+    /// Without this, transform takes 28 % more time.
     #[inline(always)]
     #[must_use]
     pub fn key_from(&self, next: usize, text: &[u8]) -> Option<(usize, usize)> {
@@ -346,9 +346,9 @@ impl Dataset {
         None
     }
 
-    /// The column of that name, looked for first at `next` and shortly behind it.
+    /// The column of that name. Compares the column at `next` and a few after it first.
     ///
-    /// Events hold their columns in the data set's order, with some left out: a comparison or two instead of a hash
+    /// Events hold their columns in the data set's order, with some omitted. So one or two comparisons replace a hash
     /// of every key, which is a seventh of the time to read an event.
     #[must_use]
     pub fn column_from(&self, next: usize, name: &str) -> Option<usize> {
@@ -366,7 +366,7 @@ impl Metric {
         self.dimensions.iter().find(|(_, of)| *of == column).map(|(name, _)| name.as_str())
     }
 
-    /// The positions of dimensions by their names, in the file's order; an error is the name that is none.
+    /// The positions of dimensions by their names, in the file's order. The error is a name that is not a dimension.
     pub fn set<N: AsRef<str>>(&self, names: &[N]) -> Result<Vec<usize>, String> {
         let place = |name: &N| {
             let found = self.dimensions.iter().position(|(dimension, _)| dimension == name.as_ref());

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-/// The form in which names are compared without regard to case: two names of which any reader makes the same in lower or
-/// upper case, whole or letter by letter, have the same.
+/// The form in which names are compared without regard to case. Two names have the same form if any reader makes them
+/// equal by converting case, as a whole or letter by letter.
 ///
-/// Athena's reader of JSON puts keys in lower case and takes a line with two equal ones for no object, so that all of its
-/// columns read as null. Readers differ at the edges (`\u{130}`, the Kelvin sign, a final sigma): lower, upper and lower case in
-/// turn treat names as equal when in doubt.
+/// Athena's reader of JSON converts keys to lower case. It does not accept a line with two equal keys as an object, so
+/// all columns of the line read as null. Readers differ in rare cases (`\u{130}`, the Kelvin sign, a final sigma).
+/// Converting to lower, upper and lower case again treats names as equal when in doubt.
 /// Source: Athena user guide, OpenX JSON, `case.insensitive` and duplicate keys.
 #[must_use]
 pub fn fold(name: &str) -> Cow<'_, str> {

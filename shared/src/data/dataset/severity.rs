@@ -12,7 +12,7 @@ use crate::data::cell;
 
 /// The severities of a data set that lists none.
 const DEFAULT: std::ops::RangeInclusive<i64> = 0..=9;
-/// The greatest level, and its negative the least: the key of the partitions has 32 bits.
+/// The greatest level; its negative is the least. The key of the partitions has 32 bits.
 const LIMIT: i64 = 1_000_000;
 /// The most severities that a data set may list.
 ///
@@ -20,16 +20,16 @@ const LIMIT: i64 = 1_000_000;
 const LISTED: usize = 100;
 /// The most characters of a word.
 const WORD_CHARS: usize = 64;
-/// Words that a message names.
+/// Words that a message names at most.
 const NAMED: usize = 10;
-/// The value under which metrics count severities that are not listed. A word may not be the same.
+/// The value under which metrics count severities that are not listed. No word may equal it.
 pub const OTHER: &str = "other";
 
 /// The severities that a data set lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Severities {
     scale: Scale,
-    /// From the least.
+    /// The severities, from the least.
     levels: Vec<Level>,
 }
 
@@ -38,20 +38,20 @@ pub struct Severities {
 pub struct Level {
     /// How severe it is: the higher, the worse.
     pub level: i64,
-    /// What people are shown: the word as the data set's file has it, or the number that files have.
+    /// The text shown to people: the word as in the data set's file, or the number as in the files.
     pub text: String,
 }
 
-/// How a cell gives a level.
+/// How a cell is converted to a level.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Scale {
-    /// It is the level.
+    /// The cell is the level.
     Ascending,
-    /// It is a number, the lower the worse. These are listed, from the least severe; the level is the place.
+    /// The cell is a number, the lower the worse. The listed numbers, from the least severe; the level is the place.
     Descending(Vec<i64>),
-    /// It is a word.
+    /// The cell is a word.
     Words {
-        /// The levels by the words, without regard to case.
+        /// The levels by word, without regard to case.
         levels: HashMap<String, i64>,
         /// The words with their levels, as the data set's file has them.
         listed: Vec<(String, i64)>,
@@ -65,7 +65,7 @@ impl Default for Severities {
 }
 
 impl Severities {
-    /// What `severities` in a data set's file says; an error says what was expected.
+    /// Reads `severities` in a data set's file; an error says what was expected.
     pub(super) fn read(value: &Value) -> Result<Self, String> {
         match value {
             Value::Array(list) => Self::list(list),
@@ -121,7 +121,7 @@ impl Severities {
         Self::words(entries.iter().map(|(word, level)| (word.as_str(), *level)))
     }
 
-    /// Words with their levels. Of several words of one level the first is shown.
+    /// Words with their levels. If several words have one level, the first is shown.
     fn words<'w>(words: impl Iterator<Item = (&'w str, i64)>) -> Result<Self, String> {
         let (mut by_word, mut listed): (HashMap<_, _>, Vec<(String, i64)>) = Default::default();
         for (word, level) in words {
@@ -139,7 +139,7 @@ impl Severities {
         }
         let level = |(text, level): &(String, i64)| Level { level: *level, text: text.clone() };
         let mut levels: Vec<_> = listed.iter().map(level).collect();
-        // Stable, so that the first of a level is kept.
+        // The sort is stable, so the first word of a level is kept.
         levels.sort_by_key(|listed| listed.level);
         levels.dedup_by_key(|listed| listed.level);
         Ok(Self { scale: Scale::Words { levels: by_word, listed }, levels })
@@ -151,7 +151,7 @@ impl Severities {
         self.scale == Scale::Ascending
     }
 
-    /// What the cells of the severity's column hold.
+    /// The type of the severity's column.
     #[must_use]
     pub fn column_type(&self) -> Type {
         if matches!(self.scale, Scale::Words { .. }) { Type::String } else { Type::Int }
@@ -172,7 +172,7 @@ impl Severities {
         self.listed(level).map(|listed| listed.text.as_str()).into_iter().collect()
     }
 
-    /// The level of a cell; nothing where it has no place in the order. Numbers that are not listed have theirs.
+    /// The level of a cell; nothing if it has no place in the order. Numbers that are not listed may have a place.
     #[inline]
     #[must_use]
     pub fn level(&self, text: &str) -> Option<i64> {
@@ -183,7 +183,7 @@ impl Severities {
         }
     }
 
-    /// What people are shown for a level.
+    /// The text shown to people for a level.
     #[must_use]
     pub fn text(&self, level: i64) -> Cow<'_, str> {
         if let Some(listed) = self.listed(level) {
@@ -214,7 +214,7 @@ impl Severities {
         ends.map_or((0, 0), |(least, greatest)| (least.level, greatest.level))
     }
 
-    /// What a cell must hold to have a level, without the cell itself.
+    /// The cells that have a level, for an error. It does not quote the cell itself.
     #[must_use]
     pub fn expected(&self) -> String {
         if self.are_levels() {
@@ -229,7 +229,8 @@ impl Severities {
     }
 }
 
-/// The place of a number in a descending list, from 1. One beyond either end has a place beyond it; one in a gap has none.
+/// The place of a number in a descending list, from 1. A number beyond either end has a place beyond it; one in a gap
+/// has none.
 fn place(numbers: &[i64], number: i64) -> Option<i64> {
     let (least, worst) = (*numbers.first()?, *numbers.last()?);
     let last = i64::try_from(numbers.len()).ok()?;

@@ -12,14 +12,14 @@ enum Piece {
     Place(Place),
 }
 
-/// What a place in a text stands for.
+/// The meaning of a place in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// `{Column}`: the value of the column.
     Column(usize),
-    /// `{count}` in a digest: how many events it tells of.
+    /// `{count}` in a digest: how many events it covers.
     Count,
-    /// `{ids}` in a digest: the ids of the first of them.
+    /// `{ids}` in a digest: the ids of its first events.
     Ids,
     /// `{by_severity}` in a storm: how many events there are of each severity.
     BySeverity,
@@ -28,7 +28,7 @@ pub enum Place {
 }
 
 impl Template {
-    /// Reads a text: `title` is put in its places at once, `own` are its places beside the columns.
+    /// Reads a text. Places of the title are filled at once; `own` are the places other than columns.
     pub(super) fn parse(
         role: &str,
         text: &str,
@@ -56,17 +56,17 @@ impl Template {
         Ok(Self(pieces))
     }
 
-    /// Whether the text is blank whatever the values are.
+    /// Whether the text is blank for all values.
     pub(super) fn is_blank(&self) -> bool {
         self.0.iter().all(|piece| matches!(piece, Piece::Text(text) if text.trim().is_empty()))
     }
 
-    /// Whether the text has a line break or another control character of its own.
+    /// Whether the text itself has a line break or another control character.
     pub(super) fn has_control(&self) -> bool {
         self.0.iter().any(|piece| matches!(piece, Piece::Text(text) if text.contains(char::is_control)))
     }
 
-    /// Fills the places in, with `value` giving the text of each.
+    /// Fills in the places; `value` returns the text of each.
     pub fn fill<'v>(&self, value: impl Fn(Place) -> Cow<'v, str>) -> String {
         self.0.iter().fold(String::new(), |mut text, piece| {
             match piece {
@@ -77,7 +77,7 @@ impl Template {
         })
     }
 
-    /// The columns whose values the text shows.
+    /// The columns whose values are in the text.
     pub(super) fn columns(&self) -> impl Iterator<Item = usize> {
         self.0.iter().filter_map(|piece| match piece {
             Piece::Place(Place::Column(column)) => Some(*column),

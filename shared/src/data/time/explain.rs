@@ -7,21 +7,21 @@ use super::{Date, DateOrder, Timestamp, form::Form};
 pub enum Unreadable {
     /// It can be read in the other order of day and month: `13/08/2016 17:05` where the month comes first.
     OtherOrder,
-    /// It is a day, in a column of times: `13/08/2016`. No midnight is invented.
+    /// It is a day, in a column of times: `13/08/2016`. Midnight is not assumed.
     DayOnly,
     /// It is a day with a time, in a column of days: `13/08/2016 17:05`.
     DayAndTime,
-    /// It is a time of day, or the minutes and seconds that Excel shows of a time: `17:05`, `45:00.0`.
+    /// It is a time of day, or minutes and seconds as Excel shows a time: `17:05`, `45:00.0`.
     TimeOnly,
     /// Its year has two digits: `2/8/16 0:37`.
     NoCentury,
-    /// It has the form of a time, but no calendar or clock shows it: `31/04/2016 17:05`, `2016-02-08 24:00`.
+    /// It has the form of a time that does not exist: `31/04/2016 17:05`, `2016-02-08 24:00`.
     NoSuchTime,
     /// It is a number of days as spreadsheets count them: `42408.0257`.
     SerialNumber,
     /// It is a number of seconds or milliseconds, as Unix counts them: `1454891828`.
     UnixTime,
-    /// It has no form of a time: `yesterday`.
+    /// It does not have the form of a time: `yesterday`.
     NotATime,
 }
 
@@ -52,7 +52,7 @@ impl Unreadable {
     }
 }
 
-/// Why a trimmed text cannot be read as a time in that order; nothing where it can.
+/// Why a trimmed text cannot be read as a time in that order; nothing if it can.
 #[must_use]
 pub fn explain(text: &str, order: DateOrder) -> Option<Unreadable> {
     if Timestamp::parse(text, order).is_some() {
@@ -67,7 +67,7 @@ pub fn explain(text: &str, order: DateOrder) -> Option<Unreadable> {
     })
 }
 
-/// Why a trimmed text cannot be read as a day in that order; nothing where it can.
+/// Why a trimmed text cannot be read as a day in that order; nothing if it can.
 #[must_use]
 pub fn explain_date(text: &str, order: DateOrder) -> Option<Unreadable> {
     if Date::parse(text, order).is_some() {
@@ -85,7 +85,7 @@ pub fn explain_date(text: &str, order: DateOrder) -> Option<Unreadable> {
     })
 }
 
-/// Why a text that has the form of a time is none.
+/// Why a text with the form of a time is not a time.
 fn misplaced(form: Form, is_readable_in_other_order: bool) -> Unreadable {
     match is_readable_in_other_order {
         true => Unreadable::OtherOrder,
@@ -94,7 +94,7 @@ fn misplaced(form: Form, is_readable_in_other_order: bool) -> Unreadable {
     }
 }
 
-/// Why a text that does not have the form of a time is none.
+/// Why a text without the form of a time is not a time.
 fn shapeless(text: &str) -> Unreadable {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());

@@ -20,7 +20,7 @@ const MONTHS: [(&[u8], &[u8]); 12] = [
     (b"dec", b"ember"),
 ];
 
-/// A day, with the time of day where the text names one.
+/// A day, with the time of day if the text names one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Form {
     pub day: Day,
@@ -30,7 +30,7 @@ pub(super) struct Form {
 /// A day as a text names it.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Day {
-    /// The year comes first, or the month is a name: no order is needed.
+    /// The year comes first, or the month is a name, so no order is needed.
     Plain { year: Year, month: u32, day: u32 },
     /// Two numbers before the year: the declared order says which is the month.
     Ordered { first: u32, second: u32, year: Year },
@@ -45,7 +45,7 @@ pub(super) enum Year {
     Short,
 }
 
-/// A time of day, and the offset from UTC where the text names one.
+/// A time of day, and the offset from UTC if the text names one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     hour: u32,
@@ -54,7 +54,7 @@ pub(super) struct Clock {
     pub end: End,
 }
 
-/// What can follow the seconds.
+/// The text after the seconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct End {
     pub nanosecond: u32,
@@ -109,12 +109,12 @@ impl Clock {
 }
 
 impl End {
-    /// The time of day that ends so.
+    /// The time of day with that ending.
     #[inline]
     pub(super) fn time(self, hour: u32, minute: u32, second: u32) -> Option<NaiveTime> {
         let hour = match (self.half, hour) {
             (None, hour) => hour,
-            // After twelve comes one.
+            // On a 12-hour clock, one follows twelve.
             (Some(half), 1..=12) => hour % 12 + if half == Half::Pm { 12 } else { 0 },
             (Some(_), _) => return None,
         };
@@ -131,7 +131,7 @@ enum Part {
     Month(u32),
 }
 
-/// What stands between the parts of a day.
+/// The separator between the parts of a day.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Separator {
     Mark(u8),
@@ -236,7 +236,7 @@ impl Rest<'_> {
             }
             _ => 0,
         };
-        // So nearly all end.
+        // Nearly all texts end here.
         if self.0.is_empty() {
             return Some(End { nanosecond, half: None, offset: None });
         }
@@ -252,7 +252,7 @@ impl Rest<'_> {
         Some(End { nanosecond, half, offset })
     }
 
-    /// The nanoseconds that the digits after a mark say. Digits after the ninth must be zeros: none is dropped.
+    /// The nanoseconds in the digits after a mark. Digits after the ninth must be zeros, so that none is lost.
     fn fraction(&mut self) -> Option<u32> {
         let (mut nanosecond, mut digits) = (0, 0);
         while let [digit @ b'0'..=b'9', rest @ ..] = self.0 {
@@ -302,7 +302,7 @@ impl Rest<'_> {
         Some(Offset::Minutes(if *sign == b'-' { -east } else { east }))
     }
 
-    /// Up to `most` digits and how many they are, at least one.
+    /// The number in one to `most` digits, and how many digits it has.
     #[inline]
     fn number(&mut self, most: usize) -> Option<(u32, usize)> {
         let (mut number, mut digits) = (0, 0);
@@ -333,7 +333,7 @@ impl Rest<'_> {
         }
     }
 
-    /// Passes over blanks; whether there are any. Browsers write a narrow one that does not break before `AM`.
+    /// Skips blanks; returns whether there are any. Browsers write a narrow non-breaking one before `AM`.
     fn blanks(&mut self) -> bool {
         let before = self.0.len();
         while let [b' ', rest @ ..] | [0xC2, 0xA0, rest @ ..] | [0xE2, 0x80, 0xAF, rest @ ..] = self.0 {

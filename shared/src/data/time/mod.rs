@@ -39,7 +39,7 @@ impl std::str::FromStr for DateOrder {
 }
 
 impl DateOrder {
-    /// The names under which a sender declares an order, wherever options have names.
+    /// The names of the option by which a sender declares an order.
     pub const OPTIONS: [&'static str; 2] = ["date_order", "date-order"];
 
     /// Whether an option of that name declares an order.
@@ -48,7 +48,7 @@ impl DateOrder {
         Self::OPTIONS.contains(&name)
     }
 
-    /// The order that this one is not.
+    /// The other order.
     #[must_use]
     pub fn other(self) -> Self {
         match self {
@@ -63,7 +63,7 @@ impl DateOrder {
     }
 }
 
-/// A point on a wall clock, with the offset from UTC where the text gives one.
+/// A point on a wall clock, with the offset from UTC if the text has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timestamp {
     local: NaiveDateTime,
@@ -94,21 +94,21 @@ impl Timestamp {
         Some(Self { local: day.date(order)?.and_time(clock.time()?), offset: clock.end.offset })
     }
 
-    /// Whether a trimmed cell is the same time in both orders of the date, so that none need be declared.
+    /// Whether a trimmed cell is the same time in both date orders, so that no order need be declared.
     #[must_use]
     pub fn needs_no_order(text: &str) -> bool {
         let time = Self::parse(text, DateOrder::Mdy);
         time.is_some() && time == Self::parse(text, DateOrder::Dmy)
     }
 
-    /// The instant, a time without an offset being taken as UTC (as producers write `Txn_Timestamp`).
+    /// The instant. A time without an offset is read as UTC, as producers write `Txn_Timestamp`.
     #[must_use]
     pub fn instant(&self) -> DateTime<Utc> {
         self.utc().and_utc()
     }
 
-    /// Writes the time as it stands on the streams: `2016-02-08T00:37:00`, a fraction only where it is not zero,
-    /// `Z` or the offset where the text gave one.
+    /// Writes the time in the form of the streams: `2016-02-08T00:37:00`, with a fraction only if it is not zero, and
+    /// with `Z` or the offset if the text had one.
     pub fn write_iso(&self, out: &mut Writer) {
         write_date_and_time(&self.local, b'T', out);
         match self.offset {
@@ -123,9 +123,9 @@ impl Timestamp {
         }
     }
 
-    /// Writes the time in a form that the Firehose JSON deserialiser takes as `timestamp`: `2016-02-08 00:37:00`.
+    /// Writes the time in a form that the Firehose JSON deserialiser reads as `timestamp`: `2016-02-08 00:37:00`.
     ///
-    /// The type knows no offset, so a time with one is put in UTC.
+    /// The type has no offset, so a time with one is converted to UTC.
     /// Source: Firehose developer guide, "Format conversion requirements", OpenX JSON deserialiser.
     pub fn write_firehose(&self, out: &mut Writer) {
         write_date_and_time(&self.utc(), b' ', out);
@@ -134,7 +134,7 @@ impl Timestamp {
     fn utc(&self) -> NaiveDateTime {
         match self.offset {
             None | Some(Offset::Zulu) => self.local,
-            // Years of four digits are far from the limits of what can be represented.
+            // Years of four digits are far from the type's limits.
             Some(Offset::Minutes(minutes)) => self.local - chrono::Duration::minutes(minutes.into()),
         }
     }
@@ -147,8 +147,8 @@ pub struct Date(NaiveDate);
 impl Date {
     /// Reads a trimmed cell that names a day, such as `2016-02-08`, `2/8/2016` or `13.08.2016`.
     ///
-    /// Midnight is how many programs write a day, and is read as one. Any other time is not, since it would be lost; nor
-    /// is midnight with an offset, which is an instant that falls on two days.
+    /// A day with midnight is read as a day, since many programs write days so. A day with any other time is not, since
+    /// the time would be lost. Nor is midnight with an offset, which is an instant that falls on two days.
     #[must_use]
     pub fn parse(text: &str, order: DateOrder) -> Option<Self> {
         let Form { day, clock } = Form::read(text)?;
@@ -160,14 +160,14 @@ impl Date {
         day.date(order).map(Self)
     }
 
-    /// Whether a trimmed cell is the same day in both orders of the date, so that none need be declared.
+    /// Whether a trimmed cell is the same day in both date orders, so that no order need be declared.
     #[must_use]
     pub fn needs_no_order(text: &str) -> bool {
         let date = Self::parse(text, DateOrder::Mdy);
         date.is_some() && date == Self::parse(text, DateOrder::Dmy)
     }
 
-    /// Writes the day as it is on the streams, which Glue takes as `date`: `2016-02-08`.
+    /// Writes the day in the form of the streams, which Glue reads as `date`: `2016-02-08`.
     ///
     /// Source: Athena user guide, "Data types in Amazon Athena", `DATE`.
     pub fn write_iso(self, out: &mut Writer) {
@@ -181,15 +181,15 @@ impl Date {
     }
 }
 
-/// A stamp of ingest: UTC in microseconds, `2022-12-24T04:53:57.450051Z`.
+/// The time that ingest stamps: UTC in microseconds, `2022-12-24T04:53:57.450051Z`.
 #[must_use]
 pub fn stamp(instant: DateTime<Utc>) -> String {
     instant.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// Writes digit by digit: chrono's `format` reads its pattern anew each time, which was a third of the time of ingest.
+/// Writes digit by digit. chrono's `format` parses its pattern each time, which took a third of ingest's time.
 fn write_date_and_time(time: &NaiveDateTime, separator: u8, out: &mut Writer) {
-    // `parse` reads years of four digits; an offset can lead one beyond them, where ISO 8601 asks for a sign.
+    // `parse` reads years of four digits. An offset can move a time beyond them, where ISO 8601 requires a sign.
     match u32::try_from(time.year()) {
         Ok(year @ 0..=9_999) => {
             out.text([year / 100, year % 100].map(two_digits).as_flattened());
@@ -228,8 +228,8 @@ fn two_digits(number: u32) -> [u8; 2] {
     [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
 }
 
-/// Reads what most files and all events hold, `2016-02-08 00:37:08` with whatever can follow the seconds. The grammar
-/// reads the same, byte by byte and in more time.
+/// Reads the form of most files and all events: `2016-02-08 00:37:08`, with any text that can follow the seconds. The
+/// grammar reads the same form, but byte by byte and more slowly.
 fn parse_usual(bytes: &[u8]) -> Option<Timestamp> {
     let (head, tail) = bytes.split_first_chunk::<19>()?;
     let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T' | b' ', h1, h2, b':', n1, n2, b':', s1, s2] = head
