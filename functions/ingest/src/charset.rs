@@ -11,6 +11,9 @@ use shared::data::{event, excerpt::excerpt};
 /// What is expected of a declared charset.
 const EXPECTED: &str = "expected utf-8, windows-1252, iso-8859-1 or another one of one byte a character";
 
+/// What a sentence about a rejected row adds if the row may have been read in the wrong charset.
+pub(crate) const NOT_IN_CHARSET: &str = "; it has bytes that are not text in its charset: declare the charset in which it was written, such as windows-1252";
+
 /// A charset; UTF-8 unless another is declared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Charset(&'static Encoding);

@@ -13,6 +13,7 @@ use shared::{
 };
 
 use crate::{
+    charset::NOT_IN_CHARSET,
     keys::InvalidCells,
     rows::{Content, Row},
     source::{CsvRow, JsonRow, Source, WithBlanks, is_left_out},
@@ -129,9 +130,18 @@ impl<'d> Normaliser<'d> {
         out: &mut Writer,
         tally: &mut Tally,
     ) -> Result<String, Refused> {
-        self.check(row)?;
+        self.check(row).map_err(|mut refused| {
+            // The word of a severity may be lost to the charset.
+            if altered.is_some() {
+                refused.detail.push_str(NOT_IN_CHARSET);
+            }
+            refused
+        })?;
         let original = altered.map(original_bytes).transpose()?;
         let mut tally = tally.row(self.dataset.columns.len());
+        if altered.is_some() {
+            tally.undecodable();
+        }
         let invalid = InvalidCells::new(self.dataset);
         let mut object = Object { begin: out.len(), out, invalid, blanks: &self.dataset.blanks };
         for (column, entry) in self.dataset.entries().iter().enumerate() {

@@ -26,6 +26,9 @@ pub struct ReadingReport {
     /// The columns with cells that could not be read.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unreadable: BTreeMap<String, Column>,
+    /// Rows with bytes that are not text in the charset in which they were read. The bytes are kept under `_invalid`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub undecodable_rows: u64,
     /// The first columns that are unknown to the data set. Their cells are kept as text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unknown_columns: Vec<String>,
@@ -66,6 +69,7 @@ impl ReadingReport {
         });
         Self {
             unreadable: unreadable.collect(),
+            undecodable_rows: tally.undecodable_rows(),
             unknown_columns: tally.unknown_names().to_vec(),
             missing_columns: tally.missing().map(name).collect(),
             warnings: Vec::new(),
@@ -80,8 +84,22 @@ impl ReadingReport {
                 .then(|| warning(&column.name, column.kind, found))
                 .flatten()
         });
-        self.warnings = unreadable.chain(self.renamed()).chain(self.needed(dataset)).collect();
+        let charset = self.wrong_charset();
+        self.warnings = unreadable.chain(charset).chain(self.renamed()).chain(self.needed(dataset)).collect();
         self
+    }
+
+    /// One row is enough: most rows have only characters that are the same in all charsets.
+    fn wrong_charset(&self) -> Option<String> {
+        let rows = match self.undecodable_rows {
+            0 => return None,
+            1 => "1 row has".to_owned(),
+            rows => format!("{} rows have", number(rows)),
+        };
+        Some(format!(
+            "{rows} bytes that are not text in the charset in which they were read, and are kept as they came under \
+             `_invalid`: declare the charset in which they were written, such as windows-1252"
+        ))
     }
 
     /// Missing columns for which the file has a column with nearly the same name.
@@ -149,6 +167,7 @@ impl ReadingReport {
             "request_id": invocation.request_id,
             UNREADABLE_CELLS: cells,
             UNREADABLE_ROWS: rows,
+            "UndecodableRows": self.undecodable_rows,
             "Columns": self.unreadable,
             "UnknownColumns": self.unknown_columns.len(),
             "MissingColumns": self.missing_columns.len(),
@@ -156,6 +175,11 @@ impl ReadingReport {
         })
         .to_string()
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A name in lower case without punctuation.
@@ -205,9 +229,14 @@ fn remedy(reason: Reason) -> String {
             "have separators or units: write numbers such as `1234.5`, or declare `type = \"string\"`"
                 .to_owned()
         }
+        Reason::NotFinite => {
+            "are not finite numbers: list them as `blanks` in the data set's file, or declare `type = \"string\"`"
+                .to_owned()
+        }
         Reason::NotANumber | Reason::NotABoolean => "are other text: declare `type = \"string\"`".to_owned(),
         Reason::MeansNothing => {
-            "mean that there is nothing: leave such cells blank, or declare `type = \"string\"`".to_owned()
+            "mean that there is nothing: list them as `blanks` in the data set's file, or leave such cells blank"
+                .to_owned()
         }
         Reason::Nested => {
             "are objects or arrays: send each of their values under a name of its own".to_owned()
@@ -298,7 +327,16 @@ mod tests {
                 &["1 500", "many", "2 %"][..],
                 "2 of them, such as `9 999`, have separators or units: write numbers such as",
             ),
-            ("Number", &["nan", "nan"], "all, such as `nan`, mean that there is nothing: leave"),
+            (
+                "Number",
+                &["nan", "nan"],
+                "all, such as `nan`, mean that there is nothing: list them as `blanks`",
+            ),
+            (
+                "Number",
+                &["1", "-inf", "inf"],
+                "all, such as `-inf`, are not finite numbers: list them as `blanks`",
+            ),
             (
                 "Amenity",
                 &["yes"],
@@ -317,6 +355,30 @@ mod tests {
         let good = ["1"; 9];
         assert_eq!(warnings("Number", &[&good[..], &["x"], &[""], &[" "]].concat()), [""; 0]);
         assert_eq!(warnings("Number", &[&good[..8], &["x"], &[" "]].concat()).len(), 1);
+    }
+
+    #[test]
+    fn a_file_in_an_undeclared_charset_says_so() {
+        let (dataset, mut tally) = (dataset(), Tally::default());
+        let normaliser = Normaliser::new(&dataset, None);
+        let mut rows = Rows::new(&dataset, Format::Csv);
+        let text = "ID,Severity,City,County,Start_Lat,Start_Lng,Number\nA,3,Do\u{f1}a,x,1,1,n\nB,3,Caf\u{e9},x,1,1,7\nC,3,x,x,1,1,7\n";
+        rows.push(&text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect::<Vec<_>>());
+        rows.finish();
+        while let Some(row) = rows.next() {
+            normaliser.normalise(&row, "2022-12-24T04:53:57Z", &mut Writer::default(), &mut tally).unwrap();
+        }
+        let found = ReadingReport::new(&dataset, &tally);
+        assert_eq!((found.undecodable_rows, tally.unreadable_rows()), (2, 2));
+        assert!(
+            found.warnings.iter().any(|warning| warning.starts_with("2 rows have bytes that are not text")),
+            "{:?}",
+            found.warnings
+        );
+        assert!(found.is_notable());
+        let clean = report(Format::Csv, DateOrder::Mdy, "ID,Severity,City\nA,3,Do\u{f1}a\n");
+        assert_eq!((clean.undecodable_rows, clean.is_notable()), (0, true), "only columns are missing");
+        assert!(!serde_json::to_string(&clean).unwrap().contains("undecodable_rows"));
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub enum Reason {
     OutOfRange,
     /// Digits with separators or units, such as `1,000` or `7 %`.
     FormattedNumber,
+    /// An infinity in a column of numbers.
+    NotFinite,
     /// Another text in a column of numbers.
     NotANumber,
     /// Another text in a column of booleans.
@@ -104,6 +106,9 @@ impl Reason {
     }
 
     fn of_number(text: &str) -> Self {
+        if is_infinity(text) {
+            return Self::NotFinite;
+        }
         let is_number = text.bytes().any(|byte| byte.is_ascii_digit()) && text.parse::<f64>().is_ok();
         if is_number {
             return if text.contains('.') { Self::Fraction } else { Self::OutOfRange };
@@ -120,12 +125,18 @@ pub fn is_nothing(text: &str) -> bool {
     NOTHINGS.iter().any(|nothing| nothing.eq_ignore_ascii_case(text))
 }
 
-/// The form of a text: each digit as `9`, each letter as `A` or `a`, punctuation unchanged. Words for "no value" are
-/// unchanged, too.
+/// Whether a trimmed text is what programs write for an infinity, in any case.
+fn is_infinity(text: &str) -> bool {
+    let text = text.strip_prefix(['+', '-']).unwrap_or(text);
+    text.eq_ignore_ascii_case("inf") || text.eq_ignore_ascii_case("infinity")
+}
+
+/// The form of a text: each digit as `9`, each letter as `A` or `a`, marks as they are. Words for "nothing" and for
+/// infinities stay.
 #[must_use]
 pub fn form(text: &str) -> String {
     let text = cell::trim(text);
-    if is_nothing(text) {
+    if is_nothing(text) || is_infinity(text) {
         return text.to_owned();
     }
     let mut characters = text.chars();
@@ -165,8 +176,10 @@ pub struct Tally {
     /// Cells of each column that are not blank.
     cells: Vec<u64>,
     unreadable: Vec<Reasons>,
-    /// Rows with a cell that could not be read.
+    /// Rows with a cell that could not be read, or with bytes that are not text.
     rows: u64,
+    /// Rows with bytes that are not text in their charset.
+    undecodable: u64,
     unknown: Names,
     /// Columns that a header did not have.
     missing: Vec<bool>,
@@ -213,6 +226,7 @@ pub(crate) struct RowTally<'t> {
     pub(crate) cells: &'t mut [u64],
     unreadable: &'t mut Vec<Reasons>,
     rows: &'t mut u64,
+    undecodable: &'t mut u64,
     has_unreadable: bool,
 }
 
@@ -220,10 +234,9 @@ impl RowTally<'_> {
     /// Counts a cell that could not be read as the type of its column.
     #[cold]
     pub(crate) fn unreadable(&mut self, column: usize, kind: Type, text: &str, order: DateOrder) {
-        if !self.has_unreadable {
-            self.has_unreadable = true;
-            *self.rows += 1;
-            // Most files have no unreadable cells, so this starts empty.
+        self.count_row();
+        // Most files need no room for reasons.
+        if self.unreadable.len() != self.cells.len() {
             self.unreadable.resize(self.cells.len(), Reasons::new());
         }
         self.cells[column] += 1;
@@ -234,16 +247,28 @@ impl RowTally<'_> {
             None => reasons.push((reason, Found { cells: 1, form: form(text) })),
         }
     }
+
+    /// Counts a row with bytes that are not text in its charset.
+    #[cold]
+    pub(crate) fn undecodable(&mut self) {
+        self.count_row();
+        *self.undecodable += 1;
+    }
+
+    fn count_row(&mut self) {
+        *self.rows += u64::from(!self.has_unreadable);
+        self.has_unreadable = true;
+    }
 }
 
 impl Tally {
     /// The counters for a row of a data set of that many columns.
     pub(crate) fn row(&mut self, columns: usize) -> RowTally<'_> {
-        let Self { cells, unreadable, rows, .. } = self;
+        let Self { cells, unreadable, rows, undecodable, .. } = self;
         if cells.len() != columns {
             cells.resize(columns, 0);
         }
-        RowTally { cells, unreadable, rows, has_unreadable: false }
+        RowTally { cells, unreadable, rows, undecodable, has_unreadable: false }
     }
 
     /// Compares a header with the data set, once for all of its rows.
@@ -264,10 +289,16 @@ impl Tally {
         self.unknown.add(name);
     }
 
-    /// Rows with a cell that could not be read.
+    /// Rows with a cell that could not be read, or with bytes that are not text.
     #[must_use]
     pub fn unreadable_rows(&self) -> u64 {
         self.rows
+    }
+
+    /// Rows with bytes that are not text in the charset in which they were read.
+    #[must_use]
+    pub fn undecodable_rows(&self) -> u64 {
+        self.undecodable
     }
 
     /// The columns with unreadable cells: the column, its cells that are not blank, and the unreadable ones.
@@ -310,7 +341,10 @@ mod tests {
             (Type::Double, "1e999", Reason::OutOfRange),
             (Type::Int, "1,000", Reason::FormattedNumber),
             (Type::Double, "12 %", Reason::FormattedNumber),
-            (Type::Double, "infinity", Reason::NotANumber),
+            (Type::Double, "infinity", Reason::NotFinite),
+            (Type::Int, " -Inf ", Reason::NotFinite),
+            (Type::Int, "--inf", Reason::NotANumber),
+            (time, "Infinity", Reason::NotATime),
             (Type::Int, "high", Reason::NotANumber),
             (Type::Int, "-", Reason::MeansNothing),
             (Type::Boolean, "yes", Reason::NotABoolean),
@@ -332,6 +366,7 @@ mod tests {
             ("a\tb\u{1}", "a a·"),
             ("٣ €", "9 ·"),
             ("n/a", "n/a"),
+            ("-Infinity", "-Infinity"),
             ("", ""),
         ] {
             assert_eq!(form(text), expected, "{text}");

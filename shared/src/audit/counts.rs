@@ -30,7 +30,7 @@ pub const UNACCOUNTED: &str = "Unaccounted";
 /// Cells that ingest could not read. Only invocations with such cells emit this metric and the next, in a line of
 /// their own.
 pub const UNREADABLE_CELLS: &str = "UnreadableCells";
-/// Rows that have such cells.
+/// Rows that have such cells, or bytes that are not text in their charset.
 pub const UNREADABLE_ROWS: &str = "UnreadableRows";
 /// The metrics of unreadable cells. Ingest emits them in a separate line if it found any.
 pub const CELL_METRICS: [&str; 2] = [UNREADABLE_CELLS, UNREADABLE_ROWS];

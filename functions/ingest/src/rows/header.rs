@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use shared::data::dataset::{Dataset, fold};
 
 use super::{Cells, Content, separator};
-use crate::keys::Unknown;
+use crate::{charset::NOT_IN_CHARSET, keys::Unknown};
 
 /// The reason code of rows below a header that names no id or severity, or cannot be read.
 pub(super) const BAD_HEADER: &str = "bad_header";
@@ -110,10 +110,12 @@ impl Header {
         let needed = [dataset.id, dataset.severity];
         if let Some(missing) = needed.into_iter().find(|column| self.columns[*column].is_none()) {
             return Some(format!(
-                "the header has no column `{}`: the first line must name the columns of the data set {}; it was read as {}",
+                "the header has no column `{}`: the first line must name the columns of the data set {}; it was read as {}{}",
                 dataset.columns[missing].name,
                 dataset.name,
-                names(cells, separator)
+                names(cells, separator),
+                // A name with other letters than those of ASCII may be lost to the charset.
+                if is_altered(cells) { NOT_IN_CHARSET } else { "" }
             ));
         }
         let name = twice?;
@@ -166,6 +168,11 @@ pub(super) fn names_what_is_needed(dataset: &Dataset, cells: &Cells) -> bool {
     };
     let named: HashSet<usize> = (0..cells.len()).filter_map(column).collect();
     named.contains(&dataset.id) && named.contains(&dataset.severity)
+}
+
+/// Whether the line had bytes that are not text in the charset in which it was read.
+fn is_altered(cells: &Cells) -> bool {
+    (0..cells.len()).any(|position| cells.get(position).contains(char::REPLACEMENT_CHARACTER))
 }
 
 /// The first cells of a header and their separator, for an error.

@@ -50,7 +50,7 @@ pub struct Rows<'d> {
     format: Format,
     /// The declared charset.
     charset: Charset,
-    /// Whether the text began with a byte order mark, so that it is UTF-8 whatever is declared.
+    /// Whether byte order marks preceded the text or its header, so that it is UTF-8 whatever is declared.
     is_marked: bool,
     /// The longest row.
     bound: usize,
@@ -275,6 +275,9 @@ impl<'d> Rows<'d> {
                 return None;
             }
             self.skip_blank();
+            if !self.skip_marks() {
+                return None;
+            }
             let mut span = self.scan()?;
             if self.format == Format::Csv && self.awaits_separator() {
                 span = self.separate(span)?;
@@ -416,7 +419,24 @@ impl<'d> Rows<'d> {
         self.lines.pass(&self.buffer[begin..self.start]);
     }
 
-    /// Finds the end of the row that begins at `start`; `None` if there is no row, or its end is not in the text yet.
+    /// Steps over byte order marks before the header of a CSV: programs put a line such as `sep=;` before them. False where
+    /// too little of the text is there to know.
+    fn skip_marks(&mut self) -> bool {
+        if self.format != Format::Csv || self.header.is_some() {
+            return true;
+        }
+        loop {
+            let text = &self.buffer[self.start..];
+            if !text.starts_with(BOM) {
+                return self.end != End::Open || !BOM.starts_with(text);
+            }
+            self.start += BOM.len();
+            self.is_marked = true;
+            self.skip_blank();
+        }
+    }
+
+    /// Finds the end of the row that begins at `start`; `None` where its end, or a row, is not there.
     fn scan(&mut self) -> Option<Span> {
         let text = &self.buffer[self.start..];
         if text.is_empty() {

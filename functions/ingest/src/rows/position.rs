@@ -21,7 +21,7 @@ pub struct Position {
     /// The separator of a CSV, if it is known and not a comma. Earlier versions supported only commas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub separator: Option<char>,
-    /// Whether the text began with a byte order mark, so that it is UTF-8 whatever is declared.
+    /// Whether a byte order mark preceded the header, so that it is UTF-8 whatever is declared.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_marked: bool,
     /// Whether the byte before it is a carriage return, so that a line feed there does not end another line.

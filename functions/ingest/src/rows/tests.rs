@@ -201,6 +201,7 @@ fn header_that_cannot_be_used_says_how_it_was_read() {
         ("A-1,4,Dayton,x,y", "it was read as `A-1`, `4`, `Dayton` and 2 more, separated by commas"),
         ("sep=;\nID,Severity\nA,1", "it was read as `ID,Severity`, separated by semicolons"),
         ("sep=^\nID;Severity\nA;1", "it was read as `ID;Severity`, separated by `^`"),
+        ("I\u{fffd};Severity\nA;1", "declare the charset in which it was written, such as windows-1252"),
     ] {
         let problem = header_of(header).1.unwrap();
         assert!(problem.starts_with("the header has no column `ID`: the first line must"), "{problem}");
@@ -251,6 +252,9 @@ fn separator_that_is_declared_counts() {
         ("\n\n\"sep=:\"\nID:Severity\na:1", "a:1"),
         ("sep=\t\nID\tSeverity\na\t1", "a\t1"),
         ("sep=|\n|\nID|Severity\na|1", "a|1"),
+        ("sep=;\r\n\u{feff}ID;Severity\r\na;1", "a;1"),
+        ("\u{feff}sep=|\n\n\u{feff}\u{feff}\n\u{feff}\"ID\"|Severity\na|1", "a|1"),
+        ("\n\u{feff}ID;Severity\na;1", "a;1"),
     ] {
         let rows = read(Format::Csv, text.as_bytes(), 2);
         let [(_, row, cells)] = &rows[..] else { panic!("{text:?}: {rows:?}") };
