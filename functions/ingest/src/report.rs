@@ -235,8 +235,7 @@ fn remedy(reason: Reason) -> String {
         }
         Reason::NotANumber | Reason::NotABoolean => "are other text: declare `type = \"string\"`".to_owned(),
         Reason::MeansNothing => {
-            "mean that there is nothing: list them as `blanks` in the data set's file, or leave such cells blank"
-                .to_owned()
+            "mean that there is nothing: list them under `blanks` in the data set's file".to_owned()
         }
         Reason::Nested => {
             "are objects or arrays: send each of their values under a name of its own".to_owned()
@@ -330,7 +329,7 @@ mod tests {
             (
                 "Number",
                 &["nan", "nan"],
-                "all, such as `nan`, mean that there is nothing: list them as `blanks`",
+                "all, such as `nan`, mean that there is nothing: list them under `blanks`",
             ),
             (
                 "Number",

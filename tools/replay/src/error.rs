@@ -45,6 +45,12 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+    /// A file is to be read twice that can be read only once.
+    #[error("could not read {0} twice, as a suggestion needs: expected the name of a file")]
+    ReadOnce(String),
+    /// What was suggested is not a data set, as only a name that was given can cause.
+    #[error("could not make a data set of the file: {0}")]
+    Suggestion(String),
     /// The deployed stack cannot be used.
     #[error("{0}")]
     Cloud(String),

@@ -14,3 +14,4 @@ pub mod progress;
 pub mod reading;
 pub mod redrive;
 pub mod send;
+pub mod suggest;

@@ -17,9 +17,10 @@ use replay::{
     normalise,
     pace::Rate,
     progress::{Progress, to_stderr},
-    reading,
+    reading::{self, RejectNotes},
     redrive::{self, Bucket, Selection, Since, Source},
     send::{self, Summary},
+    suggest,
 };
 use shared::data::{dataset::Dataset, time::DateOrder};
 
@@ -55,13 +56,27 @@ enum Command {
     ///
     /// Rejected rows are reported on standard error with their line and reason, and so are unreadable cells of the
     /// others. The exit code is 1 only if no row could be used.
-    Normalise(FileOptions),
+    Normalise(NormaliseOptions),
     /// Sends rejects or failed batches again, only to the function that failed
     ///
     /// What a function has accepted is marked in the bucket, so that a second run sends nothing twice. A run that is
     /// interrupted repeats at most one request and loses nothing. One run at a time. The exit code is 1 if something
     /// was not accepted.
     Redrive(RedriveOptions),
+}
+
+#[derive(Debug, Args)]
+struct NormaliseOptions {
+    #[command(flatten)]
+    file: FileOptions,
+
+    /// Prints a data set's file to start from instead, for a file that has no data set yet
+    #[arg(long)]
+    suggest: bool,
+
+    /// The name of the suggested data set [default: as the file's name says]
+    #[arg(long, requires = "suggest", conflicts_with = "dataset")]
+    name: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -133,7 +148,8 @@ fn main() -> ExitCode {
     let dataset = &cli.dataset;
     let done = match (cli.command, cli.file) {
         (Some(Command::Generate(options)), _) => generate(dataset, &options),
-        (Some(Command::Normalise(file)), _) => normalise(dataset, &file),
+        (Some(Command::Normalise(options)), _) if options.suggest => suggest(&options),
+        (Some(Command::Normalise(options)), _) => normalise(dataset, &options.file),
         (Some(Command::Redrive(options)), _) => redrive(dataset, &options),
         (None, Some(file)) => send(dataset, &file, cli.send),
         (None, None) => {
@@ -187,13 +203,12 @@ fn normalise(dataset: &str, file: &FileOptions) -> Result<ExitCode, Error> {
     let dataset = self::dataset(dataset)?;
     let (mut input, progress) = Input::open(&file.file, file.format, !io::stdout().is_terminal())?;
     input.charset = file.charset;
-    let reject = |line: u64, reason: &str, detail: &str| {
-        let place = if line == 0 { "the file".to_owned() } else { format!("line {line}") };
-        progress.note(&format!("{place}: rejected ({reason}): {detail}"))
-    };
+    let mut rejects = RejectNotes::default();
+    let reject = |line: u64, reason: &str, detail: &str| rejects.note(line, reason, detail, &progress);
     let output = BufWriter::new(io::stdout().lock());
     let counts = normalise::normalise(&dataset, &mut input, file.date_order, output, reject, &progress)?;
     progress.finish();
+    rejects.rest().iter().for_each(|line| to_stderr(line));
     if let Some(separator) = &counts.separator {
         to_stderr(&format!("the cells are separated by {separator}"));
     }
@@ -202,6 +217,29 @@ fn normalise(dataset: &str, file: &FileOptions) -> Result<ExitCode, Error> {
     match counts.nothing_used() {
         None => Ok(ExitCode::SUCCESS),
         Some(why) => Err(Error::NothingUsed { name: input.name, why }),
+    }
+}
+
+fn suggest(options: &NormaliseOptions) -> Result<ExitCode, Error> {
+    let NormaliseOptions { file, name, .. } = options;
+    if file.file.as_os_str() == "-" {
+        return Err(Error::ReadOnce("standard input".to_owned()));
+    }
+    let open = || {
+        let (mut input, _) = Input::open(&file.file, file.format, false)?;
+        input.charset = file.charset;
+        Ok(input)
+    };
+    let mut rejects = RejectNotes::default();
+    let progress = Progress::hidden();
+    let reject = |line: u64, reason: &str, detail: &str| rejects.note(line, reason, detail, &progress);
+    let suggestion = suggest::suggest(name.as_deref(), file.date_order, &open, reject, &progress)?;
+    io::stdout().lock().write_all(suggestion.text.as_bytes()).map_err(Error::Write)?;
+    rejects.rest().iter().for_each(|line| to_stderr(line));
+    suggestion.lines().iter().for_each(|line| to_stderr(line));
+    match suggestion.counts.nothing_used() {
+        None => Ok(ExitCode::SUCCESS),
+        Some(why) => Err(Error::NothingUsed { name: file.file.display().to_string(), why }),
     }
 }
 

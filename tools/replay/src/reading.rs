@@ -1,6 +1,59 @@
 //! Formats a report of unreadable cells as lines for people.
 
+use std::collections::HashMap;
+
 use ingest::report::ReadingReport;
+
+use crate::progress::Progress;
+
+/// Rejects with the same sentence that are shown by their line; the others are counted.
+const SHOWN: u64 = 3;
+/// Different sentences that are counted. Those beyond are all shown.
+const SENTENCES: usize = 100;
+
+/// Shows rejects as they are found, and does not repeat a sentence for each of thousands of rows.
+#[derive(Debug, Default)]
+pub struct RejectNotes {
+    /// How often each sentence was found.
+    found: HashMap<String, u64>,
+    /// The sentences in the order in which they were found first.
+    order: Vec<String>,
+}
+
+impl RejectNotes {
+    /// Shows a reject by its line of the file, or counts it. A reject of the file itself has line 0.
+    pub fn note(&mut self, line: u64, reason: &str, detail: &str, progress: &Progress) {
+        let place = if line == 0 { "the file".to_owned() } else { format!("line {line}") };
+        let sentence = format!("rejected ({reason}): {detail}");
+        if self.count(&sentence) <= SHOWN {
+            progress.note(&format!("{place}: {sentence}"));
+        }
+    }
+
+    /// How often the sentence was found, with this time.
+    fn count(&mut self, sentence: &str) -> u64 {
+        if let Some(count) = self.found.get_mut(sentence) {
+            *count += 1;
+            return *count;
+        }
+        if self.order.len() < SENTENCES {
+            self.found.insert(sentence.to_owned(), 1);
+            self.order.push(sentence.to_owned());
+        }
+        1
+    }
+
+    /// A line for each sentence that was not shown every time.
+    #[must_use]
+    pub fn rest(&self) -> Vec<String> {
+        let rest = |sentence: &String| {
+            let more = self.found.get(sentence)?.checked_sub(SHOWN).filter(|more| *more > 0)?;
+            let rows = if more == 1 { "row" } else { "rows" };
+            Some(format!("{more} more {rows}: {sentence}"))
+        };
+        self.order.iter().filter_map(rest).collect()
+    }
+}
 
 /// The lines of a report: the warnings, then whatever else could not be read or matched.
 #[must_use]
@@ -25,4 +78,19 @@ pub fn lines(report: &ReadingReport) -> Vec<String> {
         lines.push(format!("{what}: {}", names.join(", ")));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn same_sentence_is_not_repeated_for_every_row() {
+        let mut notes = RejectNotes::default();
+        for line in 2..10 {
+            notes.note(line, "bad_header", "the header has no column `ID`", &Progress::hidden());
+        }
+        notes.note(10, "missing_id", "`ID` is blank", &Progress::hidden());
+        assert_eq!(notes.rest(), ["5 more rows: rejected (bad_header): the header has no column `ID`"]);
+    }
 }

@@ -227,6 +227,13 @@ impl<'d> Rows<'d> {
         (self.separator != COMMA).then(|| separator::name(self.separator))
     }
 
+    /// The names in the header, for each way to separate them, the most names first. No data set is needed for them.
+    #[must_use]
+    pub fn names(&self) -> Vec<Vec<String>> {
+        let declared = self.is_declared.then_some(self.separator);
+        self.header.as_ref().map(|header| separator::names(&header.line, declared)).unwrap_or_default()
+    }
+
     /// The format of the text.
     #[must_use]
     pub fn format(&self) -> Format {

@@ -139,6 +139,23 @@ fn shown(dataset: &Dataset, line: &str, cells: &mut Cells) -> Option<u8> {
     }
 }
 
+/// The names in a header that was kept, for each separator that it may have, the most names first.
+pub(super) fn names(header: &str, declared: Option<u8>) -> Vec<Vec<String>> {
+    let (_, line) = without_declaration(header);
+    let mut cells = Cells::default();
+    let mut names = |separator| {
+        cells.read(line, line.contains('"'), separator);
+        (0..cells.len()).map(|position| cells.get(position).trim().to_owned()).collect::<Vec<_>>()
+    };
+    let mut found: Vec<_> = match declared {
+        Some(separator) => vec![names(separator)],
+        None => std::iter::once(COMMA).chain(OTHERS).map(names).collect(),
+    };
+    // Stable, so that the comma is first if there are as many.
+    found.sort_by_key(|names| std::cmp::Reverse(names.iter().filter(|name| !name.is_empty()).count()));
+    found
+}
+
 /// The plural name of a separator.
 pub(super) fn name(separator: u8) -> String {
     match separator {

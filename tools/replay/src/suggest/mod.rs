@@ -1,0 +1,228 @@
+//! `replay normalise --suggest`: a data set's file to start from, made of what the rows of a file show.
+//!
+//! The first pass looks at every cell and keeps only what columns have in common. The second pass reads the file with the
+//! suggested data set, as ingest would, so that what is printed is known to work.
+
+mod column;
+mod names;
+mod parts;
+mod severity;
+mod survey;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::io;
+
+use shared::data::{
+    dataset::{Dataset, Type},
+    time::DateOrder,
+};
+
+use self::{
+    column::Column,
+    parts::Id,
+    severity::{Scale, Severity},
+    survey::{Open, Survey},
+};
+use crate::{
+    error::Error,
+    normalise::{RowCounts, normalise},
+    progress::Progress,
+};
+
+/// The most texts that mean blank.
+const BLANKS: usize = 100;
+/// Spellings of "nothing" in one column that are all in the list.
+const SPELLINGS: usize = 20;
+
+/// A data set's file to start from.
+#[derive(Debug)]
+pub struct Suggestion {
+    /// The data set's name.
+    pub name: String,
+    /// The text of `datasets/<name>/dataset.toml`.
+    pub text: String,
+    /// What became of the rows when they were read with it.
+    pub counts: RowCounts,
+    /// Rows that are not text in the charset.
+    pub altered: u64,
+}
+
+/// What the columns are in the data set.
+struct Parts {
+    id: Id,
+    severity: Severity,
+    area: Option<usize>,
+    location: Option<(usize, usize)>,
+    /// When it happened.
+    time: Option<usize>,
+    order: DateOrder,
+    order_evidence: String,
+    blanks: Vec<String>,
+    /// The type of each column.
+    kinds: Vec<Type>,
+}
+
+/// Suggests a data set for the file that `open` opens, twice and more. Without a name it has that of the file.
+///
+/// # Errors
+///
+/// When the file cannot be read, has no rows, or has no column that can be the severity.
+pub fn suggest(
+    name: Option<&str>,
+    declared: Option<DateOrder>,
+    open: Open<'_>,
+    reject: impl FnMut(u64, &str, &str),
+    progress: &Progress,
+) -> Result<Suggestion, Error> {
+    let survey = survey::survey(open)?;
+    let mut input = open()?;
+    let file = input.name.clone();
+    if let Some(why) = &survey.nothing {
+        return Err(Error::NothingUsed { name: file, why: why.clone() });
+    }
+    let name = name.map_or_else(|| names::of_file(&file), str::to_owned);
+    let parts =
+        Parts::of(&survey, declared).map_err(|problem| Error::BadHeader { name: file.clone(), problem })?;
+    let base = file.rsplit('/').next().unwrap_or(&file);
+    let text = text::write(&name, base, &survey, &parts);
+    let dataset = Dataset::parse(&name, &text).map_err(|error| Error::Suggestion(error.to_string()))?;
+    let counts = normalise(&dataset, &mut input, None, io::sink(), reject, progress)?;
+    Ok(Suggestion { name, text, counts, altered: survey.altered })
+}
+
+impl Suggestion {
+    /// What became of the rows, in lines for people.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let RowCounts { normalised, rejected, report, separator, .. } = &self.counts;
+        let mut lines = Vec::new();
+        if let Some(separator) = separator {
+            lines.push(format!("the cells are separated by {separator}"));
+        }
+        if self.altered > 0 {
+            lines.push(format!(
+                "rows that are not UTF-8: {}; name the file's charset, for example --charset windows-1252",
+                self.altered
+            ));
+        }
+        lines.extend(crate::reading::lines(report));
+        let cells = if report.unreadable.is_empty() { ", and every cell of them can be read" } else { "" };
+        lines.push(format!(
+            "read with this data set, {normalised} rows are accepted{cells}; {rejected} are rejected"
+        ));
+        lines.push(format!(
+            "save the output as datasets/{}/dataset.toml, read its remarks, and run `make render`",
+            self.name
+        ));
+        lines
+    }
+}
+
+impl Parts {
+    fn of(survey: &Survey, declared: Option<DateOrder>) -> Result<Self, String> {
+        let all: Vec<(usize, &Column)> = survey.columns.iter().enumerate().collect();
+        // Alerts could not name the others: their braces would be places.
+        let nameable = |(_, column): &(usize, &Column)| !column.name.contains(['{', '}']);
+        let usable: Vec<_> = all.iter().copied().filter(nameable).collect();
+        let (order, order_evidence) = parts::date_order(&all, declared);
+        let id = parts::id(&usable, survey.rows, order).ok_or("no column has a text that can be the id")?;
+        let severity = severity::choose(&usable, survey.rows, id.column)
+            .filter(|severity| severity.column != id.column)
+            .ok_or(
+                "no column can be the severity: expected one of integers, or of at most 100 different short texts, next to \
+                 the id",
+            )?;
+        let area = parts::area(&usable, survey.rows, [id.column, severity.column]);
+        let others = [id.column, severity.column, area.unwrap_or(id.column)];
+        let location = parts::location(&usable, others);
+        let mut parts = Self {
+            id,
+            severity,
+            area,
+            location,
+            time: None,
+            order,
+            order_evidence,
+            blanks: Vec::new(),
+            kinds: Vec::new(),
+        };
+        parts.kinds = all.iter().map(|(at, column)| parts.kind(*at, column)).collect();
+        parts.read_blanks(&survey.columns);
+        parts.time = usable
+            .iter()
+            .map(|(at, _)| *at)
+            .find(|at| matches!(parts.kinds[*at], Type::Timestamp | Type::TimestampOrDate | Type::Date));
+        Ok(parts)
+    }
+
+    /// The type of a column, if all of its texts for "nothing" are blank.
+    fn kind(&self, at: usize, column: &Column) -> Type {
+        match column.kind(self.order) {
+            _ if at == self.id.column => Type::String,
+            _ if at == self.severity.column => match self.severity.scale {
+                Scale::Numbers(_) => Type::Int,
+                Scale::Words(_) => Type::String,
+            },
+            _ if self.location.is_some_and(|(north, east)| at == north || at == east) => Type::Double,
+            Type::Int | Type::Double if parts::is_code(column) => Type::String,
+            kind => kind,
+        }
+    }
+
+    /// Lists the texts that mean blank. Those in the id or the severity mean something, so that a column that has them
+    /// next to values of another type is a text.
+    fn read_blanks(&mut self, columns: &[Column]) {
+        let [id, severity] = [self.id.column, self.severity.column].map(|at| &columns[at].nothings);
+        for (column, kind) in columns.iter().zip(&self.kinds) {
+            let typed = column.nothings.iter().filter(|_| *kind != Type::String);
+            for text in typed.chain(&column.non_finite) {
+                let means_something = id.contains(text) || severity.contains(text);
+                if self.blanks.len() < BLANKS && !means_something && !self.blanks.contains(text) {
+                    self.blanks.push(text.clone());
+                }
+            }
+        }
+        for (at, column) in columns.iter().enumerate() {
+            let is_listed = |text: &String| self.blanks.contains(text);
+            let is_readable = column.nothings.len() < SPELLINGS && column.nothings.iter().all(is_listed);
+            if self.kinds[at] != Type::String && at != self.severity.column && !is_readable {
+                self.kinds[at] = Type::String;
+                self.location = self.location.filter(|(north, east)| at != *north && at != *east);
+            }
+        }
+    }
+
+    /// The columns of an event on stream 2, without the one that ingest stamps.
+    fn projection(&self) -> impl Iterator<Item = usize> {
+        let mut listed = vec![self.id.column, self.severity.column];
+        for column in self.area.into_iter().chain(self.time) {
+            if !listed.contains(&column) {
+                listed.push(column);
+            }
+        }
+        listed.into_iter()
+    }
+
+    /// Whether the cells of a column are the levels of severity.
+    fn is_level_itself(&self, at: usize) -> bool {
+        at == self.severity.column && matches!(self.severity.scale, Scale::Numbers(_))
+    }
+
+    fn id_remark(&self) -> &'static str {
+        match (self.id.is_filled, self.id.is_unique) {
+            (true, true) => "in every row, and different in each",
+            (true, false) => "CHECK: no column is different in each row; this one is never blank",
+            (false, _) => "CHECK: it is blank in some rows, which are rejected",
+        }
+    }
+
+    fn examples(&self, at: usize, column: &Column) -> Vec<String> {
+        let examples = match &self.severity.scale {
+            Scale::Words(words) if at == self.severity.column => words.clone(),
+            _ => column.examples(self.kinds[at]),
+        };
+        examples.into_iter().filter(|text| !self.blanks.contains(text)).collect()
+    }
+}
