@@ -85,6 +85,29 @@ async fn missing_object_is_permanent_and_slow_down_is_transient() {
 }
 
 #[tokio::test]
+async fn missing_permission_is_named() {
+    for (version, action) in [(None, "s3:GetObject"), (Some("v1"), "s3:GetObjectVersion")] {
+        let server = Server::new([error(403, "AccessDenied")]);
+        let failure = buckets(&server).await.open(&inbox("a.csv", version, "tag"), 0).await.err().unwrap();
+        let sentence = format!("the role may not do {action} on object inbox/a.csv: ");
+        assert!(failure.detail.starts_with(&sentence), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn unreadable_checkpoint_is_not_a_missing_one() {
+    for (answer, fault) in [
+        (error(403, "AccessDenied"), Fault::Misconfigured),
+        (error(404, "NoSuchBucket"), Fault::Misconfigured),
+        (error(400, "InvalidRequest"), Fault::Permanent),
+    ] {
+        let server = Server::new([answer]);
+        let failure = buckets(&server).await.load("inbox", "checkpoints/a").await.unwrap_err();
+        assert_eq!(failure.fault, fault, "{failure:?}");
+    }
+}
+
+#[tokio::test]
 async fn checkpoint_is_saved_and_loaded_and_may_be_missing() {
     let server = Server::new([object(""), object("{\"from\":7}"), error(404, "NoSuchKey")]);
     let buckets = buckets(&server).await;

@@ -10,10 +10,16 @@ mod storm;
 mod transform;
 mod words;
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use fakes::{LIMITS, Scripted, firehose, invocation, kinesis_event, now};
 use serde_json::Value;
-use shared::{data::dataset::Dataset, lambda::config::Common, stream::batch::BatchResponse};
+use shared::{
+    data::dataset::Dataset,
+    lambda::{config::Common, invocation::Invocation},
+    stream::batch::BatchResponse,
+};
 
 fn common() -> Common {
     common_of("us_accidents")
@@ -56,4 +62,19 @@ fn assert_all_done(to_retry: &[String]) {
 /// A Kinesis event with one record for each text, with sequence numbers from 1.
 fn kinesis(data: &[&str]) -> String {
     kinesis_event(data)
+}
+
+thread_local!(static LOG: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) });
+
+/// An invocation whose log [`logged_counts`] reads.
+fn logged() -> Invocation {
+    Invocation { log: |line| LOG.with_borrow_mut(|lines| lines.push(line.to_owned())), ..invocation() }
+}
+
+/// The counts of those names that the last invocation logged.
+fn logged_counts<const N: usize>(names: [&str; N]) -> [u64; N] {
+    let lines = LOG.take();
+    let mut lines = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let counts = lines.find(|line| line["In"].is_u64()).unwrap();
+    names.map(|name| counts[name].as_u64().unwrap())
 }

@@ -14,7 +14,8 @@ use shared::{
 };
 
 use super::{
-    assert_all_done, common, common_of, firehose, invocation, kinesis, kinesis_event, now, reasons, to_retry,
+    assert_all_done, common, common_of, firehose, invocation, kinesis, kinesis_event, logged, logged_counts,
+    now, reasons, to_retry,
 };
 
 pub(super) type Metrics = Handler<Scripted<Request>, Scripted<Bytes>>;
@@ -130,6 +131,16 @@ async fn no_event_after_a_failed_reject_in_its_pack_is_counted() {
     assert_all_done(&handle(&metrics, &kinesis_event(&[&pack, third.as_bytes()])).await);
     let counted = counts(&metrics).into_iter().filter(|(values, _)| values.contains("city"));
     assert_eq!(counted.map(|(_, count)| count).collect::<Vec<_>>(), [1, 1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn log_counts_retries() {
+    let metrics = metrics();
+    metrics.metric.reply([Reply::Failed(Fault::Transient), Reply::Failed(Fault::Throttled)]);
+    metrics.rejects.reply([Reply::Failed(Fault::Transient)]);
+    let response = metrics.handle(&kinesis(&[&event(1), "poison", &event(2)]), &logged()).await.unwrap();
+    assert_eq!(response.batch_item_failures, []);
+    assert_eq!(logged_counts(["In", "Delivered", "Rejected", "Retried"]), [3, 2, 1, 3]);
 }
 
 #[tokio::test(start_paused = true)]

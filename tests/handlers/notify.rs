@@ -21,7 +21,8 @@ use shared::{
 use tests::simulation::unit::{Damage, aggregate};
 
 use super::{
-    assert_all_done, common, common_of, firehose, invocation, kinesis, kinesis_event, now, reasons, to_retry,
+    assert_all_done, common, common_of, firehose, invocation, kinesis, kinesis_event, logged, logged_counts,
+    now, reasons, to_retry,
 };
 
 pub(super) type Notify = Handler<Scripted<Alert>, Scripted<LatencySample>, Scripted<Bytes>>;
@@ -133,6 +134,35 @@ async fn permanently_refused_message_is_a_reject() {
     assert_all_done(&handle(&notify, &kinesis(&[&event(1), &event(2), &event(3), "poison"])).await);
     assert_eq!(subjects(&notify).len(), 2);
     assert_eq!(reasons(&notify.rejects), ["not_json", "unacceptable"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn log_counts_retries_and_repeats() {
+    let notify = notify();
+    notify.topic.reply([Reply::Failed(Fault::Transient), Reply::Failed(Fault::Throttled)]);
+    notify.rejects.reply([Reply::Failed(Fault::Transient)]);
+    let batch = kinesis(&[&event(1), &event(1), "poison", &event(2)]);
+    assert_eq!(notify.handle(&batch, &logged()).await.unwrap().batch_item_failures, []);
+    let names = ["In", "Delivered", "Filtered", "Rejected", "Retried"];
+    assert_eq!(logged_counts(names), [4, 2, 1, 1, 3]);
+    // A container that has alerted both filters both.
+    assert_eq!(
+        notify.handle(&kinesis(&[&event(1), &event(2)]), &logged()).await.unwrap().batch_item_failures,
+        []
+    );
+    assert_eq!(logged_counts(names), [2, 0, 2, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_alert_is_sent_when_the_same_container_retries_it() {
+    let notify = notify();
+    notify.topic.reply([Reply::Failed(Fault::Permanent)]);
+    let batch = kinesis(&[&event(1), &event(2)]);
+    assert_eq!(handle(&notify, &batch).await, ["1"]);
+    assert_all_done(&handle(&notify, &batch).await);
+    assert_eq!(alerted(&notify), 2);
+    let latency = notify.latency.take();
+    assert_eq!(latency.len(), 0, "the events do not say when they were received");
 }
 
 #[tokio::test(start_paused = true)]

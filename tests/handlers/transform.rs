@@ -16,8 +16,8 @@ use transform::{
 };
 
 use super::{
-    LIMITS, assert_all_done, common, common_of, firehose, invocation, kinesis, kinesis_event, lines, now,
-    reasons, to_retry,
+    LIMITS, assert_all_done, common, common_of, firehose, invocation, kinesis, kinesis_event, lines, logged,
+    logged_counts, now, reasons, to_retry,
 };
 
 /// Glue accepts a hundred partitions in a request.
@@ -177,6 +177,93 @@ async fn reject_with_one_failed_part_is_reported() {
     let parts: Vec<u64> =
         lines(&transform.rejects.take()).iter().filter_map(|line| line["part"].as_u64()).collect();
     assert!(parts.contains(&1) && !parts.contains(&2), "{parts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn log_counts_retries_late_events_and_unlisted_severities() {
+    let transform = transform();
+    transform.severe.reply([Reply::Refused(vec![0], Fault::Throttled)]);
+    transform.analytical.reply([Reply::Refused(vec![0, 1], Fault::Throttled)]);
+    transform.rejects.reply([Reply::Failed(Fault::Transient)]);
+    let stamped = |id: &str, severity: u8, seconds: i64| {
+        let at = shared::data::time::stamp(now() - TimeDelta::seconds(seconds));
+        format!(r#"{{"ID":"{id}","Severity":{severity},"County":"c","Txn_Timestamp":"{at}"}}"#)
+    };
+    // The watermark is five seconds behind.
+    let events = [stamped("1", 3, 6), stamped("2", 99, 5), stamped("3", 3, 3_600), stamped("4", 2, 0)];
+    let mut batch: Vec<&str> = events.iter().map(String::as_str).collect();
+    batch.push("poison");
+    let response = transform.handle(&kinesis(&batch), &logged()).await.unwrap();
+    assert_eq!(response.batch_item_failures, []);
+    let names = ["In", "Delivered", "Filtered", "Rejected", "Failed", "Retried", "Late", "UnknownSeverity"];
+    assert_eq!(logged_counts(names), [5, 3, 1, 1, 0, 4, 2, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_refused_by_one_output_and_throttled_by_another_is_retried() {
+    let batch = kinesis(&[&event("1", 3)]);
+    for output in ["severe", "analytical"] {
+        let transform = transform();
+        let never = [Reply::Refused(vec![0], Fault::Permanent)];
+        if output == "severe" {
+            transform.severe.reply(never);
+            transform.analytical.always.set(Some(Fault::Throttled));
+        } else {
+            transform.analytical.reply(never);
+            transform.severe.always.set(Some(Fault::Throttled));
+        }
+        assert_eq!(handle(&transform, &batch).await, ["1"], "{output}");
+        assert_eq!(reasons(&transform.rejects), [""; 0], "{output}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_permanently_refused_event_is_a_reject_with_its_place() {
+    let transform = transform();
+    transform.analytical.reply([Reply::Refused(vec![0, 2, 3, 4], Fault::Permanent)]);
+    let packed = |ids: [&str; 3]| {
+        let events = ids.map(|id| Bytes::from(event(id, 3)));
+        kpl::aggregate("0", events.iter().map(|event| ("k", event)))
+    };
+    let batch = [packed(["1", "2", "3"]), event("4", 3).into_bytes(), packed(["5", "6", "7"])];
+    let response = transform.handle(&fakes::kinesis_event(&batch), &invocation()).await.unwrap();
+    assert_eq!(response.batch_item_failures, []);
+    assert_eq!(analytical_ids(&transform), ["2", "6", "7"]);
+    let rejects: Vec<_> = lines(&transform.rejects.take())
+        .iter()
+        .map(|line| {
+            let event: serde_json::Value = serde_json::from_str(line["payload"].as_str().unwrap()).unwrap();
+            let number = line["source"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+            (event["ID"].as_str().unwrap().to_owned(), number, line["row_index"].as_u64())
+        })
+        .collect();
+    let expected = [("1", "1", Some(0)), ("3", "1", Some(2)), ("4", "2", None), ("5", "3", Some(0))];
+    assert_eq!(rejects, expected.map(|(id, number, place)| (id.to_owned(), number.to_owned(), place)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn glue_is_asked_again_only_after_half_of_its_time() {
+    for (takes, asked) in [(1_400, 1), (1_600, 2)] {
+        let transform = transform();
+        transform.catalog.0.takes.set(Duration::from_millis(takes));
+        assert_all_done(&handle(&transform, &kinesis(&[&event("1", 3)])).await);
+        assert_eq!(transform.catalog.0.requests.get(), asked, "{takes} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn glue_gets_no_more_time_than_deliveries() {
+    let batch = kinesis(&[&event("1", 3)]);
+    // Of an invocation with four seconds left, two are for deliveries; of longer ones Glue gets three.
+    for (left, longest) in [(4_000, 2_000), (60_000, 3_000)] {
+        let transform = transform();
+        transform.catalog.0.takes.set(Duration::from_hours(1));
+        let began = tokio::time::Instant::now();
+        let deadline = now().timestamp_millis().unsigned_abs() + left;
+        let response = transform.handle(&batch, &Invocation::begin("r", deadline, now(), 7)).await.unwrap();
+        assert_eq!(response.batch_item_failures, []);
+        assert_eq!(began.elapsed().as_millis(), longest);
+    }
 }
 
 #[tokio::test(start_paused = true)]

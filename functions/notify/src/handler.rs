@@ -253,3 +253,39 @@ struct Sent {
     /// The outcomes of the messages.
     report: Report,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(own: &[(&str, &str)]) -> Config {
+        let read = Config::read(&|name| {
+            let own = own.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned());
+            own.or_else(|| ["REJECTS_DELIVERY_STREAM", "TOPIC_ARN"].contains(&name).then(|| "x".to_owned()))
+        });
+        read.unwrap()
+    }
+
+    #[test]
+    fn digests_and_the_share_of_an_invocation_are_configured() {
+        let config = read(&[]);
+        assert_eq!((config.severity_above, config.digests.above), (3, 10));
+        assert_eq!(config.digests.window, TimeDelta::seconds(60));
+        assert_eq!(config.pace, Pace::new(8, 4));
+        assert_eq!(config.namespace, config.common.dataset.metric.namespace);
+        let config = read(&[
+            ("SEVERITY_ABOVE", "1"),
+            ("DIGEST_ABOVE", "3"),
+            ("DIGEST_WINDOW_SECONDS", "7"),
+            ("SHARDS", "6"),
+            ("PARALLELIZATION_FACTOR", "3"),
+            ("ALERTS_PER_SECOND", "90"),
+            ("METRIC_NAMESPACE", "own"),
+        ]);
+        assert_eq!((config.severity_above, config.digests.above), (1, 3));
+        assert_eq!(config.digests.window, TimeDelta::seconds(7));
+        assert_eq!(config.pace, Pace::new(90, 18));
+        assert_eq!(config.namespace, "own");
+        assert_eq!(read(&[("ALERTS_PER_SECOND", "0")]).pace, None);
+    }
+}

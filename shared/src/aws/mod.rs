@@ -126,7 +126,7 @@ impl Request<'_> {
 
 #[cfg(test)]
 mod tests {
-    use aws_smithy_runtime_api::http::StatusCode;
+    use aws_smithy_runtime_api::{client::result::ConnectorError, http::StatusCode};
     use aws_smithy_types::{body::SdkBody, error::ErrorMetadata};
 
     use super::*;
@@ -193,6 +193,22 @@ mod tests {
             unsigned.detail.starts_with("sns:Publish on topic t was signed with credentials"),
             "{unsigned:?}"
         );
+    }
+
+    #[test]
+    fn a_request_without_an_answer_says_why_and_may_be_sent_again() {
+        type Error = SdkError<ErrorMetadata, HttpResponse>;
+        let response = || HttpResponse::new(StatusCode::try_from(200).unwrap(), SdkBody::empty());
+        for (error, what) in [
+            (Error::timeout_error("x"), "was not answered in time"),
+            (Error::dispatch_failure(ConnectorError::io("x".into())), "did not reach the service"),
+            (Error::response_error("x", response()), "was answered in a way that is not understood"),
+            (Error::construction_failure("x"), "could not be made"),
+        ] {
+            let failure = Request { action: "sns:Publish", resource: "topic t" }.failure(&error);
+            let detail = format!("sns:Publish on topic t {what}");
+            assert_eq!(failure, Failure { fault: Fault::Transient, detail });
+        }
     }
 
     const PUBLISH: Request<'_> = Request { action: "sns:Publish", resource: "topic t" };

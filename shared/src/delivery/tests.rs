@@ -318,6 +318,22 @@ async fn pauses_grow_while_nothing_is_taken_and_start_again_when_something_is() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_in_flight_and_other_seeds_have_other_pauses() {
+    async fn second_attempts(seed: u64) -> Vec<Duration> {
+        let service = Scripted::new((0..IN_FLIGHT).map(|_| fail(Fault::Throttled)));
+        let began = Instant::now();
+        let deadline = Deadline { seed, ..deadline(60) };
+        let report = deliver(&service, &[60; IN_FLIGHT], Order::Free, deadline).await;
+        assert_eq!(report.outcomes, vec![DONE; IN_FLIGHT]);
+        service.at.borrow()[IN_FLIGHT..].iter().map(|at| *at - began).collect()
+    }
+    let pauses = second_attempts(1).await;
+    let distinct: HashSet<_> = pauses.iter().collect();
+    assert_eq!(distinct.len(), IN_FLIGHT, "{pauses:?}");
+    assert_ne!(second_attempts(2).await, pauses);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_same_seed_gives_the_same_pauses() {
     async fn pauses() -> Vec<Duration> {
         let service = Scripted::new((0..5).map(|_| fail(Fault::Throttled)));

@@ -337,7 +337,10 @@ mod tests {
                 let record = |id: u8, end: &str| format!(r#"{{{kinesis},"eventID":"s:{id}"{end}"#);
                 check(&event(&[record(1, first), record(2, second), record(3, first)].join(",")));
                 let late = format!(r#"{{"eventID":"s:4",{kinesis}{second}"#);
-                check(&event(&[record(1, first), late.clone(), record(2, second), late].join(",")));
+                check(&event(&[record(1, first), late.clone(), record(2, second), late.clone()].join(",")));
+                check(&event(&[record(1, first), late.clone(), late].join(",")));
+                let early = format!(r#"{{"eventSourceARN":"x/s9",{kinesis},"eventID":"s:5"{second}"#);
+                check(&event(&[record(1, second), early.clone(), early, record(2, first)].join(",")));
             }
         }
     }

@@ -328,6 +328,28 @@ mod tests {
         assert!(user_records(&aggregate(&protobuf)).is_err());
     }
 
+    #[test]
+    fn what_is_damaged_is_said() {
+        let cases: [(&[u8], &str); 8] = [
+            (b"\x1a\x06\x0a\x01k\x1a\x01x", "a field of a record has another type than in the format"),
+            (b"\x08\x07", "a field has another type than in the format"),
+            // Tags of the field 0 with each type, and one that takes more than 32 bits.
+            (b"\x00\x00", "a field has no valid number"),
+            (b"\x02\x01x", "a field has no valid number"),
+            (b"\x80\x80\x80\x80\x10\x00", "a field has no valid number"),
+            (b"\x48\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", "a number takes more than 64 bits"),
+            (b"\x0a\x05k", "a field ends after the end of what holds it"),
+            (b"\x4b", "a field has the type 3, which the format does not use"),
+        ];
+        for (protobuf, why) in cases {
+            let Err(Damaged(said)) = user_records(&aggregate(protobuf)) else { panic!("{protobuf:?}") };
+            assert_eq!(said, why, "{protobuf:?}");
+        }
+        // The largest number that there is, in a field of a later version.
+        let largest = b"\x48\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
+        assert_eq!(deaggregate(aggregate(largest)).unwrap(), [""; 0]);
+    }
+
     /// As `prost` reads it, which checks neither the required fields nor the keys.
     fn as_prost_reads_it(protobuf: &[u8]) -> Option<Vec<Bytes>> {
         let aggregate = AggregatedRecord::decode(protobuf).ok()?;

@@ -223,6 +223,17 @@ mod tests {
     }
 
     #[test]
+    fn a_pack_is_filled_to_64_kibibytes() {
+        for (more, packs) in [(0, 1), (1, 2)] {
+            let event = |bytes: usize| {
+                StreamRecord::new("k", Bytes::from("y".repeat(bytes - kpl::entry_bytes("k", &Bytes::new()))))
+            };
+            let events = [event(32 * 1024), event(32 * 1024 + more)];
+            assert_eq!(Packing::into_ranges(4).pack(&events).records.len(), packs);
+        }
+    }
+
+    #[test]
     fn what_becomes_of_a_pack_becomes_of_every_event_in_it() {
         let events = events(10, 10, 100);
         let packed = Packing::into_ranges(2).pack(&events);

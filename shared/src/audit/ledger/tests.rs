@@ -49,6 +49,22 @@ fn a_batch_comes_again_from_the_first_record_that_failed() {
 }
 
 #[test]
+fn the_reason_that_is_logged_is_that_of_the_first_record_that_failed() {
+    let event = event(&["1", "2", "3"]);
+    let common = common();
+    let mut ledger = ledger(&event, &common, 3);
+    for (index, why) in [(1, "second"), (2, "third"), (1, "second again"), (0, "first"), (1, "later")] {
+        ledger.record(index, Status::Failed(why.to_owned()));
+    }
+    assert_eq!(ledger.failure, Some((0, "first".to_owned())));
+    let mut ledger = self::ledger(&event, &common, 3);
+    for why in ["once", "twice"] {
+        ledger.record(1, Status::Failed(why.to_owned()));
+    }
+    assert_eq!(ledger.failure, Some((1, "once".to_owned())));
+}
+
+#[test]
 fn what_became_of_an_event_is_logged_by_its_id_where_it_is_asked_for() {
     thread_local!(static LINES: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) });
     let invocation = Invocation {
@@ -134,7 +150,11 @@ proptest! {
             Ledger::decode("notify", &event, &common, &invocation, portion, decide).unwrap();
         let (mut found, mut failed) = (Vec::new(), None);
         loop {
-            prop_assert!(outputs.len() <= portion.most.max(1) + 1, "{} outputs", outputs.len());
+            prop_assert!(outputs.len() <= portion.most, "{} outputs", outputs.len());
+            // The last record is looked at because the outputs before it were not enough.
+            let last = outputs.last().map(|(_, (record, _))| *record);
+            let before_last = outputs.iter().filter(|(_, (record, _))| Some(*record) != last).count();
+            prop_assert!(before_last < portion.enough, "{before_last} outputs before the last record");
             for (index, (record, data)) in mem::take(&mut outputs) {
                 found.push((index, record, data));
                 let fails = fails == Some(index);
@@ -144,6 +164,7 @@ proptest! {
             if !ledger.has_more() {
                 break;
             }
+            prop_assert_eq!(failed, None, "no portion follows a failure");
             outputs = ledger.decode_more(portion, decide);
         }
         let numbers = records.iter().enumerate().flat_map(|(record, count)| vec![(record, count.is_some()); count.unwrap_or(1)]);

@@ -408,3 +408,61 @@ fn length(row: &[u8]) -> u32 {
 fn signed(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_is_taken_off_for_gathered_rows_is_enough_and_little_more(
+            detail in "[ -~]{0,199}|[\"]{0,199}",
+            name in "[a-z/]{0,200}|[\"]{0,200}",
+            header in prop_oneof![Just(None), (0..4_000_usize).prop_map(Some), (70_000..500_000_usize).prop_map(Some)],
+            // A third more as JSON, so that rows are text under a header that is repeated.
+            row in prop_oneof![Just("a\"b"), Just("abc"), Just("\"\"\"")],
+            times in 1..40_usize,
+            rows in 1..20_u64,
+            alone in any::<bool>(),
+        ) {
+            let mut collector = Collector::new("transform", "2023-11-14T22:13:20.000000Z".to_owned());
+            collector.gathering = true;
+            let detail = Detail::from(detail);
+            let file = header.map(|bytes| FileContext::new("csv", Some("h\"".repeat(bytes / 2).into()), None));
+            let has_long_header = file.as_ref().is_some_and(FileContext::has_long_header);
+            let payload = row.repeat(times);
+            collector.came_in(1_000_000);
+            let before = collector.account;
+            for index in 0..rows {
+                collector.add(Refused {
+                    owner: (0, index),
+                    reason: "outside_metric_times",
+                    detail: &detail,
+                    name: &name,
+                    line: Some(u64::MAX - rows + index),
+                    row_index: Some(index),
+                    payload: payload.as_bytes(),
+                    alone,
+                    file: file.as_ref(),
+                });
+            }
+            prop_assert!(collector.has_gathered());
+            let reserved = before - collector.account;
+            collector.finish();
+            let written = before - collector.account;
+            prop_assert_eq!(written, signed(collector.finished_bytes));
+            prop_assert!(written <= reserved, "{written} bytes, {reserved} taken off");
+            // What a text may be longer than is known before: the frame, the detail and the rows as JSON.
+            let of_rows = rows * (payload.len() as u64 + 12);
+            let parts = header.filter(|_| has_long_header).map_or(0, |bytes| bytes / PART_BYTES + 1);
+            let spare = FRAME_BYTES + SHORT_BYTES + 2 * detail.as_str().len() + 100
+                + parts * (FRAME_BYTES + json_bytes(&name) + 2 * detail.as_str().len() + 100)
+                + usize::try_from(of_rows).unwrap_or(usize::MAX);
+            prop_assert!(reserved - written <= signed(spare), "{written} bytes, {reserved} taken off, {spare}");
+        }
+    }
+}

@@ -1,9 +1,12 @@
 //! Rejects as they are written.
 
+use std::cell::{Cell, RefCell};
+
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::delivery::{Answer, Failure, Fault, Limits, Refusal};
 
 const AT: &str = "2023-11-14T22:13:20.000000Z";
 /// Bytes of an entry.
@@ -105,6 +108,7 @@ fn a_long_payload_comes_in_parts_that_each_fit() {
 fn a_detail_is_cut_and_holds_no_control_characters() {
     let detail = |text: &str| Detail::from(text).as_str().to_owned();
     assert_eq!(detail("as it is: ñ"), "as it is: ñ");
+    assert_eq!(Detail::from("as it is: ñ").to_string(), "as it is: ñ");
     assert_eq!(detail(&"ñ".repeat(200)), "ñ".repeat(200));
     assert_eq!(detail(&"ñ".repeat(201)), format!("{}…", "ñ".repeat(199)));
     assert_eq!(detail("a\u{1}\nb"), "a\u{fffd}\u{fffd}b");
@@ -251,4 +255,336 @@ proptest! {
         prop_assert!(largest <= ENTRY_BYTES, "{largest} bytes in a record");
         prop_assert_eq!(count, (rows.files * rows.times) as u64);
     }
+}
+
+/// A delivery stream that refuses lines for good, by their position among all that are sent.
+#[derive(Default)]
+struct Stream {
+    refuses: Vec<usize>,
+    /// The first request fails, and is sent again.
+    fails: Cell<bool>,
+    /// The bytes of each request that was answered.
+    requests: RefCell<Vec<usize>>,
+    lines: Cell<usize>,
+}
+
+impl Service for Stream {
+    type Entry = Bytes;
+    fn limits(&self) -> Limits {
+        Limits { entries: 500, request_bytes: 4 * 1024 * 1024, entry_bytes: ENTRY_BYTES }
+    }
+    fn size(&self, line: &Bytes) -> usize {
+        line.len()
+    }
+    async fn send(&self, lines: &[&Bytes]) -> Answer {
+        let failure = |fault| Failure { fault, detail: "scripted".to_owned() };
+        if self.fails.take() {
+            return Err(failure(Fault::Transient));
+        }
+        let first = self.lines.replace(self.lines.get() + lines.len());
+        self.requests.borrow_mut().push(lines.iter().map(|line| line.len()).sum());
+        let refused = (0..lines.len()).filter(|index| self.refuses.contains(&(first + index)));
+        Ok(refused.map(|index| Refusal { index, failure: failure(Fault::Permanent) }).collect())
+    }
+}
+
+fn deadline() -> Deadline {
+    Deadline { at: tokio::time::Instant::now() + std::time::Duration::from_mins(1), seed: 7 }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reject_is_written_once_all_of_its_parts_are() {
+    let detail = Detail::from("why");
+    let parts = [1, 3, 1, 2];
+    let owner_of = |line: usize| {
+        let ends = parts.iter().scan(0, |end, parts| {
+            *end += parts;
+            Some(*end)
+        });
+        ends.take_while(|end| *end <= line).count()
+    };
+    for refused in 0..7 {
+        let mut collector = collector();
+        for (index, parts) in (0..).zip(parts) {
+            let payload = vec![b'x'; (parts - 1) * PART_BYTES + 1];
+            collector.add(Refused { row_index: None, ..row(index, &payload, &detail, None) });
+        }
+        let stream = Stream { refuses: vec![refused], ..Stream::default() };
+        let written = write(&stream, collector.take(), deadline()).await;
+        let failed: Vec<bool> = written.outcomes.iter().map(|(_, failure)| failure.is_some()).collect();
+        let expected: Vec<bool> = (0..4).map(|owner| owner == owner_of(refused)).collect();
+        assert_eq!(failed, expected, "line {refused} is refused");
+        let owners: Vec<u64> = written.outcomes.iter().flat_map(|(owners, _)| owners.positions()).collect();
+        assert_eq!(owners, [0, 1, 2, 3]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_are_sent_in_portions_of_two_mebibytes() {
+    const PORTION: usize = 2 * 1024 * 1024;
+    let line = |bytes: usize| Bytes::from(vec![b'x'; bytes]);
+    let owners = || Owners { group: 0, ranges: vec![(0, 0)], rows: 1 };
+    for (lines, requests, lines_of_first) in [
+        (vec![PORTION / 4; 4], vec![PORTION], 4),
+        (vec![PORTION / 4; 5], vec![PORTION, PORTION / 4], 4),
+        (vec![PORTION / 4, PORTION / 3, 900_000], vec![PORTION / 4 + PORTION / 3, 900_000], 2),
+    ] {
+        let rejects = lines.iter().map(|_| (owners(), 1)).collect();
+        let finished = Finished { lines: lines.iter().copied().map(line).collect(), rejects };
+        let stream = Stream { fails: Cell::new(true), ..Stream::default() };
+        let written = write(&stream, finished, deadline()).await;
+        assert!(written.outcomes.iter().all(|(_, failure)| failure.is_none()));
+        assert_eq!(*stream.requests.borrow(), requests);
+        // The first request is sent again whole.
+        assert_eq!(written.resent, lines_of_first);
+    }
+}
+
+#[test]
+fn a_header_of_64_kibibytes_is_repeated_and_a_longer_one_is_not() {
+    for (bytes, is_repeated) in [(64 * 1024, true), (64 * 1024 + 1, false)] {
+        let (mut collector, detail, file) = (collector(), Detail::from("why"), csv(&"h".repeat(bytes)));
+        collector.add(row(0, b"A-1", &detail, Some(&file)));
+        assert_eq!(collector.has_gathered(), !is_repeated);
+        collector.finish();
+        assert!(!collector.has_gathered() && collector.has_finished());
+        assert_eq!(parsed(&collector.take())[0].get("header").is_some(), is_repeated);
+    }
+}
+
+#[test]
+fn a_part_has_160_kibibytes_at_most() {
+    for (bytes, expected) in [(0, vec![0]), (163_840, vec![163_840]), (163_841, vec![163_840, 1])] {
+        let lengths: Vec<_> = pieces(&vec![b'x'; bytes], None).iter().map(|piece| piece.len()).collect();
+        assert_eq!(lengths, expected);
+    }
+}
+
+#[test]
+fn a_length_is_written_with_the_part_in_which_its_row_ends() {
+    let mut lengths = Lengths::new(Some(&[10, 20, 0, 30, 5]));
+    let written = [5, 10, 30, 31, 32, 100].map(|byte| lengths.up_to(byte));
+    assert_eq!(written, ["", "10", "", "20", "0", "30,5"]);
+    assert_eq!(Lengths::new(None).up_to(7), "");
+}
+
+#[test]
+fn rows_with_their_lengths_are_base64_where_that_is_shorter() {
+    let detail = Detail::from("why");
+    let is_text = |payload: &[u8]| {
+        let reject = Reject {
+            function: "ingest",
+            reason: "cell_count",
+            detail: &detail,
+            source: "inbox/a.csv",
+            row_index: Some(0),
+            rows: 2,
+            payload,
+            row_bytes: Some(&[0, 0]),
+            file: None,
+        };
+        reject.text().is_some()
+    };
+    // Four bytes of base64 are not shorter than up to two that are escaped.
+    assert!(is_text(b"\n") && is_text(b"\"\n") && is_text(b"abc\n"));
+    assert!(!is_text(b"\"\n\"") && !is_text(b"a\"\n\""));
+}
+
+#[test]
+fn owners_are_ranges_of_positions() {
+    let (mut collector, detail, file) = (collector(), Detail::from("why"), csv(&"h".repeat(70_000)));
+    for index in [1, 2, 3, 7, 8, 4] {
+        collector.add(row(index, b"A", &detail, Some(&file)));
+    }
+    collector.finish();
+    let finished = collector.take();
+    assert_eq!(finished.rejects[0].0, Owners { group: 0, ranges: vec![(1, 3), (7, 8), (4, 4)], rows: 6 });
+}
+
+/// How many rows are rejects of their own before the first that is gathered, where so many bytes came in.
+fn singles(came_in: usize, rows: u64) -> usize {
+    let (mut collector, detail) = (collector(), Detail::from("why"));
+    collector.came_in(came_in);
+    for index in 0..rows {
+        collector.add(row(index + 1_000_000, b"A-1", &detail, None));
+    }
+    parsed(&collector.take()).len()
+}
+
+#[test]
+fn what_came_in_pays_for_rejects_of_their_own_but_for_a_part_that_stays() {
+    let line = single(b"A-1", None)[0].to_string().len();
+    let line = line
+        - r#""row_index":5,"source":"inbox/a.csv:7","detail":"the row has 3 cells where the header has 4""#
+            .len()
+        + r#""row_index":1000000,"source":"inbox/a.csv:1000002","detail":"why""#.len()
+        + "\n".len();
+    for came_in in [0, 1_000, 100_000] {
+        let expected = (1_000_000 + 3 * came_in - 256 * 1024) / line;
+        assert_eq!(singles(came_in, 20_000), expected.min(20_000), "{came_in}");
+    }
+}
+
+/// A collector that gathers rows, since nothing came in that pays for rejects of their own.
+fn gathering(detail: &Detail) -> Collector {
+    let mut collector = collector();
+    while !collector.has_gathered() {
+        collector.add(row(0, b"A-1", detail, None));
+    }
+    collector.finish();
+    drop(collector.take());
+    collector
+}
+
+#[test]
+fn rows_are_rejects_of_their_own_again_once_16_megabytes_are_paid_for() {
+    for (came_in, is_single) in [(0, false), (5_000_000, false), (5_300_000, true)] {
+        let detail = Detail::from("why");
+        let mut collector = gathering(&detail);
+        collector.came_in(came_in);
+        collector.finish();
+        collector.add(row(0, b"A-1", &detail, None));
+        assert_eq!(!collector.has_gathered(), is_single, "{came_in}");
+    }
+}
+
+#[test]
+fn a_large_row_and_one_without_a_position_are_always_rejects_of_their_own() {
+    const LARGE: usize = 128 * 1024;
+    let detail = Detail::from("why");
+    for (bytes, row_index, is_single) in
+        [(LARGE, Some(0), true), (LARGE - 1, Some(0), false), (3, None, true), (3, Some(0), false)]
+    {
+        let mut collector = gathering(&detail);
+        collector.came_in(LARGE);
+        collector.add(Refused { row_index, ..row(0, &vec![b'x'; bytes], &detail, None) });
+        // Rows that fill a reject are finished at once.
+        let finished = parsed(&collector.take());
+        assert_eq!(finished.len(), usize::from(is_single), "{bytes} {row_index:?}");
+    }
+}
+
+#[test]
+fn gathered_rows_of_128_kibibytes_make_a_reject() {
+    let detail = Detail::from("why");
+    let mut collector = gathering(&detail);
+    collector.came_in(200_000);
+    for index in 0..200 {
+        collector.add(row(index, &[b'x'; 1_023], &detail, None));
+    }
+    collector.finish();
+    let counts: Vec<_> =
+        parsed(&collector.take()).iter().map(|line| line["row_count"].as_u64().unwrap()).collect();
+    // Each row but the first has a line feed before it.
+    assert_eq!(counts, [129, 71]);
+}
+
+#[test]
+fn as_many_bytes_of_rows_share_a_long_header_as_pay_for_the_next() {
+    let (mut collector, detail, file) = (collector(), Detail::from("why"), csv(&"h".repeat(100_000)));
+    // Three times the header and 256 KiB: 562,144 bytes, the line feed before each row counted.
+    for index in 0..548 {
+        collector.add(row(index, &[b'x'; 1_023], &detail, Some(&file)));
+        assert!(!collector.has_finished(), "{index}");
+    }
+    collector.add(row(548, &[b'x'; 1_023], &detail, Some(&file)));
+    assert!(collector.has_finished() && !collector.has_gathered());
+}
+
+#[test]
+fn two_mebibytes_of_lines_or_2_000_rejects_are_enough_to_be_written() {
+    let detail = Detail::from("why");
+    let mut collector = collector();
+    let mut bytes = 0;
+    collector.came_in(10_000_000);
+    while !collector.is_full() {
+        collector.add(row(0, &vec![b'x'; 100_000], &detail, None));
+        bytes += 100_000 + 130;
+    }
+    assert!((2 * 1024 * 1024..2 * 1024 * 1024 + 110_000).contains(&bytes), "{bytes}");
+    assert_eq!(collector.take().lines().len(), 21);
+    assert!(!collector.is_full());
+    for index in 0..2_000 {
+        assert!(!collector.is_full(), "{index}");
+        collector.add(row(index, b"A-1", &detail, None));
+    }
+    assert!(collector.is_full());
+}
+
+#[test]
+fn rows_of_different_files_are_not_gathered_in_one_reject() {
+    let detail = Detail::from("why");
+    let [one, other] = ["a", "b"].map(|header| csv(&header.repeat(70_000)));
+    let rows = |other: Refused<'_>| {
+        let mut collector = collector();
+        collector.came_in(1_000_000);
+        collector.add(row(0, b"A-1", &detail, Some(&one)));
+        collector.add(other);
+        collector.finish();
+        collector.take().rejects.len()
+    };
+    let same = row(1, b"A-2", &detail, Some(&one));
+    assert_eq!(rows(same), 1);
+    assert_eq!(rows(row(1, b"A-2", &detail, Some(&other))), 2, "another header");
+    assert_eq!(rows(Refused { name: "inbox/b.csv", ..same }), 2, "another object");
+    assert_eq!(rows(Refused { owner: (1, 1), ..same }), 2, "another message");
+    let mut collector = gathering(&detail);
+    collector.came_in(1_000_000);
+    let without = csv("ID");
+    for file in [Some(&without), None, None, Some(&without)] {
+        collector.add(row(0, b"A-1", &detail, file));
+    }
+    collector.finish();
+    assert_eq!(collector.take().rejects.len(), 3, "one without a file");
+}
+
+#[test]
+fn a_reject_of_several_rows_says_how_many_and_why() {
+    let detail = Detail::from("why");
+    let rows = |reasons: &[&'static str], alone: &[bool]| {
+        let mut collector = gathering(&detail);
+        // Nothing pays for a second reject.
+        for (index, (reason, alone)) in (0..).zip(reasons.iter().zip(alone)) {
+            collector.add(Refused { reason, alone: *alone, ..row(index, b"A-1", &detail, None) });
+        }
+        collector.finish();
+        parsed(&collector.take())
+    };
+    let one = rows(&["a"], &[true]);
+    assert_eq!((&one[0]["reason"], &one[0]["detail"]), (&json!("a"), &json!("why")));
+    assert_eq!((one[0].get("row_bytes"), one[0].get("row_count")), (None, None));
+    let alike = rows(&["a", "a", "a"], &[false; 3]);
+    assert_eq!(
+        (&alike[0]["reason"], &alike[0]["detail"]),
+        (&json!("a"), &json!("3 together, the first: why"))
+    );
+    assert_eq!((alike[0].get("row_bytes"), &alike[0]["row_count"]), (None, &json!(3)));
+    // Once one must be read by itself, the reader must know where each ends.
+    for alone in [[true, false], [false, true]] {
+        assert_eq!(rows(&["a", "a"], &alone)[0]["row_bytes"], "3,3", "{alone:?}");
+    }
+}
+
+/// Reasons beyond any that there are.
+fn many_reasons(count: usize) -> Vec<&'static str> {
+    (0..count).map(|index| &*format!("reason {index}").leak()).collect()
+}
+
+#[test]
+fn half_of_what_stays_pays_for_rejects_of_their_own_reason_and_the_rest_goes_to_the_first() {
+    let detail = Detail::from("why");
+    let mut collector = gathering(&detail);
+    for (index, reason) in (0..).zip(many_reasons(400)) {
+        collector.add(Refused { reason, ..row(index, b"A-1", &detail, None) });
+    }
+    collector.finish();
+    let lines = parsed(&collector.take());
+    // Each takes about 1,550 bytes off the account.
+    assert!((70..100).contains(&lines.len()), "{}", lines.len());
+    let rows = |line: &Value| line.get("row_count").map_or(1, |count| count.as_u64().unwrap());
+    assert_eq!(lines.iter().map(rows).sum::<u64>(), 400);
+    assert_eq!(lines[0]["reason"], "several");
+    assert!(lines[1..].iter().all(|line| rows(line) == 1));
+    let counts: String = lines[0]["detail"].as_str().unwrap().chars().skip(4).take(26).collect();
+    assert_eq!(counts, "together (1 reason 0, 1 re");
 }
