@@ -1,4 +1,3 @@
-
 use std::sync::LazyLock;
 
 use ingest::rows::ROW_BYTES;
