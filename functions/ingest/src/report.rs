@@ -400,7 +400,8 @@ mod tests {
     proptest! {
         #[test]
         fn neither_log_nor_warning_has_a_text_of_a_cell(
-            cells in proptest::collection::vec("[A-Za-z]{4,12}[0-9]{4,9}", 1..20),
+            // Letters that no word of a report has in such a row.
+            cells in proptest::collection::vec("[QXZJqxzj]{4,12}[0-9]{4,9}", 1..20),
         ) {
             let mut texts = cells.clone();
             texts.push("Dayton".to_owned());
@@ -411,7 +412,7 @@ mod tests {
             prop_assert_eq!(found.unreadable["Start_Time"].unreadable, cells.len() as u64);
             for text in texts {
                 let letters: String = text.chars().filter(|c| c.is_alphabetic()).collect();
-                prop_assert!(!line.contains(&text) && (letters.to_lowercase().trim_matches('a').is_empty() || !line.contains(&letters)), "{}", line);
+                prop_assert!(!line.contains(&letters), "{}", line);
             }
             let line: serde_json::Value = serde_json::from_str(&line).unwrap();
             for metric in CELL_METRICS {
