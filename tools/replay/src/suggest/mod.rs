@@ -122,6 +122,12 @@ impl Suggestion {
 
 impl Parts {
     fn of(survey: &Survey, declared: Option<DateOrder>) -> Result<Self, String> {
+        // The data set would name columns that no file has, once its charset is known.
+        if survey.columns.iter().any(|column| column.name.contains(char::REPLACEMENT_CHARACTER)) {
+            let problem = "the name of a column has bytes that are not text in this charset; declare the charset in which \
+                           the file was written, for example --charset windows-1252";
+            return Err(problem.to_owned());
+        }
         let all: Vec<(usize, &Column)> = survey.columns.iter().enumerate().collect();
         // Alerts could not name the others: their braces would be places.
         let nameable = |(_, column): &(usize, &Column)| !column.name.contains(['{', '}']);

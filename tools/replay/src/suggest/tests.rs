@@ -110,6 +110,14 @@ fn order_of_dates_that_no_cell_shows_is_said_to_be_ambiguous() {
 }
 
 #[test]
+fn a_header_that_is_not_text_asks_for_its_charset() {
+    let text = b"id;Priorit\xe4t\n1;hoch\n2;niedrig\n";
+    let refused = suggested(Format::Csv, "utf-8", text).unwrap_err().to_string();
+    assert!(refused.contains("for example --charset windows-1252"), "{refused}");
+    assert_eq!(accepted(Format::Csv, "windows-1252", text).1.columns[1].name, "Priorit\u{e4}t");
+}
+
+#[test]
 fn semicolons_and_a_declared_charset_are_read_as_normalise_reads_them() {
     let text = b"Vorgang;Priorit\xe4t;Bezirk, Ort\n1;hoch;M\xfcnchen\n2;niedrig;K\xf6ln\n3;hoch;K\xf6ln\n";
     let (suggestion, dataset, events) = accepted(Format::Csv, "windows-1252", text);
