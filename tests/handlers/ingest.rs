@@ -77,9 +77,10 @@ async fn unreadable_input_is_in_every_answer_and_in_the_log() {
             "{warnings:?}"
         );
         let lines = LOG.take();
-        assert_eq!((lines.len(), &lines[0]["Delivered"]), (2, &json!(2)), "the counts come first");
+        assert_eq!((lines.len(), &lines[0]["Delivered"]), (3, &json!(2)), "the counts come first");
         assert_eq!((&lines[1]["UnreadableCells"], &lines[1]["UnreadableRows"]), (&json!(1), &json!(1)));
         assert_eq!((&lines[1]["Columns"], &lines[1]["Warnings"]), (&expected, &answer["warnings"]));
+        assert_eq!((&lines[2]["Column"], &lines[2]["UnreadableCells"]), (&json!("Start_Time"), &json!(1)));
     }
     let declared = json!({"format": "csv", "body": csv, "date_order": "dmy"});
     let answer = ingest.handle(&event(&declared), &invocation).await.unwrap();

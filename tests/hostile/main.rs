@@ -285,7 +285,7 @@ fn every_aggregate_is_split_or_reported() {
         let data = Bytes::from(content.bytes());
         match kpl::deaggregate(data.clone()) {
             Err(error) => {
-                let damaged = damaged.map(|why| format!("the aggregated record does not come apart: {why}"));
+                let damaged = damaged.map(|why| format!("the aggregated record cannot be split: {why}"));
                 differences.check(&name, &Some(error.to_string()), &damaged);
             }
             Ok(found) if plain => differences.check(&name, &found, &vec![data]),

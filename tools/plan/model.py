@@ -50,6 +50,7 @@ LOG_BYTES_PER_INVOCATION = 1_100  # the counts, and Lambda's own three lines
 LOG_BYTES_PER_ID = 12  # of an event in the log of each function that it passes, as "A-1234567",
 COUNT_SERIES = 4 * 9  # four functions, nine metrics each
 UNREADABLE_SERIES = 2  # cells and rows that ingest could not read, in months that have any
+UNREADABLE_COLUMN_SERIES = 2  # such cells by column: two times, in files that a spreadsheet saved
 LATENCY_SERIES = 2  # EventToMetric and EventToAlert
 
 KINESIS_RECORD_BYTES = 1024 * 1024
@@ -418,7 +419,8 @@ def bill(workload: Workload, prices: Mapping[str, Any], measured: Mapping[str, A
             workload.athena_tb * prices["athena"]["tb_scanned"],
         ),
     ]
-    series = workload.series + COUNT_SERIES + UNREADABLE_SERIES + LATENCY_SERIES
+    series = workload.series + COUNT_SERIES + LATENCY_SERIES
+    series += UNREADABLE_SERIES + UNREADABLE_COLUMN_SERIES
     lines += cloudwatch_lines(needs.put_metric_data, series, prices)
     invocations = sum(function.invocations for function in needs.functions)
     logs = invocations * LOG_BYTES_PER_INVOCATION * month / GB

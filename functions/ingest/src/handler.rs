@@ -271,7 +271,9 @@ where
         counts.log(&emitter, invocation);
         let report = ReadingReport::new(&self.config.common.dataset, tally);
         if report.is_notable() {
-            (invocation.log)(&report.line(tally.unreadable_rows(), &emitter, invocation));
+            for line in report.lines(tally.unreadable_rows(), &emitter, invocation) {
+                (invocation.log)(&line);
+            }
         }
     }
 }

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::json;
 use shared::{
-    audit::counts::{CELL_METRICS, DIMENSIONS, NAMESPACE, UNREADABLE_CELLS, UNREADABLE_ROWS},
+    audit::counts::{
+        CELL_METRICS, COLUMN_DIMENSIONS, DIMENSIONS, NAMESPACE, UNREADABLE_CELLS, UNREADABLE_ROWS,
+    },
     data::{
         dataset::{Dataset, Type},
+        dimension::dimension,
         time::{DateOrder, Unreadable},
     },
     lambda::{config::Emitter, invocation::Invocation},
@@ -148,19 +151,32 @@ impl ReadingReport {
         !self.unreadable.is_empty() || !self.warnings.is_empty()
     }
 
-    /// The log line in the embedded metric format: counts and forms, without the text of any cell.
+    /// The log lines in the embedded metric format, without the text of any cell: one with all counts and forms, and one
+    /// for each column with unreadable cells, since a line has one value for each dimension.
     ///
-    /// The columns are fields rather than metrics, since a metric for each column would be a series for each.
     /// Source: CloudWatch user guide, "Specification: Embedded metric format".
     #[must_use]
-    pub fn line(&self, rows: u64, emitter: &Emitter<'_>, invocation: &Invocation) -> String {
+    pub fn lines(&self, rows: u64, emitter: &Emitter<'_>, invocation: &Invocation) -> Vec<String> {
+        let of_column = |(name, column): (&String, &Column)| {
+            json!({
+                "_aws": declared(invocation, &COLUMN_DIMENSIONS, &[UNREADABLE_CELLS]),
+                "Dataset": emitter.dataset,
+                "Environment": emitter.environment,
+                "Function": emitter.function,
+                "Column": dimension(name),
+                "request_id": invocation.request_id,
+                UNREADABLE_CELLS: column.unreadable,
+            })
+            .to_string()
+        };
+        let all = self.line(rows, emitter, invocation);
+        std::iter::once(all).chain(self.unreadable.iter().map(of_column)).collect()
+    }
+
+    fn line(&self, rows: u64, emitter: &Emitter<'_>, invocation: &Invocation) -> String {
         let cells: u64 = self.unreadable.values().map(|column| column.unreadable).sum();
-        let metrics = CELL_METRICS.map(|name| json!({"Name": name, "Unit": "Count"}));
         json!({
-            "_aws": {
-                "Timestamp": invocation.now.timestamp_millis(),
-                "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [DIMENSIONS], "Metrics": metrics}],
-            },
+            "_aws": declared(invocation, &DIMENSIONS, &CELL_METRICS),
             "Dataset": emitter.dataset,
             "Environment": emitter.environment,
             "Function": emitter.function,
@@ -175,6 +191,15 @@ impl ReadingReport {
         })
         .to_string()
     }
+}
+
+/// What a line in the embedded metric format declares.
+fn declared(invocation: &Invocation, dimensions: &[&str], metrics: &[&str]) -> serde_json::Value {
+    let metrics: Vec<_> = metrics.iter().map(|name| json!({"Name": name, "Unit": "Count"})).collect();
+    json!({
+        "Timestamp": invocation.now.timestamp_millis(),
+        "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [dimensions], "Metrics": metrics}],
+    })
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field so")]
@@ -408,16 +433,20 @@ mod tests {
             let found = report(Format::Csv, DateOrder::Mdy, &csv("Start_Time", &cells));
             let emitter = Emitter { dataset: "us_accidents", environment: "dev", function: "ingest" };
             let invocation = Invocation::begin("r-1", 0, std::time::SystemTime::UNIX_EPOCH.into(), 0);
-            let line = found.line(cells.len() as u64, &emitter, &invocation);
+            let lines = found.lines(cells.len() as u64, &emitter, &invocation);
+            prop_assert_eq!(lines.len(), 2);
+            let line = lines.concat();
             prop_assert_eq!(found.unreadable["Start_Time"].unreadable, cells.len() as u64);
             for text in texts {
                 let letters: String = text.chars().filter(|c| c.is_alphabetic()).collect();
                 prop_assert!(!line.contains(&letters), "{}", line);
             }
-            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let [line, of_column] = [0, 1].map(|at| serde_json::from_str::<serde_json::Value>(&lines[at]).unwrap());
             for metric in CELL_METRICS {
                 prop_assert_eq!(line[metric].as_u64(), Some(cells.len() as u64));
             }
+            prop_assert_eq!(of_column["Column"].as_str(), Some("Start_Time"));
+            prop_assert_eq!(of_column[UNREADABLE_CELLS].as_u64(), Some(cells.len() as u64));
         }
 
         /// Every cell is counted once: as it is in the event, or as it is among the invalid ones.

@@ -9,6 +9,8 @@ use crate::lambda::{config::Emitter, invocation::Invocation};
 pub const NAMESPACE: &str = "perishable";
 /// Dimensions of the counts.
 pub const DIMENSIONS: [&str; 3] = ["Dataset", "Environment", "Function"];
+/// The dimensions of the metric that is also emitted for each column.
+pub const COLUMN_DIMENSIONS: [&str; 4] = ["Dataset", "Environment", "Function", "Column"];
 /// Records that were received.
 pub const IN: &str = "In";
 /// Records whose outputs were all accepted.

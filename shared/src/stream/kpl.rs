@@ -35,7 +35,7 @@ struct SubRecord {
 
 /// The digest matches, so the record is an aggregated one, but it cannot be split.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the aggregated record does not come apart: {0}")]
+#[error("the aggregated record cannot be split: {0}")]
 pub struct Damaged(String);
 
 /// Whether a record may be an aggregated one, by its first bytes.
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_record_without_its_required_fields_is_damaged() {
-        let why = "the aggregated record does not come apart: a record lacks its partition key or its data";
+        let why = "the aggregated record cannot be split: a record lacks its partition key or its data";
         // No field at all, the key only, the data only.
         for record in [&b"\x1a\x00"[..], b"\x1a\x02\x08\x00", b"\x1a\x02\x1a\x00"] {
             let protobuf = [b"\x0a\x01k", record].concat();

@@ -71,6 +71,7 @@ metrics! {
         UNREADABLE_CELLS = counts::UNREADABLE_CELLS,
         UNREADABLE_ROWS = counts::UNREADABLE_ROWS,
     }
+    counts::NAMESPACE, counts::COLUMN_DIMENSIONS => { UNREADABLE_CELLS_OF_COLUMN = counts::UNREADABLE_CELLS }
     // Source: Lambda developer guide, "Types of metrics for Lambda functions".
     "AWS/Lambda", ["FunctionName"] => {
         ERRORS = "Errors",
@@ -215,7 +216,8 @@ mod tests {
     #[test]
     fn every_count_of_the_functions_has_a_constant() {
         let counts = ALL.iter().filter(|metric| metric.namespace == counts::NAMESPACE);
-        let emitted = counts::METRICS.into_iter().chain(counts::CELL_METRICS);
+        let emitted =
+            counts::METRICS.into_iter().chain(counts::CELL_METRICS).chain([counts::UNREADABLE_CELLS]);
         assert!(counts.map(|metric| metric.name).eq(emitted));
     }
 

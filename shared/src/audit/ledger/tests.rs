@@ -11,7 +11,7 @@ fn event(sequence_numbers: &[&str]) -> String {
     format!(r#"{{"Records":[{}]}}"#, records.join(","))
 }
 
-/// The ledger of a batch all of whose records owe something; there are so many.
+/// The ledger of a batch of that many records, each of which has outputs.
 fn ledger<'b>(event: &'b str, common: &'b Common, records: usize) -> Ledger<'b> {
     let invocation = Invocation::begin("r", 0, chrono::DateTime::default(), 0);
     let (ledger, outputs) =

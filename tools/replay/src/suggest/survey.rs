@@ -215,8 +215,8 @@ fn read<'d>(
     }
 }
 
-/// A data set of texts, by which a file can be read whose own is not known yet. The first two columns stand for the id
-/// and the severity, by which ingest recognises a header.
+/// A data set with only texts, with which any file can be read. Its first two columns are the id and the severity, since
+/// ingest recognises a header by them.
 fn provisional(names: &[&str]) -> Result<Dataset, Error> {
     let nobody = ["no column has this name", "and none has this"];
     let names = if names.is_empty() { &nobody[..] } else { names };
