@@ -132,10 +132,14 @@ replay: $(TOOLS) ## Send a file as live incidents to the stack: CSV=file [DATASE
 	@$(PY) -m tools.local.where $(PLACE) -- target/debug/replay "$(CSV)" --dataset $(DATASET) --environment $(ENV) $(if $(RATE),--rate $(RATE))
 
 .PHONY: suggest
-suggest: ## Print a data set's file to start from, for a file of your own: CSV=file [CHARSET=windows-1252]
+suggest: ## Print a data set's file to start from, for a file of your own, or write it [NAME=data set]: CSV=file [CHARSET=windows-1252]
 	@$(if $(CSV),,echo "error: name the file to describe: make suggest CSV=file" >&2; exit 1)
+	@if [ -n "$(NAME)" ] && [ -e "$(SUGGESTED)" ]; then echo "error: $(SUGGESTED) exists; give another NAME=" >&2; exit 1; fi
 	@cargo build --quiet --workspace --bin replay  # with the features, and so the build, of the tests
-	@target/debug/replay normalise --suggest "$(CSV)" $(if $(CHARSET),--charset "$(CHARSET)")
+	@target/debug/replay normalise --suggest "$(CSV)" $(if $(CHARSET),--charset "$(CHARSET)") $(if $(NAME),--name "$(NAME)" >target/suggested.toml)
+	@$(if $(NAME),mkdir -p "$(dir $(SUGGESTED))" && mv target/suggested.toml "$(SUGGESTED)" && echo "$(SUGGESTED) is written")
+
+SUGGESTED = datasets/$(NAME)/dataset.toml
 
 .PHONY: redrive
 redrive: $(TOOLS) ## Send again what was refused or given up: FROM=rejects|failures [SINCE=2026-11-25|6h] [DRY_RUN=1] [AGAIN=1] [DATASET=name] [ENV=dev] [LOCAL=1] [PORT=n]
