@@ -3,8 +3,6 @@
 By itself it takes a table's columns from its files: a key of JSON is found only under its own name,
 a column that no file has is an error, and views are unknown. Here a JSON table is read through its
 SerDe's mapping, a column that no file has reads null, and a view means its query, as on AWS.
-
-Run it instead of the emulator: `python -m tools.local.athena`.
 """
 
 from __future__ import annotations
@@ -18,10 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ministack import app
 from ministack.services import athena, firehose, glue
-
-from tools.local.recorder import recording
 
 VIEW = re.compile(r"/\* Presto View: (\S+) \*/")
 # https://duckdb.org/docs/stable/data/json/loading_json: lines longer than this are refused
@@ -31,6 +26,11 @@ Table = dict[str, Any]
 
 own_relation = athena._table_relation
 own_rewrite = athena._rewrite_data_paths
+
+
+def install() -> None:
+    athena._table_relation = relation
+    athena._rewrite_data_paths = rewrite
 
 
 def relation(table: Table, files: list[str]) -> str:
@@ -116,10 +116,3 @@ def quoted(name: str) -> str:
 
 def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-if __name__ == "__main__":
-    athena._table_relation = relation
-    athena._rewrite_data_paths = rewrite
-    app.app = recording(app.app)
-    app.main()

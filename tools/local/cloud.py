@@ -41,7 +41,7 @@ from tools.local.emulator import for_emulator
 from tools.local.functions import DATASET, SAMCONFIG, Environment, build, load, local_environment
 
 STATE = REPOSITORY / "target" / "local"
-EMULATOR = "tools.local.athena"  # a module
+EMULATOR = "tools.local.services"  # a module
 
 PORT = 4566
 ACCESS_KEY = SECRET_KEY = "test"  # the emulator's root user
