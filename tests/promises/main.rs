@@ -4,3 +4,4 @@
 
 mod conservation;
 mod mapping;
+mod services;

@@ -112,7 +112,10 @@ pub struct Simulated<E> {
     requests: Cell<u64>,
     /// Requests that it will accept late.
     outstanding: Cell<usize>,
-    /// The numbers of the requests that it accepted, by event.
+    /// The requests that it accepted, in full or in part.
+    accepted: Cell<u64>,
+    /// The requests of an event, each as its number in the order in which they were accepted. A late one counts from then,
+    /// not from when it was sent.
     pub taken: RefCell<BTreeMap<Id, Vec<u64>>>,
     /// Events with a refused entry in a request that it accepted in part.
     pub refused: RefCell<BTreeSet<Id>>,
@@ -153,6 +156,7 @@ impl<E: Clone + 'static> Simulated<E> {
             trace: trace.clone(),
             requests: Cell::default(),
             outstanding: Cell::default(),
+            accepted: Cell::default(),
             taken: RefCell::default(),
             refused: RefCell::default(),
             refused_for_good: RefCell::default(),
@@ -188,20 +192,22 @@ impl<E: Clone + 'static> Simulated<E> {
     }
 
     /// Accepts the entries whose position `is_taken`.
-    fn take(&self, entries: &[&E], request: u64, is_taken: impl Fn(usize) -> bool) {
+    fn take(&self, entries: &[&E], is_taken: impl Fn(usize) -> bool) {
+        let number = self.accepted.get();
+        self.accepted.set(number + 1);
         for (index, entry) in entries.iter().enumerate() {
             if is_taken(index) {
                 (self.on_accept)(entry);
                 for event in (self.events)(entry) {
-                    self.taken.borrow_mut().entry(event).or_default().push(request);
+                    self.taken.borrow_mut().entry(event).or_default().push(number);
                 }
             }
         }
     }
 
     /// Accepts a request whose answer does not reach the function.
-    fn take_unanswered(&self, entries: &[&E], request: u64) {
-        self.take(entries, request, |_| true);
+    fn take_unanswered(&self, entries: &[&E]) {
+        self.take(entries, |_| true);
         self.count(entries, &self.unanswered);
     }
 
@@ -214,21 +220,15 @@ impl<E: Clone + 'static> Simulated<E> {
         let _landing = spawn_local(async move {
             sleep(after).await;
             service.trace.line(|| format!("  {}: takes request {request} late", service.name));
-            service.take_unanswered(&entries.iter().collect::<Vec<_>>(), request);
+            service.take_unanswered(&entries.iter().collect::<Vec<_>>());
             service.late.update(|requests| requests + 1);
             service.outstanding.update(|requests| requests - 1);
         });
     }
 
     /// Refuses the entries whose position `is_refused`, and accepts the others.
-    fn take_in_part(
-        &self,
-        entries: &[&E],
-        request: u64,
-        is_refused: impl Fn(usize) -> bool,
-        fault: Fault,
-    ) -> Vec<Refusal> {
-        self.take(entries, request, |index| !is_refused(index));
+    fn take_in_part(&self, entries: &[&E], is_refused: impl Fn(usize) -> bool, fault: Fault) -> Vec<Refusal> {
+        self.take(entries, |index| !is_refused(index));
         let (refused, taken): (Vec<usize>, Vec<usize>) =
             (0..entries.len()).partition(|index| is_refused(*index));
         for index in &refused {
@@ -315,19 +315,19 @@ impl<E: Clone + 'static> Service for Port<E> {
         });
         match reply.does {
             Does::Take => {
-                service.take(entries, request, |_| true);
+                service.take(entries, |_| true);
                 Ok(Vec::new())
             }
             Does::Refuse(bits, fault) => {
-                Ok(service.take_in_part(entries, request, |index| bits >> (index % 32) & 1 == 1, fault))
+                Ok(service.take_in_part(entries, |index| bits >> (index % 32) & 1 == 1, fault))
             }
             Does::Fail(fault) => Err(failure(fault)),
             Does::TakeAndBreak => {
-                service.take_unanswered(entries, request);
+                service.take_unanswered(entries);
                 Err(failure(Fault::Transient))
             }
             Does::TakeAndKeepSilent => {
-                service.take_unanswered(entries, request);
+                service.take_unanswered(entries);
                 pending().await
             }
             Does::TakeLate(after) => {
@@ -340,7 +340,7 @@ impl<E: Clone + 'static> Service for Port<E> {
                 pending().await
             }
             Does::EndAfter => {
-                service.take_unanswered(entries, request);
+                service.take_unanswered(entries);
                 process.ended.set(true);
                 pending().await
             }
