@@ -244,8 +244,22 @@ def test_any_shares_have_a_bill_and_limits(severe: float, alerted: float, mode: 
         assert all(limit.ends_at_eps > 0 for limit in model.cookbook_limits(workload))
 
 
+def test_by_default_no_more_events_are_alerted_than_are_severe() -> None:
+    def alerted(*argv: str) -> float:
+        return plan.arguments(["--eps", "100", *argv]).alerted
+
+    assert alerted() == Workload(eps=100).alerted
+    assert [alerted("--severe", share) for share in ("0", "0.01", "0.027", "1")] == [
+        0,
+        0.01,
+        0.027,
+        0.027,
+    ]
+    assert alerted("--severe", "0.01", "--alerted", "0.005") == 0.005
+
+
 def test_without_severe_events_there_is_a_report(capsys: pytest.CaptureFixture[str]) -> None:
-    workload = Workload(**vars(plan.arguments(["--eps", "100", "--severe", "0", "--alerted", "0"])))
+    workload = Workload(**vars(plan.arguments(["--eps", "100", "--severe", "0"])))
     plan.report(workload, plan.measured(), plan.prices())
     said = capsys.readouterr().out
     assert "At 100 events/s the default quotas do." in said

@@ -46,7 +46,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
     parser.add_argument("--eps", type=rate, required=True, help="events a second")
     add("severe", "share of the events above transform's threshold", share)
-    add("alerted", "share of the events above notify's threshold", share)
+    parser.add_argument(
+        "--alerted", type=share, help="share of the events above notify's threshold"
+    )
     parser.add_argument(
         "--mode", type=str.lower, choices=["on-demand", "provisioned"], default=default.mode
     )
@@ -76,6 +78,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         dashboards=default.dashboards,
     )
     parsed = parser.parse_args(argv)
+    if parsed.alerted is None:
+        parsed.alerted = min(default.alerted, parsed.severe)  # an alerted event is severe
     if parsed.alerted > parsed.severe:
         parser.error(
             f"--alerted {parsed.alerted:g} is more than --severe {parsed.severe:g}; expected less"
