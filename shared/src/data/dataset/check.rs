@@ -288,7 +288,7 @@ fn alert(alert: &Alert, attributes: &[String]) -> Check {
     if let Some(twice) = attributes.iter().find(|name| !listed.insert(name.as_str())) {
         return Err(format!(
             "`alert.attributes`: expected each name once, found `{twice}` twice; the text of a severity is in an attribute \
-             emitter name ends in `_text`"
+             whose name ends in `_text`"
         ));
     }
     match attributes.iter().find(|name| !is_attribute_name(name)) {
