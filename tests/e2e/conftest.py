@@ -20,13 +20,13 @@ import pytest
 
 from tools.local import cloud
 from tools.local.cloud import Cloud
-from tools.local.commands import REPOSITORY, shown
+from tools.local.functions import binary
 from tools.local.stack import Alert, AlertQueue, QueryResult, Stack, now, wait_for
 
 # Not the port of `make up`, so that the tests do not touch that cloud.
 PORT = int(os.environ.get("E2E_PORT", "4576"))
 
-REPLAY = REPOSITORY / "target" / "debug" / "replay"
+REPLAY = binary("replay")
 ROWS = 300
 SEED = 7
 DEADLINE_SECONDS = 180
@@ -52,7 +52,6 @@ class Run:
 
 @pytest.fixture(scope="session")
 def local() -> Iterator[Cloud]:
-    shown(["cargo", "build", "--workspace", "--bin", "replay"])
     try:
         yield cloud.up(PORT, fresh=True)
     finally:

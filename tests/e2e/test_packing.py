@@ -35,8 +35,8 @@ def packing(local: Cloud) -> Iterator[Cloud]:
     cloud.down(PACKING_PORT)
     cloud.start(PACKING_PORT, environment.region)
     try:
-        built = cloud.build_directory() / "template.yaml"
-        cloud.deploy(PACKING_PORT, replace(environment, parameters=parameters), built)
+        packing = replace(environment, parameters=parameters)
+        cloud.deploy(PACKING_PORT, packing, cloud.built_template())
         yield cloud.connect(PACKING_PORT)
     finally:
         cloud.down(PACKING_PORT)

@@ -16,8 +16,9 @@ from tests.e2e.conftest import PORT
 from tools.local import cloud
 from tools.local.cloud import Cloud
 from tools.local.functions import Environment, load, local_environment
-from tools.local.history import NoHistory, earlier_template, parsed
+from tools.local.history import NoHistory, earlier_template
 from tools.local.stack import AlertQueue, Stack, wait_for
+from tools.local.template import parse
 
 UPGRADE_PORT = PORT + 1
 
@@ -35,7 +36,7 @@ def earlier_build(local: Environment, built: Path, directory: Path) -> tuple[Env
         text, version = earlier_template()
     except NoHistory as reason:
         pytest.skip(str(reason))
-    template, now = parsed(text), load(built)["Resources"]
+    template, now = parse(text), load(built)["Resources"]
     for name, resource in template["Resources"].items():
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = str(
@@ -61,7 +62,7 @@ def physical_ids(upgraded: Cloud) -> dict[str, str]:
 def earlier(local: Cloud, tmp_path: Path) -> Iterator[Cloud]:
     """A separate cloud with the earlier stack; `local` has built the functions."""
     environment = local_environment()
-    built = cloud.build_directory() / "template.yaml"
+    built = cloud.built_template()
     before, template = earlier_build(environment, built, tmp_path)
     cloud.down(UPGRADE_PORT)
     cloud.start(UPGRADE_PORT, environment.region)
@@ -124,7 +125,7 @@ def test_an_upgrade_loses_no_event_in_flight(earlier: Cloud) -> None:
             lambda: severe.poll() or None, DEADLINE_SECONDS, 0.1, lambda: "nothing came through"
         )
         already = len(sender.taken)
-        built = cloud.build_directory() / "template.yaml"
+        built = cloud.built_template()
         cloud.deploy(UPGRADE_PORT, local_environment(), built)
         meanwhile = len(sender.taken)
         wait_for(

@@ -29,7 +29,8 @@ from tests.faults.mapping import Shard
 from tests.faults.proxy import REFUSED, WHOLE, FaultProxy
 from tools.local import cloud
 from tools.local.cloud import Cloud
-from tools.local.commands import REPOSITORY, say, shown
+from tools.local.commands import REPOSITORY, say
+from tools.local.functions import FUNCTIONS, binary
 from tools.local.runtime_api import Failed
 from tools.local.stack import AlertQueue, Stack, now, wait_for
 
@@ -38,9 +39,7 @@ EVENTS = int(os.environ.get("EVENTS", "2000"))
 SHARE = float(os.environ.get("SHARE", "0.2"))
 SEED = int(os.environ.get("SEED", "1"))
 
-REPLAY = REPOSITORY / "target" / "debug" / "replay"
-BUILT = REPOSITORY / "target" / "lambda"
-FUNCTIONS = ("ingest", "transform", "metrics", "notify")
+REPLAY = binary("replay")
 LOGS = REPOSITORY / "target" / "faults"
 # Rows in a request to ingest, and records in a batch of a mapping: enough requests to get every
 # fault, and few enough to finish in time with many events.
@@ -74,7 +73,6 @@ class Run:
 
 @pytest.fixture(scope="module")
 def local() -> Iterator[Cloud]:
-    shown(["cargo", "build", "--workspace", "--bin", "replay"])
     try:
         local = cloud.up(PORT, fresh=True)
         disable_mappings(local)
@@ -101,10 +99,7 @@ def disable_mappings(local: Cloud) -> None:
 def binaries(local: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Copies of the functions' binaries: a build cannot overwrite running ones."""
     folder = tmp_path_factory.mktemp("binaries")
-    return {
-        function: Path(shutil.copy2(BUILT / function / "bootstrap", folder / function))
-        for function in FUNCTIONS
-    }
+    return {name: Path(shutil.copy2(binary(name), folder / name)) for name in FUNCTIONS}
 
 
 @pytest.fixture(scope="module")
@@ -289,8 +284,8 @@ def report(run: Run) -> None:
 def test_a_build_may_replace_the_binaries_during_the_run(
     run: Run, binaries: dict[str, Path]
 ) -> None:
-    for function, binary in binaries.items():
-        assert not binary.samefile(BUILT / function / "bootstrap")
+    for function, copied in binaries.items():
+        assert not copied.samefile(binary(function))
 
 
 def test_every_fault_was_injected(run: Run) -> None:

@@ -11,8 +11,8 @@ from math import inf, isclose
 from pathlib import Path
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
+from tools.local.template import parse
 from tools.plan import defaults, model, plan
 from tools.plan.model import Function, Stream, Workload, tiered
 
@@ -267,7 +267,7 @@ def test_without_severe_events_there_is_a_report(capsys: pytest.CaptureFixture[s
 
 
 def test_the_defaults_are_those_of_the_template() -> None:
-    template = yaml_parse(defaults.TEMPLATE.read_text(encoding="utf-8"))
+    template = parse(defaults.TEMPLATE.read_text(encoding="utf-8"))
     parsed = plan.arguments(["--eps", "1"])
     for parameter, field in {
         "MemorySize": "memory_mb",

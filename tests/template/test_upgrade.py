@@ -12,7 +12,8 @@ import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from tests.template.rendered import PSEUDO, Rendered, rendered
-from tools.local.history import NoHistory, earlier_template, parsed
+from tools.local.history import NoHistory, earlier_template
+from tools.local.template import parse
 
 # Their loss: events, files, the subscribers of alerts, the position in a stream.
 STATEFUL = {
@@ -33,7 +34,7 @@ def earlier() -> Rendered:
         text, _ = earlier_template()
     except NoHistory as reason:
         pytest.skip(str(reason))
-    return Rendered(parsed(text), {})
+    return Rendered(parse(text), {})
 
 
 def create_only(resource: dict[str, Any]) -> dict[str, Any]:

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
 from tests.template.rendered import KEY, Metric, Rendered, emitted, rendered
 from tools.local import checks
 from tools.local.commands import REPOSITORY
 from tools.local.functions import DATASET, DATASETS, TEMPLATE, load, render
 from tools.local.stack import Dataset
+from tools.local.template import parse
 
 EVENTS = Dataset.load(DATASET)
 GRAFANA = json.loads((DATASETS / DATASET / "grafana.json").read_text(encoding="utf-8"))
@@ -503,7 +503,7 @@ def with_departments(folder: Path, *departments: dict[str, Any]) -> dict[str, An
     ]
     file = folder / "departments.toml"
     file.write_text("".join(entries), encoding="utf-8")
-    return yaml_parse(render("--template", DATASET, "--departments", str(file)))
+    return parse(render("--template", DATASET, "--departments", str(file)))
 
 
 def toml(value: Any) -> str:

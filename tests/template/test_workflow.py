@@ -6,16 +6,16 @@ import re
 from pathlib import Path
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse
 
 from tools.local.commands import REPOSITORY
+from tools.local.template import parse
 
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
 def test_a_workflow_has_least_permissions_and_pinned_actions(file: Path) -> None:
-    workflow = yaml_parse(file.read_text(encoding="utf-8"))
+    workflow = parse(file.read_text(encoding="utf-8"))
     assert workflow["permissions"] == {"contents": "read"}
     for job in workflow["jobs"].values():
         assert "permissions" not in job

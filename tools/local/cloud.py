@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import re
 import signal
@@ -26,19 +25,25 @@ import boto3
 import botocore.session
 from botocore.exceptions import ClientError
 
-from tools.local import checks
+from tools.local import checks, deployment
 from tools.local.commands import (
     REPOSITORY,
     CommandError,
     Parser,
-    logged,
     run,
     say,
     tail,
     without_aws,
 )
 from tools.local.emulator import for_emulator
-from tools.local.functions import DATASET, SAMCONFIG, Environment, build, load, local_environment
+from tools.local.functions import (
+    DATASET,
+    LOCAL_BUILD,
+    Environment,
+    build_local,
+    load,
+    local_environment,
+)
 
 STATE = REPOSITORY / "target" / "local"
 EMULATOR = "tools.local.services"  # a module
@@ -144,16 +149,15 @@ def up(port: int = PORT, fresh: bool = False, dataset: str = DATASET) -> Cloud:
     try:
         # Clouds on other ports are deployed from the same build.
         with exclusive(STATE / "build.lock"):
-            template = build(local, build_directory(dataset))
-            deploy(port, local, template)
+            deploy(port, local, build_local(dataset))
     except CommandError as error:
         raise CloudError(str(error)) from error
     return connect(port)
 
 
-def build_directory(dataset: str = DATASET) -> Path:
-    """The folder of a data set's stack as it is built for the local cloud, on any port."""
-    return STATE / "build" / dataset
+def built_template(dataset: str = DATASET) -> Path:
+    """The template of a data set's stack as the last `up` built it, for any port."""
+    return LOCAL_BUILD / dataset / "template.json"
 
 
 def down(port: int = PORT) -> bool:
@@ -319,12 +323,14 @@ def deploy(port: int, local: Environment, template: Path) -> None:
     fitted, differences = for_emulator(load(template))
     if count := sum(map(len, differences.values())):
         say(f"stack: {count} resources differ from AWS or are left out; see docs/LOCAL.md")
-    path = template.with_name("local.json")
-    path.write_text(json.dumps(fitted, indent=2))
-    command = ["sam", "deploy", "--config-file", str(SAMCONFIG), "--config-env", local.name]
-    command += ["--template-file", str(path), "--parameter-overrides", *local.overrides]
-    log = state(port) / "deploy.log"
-    logged(f"stack: deploying {local.stack}", command, log, credentials(port, local.region))
+    say(f"stack: deploying {local.stack}")
+    deployment.deploy(
+        lambda service: client(service, port, local.region),
+        local.stack,
+        fitted,
+        local.parameters,
+        template.parent,
+    )
 
 
 def describe(port: int, local: Environment) -> dict[str, Any] | None:

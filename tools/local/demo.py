@@ -34,7 +34,6 @@ from tools.local.commands import (
     console,
     run,
     say,
-    shown,
     without_aws,
 )
 from tools.local.functions import DATASET
@@ -49,7 +48,7 @@ from tools.local.stack import (
     top_areas_query,
 )
 
-REPLAY = REPOSITORY / "target" / "debug" / "replay"
+REPLAY = functions.binary("replay")
 OUTPUT = REPOSITORY / "target" / "demo"
 SUMMARY = OUTPUT / "summary.json"
 REPORT = OUTPUT / "report.html"
@@ -436,7 +435,7 @@ def main() -> int:
     try:
         check_input(arguments)
         OUTPUT.mkdir(parents=True, exist_ok=True)
-        shown(["cargo", "build", "--workspace", "--bin", "replay"])
+        functions.compile_binaries()
         if arguments.csv:
             check_rows(arguments.dataset, arguments.csv)
         local = cloud.up(arguments.port, fresh=True, dataset=arguments.dataset)

@@ -1,20 +1,23 @@
-"""Builds the four functions for an environment of `samconfig.toml`.
+"""Builds the four functions: for this machine with the dev profile, and for AWS.
 
-`python -m tools.local.functions dev` builds for AWS; the local cloud builds its own.
+The local cloud and the tests run the dev binaries of the one build that `cargo test` uses too.
+`python -m tools.local.functions dev` builds for an environment of `samconfig.toml` on AWS.
 """
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 import sys
+import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse
-
 from tools.local.commands import REPOSITORY, CommandError, Parser, logged, say, shown
+from tools.local.template import parse
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,6 +27,10 @@ else:
 SAMCONFIG = REPOSITORY / "samconfig.toml"
 TEMPLATE = REPOSITORY / "template.yaml"
 AWS_BUILD = REPOSITORY / ".aws-sam" / "build"  # where `sam deploy` looks for it
+LOCAL_BUILD = REPOSITORY / "target" / "local" / "build"
+BINARIES = REPOSITORY / "target" / "debug"
+
+FUNCTIONS = ("ingest", "transform", "metrics", "notify")
 DATASETS = REPOSITORY / "datasets"
 DATASET = "us_accidents"
 
@@ -78,8 +85,49 @@ def host_architecture() -> str:
     return "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
 
 
+def binary(name: str) -> Path:
+    """The dev binary of a function or a tool, such as `transform` or `replay`."""
+    return BINARIES / name
+
+
+def compile_binaries(names: Iterable[str] = (*FUNCTIONS, "replay")) -> None:
+    """Compiles dev binaries, with the features and so in the one build of all commands."""
+    shown(["cargo", "build", "--workspace", *(f"--bin={name}" for name in names)])
+
+
+def build_local(dataset: str = DATASET) -> Path:
+    """Builds the stack of a data set for the local cloud, and returns the built template.
+
+    Each function's code is an archive next to the template.
+    """
+    compile_binaries()
+    directory = LOCAL_BUILD / dataset
+    directory.mkdir(parents=True, exist_ok=True)
+    template = load(template_of(dataset))
+    for resource in functions_of(template):
+        name = resource["Metadata"]["BuildProperties"]["Binary"]
+        resource["Properties"]["CodeUri"] = pack(binary(name), directory).name
+    path = directory / "template.json"
+    path.write_text(json.dumps(template), encoding="utf-8")
+    return path
+
+
+def pack(program: Path, directory: Path) -> Path:
+    """Writes a function's code as Lambda takes it: an archive with the program as `bootstrap`.
+
+    The same program gives the same archive, so that a deployment does not replace the function.
+    """
+    path = directory / f"{program.name}.zip"
+    entry = zipfile.ZipInfo("bootstrap")  # without the time of the build
+    entry.external_attr = 0o755 << 16
+    entry.compress_type = zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(entry, program.read_bytes())
+    return path
+
+
 def build(target: Environment, directory: Path) -> Path:
-    """Builds into the directory and returns the built template."""
+    """Builds for AWS into the directory and returns the built template."""
     source = template_of(target.dataset)
     template = load(source)
     default = template["Parameters"]["Architecture"]["Default"]
@@ -89,7 +137,7 @@ def build(target: Environment, directory: Path) -> Path:
     # shows it, and leaves `sam` nothing to compile.
     command = ["cargo", "lambda", "build", "--release"]
     command += ["--arm64"] if architecture == "arm64" else []
-    command += [f"--bin={binary}" for binary in binaries(template)]
+    command += [f"--bin={name}" for name in FUNCTIONS]
     say(f"functions: building for {architecture}")
     shown(command)
 
@@ -113,8 +161,8 @@ def template_of(dataset: str) -> Path:
 
 def render(*arguments: str) -> str:
     """What the renderer prints."""
-    shown(["cargo", "build", "--quiet", "--workspace", "--bin", "render"])
-    command = [str(REPOSITORY / "target" / "debug" / "render"), *arguments]
+    shown(["cargo", "build", "--quiet", "--workspace", "--bin=render"])
+    command = [str(binary("render")), *arguments]
     rendered = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if rendered.returncode != 0:
         raise CommandError(rendered.stderr.strip().removeprefix("error: "))
@@ -123,15 +171,13 @@ def render(*arguments: str) -> str:
 
 def load(template: Path) -> dict[str, Any]:
     """A template with its short tags, such as `!Ref`, spelt out."""
-    return yaml_parse(template.read_text(encoding="utf-8"))
+    return parse(template.read_text(encoding="utf-8"))
 
 
-def binaries(template: dict[str, Any]) -> list[str]:
-    return [
-        resource["Metadata"]["BuildProperties"]["Binary"]
-        for resource in template["Resources"].values()
-        if resource["Type"] == "AWS::Serverless::Function"
-    ]
+def functions_of(template: dict[str, Any]) -> list[dict[str, Any]]:
+    """The functions among a template's resources."""
+    resources = template["Resources"].values()
+    return [each for each in resources if each["Type"] == "AWS::Serverless::Function"]
 
 
 def main() -> int:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from typing import Any
-
-from samtranslator.yaml_helper import yaml_parse
 
 from tools.local.commands import REPOSITORY
 
@@ -34,11 +31,6 @@ def earlier_template() -> tuple[str, str]:
     except (OSError, subprocess.CalledProcessError) as error:
         raise NoHistory(f"git does not answer here: {error}") from error
     raise NoHistory("git knows no earlier template; a shallow clone does not have it")
-
-
-def parsed(text: str) -> dict[str, Any]:
-    """A template's text with its short tags spelt out."""
-    return yaml_parse(text)
 
 
 def _git(*arguments: str) -> str:

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from samtranslator.yaml_helper import yaml_parse
+from tools.local.template import parse
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 
@@ -14,7 +14,7 @@ TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 @cache
 def read(path: Path = TEMPLATE) -> dict[str, Any]:
     """The fields of a workload that the template decides."""
-    template = yaml_parse(path.read_text(encoding="utf-8"))
+    template = parse(path.read_text(encoding="utf-8"))
     every = template["Globals"]["Function"]
     transform = mapping(template, "TransformFunction")
     metrics = mapping(template, "MetricsFunction")
