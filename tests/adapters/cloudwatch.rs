@@ -3,8 +3,8 @@
 use aws_sdk_cloudwatch::Client;
 use chrono::{DateTime, TimeDelta, Utc};
 use metrics::{
-    aggregate::{Datum, Request},
-    cloudwatch::Metric,
+    aggregate::{DataRequest, Datum},
+    cloudwatch::CountMetric,
 };
 use serde_json::json;
 use shared::{
@@ -39,24 +39,24 @@ fn common() -> Common {
 }
 
 /// A request with these counts under severity 3.
-fn request(counts: &[u64]) -> Request {
+fn request(counts: &[u64]) -> DataRequest {
     let now = Utc::now();
     let datum = |(second, count): (i64, &u64)| Datum {
         second,
         dimensions: vec![(0, "3".to_owned()), (1, "Dublin".to_owned())],
         count: *count,
     };
-    Request {
+    DataRequest {
         data: (1_700_000_000..).zip(counts).map(datum).collect(),
         events: 0..counts.len(),
         received: vec![now - TimeDelta::seconds(5); counts.len()],
     }
 }
 
-async fn send(server: &Server, requests: &[Request]) -> Report {
+async fn send(server: &Server, requests: &[DataRequest]) -> Report {
     let namespace = Namespace::new(Client::new(&server.config().await), "accidents");
     let names = ["severity_accident", "city_accident"].map(str::to_owned);
-    let metric = Metric::new(namespace, "high", names, LatencyMetric::new(EVENT_TO_METRIC, &common()));
+    let metric = CountMetric::new(namespace, "high", names, LatencyMetric::new(EVENT_TO_METRIC, &common()));
     deliver(&metric, requests, Order::Kept, deadline()).await
 }
 

@@ -42,7 +42,7 @@ def trail(local: Cloud, event: str) -> dict[str, dict[str, Any]]:
 def test_a_severe_event_is_followed_from_ingest_to_its_alert(run: Run, local: Cloud) -> None:
     event = run.above(3)[0]["ID"]
     found = trail(local, event)
-    assert {name: entry["fate"] for name, entry in found.items()} == dict.fromkeys(
+    assert {name: entry["status"] for name, entry in found.items()} == dict.fromkeys(
         FUNCTIONS, "delivered"
     )
     assert all(event in entry["ids"] for entry in found.values())
@@ -52,7 +52,7 @@ def test_a_severe_event_is_followed_from_ingest_to_its_alert(run: Run, local: Cl
 def test_an_event_that_is_not_severe_ends_at_transform(run: Run, local: Cloud) -> None:
     event = next(row["ID"] for row in run.rows if float(row["Severity"]) <= 2)
     found = trail(local, event)
-    assert {name: entry["fate"] for name, entry in found.items()} == {
+    assert {name: entry["status"] for name, entry in found.items()} == {
         "ingest": "delivered",
         "transform": "filtered",
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use fakes::{Reply, Scripted, fixture};
 use metrics::{
-    aggregate::Request,
+    aggregate::DataRequest,
     handler::{Config, Handler},
     series::Series,
 };
@@ -18,7 +18,7 @@ use super::{
     now, reasons, to_retry,
 };
 
-pub(super) type Metrics = Handler<Scripted<Request>, Scripted<Bytes>>;
+pub(super) type Metrics = Handler<Scripted<DataRequest>, Scripted<Bytes>>;
 
 pub(super) fn metrics() -> Metrics {
     let limits = Limits { entries: 1, request_bytes: usize::MAX, entry_bytes: usize::MAX };

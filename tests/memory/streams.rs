@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use fakes::aggregate;
-use metrics::aggregate::Request;
+use metrics::aggregate::DataRequest;
 use notify::{plan::Memory, word::Alert};
 use shared::audit::latency::LatencySample;
 use transform::partitions::Registered;
@@ -84,7 +84,7 @@ pub(crate) fn memory_is_bounded(check: &mut impl FnMut(&str, u64, u64)) {
 
         let metrics = metrics::handler::Handler {
             config: metrics::handler::Config::read(&variable).unwrap(),
-            metric: counter(|request: &Request| request.data.len()),
+            metric: counter(|request: &DataRequest| request.data.len()),
             rejects: counter(Bytes::len),
         };
         let handle = || runtime().block_on(async { metrics.handle(&event, &begin()).await.unwrap() });

@@ -41,7 +41,7 @@ use super::{
 
 pub(super) type Ingest = ingest::handler::Handler<Port<StreamRecord>, Port<Bytes>, Inbox>;
 type Transform = transform::handler::Handler<Port<StreamRecord>, Port<Bytes>, Port<Bytes>, Glue>;
-type Metrics = metrics::handler::Handler<Port<metrics::aggregate::Request>, Port<Bytes>>;
+type Metrics = metrics::handler::Handler<Port<metrics::aggregate::DataRequest>, Port<Bytes>>;
 type Notify = notify::handler::Handler<Port<Alert>, Port<LatencySample>, Port<Bytes>>;
 
 /// The names of the functions, in the order of the arrays in a chain.

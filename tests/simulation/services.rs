@@ -61,7 +61,7 @@ pub struct Services {
     /// The analytical delivery stream.
     pub analytical: Rc<Simulated<Bytes>>,
     /// CloudWatch.
-    pub metric: Rc<Simulated<metrics::aggregate::Request>>,
+    pub metric: Rc<Simulated<metrics::aggregate::DataRequest>>,
     /// SNS.
     pub topic: Rc<Simulated<Alert>>,
     /// When SNS accepted each message.
@@ -75,7 +75,7 @@ pub struct Services {
 }
 
 /// The events that a request to CloudWatch counts, with repeats: the full series name the city.
-fn counted(request: &metrics::aggregate::Request) -> Vec<Id> {
+fn counted(request: &metrics::aggregate::DataRequest) -> Vec<Id> {
     let full = request.data.iter().filter(|datum| datum.dimensions.len() == 3);
     full.flat_map(|datum| {
         let ids = datum.dimensions.iter().flat_map(|(_, value)| ids_in(value));
@@ -163,7 +163,7 @@ impl Services {
             scripts.analytical.clone(),
             trace,
         );
-        let is_small = |request: &metrics::aggregate::Request| {
+        let is_small = |request: &metrics::aggregate::DataRequest| {
             assert!(request.data.len() < REQUEST_DATA, "with the latency")
         };
         let topic = scripts.topic.clone();

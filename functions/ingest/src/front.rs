@@ -61,7 +61,7 @@ type Multiple = BTreeMap<String, Option<Vec<String>>>;
 /// The event; each front end sends some of these members.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Event {
+struct FrontEvent {
     request_context: Context,
     http_method: Option<String>,
     headers: Option<Single>,
@@ -121,7 +121,7 @@ impl HttpRequest {
     /// An event with invalid details is a request, too, because its client awaits a response.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
-        match serde_json::from_str::<Event>(text) {
+        match serde_json::from_str::<FrontEvent>(text) {
             Ok(event) => Self::of(event),
             Err(error) => {
                 let Outline {
@@ -141,8 +141,8 @@ impl HttpRequest {
         }
     }
 
-    fn of(event: Event) -> Option<Self> {
-        let Event { request_context: Context { elb, http }, http_method, .. } = event;
+    fn of(event: FrontEvent) -> Option<Self> {
+        let FrontEvent { request_context: Context { elb, http }, http_method, .. } = event;
         let front_end = FrontEnd::of(
             elb.as_ref(),
             http.as_ref(),

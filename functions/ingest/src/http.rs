@@ -9,7 +9,7 @@ use shared::data::{excerpt::excerpt, time::DateOrder};
 use crate::{
     charset::{self, Charset},
     front::{FrontEnd, HttpContent, HttpRequest, HttpResponse},
-    inflate::{self, Body, InflateError},
+    inflate::{self, InflateError, InflatedBody},
     intake::Summary,
     rows::Format,
 };
@@ -38,7 +38,7 @@ pub struct Posted {
 
 /// The response to an HTTP request.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct HttpAnswer {
     /// The HTTP status.
     pub status: u16,
     /// Headers in addition to the content type.
@@ -61,7 +61,7 @@ struct Unusable<'a> {
     summary: &'a Summary,
 }
 
-impl Answer {
+impl HttpAnswer {
     fn error(status: u16, error: &str) -> Self {
         Self { status, headers: Vec::new(), body: json(&ErrorBody { error }) }
     }
@@ -80,55 +80,55 @@ fn json(body: &impl Serialize) -> String {
 }
 
 /// Reads the rows of a request, or responds with the reason why there are none.
-pub fn read(request: HttpRequest) -> Result<Posted, Answer> {
-    let content = request.content.map_err(|fault| Answer::error(400, &fault))?;
+pub fn read(request: HttpRequest) -> Result<Posted, HttpAnswer> {
+    let content = request.content.map_err(|fault| HttpAnswer::error(400, &fault))?;
     if content.method != Method::POST.as_str() && content.method != Method::PUT.as_str() {
         let allow = vec![("allow", "POST, PUT")];
-        return Err(Answer { headers: allow, ..Answer::error(405, "rows are sent with POST") });
+        return Err(HttpAnswer { headers: allow, ..HttpAnswer::error(405, "rows are sent with POST") });
     }
     let content_type = content.header(header::CONTENT_TYPE.as_str());
     let format = format(content_type)?;
     let charset = charset::of_content_type(content_type).map_or(Ok(Charset::default()), str::parse);
-    let declared = charset.map_err(|error: String| Answer::error(415, &error))?;
+    let declared = charset.map_err(|error: String| HttpAnswer::error(415, &error))?;
     // The front end has decoded what it forwards as text.
     let charset = if content.is_base64 { declared } else { Charset::default() };
     let date_order = date_order(&content.query)?;
     let encoding = content.header(header::CONTENT_ENCODING.as_str()).to_ascii_lowercase();
     if !matches!(encoding.as_str(), "" | "identity" | "gzip" | "x-gzip") {
         let error = format!("content encoding `{}` is unknown: expected gzip or none", excerpt(&encoding));
-        return Err(Answer::error(415, &error));
+        return Err(HttpAnswer::error(415, &error));
     }
     let (body, is_gzip) = text(bytes(content)?)?;
     Ok(Posted { format, body, charset, is_gzip, date_order })
 }
 
 /// The body as it was sent.
-fn bytes(content: HttpContent) -> Result<Vec<u8>, Answer> {
+fn bytes(content: HttpContent) -> Result<Vec<u8>, HttpAnswer> {
     if !content.is_base64 {
         return Ok(content.body.into_bytes());
     }
     base64_simd::STANDARD
         .decode_to_vec(content.body)
-        .map_err(|_| Answer::error(400, "the body is declared as base64, but is not"))
+        .map_err(|_| HttpAnswer::error(400, "the body is declared as base64, but is not"))
 }
 
 /// The text of a body, or the gzip of a long text, and which of the two it is. The first bytes decide whether it is
 /// gzip, not a header.
-fn text(body: Vec<u8>) -> Result<(Vec<u8>, bool), Answer> {
+fn text(body: Vec<u8>) -> Result<(Vec<u8>, bool), HttpAnswer> {
     let read = inflate::body(&body).map_err(|error| {
         let status = match error {
             InflateError::Damaged | InflateError::Trailing(_) => 400,
             InflateError::TooLarge(_) => 413,
             InflateError::Foreign(_) => 415,
         };
-        Answer::error(status, &error.to_string())
+        HttpAnswer::error(status, &error.to_string())
     })?;
     let (is_blank, text) = match read {
-        Body::Text(text) => (text.trim_ascii().is_empty(), Some(text)),
-        Body::LongGzip { is_blank } => (is_blank, None),
+        InflatedBody::Text(text) => (text.trim_ascii().is_empty(), Some(text)),
+        InflatedBody::LongGzip { is_blank } => (is_blank, None),
     };
     if is_blank {
-        return Err(Answer::error(400, "the body is empty: expected rows"));
+        return Err(HttpAnswer::error(400, "the body is empty: expected rows"));
     }
     Ok(match text {
         Some(Cow::Owned(text)) => (text, false),
@@ -139,7 +139,7 @@ fn text(body: Vec<u8>) -> Result<(Vec<u8>, bool), Answer> {
 
 /// The date order that the query declares. Any other parameter is an error. Otherwise a misspelt order would be
 /// ignored, and dates read in the wrong order look valid.
-fn date_order(query: &[(String, String)]) -> Result<Option<DateOrder>, Answer> {
+fn date_order(query: &[(String, String)]) -> Result<Option<DateOrder>, HttpAnswer> {
     let mut declared = None;
     for (name, value) in query {
         if name.to_ascii_lowercase().starts_with(SIGNATURE) {
@@ -148,11 +148,11 @@ fn date_order(query: &[(String, String)]) -> Result<Option<DateOrder>, Answer> {
         if !DateOrder::is_option(name) {
             let error =
                 format!("query parameter `{}` is unknown: expected date_order or none", excerpt(name));
-            return Err(Answer::error(400, &error));
+            return Err(HttpAnswer::error(400, &error));
         }
-        let order: DateOrder = value.parse().map_err(|error: String| Answer::error(400, &error))?;
+        let order: DateOrder = value.parse().map_err(|error: String| HttpAnswer::error(400, &error))?;
         if declared.is_some_and(|earlier| earlier != order) {
-            return Err(Answer::error(400, "the query declares two date orders: expected one"));
+            return Err(HttpAnswer::error(400, "the query declares two date orders: expected one"));
         }
         declared = Some(order);
     }
@@ -160,7 +160,7 @@ fn date_order(query: &[(String, String)]) -> Result<Option<DateOrder>, Answer> {
 }
 
 /// The format that a content type names.
-fn format(content_type: &str) -> Result<Format, Answer> {
+fn format(content_type: &str) -> Result<Format, HttpAnswer> {
     let lower = content_type.to_ascii_lowercase();
     let mut parts = lower.split(';').map(str::trim);
     let kind = parts.next().unwrap_or_default();
@@ -172,7 +172,7 @@ fn format(content_type: &str) -> Result<Format, Answer> {
             Format::Ndjson
         }
         other => {
-            return Err(Answer::error(
+            return Err(HttpAnswer::error(
                 415,
                 &format!(
                     "content type `{}` is unknown: expected text/csv, application/json or application/x-ndjson",
@@ -189,7 +189,7 @@ fn format(content_type: &str) -> Result<Format, Answer> {
 }
 
 /// Refuses a parameter of the content type that would change how the body is read.
-fn check_parameter(format: Format, name: &str, value: &str) -> Result<(), Answer> {
+fn check_parameter(format: Format, name: &str, value: &str) -> Result<(), HttpAnswer> {
     let error = match (name, value) {
         ("charset", _) | ("header", "present") => return Ok(()),
         ("header", "absent") => {
@@ -201,20 +201,20 @@ fn check_parameter(format: Format, name: &str, value: &str) -> Result<(), Answer
             excerpt(name)
         ),
     };
-    Err(Answer::error(415, &error))
+    Err(HttpAnswer::error(415, &error))
 }
 
 /// Responds with the outcome of the rows.
 #[must_use]
-pub fn answer(summary: &Summary, format: Format) -> Answer {
+pub fn answer(summary: &Summary, format: Format) -> HttpAnswer {
     match summary {
         Summary { failed: 1.., .. } => {
-            Answer { status: 503, headers: vec![("retry-after", RETRY_AFTER)], body: json(summary) }
+            HttpAnswer { status: 503, headers: vec![("retry-after", RETRY_AFTER)], body: json(summary) }
         }
-        Summary { accepted: 1.., .. } => Answer { status: 202, headers: Vec::new(), body: json(summary) },
+        Summary { accepted: 1.., .. } => HttpAnswer { status: 202, headers: Vec::new(), body: json(summary) },
         _ => {
             let body = json(&Unusable { error: why_unusable(summary, format), summary });
-            Answer { status: 400, headers: Vec::new(), body }
+            HttpAnswer { status: 400, headers: Vec::new(), body }
         }
     }
 }

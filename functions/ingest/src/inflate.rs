@@ -203,7 +203,7 @@ struct Gzip {
 enum Stage {
     /// Before a member, or after the last one: padding, or the first bytes of a header.
     Between(Vec<u8>),
-    Header(Header),
+    Header(MemberHeader),
     Data,
     Trailer(Vec<u8>),
     /// Nothing more can be read after an error.
@@ -212,8 +212,8 @@ enum Stage {
 
 /// The header of a member, read byte by byte.
 #[derive(Debug)]
-struct Header {
-    part: Part,
+struct MemberHeader {
+    part: HeaderPart,
     /// Bytes of the current part that were read.
     at: usize,
     flags: u8,
@@ -221,7 +221,7 @@ struct Header {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Part {
+enum HeaderPart {
     Fixed,
     ExtraLength,
     Extra,
@@ -292,7 +292,8 @@ impl Gzip {
         if mark == MEMBER {
             self.deflate.reset(false);
             self.crc = Crc::new();
-            self.stage = Stage::Header(Header { part: Part::Fixed, at: mark.len(), flags: 0, extra: 0 });
+            self.stage =
+                Stage::Header(MemberHeader { part: HeaderPart::Fixed, at: mark.len(), flags: 0, extra: 0 });
             return Ok(());
         }
         // A header with one wrong byte begins a damaged member. The row before it may continue in that member.
@@ -366,25 +367,25 @@ impl Gzip {
     }
 }
 
-impl Header {
+impl MemberHeader {
     /// Reads a byte. Returns whether it was the last one of the header; `None` if a header cannot contain it.
     fn read(&mut self, byte: u8) -> Option<bool> {
         let at = self.at;
         self.at += 1;
         let part_ends = match self.part {
-            Part::Fixed => {
+            HeaderPart::Fixed => {
                 if at == 3 {
                     self.flags = byte;
                 }
                 at == 9
             }
-            Part::ExtraLength => {
+            HeaderPart::ExtraLength => {
                 self.extra |= usize::from(byte) << (8 * at);
                 at == 1
             }
-            Part::Extra => at + 1 == self.extra,
-            Part::Name | Part::Comment => byte == 0,
-            Part::Checksum => at == 1,
+            HeaderPart::Extra => at + 1 == self.extra,
+            HeaderPart::Name | HeaderPart::Comment => byte == 0,
+            HeaderPart::Checksum => at == 1,
         };
         if self.flags & flag::RESERVED != 0 {
             return None;
@@ -397,12 +398,12 @@ impl Header {
         self.at = 0;
         loop {
             let (part, announced) = match self.part {
-                Part::Fixed => (Part::ExtraLength, self.flags & flag::EXTRA != 0),
-                Part::ExtraLength => (Part::Extra, self.extra > 0),
-                Part::Extra => (Part::Name, self.flags & flag::NAME != 0),
-                Part::Name => (Part::Comment, self.flags & flag::COMMENT != 0),
-                Part::Comment => (Part::Checksum, self.flags & flag::CHECKSUM != 0),
-                Part::Checksum => return true,
+                HeaderPart::Fixed => (HeaderPart::ExtraLength, self.flags & flag::EXTRA != 0),
+                HeaderPart::ExtraLength => (HeaderPart::Extra, self.extra > 0),
+                HeaderPart::Extra => (HeaderPart::Name, self.flags & flag::NAME != 0),
+                HeaderPart::Name => (HeaderPart::Comment, self.flags & flag::COMMENT != 0),
+                HeaderPart::Comment => (HeaderPart::Checksum, self.flags & flag::CHECKSUM != 0),
+                HeaderPart::Checksum => return true,
             };
             self.part = part;
             if announced {
@@ -414,7 +415,7 @@ impl Header {
 
 /// The body of a request; gzip or plain, by its first bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Body<'b> {
+pub enum InflatedBody<'b> {
     /// The whole text.
     Text(Cow<'b, [u8]>),
     /// Valid gzip with more text than is held in memory.
@@ -425,11 +426,11 @@ pub enum Body<'b> {
 }
 
 /// Reads the body of a request to its end, so that no row of a damaged body is ingested.
-pub fn body(body: &[u8]) -> Result<Body<'_>, InflateError> {
+pub fn body(body: &[u8]) -> Result<InflatedBody<'_>, InflateError> {
     if !body.starts_with(&MAGIC) {
         return match signature::of(&body[..body.len().min(signature::BYTES)]) {
             Some(format) => Err(InflateError::Foreign(format)),
-            None => Ok(Body::Text(Cow::Borrowed(body))),
+            None => Ok(InflatedBody::Text(Cow::Borrowed(body))),
         };
     }
     let mut held = Held { text: Some(Vec::new()), is_blank: true };
@@ -437,7 +438,7 @@ pub fn body(body: &[u8]) -> Result<Body<'_>, InflateError> {
     inflate.push(body, |piece| held.add(piece))?;
     inflate.finish(|piece| held.add(piece))?;
     let Held { text, is_blank } = held;
-    Ok(text.map_or(Body::LongGzip { is_blank }, |text| Body::Text(Cow::Owned(text))))
+    Ok(text.map_or(InflatedBody::LongGzip { is_blank }, |text| InflatedBody::Text(Cow::Owned(text))))
 }
 
 /// The text of a body, unless it is too long to hold in memory.

@@ -1,11 +1,8 @@
 //! The intake: turns rows into events and delivers them, with several requests in flight and in bounded memory.
 
-use std::{
-    borrow::Cow,
-    collections::HashSet,
-    hash::{BuildHasher as _, RandomState},
-    sync::Arc,
-};
+mod gathered;
+
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -16,7 +13,7 @@ use shared::{
     },
     data::{dataset::Dataset, event, time::stamp},
     delivery::{
-        IN_FLIGHT, Outcome, Report, Service,
+        Outcome, Report, Service,
         reject::{self, Collector, Detail, FileContext, Written},
     },
     json::Writer,
@@ -27,24 +24,17 @@ use shared::{
     },
 };
 
+use self::gathered::{FailedKeys, GatheredEvents, RowPlace, as_sent};
 use crate::{
-    normalise::{Normaliser, Refused},
+    normalise::{Normaliser, Refusal},
     ranges::Ranges,
     report::ReadingReport,
     rows::{Content, Format, Row, Rows},
     unreadable::Tally,
 };
 
-/// Events that are buffered before delivery: as many as fit into the requests in flight.
-const GATHERED: usize = IN_FLIGHT * 500;
-/// Bytes of events that are buffered before delivery.
-const GATHERED_BYTES: usize = 4 * 1024 * 1024;
-/// Partition keys up to so many bytes are never shortened.
-const SHORT_KEY_BYTES: usize = 256;
 /// The least that a message adds to the event of a queue, in bytes.
 const MESSAGE_BYTES: usize = 400;
-/// Keys with a failed event that are remembered. Beyond this number, nothing more is sent.
-const FAILED_KEYS: usize = 100_000;
 /// Rejects that the response lists.
 const LISTED: usize = 20;
 /// Reason codes of rejected rows that are complete, so that they can be stored next to each other.
@@ -99,7 +89,7 @@ pub struct Intake<'a, S, R> {
     invocation: &'a Invocation,
     followed: Option<&'a Dataset>,
     received: String,
-    gathered: Gathered,
+    gathered: GatheredEvents,
     refused: Collector,
     /// The file that rows were refused of last.
     file: Option<FileContext>,
@@ -118,43 +108,6 @@ pub struct Intake<'a, S, R> {
     pub failed_groups: Vec<usize>,
     /// Why rows failed, if any did.
     pub failure: Option<String>,
-}
-
-/// Events that wait for delivery.
-#[derive(Debug, Default)]
-struct Gathered {
-    text: Writer,
-    /// Partition key and end of each event in `text`.
-    events: Vec<(String, usize)>,
-    places: Vec<Place>,
-}
-
-/// Keys with a failed event in this invocation. Their later events are not sent. Otherwise the failed event would
-/// arrive after them when it is sent again.
-#[derive(Debug, Default)]
-struct FailedKeys {
-    hasher: RandomState,
-    /// Hashes of the keys. If two keys have the same hash, both are held back.
-    hashes: HashSet<u64>,
-}
-
-impl FailedKeys {
-    fn add(&mut self, key: &str) {
-        if self.hashes.len() < FAILED_KEYS {
-            self.hashes.insert(self.hasher.hash_one(key));
-        }
-    }
-
-    fn hold_back(&self, key: &str) -> bool {
-        self.hashes.len() >= FAILED_KEYS || self.hashes.contains(&self.hasher.hash_one(key))
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    group: usize,
-    index: u64,
-    line: u64,
 }
 
 impl<'a, S, R> Intake<'a, S, R>
@@ -177,7 +130,7 @@ where
             invocation,
             followed,
             received: stamp(invocation.now),
-            gathered: Gathered::default(),
+            gathered: GatheredEvents::default(),
             refused: Collector::new("ingest", stamp(invocation.now)),
             file: None,
             names: Vec::new(),
@@ -222,13 +175,13 @@ where
     }
 
     /// Takes a reject for a whole message or object that cannot be read.
-    pub fn refuse(&mut self, refused: Refused, payload: impl Into<Bytes>, origin: &Origin) {
+    pub fn refuse(&mut self, refused: Refusal, payload: impl Into<Bytes>, origin: &Origin) {
         let payload = payload.into();
         self.counts.received += 1;
         self.refused.came_in(payload.len() + MESSAGE_BYTES);
-        let place = Place { group: origin.group, index: 0, line: 0 };
+        let place = RowPlace { group: origin.group, index: 0, line: 0 };
         let detail = refused.detail.into();
-        self.refused.add(reject::Refused {
+        self.refused.add(reject::RefusedRow {
             owner: (place.group, place.index),
             reason: refused.reason,
             detail: &detail,
@@ -268,12 +221,12 @@ where
                 if bytes + key.len() <= limit {
                     self.begin(origin);
                     self.gathered.events.push((key, self.gathered.text.len()));
-                    let place = Place { group: origin.group, index: row.index, line: row.line };
+                    let place = RowPlace { group: origin.group, index: row.index, line: row.line };
                     self.gathered.places.push(place);
                     return;
                 }
                 self.gathered.text.truncate(begin);
-                Refused {
+                Refusal {
                     reason: "too_large",
                     detail: format!(
                         "the event has {bytes} bytes, and stream 1 accepts at most {limit}: shorten its texts"
@@ -288,7 +241,7 @@ where
     fn reject_row(
         &mut self,
         row: &Row<'_>,
-        refused: Refused,
+        refused: Refusal,
         format: &'static str,
         normaliser: &Normaliser<'_>,
         origin: &Origin,
@@ -311,7 +264,7 @@ where
         };
         let detail = refused.detail.into();
         let payload = self.readable_payload(row);
-        self.refused.add(reject::Refused {
+        self.refused.add(reject::RefusedRow {
             owner: (origin.group, row.index),
             reason: refused.reason,
             detail: &detail,
@@ -324,7 +277,7 @@ where
             file: Some(&file),
         });
         self.file = Some(file);
-        let place = Place { group: origin.group, index: row.index, line: row.line };
+        let place = RowPlace { group: origin.group, index: row.index, line: row.line };
         self.list(place, refused.reason, detail);
     }
 
@@ -341,7 +294,7 @@ where
     }
 
     /// Lists a reject in the summary; it is removed again if it cannot be written.
-    fn list(&mut self, place: Place, reason: &'static str, detail: Detail) {
+    fn list(&mut self, place: RowPlace, reason: &'static str, detail: Detail) {
         if self.summary.rejects.len() < LISTED {
             self.summary.rejects.push(Listed { index: place.index, line: place.line, reason, detail });
         }
@@ -349,8 +302,7 @@ where
 
     /// Whether enough is buffered for a delivery.
     pub(crate) fn is_full(&self) -> bool {
-        let Gathered { text, events, .. } = &self.gathered;
-        events.len() >= GATHERED || text.len() >= GATHERED_BYTES || self.refused.is_full()
+        self.gathered.is_full() || self.refused.is_full()
     }
 
     /// Delivers everything taken so far and records the outcome.
@@ -377,7 +329,7 @@ where
         let text = Bytes::from(std::mem::take(&mut gathered.text).into_bytes());
         let mut events = gathered.take_events(&text);
         let mut places = gathered.places;
-        if !self.failed_keys.hashes.is_empty() {
+        if !self.failed_keys.is_empty() {
             (events, places) = self.hold_back(events, places);
         }
         let finished = self.refused.take();
@@ -400,8 +352,8 @@ where
     fn hold_back(
         &mut self,
         events: Vec<StreamRecord>,
-        places: Vec<Place>,
-    ) -> (Vec<StreamRecord>, Vec<Place>) {
+        places: Vec<RowPlace>,
+    ) -> (Vec<StreamRecord>, Vec<RowPlace>) {
         let (held, sent): (Vec<_>, Vec<_>) = events
             .into_iter()
             .zip(places)
@@ -428,7 +380,7 @@ where
         trail.log("ingest", self.invocation);
     }
 
-    fn note_events(&mut self, report: Report, events: &[StreamRecord], places: &[Place]) {
+    fn note_events(&mut self, report: Report, events: &[StreamRecord], places: &[RowPlace]) {
         self.counts.retried += report.resent;
         for (outcome, (event, place)) in report.outcomes.into_iter().zip(events.iter().zip(places)) {
             match outcome {
@@ -446,10 +398,10 @@ where
     }
 
     /// Rejects an event that the stream never accepts. Sent again unchanged, it would fail again.
-    fn reject_event(&mut self, event: &StreamRecord, place: Place, detail: Detail) {
+    fn reject_event(&mut self, event: &StreamRecord, place: RowPlace, detail: Detail) {
         const REASON: &str = "unacceptable";
         let name = self.names.iter().rev().find(|(group, _)| *group == place.group);
-        self.refused.add(reject::Refused {
+        self.refused.add(reject::RefusedRow {
             owner: (place.group, place.index),
             reason: REASON,
             detail: &detail,
@@ -489,28 +441,5 @@ where
         }
         self.counts.record(&Status::Failed(String::new()));
         self.failure.get_or_insert(why);
-    }
-}
-
-/// A partition key as it is sent. A long one is shortened, so that it takes little memory.
-fn as_sent(key: String) -> String {
-    if key.len() <= SHORT_KEY_BYTES {
-        return key;
-    }
-    StreamRecord::new(key, Bytes::new()).partition_key().to_owned()
-}
-
-impl Gathered {
-    /// The events as records that share the buffered text.
-    fn take_events(&mut self, text: &Bytes) -> Vec<StreamRecord> {
-        let mut begin = 0;
-        std::mem::take(&mut self.events)
-            .into_iter()
-            .map(|(key, end)| {
-                let data = text.slice(begin..end);
-                begin = end;
-                StreamRecord::new(key, data)
-            })
-            .collect()
     }
 }

@@ -35,7 +35,7 @@ pub struct Normaliser<'d> {
 
 /// Why a row cannot become an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct Refusal {
     /// A short stable code.
     pub reason: &'static str,
     /// What is wrong, and what was expected.
@@ -68,7 +68,7 @@ impl<'d> Normaliser<'d> {
         received: &str,
         out: &mut Writer,
         tally: &mut Tally,
-    ) -> Result<String, Refused> {
+    ) -> Result<String, Refusal> {
         let begin = out.len();
         let result = match (&row.content, row.header) {
             (Content::Cells(cells), Some(header)) => {
@@ -77,7 +77,7 @@ impl<'d> Normaliser<'d> {
                 self.place(&CsvRow { header, cells }, altered, received, out, tally)
             }
             (Content::Cells(_), None) | (Content::Json, _) => self.json(row, received, out, tally),
-            (Content::Broken { reason, detail }, _) => Err(Refused { reason, detail: detail.clone() }),
+            (Content::Broken { reason, detail }, _) => Err(Refusal { reason, detail: detail.clone() }),
         };
         if result.is_err() {
             out.truncate(begin);
@@ -91,9 +91,9 @@ impl<'d> Normaliser<'d> {
         received: &str,
         out: &mut Writer,
         tally: &mut Tally,
-    ) -> Result<String, Refused> {
+    ) -> Result<String, Refusal> {
         let (text, is_altered) = row.charset.decode(unmarked(row.text));
-        let event = Event::as_sent(self.dataset, &text).map_err(|error| Refused {
+        let event = Event::as_sent(self.dataset, &text).map_err(|error| Refusal {
             reason: "not_json",
             detail: format!("the row is not a JSON object: {error}"),
         })?;
@@ -111,7 +111,7 @@ impl<'d> Normaliser<'d> {
         received: &str,
         out: &mut Writer,
         tally: &mut Tally,
-    ) -> Result<String, Refused> {
+    ) -> Result<String, Refusal> {
         let blanks = &self.dataset.blanks;
         // Most data sets list no such texts, so that the search can be skipped.
         if blanks.is_empty() {
@@ -129,7 +129,7 @@ impl<'d> Normaliser<'d> {
         received: &str,
         out: &mut Writer,
         tally: &mut Tally,
-    ) -> Result<String, Refused> {
+    ) -> Result<String, Refusal> {
         self.check(row).map_err(|mut refused| {
             // The word of a severity may be lost to the charset.
             if altered.is_some() {
@@ -143,7 +143,7 @@ impl<'d> Normaliser<'d> {
             tally.undecodable();
         }
         let invalid = InvalidCells::new(self.dataset);
-        let mut object = Object { begin: out.len(), out, invalid, blanks: &self.dataset.blanks };
+        let mut object = ObjectWriter { begin: out.len(), out, invalid, blanks: &self.dataset.blanks };
         for (column, entry) in self.dataset.entries().iter().enumerate() {
             if column == self.dataset.received_at {
                 object.out.literal(entry);
@@ -200,7 +200,7 @@ impl<'d> Normaliser<'d> {
     }
 
     /// An event needs its id and its severity.
-    fn check<'a>(&self, row: &impl Source<'a>) -> Result<(), Refused> {
+    fn check<'a>(&self, row: &impl Source<'a>) -> Result<(), Refusal> {
         let Dataset { id, severity, columns, .. } = self.dataset;
         let name = &columns[*id].name;
         match row.known(*id) {
@@ -250,7 +250,7 @@ impl<'d> Normaliser<'d> {
 }
 
 /// The bytes of a row in base64, so that the row can be decoded once its charset is known.
-fn original_bytes(row: &Row<'_>) -> Result<String, Refused> {
+fn original_bytes(row: &Row<'_>) -> Result<String, Refusal> {
     if row.text.len() > ORIGINAL_ROW_BYTES {
         let detail = format!(
             "the row is not text in {} and longer than {ORIGINAL_ROW_BYTES} bytes, so that its bytes cannot be kept with the event: declare its charset",
@@ -261,19 +261,19 @@ fn original_bytes(row: &Row<'_>) -> Result<String, Refused> {
     Ok(base64_simd::STANDARD.encode_to_string(row.text))
 }
 
-fn refused(reason: &'static str, detail: String) -> Refused {
-    Refused { reason, detail }
+fn refused(reason: &'static str, detail: String) -> Refusal {
+    Refusal { reason, detail }
 }
 
 /// A JSON object that is being written, each entry with its comma; the first comma becomes the bracket.
-struct Object<'o> {
+struct ObjectWriter<'o> {
     begin: usize,
     out: &'o mut Writer,
     invalid: InvalidCells<'o>,
     blanks: &'o Blanks,
 }
 
-impl Object<'_> {
+impl ObjectWriter<'_> {
     /// Writes a cell as its type; false if it cannot be read as that type. A blank cell is left out.
     fn typed(&mut self, kind: Type, entry: &Literal, text: &str, order: DateOrder) -> bool {
         if text.is_empty() || kind != Type::String && cell::trim(text).is_empty() {

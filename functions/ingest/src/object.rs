@@ -15,7 +15,7 @@ use crate::{
     error::IngestError,
     inflate::{Inflate, InflateError, OBJECT_BYTES},
     intake::{Intake, Origin},
-    normalise::{Normaliser, Refused},
+    normalise::{Normaliser, Refusal},
     rows::{Format, Rows},
     s3::{Object, ObjectVersion, Objects},
 };
@@ -33,7 +33,7 @@ pub(crate) struct ObjectIntake<'t, 'i, S, R, O> {
 }
 
 /// Where the reading of an object stopped.
-enum End {
+enum Stop {
     /// At its last byte.
     Whole,
     /// At a row, because the invocation ran out of time.
@@ -42,7 +42,7 @@ enum End {
 
 /// An object that is being read.
 struct Reading<'d, D> {
-    source: Source<D>,
+    source: ObjectText<D>,
     rows: Rows<'d>,
     normaliser: Normaliser<'d>,
     origin: Origin,
@@ -85,7 +85,7 @@ where
     /// Ingests what follows the checkpoint, and stores how far that is.
     async fn take_from(&mut self, mut progress: Progress) -> Result<(), IngestError> {
         let Some(format) = format_of(&progress.object.key) else { return Ok(()) };
-        let source = Source::open(self.store, &progress.object, &progress.noted).await?;
+        let source = ObjectText::open(self.store, &progress.object, &progress.noted).await?;
         let name = progress.object.name();
         let order = match source.date_order() {
             Ok(order) => order,
@@ -127,22 +127,22 @@ where
     /// Records where the reading stopped.
     async fn note<D: Object>(
         &mut self,
-        ended: Result<End, IngestError>,
+        ended: Result<Stop, IngestError>,
         reading: Reading<'_, D>,
         mut progress: Progress,
     ) -> Result<(), IngestError> {
         let Reading { delivered, from, .. } = reading;
         let moved = delivered.position.offset > from;
         match ended {
-            Ok(End::Whole) => {
+            Ok(Stop::Whole) => {
                 let end = Checkpoint { finished: true, ..delivered };
                 if progress.notes_end(&end) { progress.save(self.store, end).await } else { Ok(()) }
             }
-            Ok(End::TimeUp) if moved || !self.is_first => {
+            Ok(Stop::TimeUp) if moved || !self.is_first => {
                 progress.save(self.store, delivered).await?;
                 progress.leave(self.store).await
             }
-            Ok(End::TimeUp) => Err(IngestError::NoProgress(from)),
+            Ok(Stop::TimeUp) => Err(IngestError::NoProgress(from)),
             Err(error) => {
                 if moved && delivered.is_further(&progress.noted) {
                     // Without the checkpoint a retry sends more rows again; the first error is the one to report.
@@ -158,12 +158,12 @@ where
         &mut self,
         reading: &mut Reading<'_, D>,
         progress: &mut Progress,
-    ) -> Result<End, IngestError> {
+    ) -> Result<Stop, IngestError> {
         loop {
             let chunk = match timeout_at(self.stop_at, reading.source.chunk()).await {
                 Ok(chunk) => chunk.map_err(IngestError::Unreadable)?,
                 Err(_) if reading.source.is_at_end() => None,
-                Err(_) => return Ok(End::TimeUp),
+                Err(_) => return Ok(Stop::TimeUp),
             };
             let Some(mut chunk) = chunk else { return self.read_end(reading).await };
             while !chunk.is_empty() {
@@ -176,7 +176,7 @@ where
                 }
                 // The last row of an object takes less time than another invocation.
                 if self.is_time_up() && !(chunk.is_empty() && reading.source.is_at_end()) {
-                    return Ok(End::TimeUp);
+                    return Ok(Stop::TimeUp);
                 }
                 self.note_interval(reading, progress).await?;
             }
@@ -184,12 +184,12 @@ where
     }
 
     /// Takes the last rows of an object.
-    async fn read_end<D: Object>(&mut self, reading: &mut Reading<'_, D>) -> Result<End, IngestError> {
+    async fn read_end<D: Object>(&mut self, reading: &mut Reading<'_, D>) -> Result<Stop, IngestError> {
         if let Err(error) = reading.source.finish(&mut reading.rows) {
             return self.read_damaged(reading, error).await;
         }
         reading.rows.finish();
-        Ok(self.take_rows(reading).await?.unwrap_or(End::Whole))
+        Ok(self.take_rows(reading).await?.unwrap_or(Stop::Whole))
     }
 
     /// Takes the rows before unreadable data; the data itself becomes a reject.
@@ -197,7 +197,7 @@ where
         &mut self,
         reading: &mut Reading<'_, D>,
         error: InflateError,
-    ) -> Result<End, IngestError> {
+    ) -> Result<Stop, IngestError> {
         if error.cuts_rows() {
             reading.rows.finish_cut_short();
         } else {
@@ -209,14 +209,14 @@ where
         let (reason, detail) = (error.reason(), error.to_string());
         let payload = if let InflateError::Trailing(begin) = error { begin.into() } else { Bytes::new() };
         self.refuse(reason, detail, payload, reading.origin.name.clone());
-        Ok(End::Whole)
+        Ok(Stop::Whole)
     }
 
     /// Takes every complete row until time runs out.
     async fn take_rows<D: Object>(
         &mut self,
         reading: &mut Reading<'_, D>,
-    ) -> Result<Option<End>, IngestError> {
+    ) -> Result<Option<Stop>, IngestError> {
         let format = reading.rows.format().name();
         while let Some(row) = reading.rows.next() {
             self.intake.take(&row, format, &reading.normaliser, &reading.origin);
@@ -224,7 +224,7 @@ where
                 self.intake.deliver_gathered().await;
                 self.note_delivered(reading)?;
                 if self.is_time_up() {
-                    return Ok(Some(End::TimeUp));
+                    return Ok(Some(Stop::TimeUp));
                 }
             }
         }
@@ -280,12 +280,12 @@ where
     }
 
     fn refuse(&mut self, reason: &'static str, detail: String, payload: Bytes, name: String) {
-        self.intake.refuse(Refused { reason, detail }, payload, &Origin { name, group: 0 });
+        self.intake.refuse(Refusal { reason, detail }, payload, &Origin { name, group: 0 });
     }
 }
 
 /// The bytes of an object on their way to text.
-struct Source<D> {
+struct ObjectText<D> {
     /// `None` if the object was read to its end before.
     download: Option<D>,
     inflate: Inflate,
@@ -300,7 +300,7 @@ struct Source<D> {
     text: u64,
 }
 
-impl<D: Object> Source<D> {
+impl<D: Object> ObjectText<D> {
     /// Opens an object to resume it at a checkpoint.
     async fn open(
         store: &impl Objects<Object = D>,

@@ -16,7 +16,7 @@ use shared::{
     lambda::{config::Emitter, invocation::Invocation},
 };
 
-use crate::unreadable::{Found, Reason, Tally};
+use crate::unreadable::{Reason, Tally, UnreadableCells};
 
 /// A column gets a warning if more than one in so many of its cells could not be read.
 const ONE_IN: u64 = 10;
@@ -28,7 +28,7 @@ const LISTED: usize = 10;
 pub struct ReadingReport {
     /// The columns with cells that could not be read.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub unreadable: BTreeMap<String, Column>,
+    pub unreadable: BTreeMap<String, ColumnReport>,
     /// Rows with bytes that are not text in the charset in which they were read. The bytes are kept under `_invalid`.
     #[serde(skip_serializing_if = "is_zero")]
     pub undecodable_rows: u64,
@@ -45,18 +45,18 @@ pub struct ReadingReport {
 
 /// A column with cells that could not be read.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
-pub struct Column {
+pub struct ColumnReport {
     /// Its cells that are not blank.
     pub cells: u64,
     /// Those that could not be read as the column's type.
     pub unreadable: u64,
     /// The same by reason, each with the form of an example.
-    pub reasons: BTreeMap<Reason, Found>,
+    pub reasons: BTreeMap<Reason, UnreadableCells>,
 }
 
-impl Column {
+impl ColumnReport {
     /// The most frequent reason.
-    fn likeliest(&self) -> Option<(Reason, &Found)> {
+    fn likeliest(&self) -> Option<(Reason, &UnreadableCells)> {
         self.reasons.iter().max_by_key(|(_, found)| found.cells).map(|(reason, found)| (*reason, found))
     }
 }
@@ -68,7 +68,7 @@ impl ReadingReport {
         let name = |column: usize| dataset.columns[column].name.clone();
         let unreadable = tally.unreadable().map(|(column, cells, reasons)| {
             let unreadable = reasons.iter().map(|(_, found)| found.cells).sum();
-            (name(column), Column { cells, unreadable, reasons: reasons.iter().cloned().collect() })
+            (name(column), ColumnReport { cells, unreadable, reasons: reasons.iter().cloned().collect() })
         });
         Self {
             unreadable: unreadable.collect(),
@@ -157,7 +157,7 @@ impl ReadingReport {
     /// Source: CloudWatch user guide, "Specification: Embedded metric format".
     #[must_use]
     pub fn lines(&self, rows: u64, emitter: &Emitter<'_>, invocation: &Invocation) -> Vec<String> {
-        let of_column = |(name, column): (&String, &Column)| {
+        let of_column = |(name, column): (&String, &ColumnReport)| {
             json!({
                 "_aws": declared(invocation, &COLUMN_DIMENSIONS, &[UNREADABLE_CELLS]),
                 "Dataset": emitter.dataset,
@@ -213,8 +213,8 @@ fn plain(name: &str) -> String {
 }
 
 /// What is wrong with a column, and what to do about it.
-fn warning(name: &str, kind: Type, column: &Column) -> Option<String> {
-    let (reason, Found { cells, form }) = column.likeliest()?;
+fn warning(name: &str, kind: Type, column: &ColumnReport) -> Option<String> {
+    let (reason, UnreadableCells { cells, form }) = column.likeliest()?;
     let read_as = match reason {
         Reason::OnlyDmy => "month/day/year".to_owned(),
         Reason::OnlyMdy => "day/month/year".to_owned(),

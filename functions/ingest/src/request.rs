@@ -81,13 +81,13 @@ const DIRECT_FORM: &str = "the direct form";
 #[derive(Deserialize)]
 struct Shape<'a> {
     #[serde(borrow, rename = "Records")]
-    records: Option<Vec<Source<'a>>>,
+    records: Option<Vec<RecordSource<'a>>>,
     #[serde(rename = "requestContext")]
     request_context: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
-struct Source<'a> {
+struct RecordSource<'a> {
     #[serde(borrow, rename = "eventSource", default)]
     event_source: Cow<'a, str>,
 }
@@ -173,13 +173,13 @@ impl<'a> Request<'a> {
         }
         match shape.records.as_deref() {
             None => Ok(Self::Direct(Direct::read(text)?)),
-            Some([Source { event_source }, ..]) if event_source == "aws:sqs" => {
+            Some([RecordSource { event_source }, ..]) if event_source == "aws:sqs" => {
                 Ok(Self::Queue(parse(text, "the SQS event")?))
             }
-            Some([Source { event_source }, ..]) if event_source == "aws:s3" => {
+            Some([RecordSource { event_source }, ..]) if event_source == "aws:s3" => {
                 Ok(Self::Objects(parse(text, "the S3 event")?))
             }
-            Some([Source { event_source }, ..]) => Err(NotUnderstood(format!(
+            Some([RecordSource { event_source }, ..]) => Err(NotUnderstood(format!(
                 "its records come from `{}`: expected aws:sqs or aws:s3",
                 excerpt(event_source)
             ))),

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use shared::{
-    aws::Request,
+    aws::Operation,
     delivery::{Failure, Fault},
 };
 
@@ -133,10 +133,10 @@ impl Objects for Buckets {
     async fn open(&self, object: &ObjectVersion, from: u64) -> Result<Download, Failure> {
         let name = format!("object {}", object.name());
         let mut call = self.0.get_object().bucket(&object.bucket).key(&object.key);
-        let mut request = Request { action: "s3:GetObject", resource: &name };
+        let mut request = Operation { action: "s3:GetObject", resource: &name };
         if let Some(version) = &object.version_id {
             call = call.version_id(version);
-            request = Request { action: "s3:GetObjectVersion", ..request };
+            request = Operation { action: "s3:GetObjectVersion", ..request };
         } else if let Some(etag) = &object.etag {
             // Without a version, the newest object is read: it must still be the one of the event.
             call = call.if_match(format!("\"{etag}\""));
@@ -194,7 +194,7 @@ impl Object for Download {
 impl Checkpoints for Buckets {
     async fn load(&self, bucket: &str, name: &str) -> Result<Option<Bytes>, Failure> {
         let resource = format!("object {bucket}/{name}");
-        let request = Request { action: "s3:GetObject", resource: &resource };
+        let request = Operation { action: "s3:GetObject", resource: &resource };
         let answer = match self.0.get_object().bucket(bucket).key(name).send().await {
             Ok(answer) => answer,
             Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
@@ -211,7 +211,7 @@ impl Checkpoints for Buckets {
 
     async fn save(&self, bucket: &str, name: &str, checkpoint: Bytes) -> Result<(), Failure> {
         let resource = format!("object {bucket}/{name}");
-        let request = Request { action: "s3:PutObject", resource: &resource };
+        let request = Operation { action: "s3:PutObject", resource: &resource };
         let call = self.0.put_object().bucket(bucket).key(name).body(checkpoint.into());
         call.send().await.map(|_| ()).map_err(|error| request.failure(&error))
     }

@@ -160,7 +160,7 @@ pub fn form(text: &str) -> String {
 
 /// Cells of one column that could not be read for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Found {
+pub struct UnreadableCells {
     /// Their number.
     pub cells: u64,
     /// The form of the first.
@@ -168,7 +168,7 @@ pub struct Found {
 }
 
 /// Cells of one column that could not be read, by reason.
-type Reasons = Vec<(Reason, Found)>;
+type Reasons = Vec<(Reason, UnreadableCells)>;
 
 /// Counts what could not be read.
 #[derive(Debug, Default)]
@@ -244,7 +244,7 @@ impl RowTally<'_> {
         let reasons = &mut self.unreadable[column];
         match reasons.iter_mut().find(|(known, _)| *known == reason) {
             Some((_, found)) => found.cells += 1,
-            None => reasons.push((reason, Found { cells: 1, form: form(text) })),
+            None => reasons.push((reason, UnreadableCells { cells: 1, form: form(text) })),
         }
     }
 
@@ -302,7 +302,7 @@ impl Tally {
     }
 
     /// The columns with unreadable cells: the column, its cells that are not blank, and the unreadable ones.
-    pub fn unreadable(&self) -> impl Iterator<Item = (usize, u64, &[(Reason, Found)])> {
+    pub fn unreadable(&self) -> impl Iterator<Item = (usize, u64, &[(Reason, UnreadableCells)])> {
         let columns = self.unreadable.iter().enumerate().filter(|(_, reasons)| !reasons.is_empty());
         columns.map(|(column, reasons)| (column, self.cells[column], reasons.as_slice()))
     }

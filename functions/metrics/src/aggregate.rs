@@ -36,7 +36,7 @@ pub struct Datum {
 
 /// The data of one request: those of consecutive events.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct DataRequest {
     /// At most as many as a request may have.
     pub data: Vec<Datum>,
     /// The counted events, by position.
@@ -47,7 +47,7 @@ pub struct Request {
 
 /// An event to be counted.
 #[derive(Debug, Clone)]
-pub struct Event {
+pub struct CountedEvent {
     /// The stream record that contains it. Events of one record are retried together, so they are counted together.
     pub record: usize,
     /// When it was received; it counts in that second.
@@ -64,9 +64,9 @@ type Key = (i64, Vec<(usize, String)>);
 /// Requests follow the order of the events. They end between records wherever the events of a record fit, so that
 /// events that are retried after a failure were not counted before.
 #[must_use]
-pub fn aggregate(events: &[Event], series: &Series) -> Vec<Request> {
+pub fn aggregate(events: &[CountedEvent], series: &Series) -> Vec<DataRequest> {
     let mut requests = Vec::new();
-    let mut open = Open::default();
+    let mut open = OpenRequest::default();
     let mut start = 0;
     for run in events.chunk_by(|one, next| one.record == next.record) {
         let keys: Vec<Vec<Key>> = run.iter().map(|event| keys(event, series).collect()).collect();
@@ -88,13 +88,13 @@ pub fn aggregate(events: &[Event], series: &Series) -> Vec<Request> {
 }
 
 /// The keys under which the event counts: one for each set of dimensions.
-fn keys<'e>(event: &'e Event, series: &'e Series) -> impl Iterator<Item = Key> + 'e {
+fn keys<'e>(event: &'e CountedEvent, series: &'e Series) -> impl Iterator<Item = Key> + 'e {
     series.of(&event.values).map(|dimensions| (event.at.timestamp(), dimensions))
 }
 
 /// The request that is being filled.
 #[derive(Debug, Default)]
-struct Open {
+struct OpenRequest {
     begin: usize,
     data: Vec<Datum>,
     received: Vec<DateTime<Utc>>,
@@ -102,7 +102,7 @@ struct Open {
     bytes: usize,
 }
 
-impl Open {
+impl OpenRequest {
     /// Whether the data fit into the request. A key that is in it already takes no room, and neither does a repeated
     /// key.
     fn fits<'k>(&self, keys: impl IntoIterator<Item = &'k Key> + Clone) -> bool {
@@ -119,7 +119,7 @@ impl Open {
         room(new.len(), new.iter().map(|key| size(&key.1)).sum())
     }
 
-    fn add(&mut self, event: &Event, keys: Vec<Key>) {
+    fn add(&mut self, event: &CountedEvent, keys: Vec<Key>) {
         for key in keys {
             let place = *self.places.entry(key).or_insert_with_key(|(second, dimensions)| {
                 self.bytes += size(dimensions);
@@ -132,10 +132,10 @@ impl Open {
     }
 
     /// Ends the request before the event at `end`.
-    fn close(&mut self, requests: &mut Vec<Request>, end: usize) {
+    fn close(&mut self, requests: &mut Vec<DataRequest>, end: usize) {
         let open = std::mem::take(self);
         if !open.data.is_empty() {
-            requests.push(Request { data: open.data, events: open.begin..end, received: open.received });
+            requests.push(DataRequest { data: open.data, events: open.begin..end, received: open.received });
         }
         self.begin = end;
     }
@@ -156,8 +156,8 @@ mod tests {
         DateTime::from_timestamp(second, 450_000_000).unwrap()
     }
 
-    fn event(record: usize, second: i64, values: [&str; 3]) -> Event {
-        Event { record, at: at(second), values: values.map(str::to_owned).to_vec() }
+    fn event(record: usize, second: i64, values: [&str; 3]) -> CountedEvent {
+        CountedEvent { record, at: at(second), values: values.map(str::to_owned).to_vec() }
     }
 
     /// Counts under all dimensions and, in addition, under those of each rollup.
@@ -171,7 +171,7 @@ mod tests {
         Series::all(&dataset, &sets)
     }
 
-    fn total(requests: &[Request], dimensions: usize) -> u64 {
+    fn total(requests: &[DataRequest], dimensions: usize) -> u64 {
         let data = requests.iter().flat_map(|request| &request.data);
         data.filter(|datum| datum.dimensions.len() == dimensions).map(|datum| datum.count).sum()
     }
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn requests_respect_the_limits_and_the_record_order() {
         let city = |n: usize| format!("city {n}");
-        let events: Vec<Event> = (0..2_500).map(|n| event(n, 7, ["3", &city(n), "c"])).collect();
+        let events: Vec<CountedEvent> = (0..2_500).map(|n| event(n, 7, ["3", &city(n), "c"])).collect();
         let requests = aggregate(&events, &series(&[&[0], &[0, 2]]));
         assert_eq!(total(&requests, 2), 2_500);
         assert!(requests.iter().all(|request| request.data.len() <= REQUEST_DATA));
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(next, 2_500);
 
         let long = "x".repeat(1_024);
-        let events: Vec<Event> =
+        let events: Vec<CountedEvent> =
             (0..1_000).map(|n| event(n, 7 + i64::try_from(n).unwrap(), ["3", &long, &long])).collect();
         let requests = aggregate(&events, &series(&[]));
         assert_eq!(total(&requests, 3), 1_000);
@@ -239,14 +239,14 @@ mod tests {
     fn events_of_one_record_share_a_request_if_they_fit() {
         let city = |n: usize| format!("city {n}");
         // Records of 300 events each: three fit into a request, the fourth begins the next one.
-        let events: Vec<Event> = (0..1_500).map(|n| event(n / 300, 7, ["3", &city(n), "c"])).collect();
+        let events: Vec<CountedEvent> = (0..1_500).map(|n| event(n / 300, 7, ["3", &city(n), "c"])).collect();
         let requests = aggregate(&events, &series(&[]));
         assert_eq!(
             requests.iter().map(|request| request.events.clone()).collect::<Vec<_>>(),
             [0..900, 900..1_500]
         );
         // A record that does not fit into any request is split, and no event is lost.
-        let events: Vec<Event> = (0..1_500).map(|n| event(0, 7, ["3", &city(n), "c"])).collect();
+        let events: Vec<CountedEvent> = (0..1_500).map(|n| event(0, 7, ["3", &city(n), "c"])).collect();
         let requests = aggregate(&events, &series(&[]));
         assert_eq!((requests.len(), total(&requests, 3)), (2, 1_500));
     }
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn records_with_equal_keys_share_a_request() {
         // Fifty packed records of four hundred events, all of one second and one place.
-        let events: Vec<Event> =
+        let events: Vec<CountedEvent> =
             (0..20_000).map(|n| event(n / 400, 7, ["3", "Dublin", "Franklin"])).collect();
         let requests = aggregate(&events, &series(&[&[0], &[0, 2]]));
         assert_eq!(requests.len(), 1);
@@ -266,8 +266,9 @@ mod tests {
     #[test]
     fn request_is_filled_exactly_to_its_limit() {
         let city = |n: usize| format!("city {n}");
-        let events =
-            |count: usize| -> Vec<Event> { (0..count).map(|n| event(n, 7, ["3", &city(n), "c"])).collect() };
+        let events = |count: usize| -> Vec<CountedEvent> {
+            (0..count).map(|n| event(n, 7, ["3", &city(n), "c"])).collect()
+        };
         let sizes = |count| {
             let requests = aggregate(&events(count), &series(&[]));
             requests.iter().map(|request| request.data.len()).collect::<Vec<_>>()
@@ -277,12 +278,15 @@ mod tests {
         assert_eq!(sizes(1_000), [999, 1]);
         // A key that is in a full request can still be counted.
         let repeated = [events(999), events(999)].concat();
-        let repeated: Vec<Event> =
-            repeated.into_iter().enumerate().map(|(record, event)| Event { record, ..event }).collect();
+        let repeated: Vec<CountedEvent> = repeated
+            .into_iter()
+            .enumerate()
+            .map(|(record, event)| CountedEvent { record, ..event })
+            .collect();
         assert_eq!(aggregate(&repeated, &series(&[])).len(), 1);
     }
 
-    fn events() -> impl Strategy<Value = Vec<Event>> {
+    fn events() -> impl Strategy<Value = Vec<CountedEvent>> {
         let drawn = (any::<bool>(), 0_i64..3, 0_usize..1_500, 0_usize..4);
         prop::collection::vec(drawn, 0..1_500).prop_map(|events| {
             let mut record = 0;
@@ -322,8 +326,8 @@ mod tests {
             for pair in requests.windows(2) {
                 let border = pair[1].events.start;
                 let record = events[border].record;
-                let of_record: Vec<&Event> = events.iter().filter(|event| event.record == record).collect();
-                let data = |events: &mut dyn Iterator<Item = &Event>| {
+                let of_record: Vec<&CountedEvent> = events.iter().filter(|event| event.record == record).collect();
+                let data = |events: &mut dyn Iterator<Item = &CountedEvent>| {
                     events.flat_map(|event| keys(event, &series).collect::<Vec<_>>()).collect::<HashSet<_>>().len()
                 };
                 let is_torn = events[border - 1].record == record;

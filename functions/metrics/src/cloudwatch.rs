@@ -8,21 +8,21 @@ use shared::{
     delivery::{Answer, Limits, Service},
 };
 
-use crate::aggregate::{Datum, Request};
+use crate::aggregate::{DataRequest, Datum};
 
 /// Seconds of a high-resolution metric, as in the original.
 const STORAGE_RESOLUTION: i32 = 1;
 
 /// The metric of the counts, and the metric of the latencies of the counted events.
 #[derive(Debug, Clone)]
-pub struct Metric {
+pub struct CountMetric {
     namespace: Namespace,
     name: String,
     dimensions: Vec<String>,
     ages: LatencyMetric,
 }
 
-impl Metric {
+impl CountMetric {
     /// The metric of that name, with dimensions of those names.
     #[must_use]
     pub fn new(
@@ -50,21 +50,21 @@ impl Metric {
     }
 }
 
-impl Service for Metric {
-    type Entry = Request;
+impl Service for CountMetric {
+    type Entry = DataRequest;
 
     /// [`crate::aggregate`] has already applied the limits of a request.
     fn limits(&self) -> Limits {
         Limits { entries: 1, request_bytes: usize::MAX, entry_bytes: usize::MAX }
     }
 
-    fn size(&self, request: &Request) -> usize {
+    fn size(&self, request: &DataRequest) -> usize {
         request.data.len()
     }
 
     /// Counts and latencies go in one request, so that each latency is recorded exactly as often as its event is
     /// counted.
-    async fn send(&self, requests: &[&Request]) -> Answer {
+    async fn send(&self, requests: &[&DataRequest]) -> Answer {
         let now = Utc::now();
         let counts = requests.iter().flat_map(|request| &request.data).map(|datum| self.datum(datum));
         let ages = requests.iter().filter_map(|request| self.ages.datum(&request.received, now));
@@ -90,7 +90,7 @@ mod tests {
         let client = Client::from_conf(Config::builder().behavior_version(BehaviorVersion::latest()).build());
         let names = ["severity_accident", "city_accident"].map(str::to_owned);
         let ages = LatencyMetric::new(EVENT_TO_METRIC, &common);
-        let metric = Metric::new(Namespace::new(client, "n"), "high", names, ages);
+        let metric = CountMetric::new(Namespace::new(client, "n"), "high", names, ages);
         let dimensions = vec![(1, "Dublin".to_owned()), (0, "3".to_owned())];
         let datum = metric.datum(&Datum { second: 1_700_000_000, dimensions, count: 7 });
         assert_eq!((datum.metric_name(), datum.value()), (Some("high"), Some(7.0)));

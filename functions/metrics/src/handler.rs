@@ -16,7 +16,7 @@ use shared::{
 };
 
 use crate::{
-    aggregate::{Event, Request, aggregate},
+    aggregate::{CountedEvent, DataRequest, aggregate},
     count::{One, count},
     series::Series,
 };
@@ -100,7 +100,7 @@ pub struct Handler<M, R> {
 
 impl<M, R> Handler<M, R>
 where
-    M: Service<Entry = Request>,
+    M: Service<Entry = DataRequest>,
     R: Service<Entry = Bytes>,
 {
     /// Handles one batch and returns the record from which it is to be retried.
@@ -124,16 +124,16 @@ where
         &self,
         UserRecord { record, held, data }: UserRecord<'_>,
         invocation: &Invocation,
-    ) -> Decision<Event> {
+    ) -> Decision<CountedEvent> {
         let Config { common, severity_above, .. } = &self.config;
         let arrived = held.arrived.unwrap_or(invocation.now);
         count(&common.dataset, *severity_above, data, arrived, invocation.now)
-            .map(|One { at, values }| Event { record, at, values })
+            .map(|One { at, values }| CountedEvent { record, at, values })
     }
 
     /// Sends the counts.
-    async fn deliver(&self, counted: Vec<(usize, Event)>, invocation: &Invocation) -> Delivered {
-        let (indexes, events): (Vec<usize>, Vec<Event>) = counted.into_iter().unzip();
+    async fn deliver(&self, counted: Vec<(usize, CountedEvent)>, invocation: &Invocation) -> Delivered {
+        let (indexes, events): (Vec<usize>, Vec<CountedEvent>) = counted.into_iter().unzip();
         let requests = aggregate(&events, &self.config.series);
         let report = delivery::deliver(&self.metric, &requests, Order::Kept, invocation.deadline).await;
         Delivered { indexes, requests, report }
@@ -144,13 +144,13 @@ where
 struct Delivered {
     /// Positions of the records that were counted.
     indexes: Vec<usize>,
-    requests: Vec<Request>,
+    requests: Vec<DataRequest>,
     report: Report,
 }
 
 /// Records the outcome of counts. A failed request is not split and sent again, because CloudWatch refuses requests as
 /// a whole.
-fn record(ledger: &mut Ledger<'_>, delivered: Delivered) -> Vec<(usize, Event)> {
+fn record(ledger: &mut Ledger<'_>, delivered: Delivered) -> Vec<(usize, CountedEvent)> {
     let Delivered { indexes, requests, report } = delivered;
     ledger.retried += report.resent;
     for (request, outcome) in requests.iter().zip(report.outcomes) {

@@ -4,7 +4,7 @@ use aws_sdk_cloudwatch::Client as CloudWatch;
 use aws_sdk_firehose::Client as Firehose;
 use lambda_runtime::{Error, tracing};
 use metrics::{
-    cloudwatch::Metric,
+    cloudwatch::CountMetric,
     handler::{Config, Handler},
 };
 use shared::{
@@ -20,7 +20,7 @@ async fn main() -> Result<(), Error> {
     let sdk = sdk_config().await;
     let dimensions = config.common.dataset.metric.dimensions.iter().map(|(name, _)| name.clone());
     let handler = Handler {
-        metric: Metric::new(
+        metric: CountMetric::new(
             Namespace::new(CloudWatch::new(&sdk), &config.namespace),
             &config.name,
             dimensions,

@@ -7,7 +7,7 @@ use aws_sdk_sns::{
     },
 };
 use shared::{
-    aws::{EntryResult, Request},
+    aws::{EntryResult, Operation},
     delivery::{Answer, Failure, Fault, Limits, Service},
 };
 
@@ -100,7 +100,7 @@ impl Service for Topic {
             .enumerate()
             .map(|(index, alert)| self.entry(index, alert))
             .collect::<Result<Vec<_>, _>>()?;
-        let request = Request { action: "sns:Publish", resource: &self.resource };
+        let request = Operation { action: "sns:Publish", resource: &self.resource };
         let call =
             self.client.publish_batch().topic_arn(&self.arn).set_publish_batch_request_entries(Some(entries));
         match call.send().await {

@@ -7,7 +7,7 @@ use aws_sdk_glue::{
     types::{ErrorDetail, PartitionError, PartitionInput, StorageDescriptor},
 };
 use shared::{
-    aws::Request,
+    aws::Operation,
     delivery::{Failure, Fault},
 };
 use tokio::sync::OnceCell;
@@ -56,7 +56,7 @@ impl Table {
     async fn storage(&self) -> Result<&StorageDescriptor, Failure> {
         self.storage
             .get_or_try_init(|| async {
-                let request = Request { action: "glue:GetTable", resource: &self.resource };
+                let request = Operation { action: "glue:GetTable", resource: &self.resource };
                 let answer =
                     self.client.get_table().database_name(&self.database).name(&self.name).send().await;
                 let answer = answer.map_err(|error| request.failure(&error))?;
@@ -79,7 +79,7 @@ impl Table {
                 .storage_descriptor(storage)
                 .build()
         });
-        let request = Request { action: "glue:BatchCreatePartition", resource: &self.resource };
+        let request = Operation { action: "glue:BatchCreatePartition", resource: &self.resource };
         let answer = self
             .client
             .batch_create_partition()

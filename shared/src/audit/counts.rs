@@ -121,13 +121,13 @@ impl Counts {
     /// Source: CloudWatch user guide, "Specification: Embedded metric format".
     #[must_use]
     pub fn line(&self, emitter: &Emitter<'_>, request_id: &str, now: DateTime<Utc>) -> String {
-        let line = Line {
+        let line = EmfLine {
             directive: Directive {
                 timestamp: now.timestamp_millis(),
                 metrics: [Declared {
                     namespace: NAMESPACE,
                     dimensions: [DIMENSIONS],
-                    metrics: METRICS.map(|name| Metric { name, unit: "Count" }),
+                    metrics: METRICS.map(|name| EmfMetric { name, unit: "Count" }),
                 }],
             },
             dataset: emitter.dataset,
@@ -151,7 +151,7 @@ impl Counts {
 /// The line as it is written. It is typed, since every invocation and every simulated one writes it.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Line<'a> {
+struct EmfLine<'a> {
     #[serde(rename = "_aws")]
     directive: Directive,
     dataset: &'a str,
@@ -184,12 +184,12 @@ struct Directive {
 struct Declared {
     namespace: &'static str,
     dimensions: [[&'static str; DIMENSIONS.len()]; 1],
-    metrics: [Metric; METRICS.len()],
+    metrics: [EmfMetric; METRICS.len()],
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Metric {
+struct EmfMetric {
     name: &'static str,
     unit: &'static str,
 }

@@ -14,7 +14,7 @@ use crate::{
     data::{decision::Decision, event, time::stamp},
     delivery::{
         Service,
-        reject::{self, Collector, Detail, Refused},
+        reject::{self, Collector, Detail, RefusedRow},
     },
     lambda::{config::Common, invocation::Invocation},
     stream::batch::{self, BatchItemFailure, BatchResponse, NotABatch, Record, UserRecords},
@@ -304,7 +304,7 @@ impl<'b> Ledger<'b> {
         reason: &'static str,
         detail: &Detail,
     ) {
-        self.rejects.add(Refused {
+        self.rejects.add(RefusedRow {
             owner: (0, index as u64),
             reason,
             detail,

@@ -52,7 +52,7 @@ impl Trail {
                 let ids = String::from_utf8_lossy(ids.written());
                 let (function, request_id) = (json!(function), json!(request_id));
                 lines.push(format!(
-                    r#"{{"level":"INFO","message":"events","function":{function},"request_id":{request_id},"fate":"{status}","ids":[{ids}]}}"#
+                    r#"{{"level":"INFO","message":"events","function":{function},"request_id":{request_id},"status":"{status}","ids":[{ids}]}}"#
                 ));
             }
         }
@@ -103,7 +103,7 @@ mod tests {
             (r#"{"ID":"A-3"}"#, Status::Failed("the stream is full".to_owned())),
             (r#"{"ID":"A-4"}"#, Status::Delivered),
         ]);
-        let found: Vec<_> = lines.iter().map(|line| (&line["fate"], &line["ids"])).collect();
+        let found: Vec<_> = lines.iter().map(|line| (&line["status"], &line["ids"])).collect();
         assert_eq!(
             found,
             [

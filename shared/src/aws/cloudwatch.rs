@@ -9,7 +9,7 @@ use chrono::{DateTime as Instant, Utc};
 
 use crate::{
     audit::latency::{self, LatencySample},
-    aws::Request,
+    aws::Operation,
     delivery::{Answer, Failure, Limits, Service},
     lambda::config::Common,
 };
@@ -31,7 +31,7 @@ impl Namespace {
 
     /// Puts the data of one request, which must be within its limits.
     pub async fn put(&self, data: Vec<MetricDatum>) -> Result<(), Failure> {
-        let asked = Request { action: "cloudwatch:PutMetricData", resource: &self.resource };
+        let asked = Operation { action: "cloudwatch:PutMetricData", resource: &self.resource };
         match self.client.put_metric_data().namespace(&self.name).set_metric_data(Some(data)).send().await {
             Ok(_) => Ok(()),
             Err(error) => Err(asked.failure(&error)),

@@ -7,7 +7,7 @@ use aws_sdk_firehose::{
 };
 use bytes::Bytes;
 
-use super::{EntryResult, Request};
+use super::{EntryResult, Operation};
 use crate::delivery::{Answer, Failure, Fault, Limits, Service};
 
 /// Limits of `PutRecordBatch`.
@@ -44,7 +44,7 @@ impl Service for DeliveryStream {
     }
 
     async fn send(&self, entries: &[&Bytes]) -> Answer {
-        let request = Request { action: "firehose:PutRecordBatch", resource: &self.resource };
+        let request = Operation { action: "firehose:PutRecordBatch", resource: &self.resource };
         let records = entries
             .iter()
             .map(|entry| Record::builder().data(Blob::new(entry.as_ref())).build())

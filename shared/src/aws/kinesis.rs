@@ -6,7 +6,7 @@ use aws_sdk_kinesis::{
     types::{PutRecordsRequestEntry, PutRecordsResultEntry},
 };
 
-use super::{EntryResult, Request};
+use super::{EntryResult, Operation};
 use crate::delivery::{Answer, Failure, Fault, Limits, Service};
 use crate::stream::StreamRecord;
 
@@ -43,7 +43,7 @@ impl Service for Stream {
     }
 
     async fn send(&self, entries: &[&StreamRecord]) -> Answer {
-        let request = Request { action: "kinesis:PutRecords", resource: &self.resource };
+        let request = Operation { action: "kinesis:PutRecords", resource: &self.resource };
         let records = entries
             .iter()
             .map(|entry| {

@@ -43,7 +43,7 @@ pub fn with_client(loader: ConfigLoader) -> ConfigLoader {
 
 /// The action and resource of a request, for error messages.
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
+pub struct Operation<'a> {
     /// The IAM action, `kinesis:PutRecords`.
     pub action: &'static str,
     /// The resource, `stream us-accidents-data-stream-1-dev`.
@@ -66,7 +66,7 @@ pub enum EntryResult<'a> {
     Missing,
 }
 
-impl Request<'_> {
+impl Operation<'_> {
     /// Reads the error of a call. Omits the service's own message if it may repeat a payload.
     pub fn failure<E: ProvideErrorMetadata>(self, error: &SdkError<E, HttpResponse>) -> Failure {
         let Self { action, resource } = self;
@@ -135,7 +135,7 @@ mod tests {
     fn failure(action: &'static str, resource: &str, code: &str) -> Failure {
         let response = HttpResponse::new(StatusCode::try_from(400).unwrap(), SdkBody::empty());
         let error = SdkError::service_error(ErrorMetadata::builder().code(code).build(), response);
-        Request { action, resource }.failure(&error)
+        Operation { action, resource }.failure(&error)
     }
 
     #[test]
@@ -205,13 +205,13 @@ mod tests {
             (Error::response_error("x", response()), "was answered in a way that is not understood"),
             (Error::construction_failure("x"), "could not be made"),
         ] {
-            let failure = Request { action: "sns:Publish", resource: "topic t" }.failure(&error);
+            let failure = Operation { action: "sns:Publish", resource: "topic t" }.failure(&error);
             let detail = format!("sns:Publish on topic t {what}");
             assert_eq!(failure, Failure { fault: Fault::Transient, detail });
         }
     }
 
-    const PUBLISH: Request<'_> = Request { action: "sns:Publish", resource: "topic t" };
+    const PUBLISH: Operation<'_> = Operation { action: "sns:Publish", resource: "topic t" };
 
     #[test]
     fn the_code_of_a_refused_entry_decides_and_then_the_flag() {

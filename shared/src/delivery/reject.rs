@@ -19,7 +19,7 @@ use crate::{
     delivery::{self, Deadline, Order, Outcome, Service},
 };
 
-pub use self::collector::{Collector, Finished, Owners, Refused};
+pub use self::collector::{Collector, Finished, Owners, RefusedRow};
 
 /// Bytes of a payload in one reject record; longer payloads are split into parts. Encoding at most doubles them, so
 /// the record stays below Firehose's limit of 1,000 KiB.
@@ -186,7 +186,7 @@ struct Reject<'a> {
 
 /// A reject, or a part of one, as it is in the rejects table.
 #[derive(Serialize)]
-struct Line<'a> {
+struct RejectLine<'a> {
     rejected_at: &'a str,
     function: &'a str,
     reason: &'a str,
@@ -220,7 +220,7 @@ impl Reject<'_> {
         let mut end = 0;
         let encode = |(part, piece): (usize, &[u8])| {
             end += piece.len();
-            let line = Line {
+            let line = RejectLine {
                 rejected_at,
                 function: self.function,
                 reason: self.reason,

@@ -67,7 +67,7 @@ pub enum UserRecords<'d> {
     /// The record of the stream itself.
     Itself(&'d [u8]),
     /// The user records of an aggregated record.
-    Parts(kpl::UserRecords<'d>),
+    Parts(kpl::AggregatedRecords<'d>),
 }
 
 /// A record that cannot be decoded or split.

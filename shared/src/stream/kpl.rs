@@ -49,16 +49,16 @@ pub(crate) fn may_be_aggregated(data: &[u8]) -> bool {
 /// They are found one by one in the protobuf. A record of 1 MB can have 170,000 of them, and a list of them would take
 /// more memory than the record.
 #[derive(Debug, Clone)]
-pub struct UserRecords<'a>(Fields<'a>);
+pub struct AggregatedRecords<'a>(Fields<'a>);
 
 /// The user records in `data`; `None` if it is not an aggregated record.
 ///
 /// A record is aggregated only if its magic and its digest match; otherwise it is an ordinary one. All of it is
 /// checked before the first user record is returned.
-pub fn user_records(data: &[u8]) -> Result<Option<UserRecords<'_>>, Damaged> {
+pub fn user_records(data: &[u8]) -> Result<Option<AggregatedRecords<'_>>, Damaged> {
     let Some(protobuf) = aggregated(data) else { return Ok(None) };
     check(protobuf).map_err(Damaged)?;
-    Ok(Some(UserRecords(Fields(protobuf))))
+    Ok(Some(AggregatedRecords(Fields(protobuf))))
 }
 
 /// The user records in `data`, or the record itself if it is not aggregated.
@@ -69,7 +69,7 @@ pub fn deaggregate(data: Bytes) -> Result<Vec<Bytes>, Damaged> {
     }
 }
 
-impl<'a> Iterator for UserRecords<'a> {
+impl<'a> Iterator for AggregatedRecords<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {

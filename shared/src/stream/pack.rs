@@ -49,7 +49,7 @@ impl Packing {
     #[must_use]
     pub fn pack(self, events: &[StreamRecord]) -> Packed {
         let mut packed = Packed { records: Vec::new(), members: Vec::new() };
-        let mut open: Vec<Open> = (0..self.ranges).map(|_| Open::default()).collect();
+        let mut open: Vec<OpenPack> = (0..self.ranges).map(|_| OpenPack::default()).collect();
         for (index, event) in events.iter().enumerate() {
             let range = self.range(event.partition_key());
             let bytes = kpl::entry_bytes(event.partition_key(), &event.data);
@@ -72,7 +72,7 @@ impl Packing {
 
 /// A pack that is being filled.
 #[derive(Debug, Default)]
-struct Open {
+struct OpenPack {
     members: Vec<usize>,
     bytes: usize,
 }
@@ -87,7 +87,7 @@ pub struct Packed {
 }
 
 impl Packed {
-    fn close(&mut self, pack: Open, range: u32, place: u128, events: &[StreamRecord]) {
+    fn close(&mut self, pack: OpenPack, range: u32, place: u128, events: &[StreamRecord]) {
         let place = place.to_string();
         let data = match pack.members[..] {
             // A single event does not need a pack, and may be too large for one.

@@ -5,7 +5,7 @@ use std::{sync::Mutex, time::Duration};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use fakes::{LIMITS, Registry, RepeatedObject, Scripted};
-use metrics::{aggregate::Request, cloudwatch::Metric};
+use metrics::{aggregate::DataRequest, cloudwatch::CountMetric};
 use notify::{pace::NextTurn, sns::Topic, word::Alert};
 use shared::{
     audit::latency::{EVENT_TO_ALERT, EVENT_TO_METRIC, LatencySample},
@@ -24,7 +24,7 @@ pub(crate) type Transform = transform::handler::Handler<
     Scripted<Bytes>,
     Registry<Scripted<Partition>>,
 >;
-pub(crate) type Metrics = metrics::handler::Handler<Scripted<Request>, Scripted<Bytes>>;
+pub(crate) type Metrics = metrics::handler::Handler<Scripted<DataRequest>, Scripted<Bytes>>;
 pub(crate) type Notify = notify::handler::Handler<Scripted<Alert>, Scripted<LatencySample>, Scripted<Bytes>>;
 
 /// The parameters of the stack at their defaults.
@@ -71,7 +71,7 @@ pub(crate) fn transform() -> Result<Transform, ConfigError> {
 pub(crate) fn metrics() -> Result<Metrics, ConfigError> {
     let config = metrics::handler::Config::read(&variables)?;
     let dimensions = config.common.dataset.metric.dimensions.iter().map(|(name, _)| name.clone());
-    let metric = Metric::new(
+    let metric = CountMetric::new(
         Namespace::new(clients::cloudwatch(), &config.namespace),
         &config.name,
         dimensions,

@@ -13,22 +13,8 @@ const NOTIFY_THRESHOLD: i64 = 3;
 /// The page, as Markdown.
 pub(crate) fn render(dataset: &Dataset) -> String {
     let Dataset { name, title, .. } = dataset;
-    let column = |index: usize| code(&dataset.columns[index].name);
     let (lowest, highest) = dataset.severity_range();
     let (below, above) = dataset.severity_partitions();
-    let list = |columns: &mut dyn Iterator<Item = usize>| columns.map(column).collect::<Vec<_>>().join(", ");
-    let dimensions: Vec<_> = dataset
-        .metric
-        .dimensions
-        .iter()
-        .map(|(name, index)| format!("{} ({})", code(name), column(*index)))
-        .collect();
-    let attribute = |(name, index): &(String, usize)| {
-        let text = dataset.severity_text_attribute(name).filter(|_| *index == dataset.severity);
-        let Some(text) = text else { return format!("{} ({})", code(name), column(*index)) };
-        format!("{} (the level of {2}), {} ({2})", code(name), code(&text), column(*index))
-    };
-    let attributes: Vec<_> = dataset.alert.attributes.iter().map(attribute).collect();
     let mut page = format!(
         "<!-- Generated from dataset.toml by make render. -->\n\
          # The data set `{name}`\n\n\
@@ -46,55 +32,13 @@ pub(crate) fn render(dataset: &Dataset) -> String {
          partitions `{SEVERITY_KEY}={below}` and `{SEVERITY_KEY}={above}` hold everything below {lowest} and above {highest}. \
          `coalesce({UNLISTED_SEVERITY}, {SEVERITY_KEY})` is the exact severity of every event, as `{SEVERITY_KEY}` is in \
          `{name}_latest`.\n\n\
-         {levels}## Columns with a role\n\n\
-         | role | column |\n| --- | --- |\n\
-         | identifies an event | {id} |\n\
-         | says how severe it is, from {least} to {greatest} | {severity} |\n\
-         | when ingest took it in | {received_at} |\n\
-         | spreads the events over stream 1 | {partition_key} |\n\
-         | keeps its events in order on stream 2 | {area} |\n\
-         | are on stream 2 | {projection} |\n\
-         | dimensions of the metric `{metric}` | {dimensions} |\n\
-         | attributes of an alert | {attributes} |\n\n\
-         ## Columns\n\n\
+         {levels}{roles}## Columns\n\n\
          | in the files | in Athena | raw | analytical | meaning | for example |\n\
          | --- | --- | --- | --- | --- | --- |\n",
-        least = dataset.severities.text(lowest),
-        greatest = dataset.severities.text(highest),
         levels = levels(dataset),
-        id = column(dataset.id),
-        severity = column(dataset.severity),
-        received_at = column(dataset.received_at),
-        partition_key = column(dataset.partition_key),
-        area = column(dataset.severe_partition_key),
-        projection = list(&mut dataset.projection.iter().copied()),
-        metric = dataset.metric.name,
-        dimensions = dimensions.join(", "),
-        attributes = attributes.join(", "),
+        roles = roles(dataset),
     );
-    for described in &dataset.columns {
-        let Column { name, column, kind, comment, examples, day_column } = described;
-        let analytical = if column == SEVERITY_KEY { "int, partition" } else { glue_type(*kind) };
-        let examples: Vec<_> = examples.iter().map(|example| code(example)).collect();
-        page.push_str(&row(&[
-            &code(name),
-            &code(column),
-            raw_type(*kind),
-            analytical,
-            &cell(comment),
-            &examples.join(", "),
-        ]));
-        if let Some(day) = day_column {
-            page.push_str(&row(&[
-                &code(name),
-                &code(day),
-                "",
-                glue_type(Type::Date),
-                &cell(&day_comment(described)),
-                "",
-            ]));
-        }
-    }
+    page.push_str(&columns(dataset));
     page.push_str(&blanks(dataset));
     page.push_str(
         "\nThe raw table also has the column `invalid`, a map: the text of cells that could not be read as their column's \
@@ -104,6 +48,73 @@ pub(crate) fn render(dataset: &Dataset) -> String {
         page.push_str(&row(&[&code(name), kind, comment]));
     }
     page
+}
+
+/// The columns that the functions use, and what for.
+fn roles(dataset: &Dataset) -> String {
+    let column = |index: usize| code(&dataset.columns[index].name);
+    let (lowest, highest) = dataset.severity_range();
+    let dimension = |(name, index): &(String, usize)| format!("{} ({})", code(name), column(*index));
+    let attribute = |(name, index): &(String, usize)| {
+        let text = dataset.severity_text_attribute(name).filter(|_| *index == dataset.severity);
+        let Some(text) = text else { return format!("{} ({})", code(name), column(*index)) };
+        format!("{} (the level of {2}), {} ({2})", code(name), code(&text), column(*index))
+    };
+    let projection: Vec<_> = dataset.projection.iter().map(|index| column(*index)).collect();
+    let dimensions: Vec<_> = dataset.metric.dimensions.iter().map(dimension).collect();
+    let attributes: Vec<_> = dataset.alert.attributes.iter().map(attribute).collect();
+    format!(
+        "## Columns with a role\n\n\
+         | role | column |\n| --- | --- |\n\
+         | identifies an event | {id} |\n\
+         | says how severe it is, from {least} to {greatest} | {severity} |\n\
+         | when ingest took it in | {received_at} |\n\
+         | spreads the events over stream 1 | {partition_key} |\n\
+         | keeps its events in order on stream 2 | {area} |\n\
+         | are on stream 2 | {projection} |\n\
+         | dimensions of the metric `{metric}` | {dimensions} |\n\
+         | attributes of an alert | {attributes} |\n\n",
+        least = dataset.severities.text(lowest),
+        greatest = dataset.severities.text(highest),
+        id = column(dataset.id),
+        severity = column(dataset.severity),
+        received_at = column(dataset.received_at),
+        partition_key = column(dataset.partition_key),
+        area = column(dataset.severe_partition_key),
+        projection = projection.join(", "),
+        metric = dataset.metric.name,
+        dimensions = dimensions.join(", "),
+        attributes = attributes.join(", "),
+    )
+}
+
+/// A row of the table for each column, and for each column of days that is made of it.
+fn columns(dataset: &Dataset) -> String {
+    let mut rows = String::new();
+    for described in &dataset.columns {
+        let Column { name, column, kind, comment, examples, day_column } = described;
+        let analytical = if column == SEVERITY_KEY { "int, partition" } else { glue_type(*kind) };
+        let examples: Vec<_> = examples.iter().map(|example| code(example)).collect();
+        rows.push_str(&row(&[
+            &code(name),
+            &code(column),
+            raw_type(*kind),
+            analytical,
+            &cell(comment),
+            &examples.join(", "),
+        ]));
+        if let Some(day) = day_column {
+            rows.push_str(&row(&[
+                &code(name),
+                &code(day),
+                "",
+                glue_type(Type::Date),
+                &cell(&day_comment(described)),
+                "",
+            ]));
+        }
+    }
+    rows
 }
 
 /// The levels of severities that are not in the files, and what the thresholds mean; empty if the files have the

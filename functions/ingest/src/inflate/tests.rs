@@ -35,10 +35,10 @@ fn read(data: &[u8], chunk: usize) -> (Vec<u8>, Result<(), InflateError>) {
 #[test]
 fn gzip_of_several_members_is_read_to_its_end() {
     let text = b"ID,Severity\n".repeat(10_000);
-    assert_eq!(body(&gzip(&text)), Ok(Body::Text(text.into())));
+    assert_eq!(body(&gzip(&text)), Ok(InflatedBody::Text(text.into())));
     assert_eq!(
         body(&[gzip(b"one "), gzip(b""), gzip_with_names(b"two")].concat()).unwrap(),
-        Body::Text("one two".as_bytes().into())
+        InflatedBody::Text("one two".as_bytes().into())
     );
 }
 
@@ -48,7 +48,7 @@ fn plain_text_is_passed_on_whatever_it_is_called() {
         for chunk in [1, 2, 600, usize::MAX] {
             assert_eq!(read(text, chunk), (text.to_vec(), Ok(())));
         }
-        assert_eq!(body(text), Ok(Body::Text(text.into())));
+        assert_eq!(body(text), Ok(InflatedBody::Text(text.into())));
     }
 }
 
@@ -105,14 +105,14 @@ fn damaged_gzip_is_an_error() {
 #[test]
 fn body_with_much_text_is_only_checked() {
     let text = b"A\n".repeat(HELD_BYTES / 2);
-    assert_eq!(body(&gzip(&text)), Ok(Body::Text(text.clone().into())));
+    assert_eq!(body(&gzip(&text)), Ok(InflatedBody::Text(text.clone().into())));
     let long = [&text[..], b"B"].concat();
-    assert_eq!(body(&gzip(&long)), Ok(Body::LongGzip { is_blank: false }));
+    assert_eq!(body(&gzip(&long)), Ok(InflatedBody::LongGzip { is_blank: false }));
     let mut damaged = gzip(&long);
     *damaged.last_mut().unwrap() ^= 1;
     assert_eq!(body(&damaged), Err(InflateError::Damaged));
     let blank = gzip(&vec![b'\n'; HELD_BYTES + 1]);
-    assert_eq!(body(&blank), Ok(Body::LongGzip { is_blank: true }));
+    assert_eq!(body(&blank), Ok(InflatedBody::LongGzip { is_blank: true }));
 }
 
 #[test]

@@ -10,8 +10,8 @@
 use memchr::{memchr, memchr2, memchr3};
 
 use super::{
-    Skip,
-    span::{End, Kind, Scan, Span, line_end},
+    Cells, DOS_END, Skip,
+    span::{RowKind, RowSpan, Scan, TextEnd, line_end},
 };
 
 /// The reason code for text after a closing quote.
@@ -29,10 +29,10 @@ pub(super) struct Scanned {
 }
 
 /// Finds the end of the row at the start of `text`.
-pub(super) fn scan(text: &[u8], scanned: &mut Scanned, bound: usize, end: End, separator: u8) -> Scan {
+pub(super) fn scan(text: &[u8], scanned: &mut Scanned, bound: usize, end: TextEnd, separator: u8) -> Scan {
     // A row of `bound` bytes ends with the byte after them.
     let view = &text[..text.len().min(bound + 1)];
-    let end_of_view = if text.len() > bound { End::Open } else { end };
+    let end_of_view = if text.len() > bound { TextEnd::Open } else { end };
     let mut state = *scanned;
     loop {
         let step = match state.open {
@@ -51,8 +51,8 @@ pub(super) fn scan(text: &[u8], scanned: &mut Scanned, bound: usize, end: End, s
                     continue;
                 }
                 Some(found) => {
-                    let kind = if state.quoted { Kind::Quoted } else { Kind::Plain };
-                    Some(Span::line(text, state.at + found, kind))
+                    let kind = if state.quoted { RowKind::Quoted } else { RowKind::Plain };
+                    Some(RowSpan::line(text, state.at + found, kind))
                 }
                 None => {
                     state.at = view.len();
@@ -109,55 +109,73 @@ fn close(view: &[u8], state: &mut Scanned, open: usize, bound: usize, separator:
 
 /// The row that ends with the line on which a cell with a wrong quote begins; `None` if the line end is not in the text
 /// yet.
-fn wrong_quote(view: &[u8], open: usize, reason: &'static str, end: End) -> Option<Span> {
+fn wrong_quote(view: &[u8], open: usize, reason: &'static str, end: TextEnd) -> Option<RowSpan> {
     let detail = match reason {
         BAD_QUOTE => {
             "text follows the quote that closes a cell: expected a separator or the end of the line; double a quote that is part of a quoted cell"
         }
         _ => "a quote is opened that is never closed: a cell that begins with a quote must end with one",
     };
-    let kind = Kind::Broken(reason, detail.to_owned());
+    let kind = RowKind::Broken(reason, detail.to_owned());
     match memchr2(b'\n', b'\r', &view[open..]) {
-        Some(found) => Some(Span::line(view, open + found, kind)),
-        None if end == End::Whole => Some(Span { end: view.len(), next: view.len(), kind }),
+        Some(found) => Some(RowSpan::line(view, open + found, kind)),
+        None if end == TextEnd::Whole => Some(RowSpan { end: view.len(), next: view.len(), kind }),
         None => None,
     }
 }
 
 /// What a row is if its end is not in the available bytes.
-fn unfinished(text: &[u8], state: Scanned, bound: usize, end: End) -> Scan {
+fn unfinished(text: &[u8], state: Scanned, bound: usize, end: TextEnd) -> Scan {
     if text.len() > bound {
         let view = &text[..=bound];
-        let wrong = state.open.and_then(|open| wrong_quote(view, open, "unclosed_quote", End::Open));
+        let wrong = state.open.and_then(|open| wrong_quote(view, open, "unclosed_quote", TextEnd::Open));
         return wrong.map_or(Scan::TooLong(Skip::Line), Scan::Row);
     }
-    let whole = |kind| Scan::Row(Span { end: text.len(), next: text.len(), kind });
+    let whole = |kind| Scan::Row(RowSpan { end: text.len(), next: text.len(), kind });
     match (end, state.open) {
-        (End::Open, _) => Scan::More,
-        (End::CutShort, _) => whole(Kind::cut_short()),
-        (End::Whole, None) => whole(if state.quoted { Kind::Quoted } else { Kind::Plain }),
+        (TextEnd::Open, _) => Scan::More,
+        (TextEnd::CutShort, _) => whole(RowKind::cut_short()),
+        (TextEnd::Whole, None) => whole(if state.quoted { RowKind::Quoted } else { RowKind::Plain }),
         // A quote at the very end closes the cell.
-        (End::Whole, Some(open)) if state.at + 1 == text.len() && state.at > open => whole(Kind::Quoted),
-        (End::Whole, Some(open)) => match wrong_quote(text, open, "unclosed_quote", End::Whole) {
+        (TextEnd::Whole, Some(open)) if state.at + 1 == text.len() && state.at > open => {
+            whole(RowKind::Quoted)
+        }
+        (TextEnd::Whole, Some(open)) => match wrong_quote(text, open, "unclosed_quote", TextEnd::Whole) {
             Some(span) => Scan::Row(span),
-            None => whole(Kind::Quoted),
+            None => whole(RowKind::Quoted),
         },
     }
 }
 
 /// Finds the end of a line of NDJSON. A line feed or a carriage return ends it: neither can be part of a JSON string.
-pub(super) fn scan_line(text: &[u8], bound: usize, end: End) -> Scan {
+pub(super) fn scan_line(text: &[u8], bound: usize, end: TextEnd) -> Scan {
     let view = &text[..text.len().min(bound + 1)];
     if let Some(at) = line_end(view) {
-        return Scan::Row(Span::line(text, at, Kind::Plain).trimmed(text));
+        return Scan::Row(RowSpan::line(text, at, RowKind::Plain).trimmed(text));
     }
     if text.len() > bound {
         return Scan::TooLong(Skip::Line);
     }
     let kind = match end {
-        End::Open => return Scan::More,
-        End::Whole => Kind::Plain,
-        End::CutShort => Kind::cut_short(),
+        TextEnd::Open => return Scan::More,
+        TextEnd::Whole => RowKind::Plain,
+        TextEnd::CutShort => RowKind::cut_short(),
     };
-    Scan::Row(Span { end: text.len(), next: text.len(), kind }.trimmed(text))
+    Scan::Row(RowSpan { end: text.len(), next: text.len(), kind }.trimmed(text))
+}
+
+/// Whether a CSV row has only blank cells, as spreadsheets write below a table.
+pub(super) fn has_no_text(row: &[u8], kind: &RowKind, separator: u8, cells: &mut Cells) -> bool {
+    let is_blank = |byte: &u8| *byte == separator || matches!(byte, b' ' | b'\t' | b'"' | &DOS_END);
+    if !row.first().is_some_and(is_blank) || !row.iter().all(is_blank) {
+        return false;
+    }
+    match kind {
+        RowKind::Plain => !row.contains(&b'"'),
+        RowKind::Quoted => {
+            cells.read(&String::from_utf8_lossy(row), true, separator);
+            cells.are_blank_from(0)
+        }
+        RowKind::Broken(..) => false,
+    }
 }

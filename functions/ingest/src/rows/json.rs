@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Skip,
-    span::{End, Kind, Scan, Span},
+    span::{RowKind, RowSpan, Scan, TextEnd},
 };
 
 /// Brackets whose kind is stored; deeper ones are only counted.
@@ -64,14 +64,14 @@ pub(super) enum Step {
 
 impl Element {
     /// Reads a byte, given the byte after it. `array` says whether the element is in an outer array.
-    fn step(&mut self, byte: u8, following: &[u8], end: End, array: bool) -> Step {
+    fn step(&mut self, byte: u8, following: &[u8], end: TextEnd, array: bool) -> Step {
         match self.string {
             Some(within) => self.step_in_string(within, byte, following, end),
             None => self.step_outside(byte, following, end, array),
         }
     }
 
-    fn step_in_string(&mut self, within: Within, byte: u8, following: &[u8], end: End) -> Step {
+    fn step_in_string(&mut self, within: Within, byte: u8, following: &[u8], end: TextEnd) -> Step {
         let next = match (byte, within) {
             (b'\n' | b'\r', _) => {
                 (self.string, self.last) = (None, Some(b'"'));
@@ -96,7 +96,7 @@ impl Element {
         Step::Part
     }
 
-    fn step_outside(&mut self, byte: u8, following: &[u8], end: End, array: bool) -> Step {
+    fn step_outside(&mut self, byte: u8, following: &[u8], end: TextEnd, array: bool) -> Step {
         let bare = self.depth == 0 && self.last.is_some();
         match byte {
             b'\n' | b'\r' | b'{' | b'[' | b',' | b']' if bare => return Step::Next,
@@ -153,18 +153,18 @@ impl Element {
 }
 
 /// Whether a key follows a bracket: a quote with a word right after it, not the end of a string.
-fn begins_element(following: &[u8], end: End) -> Option<bool> {
+fn begins_element(following: &[u8], end: TextEnd) -> Option<bool> {
     match following {
         [b'"', word, ..] => Some(!matches!(word, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' | b'}' | b']')),
-        [b'"'] | [] if end == End::Open => None,
+        [b'"'] | [] if end == TextEnd::Open => None,
         _ => Some(false),
     }
 }
 
 /// Whether the next byte can begin the content of an object.
-fn begins_object(following: &[u8], end: End) -> Option<bool> {
+fn begins_object(following: &[u8], end: TextEnd) -> Option<bool> {
     match following.first() {
-        None if end == End::Open => None,
+        None if end == TextEnd::Open => None,
         following => {
             Some(following.is_some_and(|byte| matches!(byte, b'"' | b'}' | b' ' | b'\t' | b'\n' | b'\r')))
         }
@@ -185,7 +185,7 @@ pub(super) struct Scanned {
 }
 
 /// Finds the end of the element at the start of `text`.
-pub(super) fn scan(text: &[u8], scanned: &mut Scanned, bound: usize, end: End, array: bool) -> Scan {
+pub(super) fn scan(text: &[u8], scanned: &mut Scanned, bound: usize, end: TextEnd, array: bool) -> Scan {
     let Scanned { mut at, mut element } = *scanned;
     while at < text.len() {
         if element.string == Some(Within::Text) {
@@ -196,35 +196,35 @@ pub(super) fn scan(text: &[u8], scanned: &mut Scanned, bound: usize, end: End, a
         }
         let before = element;
         match element.step(text[at], &text[at + 1..], end, array) {
-            Step::Next => return Scan::Row(Span { end: at, next: at, kind: cut(before) }.trimmed(text)),
+            Step::Next => return Scan::Row(RowSpan { end: at, next: at, kind: cut(before) }.trimmed(text)),
             Step::Unknown => break,
             Step::Part | Step::Last if at == bound => return Scan::TooLong(Skip::Element(before)),
-            Step::Last => return Scan::Row(Span { end: at + 1, next: at + 1, kind: Kind::Plain }),
+            Step::Last => return Scan::Row(RowSpan { end: at + 1, next: at + 1, kind: RowKind::Plain }),
             Step::Part => at += 1,
         }
     }
     let kind = match end {
-        End::Open => {
+        TextEnd::Open => {
             *scanned = Scanned { at, element };
             return Scan::More;
         }
-        End::Whole => cut(element),
-        End::CutShort => Kind::cut_short(),
+        TextEnd::Whole => cut(element),
+        TextEnd::CutShort => RowKind::cut_short(),
     };
-    Scan::Row(Span { end: text.len(), next: text.len(), kind }.trimmed(text))
+    Scan::Row(RowSpan { end: text.len(), next: text.len(), kind }.trimmed(text))
 }
 
 /// The content of an element that ends here without its closing bracket.
-fn cut(element: Element) -> Kind {
+fn cut(element: Element) -> RowKind {
     if element.depth == 0 {
-        return Kind::Plain;
+        return RowKind::Plain;
     }
     let detail = "the element is not closed: close each bracket and quote of an element before the next one";
-    Kind::Broken("not_json", detail.to_owned())
+    RowKind::Broken("not_json", detail.to_owned())
 }
 
 /// Skips the remaining bytes of an overlong element; returns how many and whether it ends there.
-pub(super) fn skip(text: &[u8], element: &mut Element, end: End, array: bool) -> (usize, bool) {
+pub(super) fn skip(text: &[u8], element: &mut Element, end: TextEnd, array: bool) -> (usize, bool) {
     let mut at = 0;
     while at < text.len() {
         if element.string == Some(Within::Text) {

@@ -33,7 +33,7 @@ use self::{
     header::{BAD_HEADER, HEADER_BEGIN},
     position::Lines,
     separator::{COMMA, Search},
-    span::{CUT_SHORT, End, Kind, Scan, Span, is_blank, line_end},
+    span::{CUT_SHORT, RowKind, RowSpan, Scan, TextEnd, is_blank, line_end},
 };
 
 /// The longest row that is read whole, in bytes. Kinesis accepts records of 1 MiB, so nothing longer could be
@@ -59,7 +59,7 @@ pub struct Rows<'d> {
     start: usize,
     /// Bytes of the text before the buffer.
     passed: u64,
-    end: End,
+    end: TextEnd,
     begun: bool,
     /// The separator of the cells of a CSV.
     separator: u8,
@@ -87,10 +87,10 @@ enum Array {
 }
 
 /// A row in the buffer.
-struct Found {
+struct FoundRow {
     text: Range<usize>,
     line: u64,
-    kind: Kind,
+    kind: RowKind,
     /// Whether it is a first line that cannot be used as a header.
     is_first_line: bool,
 }
@@ -108,7 +108,7 @@ impl<'d> Rows<'d> {
             buffer: Vec::new(),
             start: 0,
             passed: 0,
-            end: End::Open,
+            end: TextEnd::Open,
             begun: false,
             separator: COMMA,
             is_declared: false,
@@ -206,13 +206,13 @@ impl<'d> Rows<'d> {
 
     /// Ends the text.
     pub fn finish(&mut self) {
-        self.end = End::Whole;
+        self.end = TextEnd::Whole;
     }
 
     /// Ends a text that was cut, as a stream that breaks off. A last row without a line end then becomes a `cut_short`
     /// reject and never an event.
     pub fn finish_cut_short(&mut self) {
-        self.end = End::CutShort;
+        self.end = TextEnd::CutShort;
     }
 
     /// The header line of a CSV, if it has been read.
@@ -255,17 +255,17 @@ impl<'d> Rows<'d> {
     /// The next complete row. `None` asks for another chunk, or means the end of the text.
     #[expect(clippy::should_implement_trait, reason = "the rows are lent, which an iterator cannot do")]
     pub fn next(&mut self) -> Option<Row<'_>> {
-        let Found { text, line, kind, is_first_line } = self.find()?;
+        let FoundRow { text, line, kind, is_first_line } = self.find()?;
         let text = &self.buffer[text];
         let charset = if self.is_marked { Charset::default() } else { self.charset };
         let (index, mut is_altered) = (self.index, false);
         self.index += 1;
         let content = match (kind, &self.header) {
-            (Kind::Broken(reason, detail), _) => Content::Broken { reason, detail },
+            (RowKind::Broken(reason, detail), _) => Content::Broken { reason, detail },
             (kind, Some(header)) => {
                 let decoded;
                 (decoded, is_altered) = decode(charset, text, &mut self.lossy);
-                self.cells.read(decoded, matches!(kind, Kind::Quoted), self.separator);
+                self.cells.read(decoded, matches!(kind, RowKind::Quoted), self.separator);
                 header.check(&self.cells)
             }
             (_, None) => Content::Json,
@@ -276,7 +276,7 @@ impl<'d> Rows<'d> {
     }
 
     /// Finds the next row and moves past it.
-    fn find(&mut self) -> Option<Found> {
+    fn find(&mut self) -> Option<FoundRow> {
         loop {
             if !self.begin() || !self.skip_rest() {
                 return None;
@@ -292,10 +292,10 @@ impl<'d> Rows<'d> {
             let (begin, line) = (self.start, self.lines.number);
             self.pass(&span);
             let mut found =
-                Found { text: begin..begin + span.end, line, kind: span.kind, is_first_line: false };
+                FoundRow { text: begin..begin + span.end, line, kind: span.kind, is_first_line: false };
             if self.format == Format::Csv {
                 let text = &self.buffer[found.text.clone()];
-                if has_no_text(text, &found.kind, self.separator, &mut self.cells) {
+                if csv::has_no_text(text, &found.kind, self.separator, &mut self.cells) {
                     if self.awaits_separator() {
                         self.separator = COMMA;
                     }
@@ -324,12 +324,12 @@ impl<'d> Rows<'d> {
     }
 
     /// Finds the separator of the first row, whose end was found assuming commas; `None` if that needs more text.
-    fn separate(&mut self, span: Span) -> Option<Span> {
+    fn separate(&mut self, span: RowSpan) -> Option<RowSpan> {
         let charset = self.charset();
         let Self { dataset, bound, end, cells, .. } = self;
         let text = &self.buffer[self.start..];
         let row = &text[..span.end];
-        if has_no_text(row, &span.kind, COMMA, cells)
+        if csv::has_no_text(row, &span.kind, COMMA, cells)
             || separator::declared(row, &span.kind).is_some()
             || separator::is_header(dataset, row, &span.kind, (charset, COMMA), cells)
         {
@@ -337,9 +337,9 @@ impl<'d> Rows<'d> {
         }
         let found = self.search.find(dataset, text, charset, (*bound, *end), cells);
         let (separator, span) = match found {
-            separator::Found::More => return None,
-            separator::Found::Nothing => (COMMA, span),
-            separator::Found::Blank(separator, other) | separator::Found::Header(separator, other) => {
+            separator::FirstRow::More => return None,
+            separator::FirstRow::Nothing => (COMMA, span),
+            separator::FirstRow::Blank(separator, other) | separator::FirstRow::Header(separator, other) => {
                 // A row that is too long with commas may end earlier with another separator.
                 self.skipping = None;
                 (separator, other)
@@ -351,11 +351,11 @@ impl<'d> Rows<'d> {
     }
 
     /// Reads the first line as the header; returns the kind of row that it is if it cannot be used.
-    fn read_header(&mut self, found: &Found) -> Option<Kind> {
+    fn read_header(&mut self, found: &FoundRow) -> Option<RowKind> {
         let charset = self.charset();
         let text = &self.buffer[found.text.clone()];
         let (header, reason) = match &found.kind {
-            Kind::Broken(reason, detail) => {
+            RowKind::Broken(reason, detail) => {
                 let problem =
                     format!("the first line, which must name the columns, cannot be read: {detail}");
                 let begin = &text[..text.len().min(HEADER_BEGIN)];
@@ -366,13 +366,13 @@ impl<'d> Rows<'d> {
             kind => {
                 let (text, _) = decode(charset, text, &mut self.lossy);
                 let line = separator::with_declaration(self.dataset, text, self.separator, &mut self.cells);
-                self.cells.read(text, matches!(kind, Kind::Quoted), self.separator);
+                self.cells.read(text, matches!(kind, RowKind::Quoted), self.separator);
                 (Header::read(self.dataset, &line, &self.cells, self.separator), BAD_HEADER)
             }
         };
         let problem = header.problem.clone();
         self.header = Some(header);
-        problem.map(|detail| Kind::Broken(reason, detail))
+        problem.map(|detail| RowKind::Broken(reason, detail))
     }
 
     /// Skips byte order marks; false if more text is needed to decide.
@@ -382,7 +382,7 @@ impl<'d> Rows<'d> {
             if text.starts_with(BOM) {
                 self.start += BOM.len();
                 self.is_marked = true;
-            } else if self.end == End::Open && BOM.starts_with(text) {
+            } else if self.end == TextEnd::Open && BOM.starts_with(text) {
                 return false;
             } else {
                 self.begun = true;
@@ -402,7 +402,7 @@ impl<'d> Rows<'d> {
         };
         self.lines.pass(&text[..dropped]);
         self.start += dropped;
-        if ends || self.end != End::Open {
+        if ends || self.end != TextEnd::Open {
             self.skipping = None;
         }
         self.skipping.is_none()
@@ -435,7 +435,7 @@ impl<'d> Rows<'d> {
         loop {
             let text = &self.buffer[self.start..];
             if !text.starts_with(BOM) {
-                return self.end != End::Open || !BOM.starts_with(text);
+                return self.end != TextEnd::Open || !BOM.starts_with(text);
             }
             self.start += BOM.len();
             self.is_marked = true;
@@ -444,7 +444,7 @@ impl<'d> Rows<'d> {
     }
 
     /// Finds the end of the row that begins at `start`; `None` where its end, or a row, is not there.
-    fn scan(&mut self) -> Option<Span> {
+    fn scan(&mut self) -> Option<RowSpan> {
         let text = &self.buffer[self.start..];
         if text.is_empty() {
             return None;
@@ -462,7 +462,7 @@ impl<'d> Rows<'d> {
             Scan::Row(span) => span,
             Scan::TooLong(skip) => {
                 self.skipping = Some(skip);
-                Span::too_large(text, self.bound)
+                RowSpan::too_large(text, self.bound)
             }
         };
         (self.csv, self.json) = Default::default();
@@ -470,11 +470,11 @@ impl<'d> Rows<'d> {
     }
 
     /// Moves past a row that was found.
-    fn pass(&mut self, span: &Span) {
+    fn pass(&mut self, span: &RowSpan) {
         let text = &self.buffer[self.start..self.start + span.next];
         match (self.format, &span.kind) {
             // It contains no line end.
-            (Format::Csv | Format::Ndjson, Kind::Plain) => {
+            (Format::Csv | Format::Ndjson, RowKind::Plain) => {
                 let last = text.last().copied();
                 self.lines.number += u64::from(matches!(last, Some(b'\n' | b'\r')));
                 self.lines.after_return = last == Some(b'\r');
@@ -482,22 +482,6 @@ impl<'d> Rows<'d> {
             _ => self.lines.pass(text),
         }
         self.start += span.next;
-    }
-}
-
-/// Whether a CSV row has only blank cells, as spreadsheets write below a table.
-fn has_no_text(row: &[u8], kind: &Kind, separator: u8, cells: &mut Cells) -> bool {
-    let is_blank = |byte: &u8| *byte == separator || matches!(byte, b' ' | b'\t' | b'"' | &DOS_END);
-    if !row.first().is_some_and(is_blank) || !row.iter().all(is_blank) {
-        return false;
-    }
-    match kind {
-        Kind::Plain => !row.contains(&b'"'),
-        Kind::Quoted => {
-            cells.read(&String::from_utf8_lossy(row), true, separator);
-            cells.are_blank_from(0)
-        }
-        Kind::Broken(..) => false,
     }
 }
 

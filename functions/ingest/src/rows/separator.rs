@@ -6,9 +6,9 @@
 use shared::data::dataset::Dataset;
 
 use super::{
-    Cells, csv, has_no_text,
+    Cells, csv,
     header::names_what_is_needed,
-    span::{End, Kind, Scan, Span},
+    span::{RowKind, RowSpan, Scan, TextEnd},
 };
 use crate::charset::Charset;
 
@@ -24,13 +24,13 @@ const DECLARATION: &[u8] = b"sep=";
 pub(super) struct Search([csv::Scanned; OTHERS.len()]);
 
 /// How the other separators split the first row.
-pub(super) enum Found {
+pub(super) enum FirstRow {
     /// More text is needed to decide.
     More,
     /// A row without text, with one of them.
-    Blank(u8, Span),
+    Blank(u8, RowSpan),
     /// A header, with exactly one of them.
-    Header(u8, Span),
+    Header(u8, RowSpan),
     /// As nothing that makes sense: the comma is used.
     Nothing,
 }
@@ -42,27 +42,27 @@ impl Search {
         dataset: &Dataset,
         text: &[u8],
         charset: Charset,
-        (bound, end): (usize, End),
+        (bound, end): (usize, TextEnd),
         cells: &mut Cells,
-    ) -> Found {
-        let mut found = Found::Nothing;
+    ) -> FirstRow {
+        let mut found = FirstRow::Nothing;
         let mut headers = 0;
         for (separator, scanned) in OTHERS.into_iter().zip(&mut self.0) {
             let span = match csv::scan(text, scanned, bound, end, separator) {
-                Scan::More => return Found::More,
+                Scan::More => return FirstRow::More,
                 Scan::TooLong(_) => continue,
                 Scan::Row(span) => span,
             };
             let row = &text[..span.end];
-            if has_no_text(row, &span.kind, separator, cells) {
-                return Found::Blank(separator, span);
+            if csv::has_no_text(row, &span.kind, separator, cells) {
+                return FirstRow::Blank(separator, span);
             }
             if is_header(dataset, row, &span.kind, (charset, separator), cells) {
                 headers += 1;
-                found = Found::Header(separator, span);
+                found = FirstRow::Header(separator, span);
             }
         }
-        if headers == 1 { found } else { Found::Nothing }
+        if headers == 1 { found } else { FirstRow::Nothing }
     }
 }
 
@@ -70,20 +70,20 @@ impl Search {
 pub(super) fn is_header(
     dataset: &Dataset,
     row: &[u8],
-    kind: &Kind,
+    kind: &RowKind,
     (charset, separator): (Charset, u8),
     cells: &mut Cells,
 ) -> bool {
-    if matches!(kind, Kind::Broken(..)) {
+    if matches!(kind, RowKind::Broken(..)) {
         return false;
     }
-    cells.read(&charset.decode(row).0, matches!(kind, Kind::Quoted), separator);
+    cells.read(&charset.decode(row).0, matches!(kind, RowKind::Quoted), separator);
     names_what_is_needed(dataset, cells)
 }
 
 /// The separator that a row declares, if any.
-pub(super) fn declared(row: &[u8], kind: &Kind) -> Option<u8> {
-    if matches!(kind, Kind::Broken(..)) { None } else { declared_by_line(row) }
+pub(super) fn declared(row: &[u8], kind: &RowKind) -> Option<u8> {
+    if matches!(kind, RowKind::Broken(..)) { None } else { declared_by_line(row) }
 }
 
 fn declared_by_line(line: &[u8]) -> Option<u8> {
@@ -123,7 +123,7 @@ pub(super) fn without_declaration(header: &str) -> (Option<u8>, &str) {
 fn shown(dataset: &Dataset, line: &str, cells: &mut Cells) -> Option<u8> {
     let line = [line.as_bytes(), b"\n"].concat();
     let bound = line.len();
-    match csv::scan(&line, &mut csv::Scanned::default(), bound, End::Open, COMMA) {
+    match csv::scan(&line, &mut csv::Scanned::default(), bound, TextEnd::Open, COMMA) {
         Scan::Row(span)
             if is_header(dataset, &line[..span.end], &span.kind, (Charset::default(), COMMA), cells) =>
         {
@@ -132,10 +132,10 @@ fn shown(dataset: &Dataset, line: &str, cells: &mut Cells) -> Option<u8> {
         Scan::Row(_) | Scan::TooLong(_) => {}
         Scan::More => return None,
     }
-    match Search::default().find(dataset, &line, Charset::default(), (bound, End::Open), cells) {
-        Found::Header(separator, _) => Some(separator),
-        Found::Blank(..) | Found::Nothing => Some(COMMA),
-        Found::More => None,
+    match Search::default().find(dataset, &line, Charset::default(), (bound, TextEnd::Open), cells) {
+        FirstRow::Header(separator, _) => Some(separator),
+        FirstRow::Blank(..) | FirstRow::Nothing => Some(COMMA),
+        FirstRow::More => None,
     }
 }
 

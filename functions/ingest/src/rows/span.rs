@@ -7,7 +7,7 @@ pub(super) const CUT_SHORT: &str = "cut_short";
 
 /// How the text ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum TextEnd {
     /// More may follow.
     Open,
     /// The text is complete.
@@ -17,31 +17,31 @@ pub(super) enum End {
 }
 
 /// Where a row ends, counted from its first byte.
-pub(super) struct Span {
+pub(super) struct RowSpan {
     /// End of the row's text.
     pub(super) end: usize,
     /// Beginning of what follows.
     pub(super) next: usize,
-    pub(super) kind: Kind,
+    pub(super) kind: RowKind,
 }
 
-pub(super) enum Kind {
+pub(super) enum RowKind {
     Plain,
     Quoted,
     Broken(&'static str, String),
 }
 
 pub(super) enum Scan {
-    Row(Span),
+    Row(RowSpan),
     /// The row is longer than the bound; its remaining bytes are to be dropped.
     TooLong(Skip),
     /// The row may continue in the next chunk.
     More,
 }
 
-impl Span {
+impl RowSpan {
     /// A row that ends with its line at `end`.
-    pub(super) fn line(text: &[u8], end: usize, kind: Kind) -> Self {
+    pub(super) fn line(text: &[u8], end: usize, kind: RowKind) -> Self {
         let both = text[end..].starts_with(b"\r\n");
         Self { end, next: end + 1 + usize::from(both), kind }
     }
@@ -53,7 +53,7 @@ impl Span {
         let detail = format!(
             "the row is longer than {bound} bytes, of which the first are kept: rows of up to 1 MiB can be delivered"
         );
-        Self { end, next: bound, kind: Kind::Broken("too_large", detail) }
+        Self { end, next: bound, kind: RowKind::Broken("too_large", detail) }
     }
 
     /// The row without blank bytes at its end.
@@ -63,7 +63,7 @@ impl Span {
     }
 }
 
-impl Kind {
+impl RowKind {
     pub(super) fn cut_short() -> Self {
         let detail = "the text breaks off within this row: send the whole text again";
         Self::Broken(CUT_SHORT, detail.to_owned())

@@ -51,12 +51,12 @@ pub(super) struct Clock {
     hour: u32,
     minute: u32,
     second: u32,
-    pub end: End,
+    pub end: ClockEnd,
 }
 
 /// The text after the seconds.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct End {
+pub(super) struct ClockEnd {
     pub nanosecond: u32,
     pub half: Option<Half>,
     pub offset: Option<Offset>,
@@ -108,7 +108,7 @@ impl Clock {
     }
 }
 
-impl End {
+impl ClockEnd {
     /// The time of day with that ending.
     #[inline]
     pub(super) fn time(self, hour: u32, minute: u32, second: u32) -> Option<NaiveTime> {
@@ -124,7 +124,7 @@ impl End {
 
 /// A part of a day.
 #[derive(Clone, Copy)]
-enum Part {
+enum DayPart {
     /// A number with its digits.
     Number(u32, usize),
     /// The name of a month.
@@ -148,7 +148,7 @@ impl Rest<'_> {
         let first = self.part()?;
         let separator = self.separator()?;
         let second = self.part()?;
-        if matches!(first, Part::Month(_)) && separator == Separator::Blanks {
+        if matches!(first, DayPart::Month(_)) && separator == Separator::Blanks {
             self.skip(b',');
         }
         if self.separator()? != separator {
@@ -156,33 +156,33 @@ impl Rest<'_> {
         }
         let third = self.part()?;
         match (first, second, third) {
-            (Part::Number(year, 4), Part::Number(month, 1 | 2), Part::Number(day, 1 | 2))
+            (DayPart::Number(year, 4), DayPart::Number(month, 1 | 2), DayPart::Number(day, 1 | 2))
                 if separator != Separator::Blanks =>
             {
                 Some(Day::Plain { year: Year::Full(year), month, day })
             }
-            (Part::Number(first, 1 | 2), Part::Number(second, 1 | 2), year)
+            (DayPart::Number(first, 1 | 2), DayPart::Number(second, 1 | 2), year)
                 if separator != Separator::Blanks =>
             {
                 Some(Day::Ordered { first, second, year: year.year()? })
             }
-            (Part::Number(year, 4), Part::Month(month), Part::Number(day, 1 | 2)) => {
+            (DayPart::Number(year, 4), DayPart::Month(month), DayPart::Number(day, 1 | 2)) => {
                 Some(Day::Plain { year: Year::Full(year), month, day })
             }
-            (Part::Number(day, 1 | 2), Part::Month(month), year)
-            | (Part::Month(month), Part::Number(day, 1 | 2), year) => {
+            (DayPart::Number(day, 1 | 2), DayPart::Month(month), year)
+            | (DayPart::Month(month), DayPart::Number(day, 1 | 2), year) => {
                 Some(Day::Plain { year: year.year()?, month, day })
             }
             _ => None,
         }
     }
 
-    fn part(&mut self) -> Option<Part> {
+    fn part(&mut self) -> Option<DayPart> {
         if self.0.first()?.is_ascii_digit() {
             let (number, digits) = self.number(4)?;
-            return Some(Part::Number(number, digits));
+            return Some(DayPart::Number(number, digits));
         }
-        self.month().map(Part::Month)
+        self.month().map(DayPart::Month)
     }
 
     fn month(&mut self) -> Option<u32> {
@@ -228,7 +228,7 @@ impl Rest<'_> {
     }
 
     /// Everything that follows the last number of a clock, up to the end.
-    pub(super) fn end(&mut self, has_second: bool) -> Option<End> {
+    pub(super) fn end(&mut self, has_second: bool) -> Option<ClockEnd> {
         let nanosecond = match self.0 {
             [b'.' | b',', digits @ ..] if has_second => {
                 self.0 = digits;
@@ -238,10 +238,10 @@ impl Rest<'_> {
         };
         // Nearly all texts end here.
         if self.0.is_empty() {
-            return Some(End { nanosecond, half: None, offset: None });
+            return Some(ClockEnd { nanosecond, half: None, offset: None });
         }
         if self.0 == b"Z" {
-            return Some(End { nanosecond, half: None, offset: Some(Offset::Zulu) });
+            return Some(ClockEnd { nanosecond, half: None, offset: Some(Offset::Zulu) });
         }
         let mut spaced = self.blanks();
         let half = self.half();
@@ -249,7 +249,7 @@ impl Rest<'_> {
             spaced = self.blanks();
         }
         let offset = if self.0.is_empty() && !spaced { None } else { Some(self.offset()?) };
-        Some(End { nanosecond, half, offset })
+        Some(ClockEnd { nanosecond, half, offset })
     }
 
     /// The nanoseconds in the digits after a mark. Digits after the ninth must be zeros, so that none is lost.
@@ -343,7 +343,7 @@ impl Rest<'_> {
     }
 }
 
-impl Part {
+impl DayPart {
     fn year(self) -> Option<Year> {
         match self {
             Self::Number(year, 4) => Some(Year::Full(year)),

@@ -13,7 +13,7 @@ use chrono::{
 use serde::{Deserialize, Serialize};
 
 pub use self::explain::{Unreadable, explain, explain_date};
-use self::form::{End, Form, Rest, two};
+use self::form::{ClockEnd, Form, Rest, two};
 use crate::{data::excerpt::excerpt, json::Writer};
 
 /// Which of `2/8/2016` is the month.
@@ -238,7 +238,7 @@ fn parse_usual(bytes: &[u8]) -> Option<Timestamp> {
     };
     let year = two(y1, y2)? * 100 + two(y3, y4)?;
     let date = NaiveDate::from_ymd_opt(year.try_into().ok()?, two(m1, m2)?, two(d1, d2)?)?;
-    let end = if tail.is_empty() { End::default() } else { Rest(tail).end(true)? };
+    let end = if tail.is_empty() { ClockEnd::default() } else { Rest(tail).end(true)? };
     let time = end.time(two(h1, h2)?, two(n1, n2)?, two(s1, s2)?)?;
     Some(Timestamp { local: date.and_time(time), offset: end.offset })
 }

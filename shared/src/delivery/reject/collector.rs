@@ -58,7 +58,7 @@ impl Owners {
 
 /// A row or record that is refused permanently.
 #[derive(Debug, Clone, Copy)]
-pub struct Refused<'a> {
+pub struct RefusedRow<'a> {
     /// The message that held it, and its position there.
     pub owner: (usize, u64),
     /// A short stable code.
@@ -109,14 +109,14 @@ pub struct Collector {
     account: i64,
     /// Whether rows are gathered from now on.
     gathering: bool,
-    gathered: Vec<Gathered>,
+    gathered: Vec<GatheredRows>,
     finished: Finished,
     finished_bytes: usize,
 }
 
 /// Rows that are gathered in one reject.
 #[derive(Debug)]
-struct Gathered {
+struct GatheredRows {
     name: String,
     reasons: Vec<(&'static str, u64)>,
     detail: Detail,
@@ -157,7 +157,7 @@ impl Collector {
     }
 
     /// Adds a reject.
-    pub fn add(&mut self, refused: Refused<'_>) {
+    pub fn add(&mut self, refused: RefusedRow<'_>) {
         let has_long_header = refused.file.is_some_and(FileContext::has_long_header);
         let must_be_single = refused.row_index.is_none() || refused.payload.len() >= LARGE_ROW_BYTES;
         if !has_long_header && (must_be_single || !self.gathering) && self.add_single(refused, must_be_single)
@@ -202,7 +202,7 @@ impl Collector {
     }
 
     /// Makes a row a reject of its own if the budget allows it.
-    fn add_single(&mut self, refused: Refused<'_>, must_be_single: bool) -> bool {
+    fn add_single(&mut self, refused: RefusedRow<'_>, must_be_single: bool) -> bool {
         let source = source(refused.name, refused.line.map(|line| (line, line)));
         let reject = Reject {
             function: self.function,
@@ -236,22 +236,22 @@ impl Collector {
     }
 
     /// Adds a row to those that are refused for the same reason.
-    fn gather(&mut self, refused: Refused<'_>, has_long_header: bool) {
+    fn gather(&mut self, refused: RefusedRow<'_>, has_long_header: bool) {
         if self.gathered.iter().any(|gathered| !gathered.is_of_file(&refused)) {
             self.finish();
         }
         let alike =
-            |gathered: &Gathered| gathered.reasons.iter().any(|(reason, _)| *reason == refused.reason);
+            |gathered: &GatheredRows| gathered.reasons.iter().any(|(reason, _)| *reason == refused.reason);
         let place = match self.gathered.iter().position(alike) {
             Some(place) => place,
             None => {
-                let cost = Gathered::cost(&refused, has_long_header);
+                let cost = GatheredRows::cost(&refused, has_long_header);
                 // The first reject of a file is always begun: the bytes received before it pay for its header.
                 if !self.gathered.is_empty() && self.account - cost < FOR_GATHERED / 2 {
                     0
                 } else {
                     self.account -= cost;
-                    self.gathered.push(Gathered::begin(&refused, has_long_header, cost));
+                    self.gathered.push(GatheredRows::begin(&refused, has_long_header, cost));
                     self.gathered.len() - 1
                 }
             }
@@ -262,14 +262,14 @@ impl Collector {
             Some(header) => 3 * header.len() + 2 * GATHERED_BYTES,
             None => GATHERED_BYTES,
         };
-        if self.gathered.iter().map(Gathered::bytes_of_rows).sum::<usize>() >= bound {
+        if self.gathered.iter().map(GatheredRows::bytes_of_rows).sum::<usize>() >= bound {
             self.finish();
         }
     }
 
-    fn finish_one(&mut self, gathered: Gathered) {
+    fn finish_one(&mut self, gathered: GatheredRows) {
         let begins_with_header = gathered.has_header();
-        let Gathered { name, reasons, lines, row_index, payload, row_bytes, alone, file, owners, .. } =
+        let GatheredRows { name, reasons, lines, row_index, payload, row_bytes, alone, file, owners, .. } =
             gathered;
         let source = source(&name, lines);
         let rows = owners.rows;
@@ -302,9 +302,9 @@ impl Collector {
     }
 }
 
-impl Gathered {
+impl GatheredRows {
     /// The most bytes that a reject takes without its rows.
-    fn cost(refused: &Refused<'_>, has_long_header: bool) -> i64 {
+    fn cost(refused: &RefusedRow<'_>, has_long_header: bool) -> i64 {
         // The detail grows by the sentence about all rows.
         let text = 2 * refused.detail.as_str().len() + 100 + json_bytes(refused.name);
         let frame = FRAME_BYTES + text;
@@ -319,7 +319,7 @@ impl Gathered {
         signed(frame + own + SHORT_BYTES)
     }
 
-    fn begin(refused: &Refused<'_>, has_long_header: bool, cost: i64) -> Self {
+    fn begin(refused: &RefusedRow<'_>, has_long_header: bool, cost: i64) -> Self {
         let mut gathered = Self {
             name: refused.name.to_owned(),
             reasons: Vec::new(),
@@ -354,7 +354,7 @@ impl Gathered {
     }
 
     /// Whether a row is from the same file, message or record of the stream.
-    fn is_of_file(&self, refused: &Refused<'_>) -> bool {
+    fn is_of_file(&self, refused: &RefusedRow<'_>) -> bool {
         let same_file = match (&self.file, refused.file) {
             (Some(own), Some(other)) => own.is_that_of(other),
             (own, other) => own.is_none() && other.is_none(),
@@ -363,7 +363,7 @@ impl Gathered {
     }
 
     /// Adds a row; returns the most bytes that it takes.
-    fn add(&mut self, refused: &Refused<'_>) -> i64 {
+    fn add(&mut self, refused: &RefusedRow<'_>) -> i64 {
         match self.reasons.iter_mut().find(|(reason, _)| *reason == refused.reason) {
             Some((_, count)) => *count += 1,
             None => self.reasons.push((refused.reason, 1)),
@@ -438,7 +438,7 @@ mod tests {
             collector.came_in(1_000_000);
             let before = collector.account;
             for index in 0..rows {
-                collector.add(Refused {
+                collector.add(RefusedRow {
                     owner: (0, index),
                     reason: "outside_metric_times",
                     detail: &detail,

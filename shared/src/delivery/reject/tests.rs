@@ -23,8 +23,13 @@ fn csv(header: &str) -> FileContext {
 }
 
 /// A row of `inbox/a.csv`, refused.
-fn row<'a>(index: u64, payload: &'a [u8], detail: &'a Detail, file: Option<&'a FileContext>) -> Refused<'a> {
-    Refused {
+fn row<'a>(
+    index: u64,
+    payload: &'a [u8],
+    detail: &'a Detail,
+    file: Option<&'a FileContext>,
+) -> RefusedRow<'a> {
+    RefusedRow {
         owner: (0, index),
         reason: "cell_count",
         detail,
@@ -147,7 +152,7 @@ fn rows_under_a_long_header_are_gathered_under_one_copy_of_it() {
     collector.came_in(header.len());
     for (index, reason) in ["cell_count", "missing_id", "cell_count"].into_iter().enumerate() {
         let index = index as u64;
-        collector.add(Refused { reason, ..row(index, b"A-1", &detail, Some(&file)) });
+        collector.add(RefusedRow { reason, ..row(index, b"A-1", &detail, Some(&file)) });
     }
     collector.finish();
     let lines = parsed(&collector.take());
@@ -170,7 +175,7 @@ fn copies_of_a_long_header_do_not_count_as_rows_that_pay_for_the_next() {
     for index in 0..5_u64 {
         collector.came_in(1);
         let reason = REASONS[usize::try_from(index).unwrap() % 4];
-        collector.add(Refused { reason, ..row(index, b"", &detail, Some(&file)) });
+        collector.add(RefusedRow { reason, ..row(index, b"", &detail, Some(&file)) });
     }
     collector.finish();
     let written: usize = collector.take().lines().iter().map(Bytes::len).sum();
@@ -238,7 +243,7 @@ proptest! {
                 let payload = &payload[..payload.len().min(rows.lengths[index % rows.lengths.len()])];
                 came(&mut collector, payload.len() + 1 + rows.good_between);
                 let index = index as u64 * 2;
-                collector.add(Refused {
+                collector.add(RefusedRow {
                     reason: REASONS[usize::try_from(index / 2).unwrap() % rows.reasons],
                     name: &name,
                     alone: rows.alone,
@@ -307,7 +312,7 @@ async fn a_reject_is_written_once_all_of_its_parts_are() {
         let mut collector = collector();
         for (index, parts) in (0..).zip(parts) {
             let payload = vec![b'x'; (parts - 1) * PART_BYTES + 1];
-            collector.add(Refused { row_index: None, ..row(index, &payload, &detail, None) });
+            collector.add(RefusedRow { row_index: None, ..row(index, &payload, &detail, None) });
         }
         let stream = Stream { refuses: vec![refused], ..Stream::default() };
         let written = write(&stream, collector.take(), deadline()).await;
@@ -457,7 +462,7 @@ fn a_large_row_and_one_without_a_position_are_always_rejects_of_their_own() {
     {
         let mut collector = gathering(&detail);
         collector.came_in(LARGE);
-        collector.add(Refused { row_index, ..row(0, &vec![b'x'; bytes], &detail, None) });
+        collector.add(RefusedRow { row_index, ..row(0, &vec![b'x'; bytes], &detail, None) });
         // Rows that fill a reject are finished at once.
         let finished = parsed(&collector.take());
         assert_eq!(finished.len(), usize::from(is_single), "{bytes} {row_index:?}");
@@ -515,7 +520,7 @@ fn two_mebibytes_of_lines_or_2_000_rejects_are_enough_to_be_written() {
 fn rows_of_different_files_are_not_gathered_in_one_reject() {
     let detail = Detail::from("why");
     let [one, other] = ["a", "b"].map(|header| csv(&header.repeat(70_000)));
-    let rows = |other: Refused<'_>| {
+    let rows = |other: RefusedRow<'_>| {
         let mut collector = collector();
         collector.came_in(1_000_000);
         collector.add(row(0, b"A-1", &detail, Some(&one)));
@@ -526,8 +531,8 @@ fn rows_of_different_files_are_not_gathered_in_one_reject() {
     let same = row(1, b"A-2", &detail, Some(&one));
     assert_eq!(rows(same), 1);
     assert_eq!(rows(row(1, b"A-2", &detail, Some(&other))), 2, "another header");
-    assert_eq!(rows(Refused { name: "inbox/b.csv", ..same }), 2, "another object");
-    assert_eq!(rows(Refused { owner: (1, 1), ..same }), 2, "another message");
+    assert_eq!(rows(RefusedRow { name: "inbox/b.csv", ..same }), 2, "another object");
+    assert_eq!(rows(RefusedRow { owner: (1, 1), ..same }), 2, "another message");
     let mut collector = gathering(&detail);
     collector.came_in(1_000_000);
     let without = csv("ID");
@@ -545,7 +550,7 @@ fn a_reject_of_several_rows_says_how_many_and_why() {
         let mut collector = gathering(&detail);
         // Nothing pays for a second reject.
         for (index, (reason, alone)) in (0..).zip(reasons.iter().zip(alone)) {
-            collector.add(Refused { reason, alone: *alone, ..row(index, b"A-1", &detail, None) });
+            collector.add(RefusedRow { reason, alone: *alone, ..row(index, b"A-1", &detail, None) });
         }
         collector.finish();
         parsed(&collector.take())
@@ -578,7 +583,7 @@ fn half_of_what_stays_pays_for_rejects_of_their_own_reason_and_the_rest_goes_to_
     // By then the first reject has many reasons, and counts each.
     reasons.extend([reasons[0], reasons[399], reasons[0]]);
     for (index, reason) in (0..).zip(reasons) {
-        collector.add(Refused { reason, ..row(index, b"A-1", &detail, None) });
+        collector.add(RefusedRow { reason, ..row(index, b"A-1", &detail, None) });
     }
     collector.finish();
     let lines = parsed(&collector.take());

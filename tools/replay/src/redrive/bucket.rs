@@ -6,7 +6,7 @@ use aws_sdk_s3::{
     Client, config::retry::RetryConfig, operation::get_object::GetObjectError, primitives::ByteStream,
 };
 use chrono::{DateTime, Utc};
-use shared::{aws::Request, delivery::Failure};
+use shared::{aws::Operation, delivery::Failure};
 
 use super::{Listed, Store};
 use crate::error::Error;
@@ -39,7 +39,7 @@ impl Bucket {
     /// When there is no such table, or it is not in S3.
     pub async fn of_table(config: &SdkConfig, database: &str, table: &str) -> Result<Self, Error> {
         let resource = format!("table {database}.{table}");
-        let request = Request { action: "glue:GetTable", resource: &resource };
+        let request = Operation { action: "glue:GetTable", resource: &resource };
         let described = Glue::new(config)
             .get_table()
             .database_name(database)
@@ -75,8 +75,8 @@ impl Bucket {
         Ok(Self::new(config, &name, ""))
     }
 
-    fn request(&self, action: &'static str) -> Request<'_> {
-        Request { action, resource: &self.resource }
+    fn request(&self, action: &'static str) -> Operation<'_> {
+        Operation { action, resource: &self.resource }
     }
 }
 

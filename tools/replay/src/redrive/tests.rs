@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json, value::RawValue};
 use shared::{
     data::time::DateOrder,
-    delivery::reject::{Collector, Detail, FileContext, Refused},
+    delivery::reject::{Collector, Detail, FileContext, RefusedRow},
     stream::batch::Batch,
 };
 
@@ -130,7 +130,7 @@ fn reject(function: &'static str, source: &str, payload: &str) -> Vec<u8> {
     let file = (function == "ingest")
         .then(|| FileContext::new("csv", Some("ID".to_owned().into()), Some(DateOrder::Mdy)));
     let mut collector = Collector::new(function, "1970-01-01T00:00:00.000000Z".to_owned());
-    collector.add(Refused {
+    collector.add(RefusedRow {
         owner: (0, 0),
         reason: "some_reason",
         detail: &Detail::from(""),

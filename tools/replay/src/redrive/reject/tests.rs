@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 use shared::{
     data::time::DateOrder,
-    delivery::reject::{Collector, Detail, FileContext, Refused},
+    delivery::reject::{Collector, Detail, FileContext, RefusedRow},
 };
 
 use super::*;
@@ -25,7 +25,7 @@ fn written(header: &str, rows: &[(Vec<u8>, bool)], account: usize) -> Vec<Bytes>
     collector.came_in(account);
     let (file, detail) = (csv(header), Detail::from("…"));
     for (index, (row, alone)) in (0..).zip(rows) {
-        collector.add(Refused {
+        collector.add(RefusedRow {
             owner: (0, index),
             reason: "cell_count",
             detail: &detail,
