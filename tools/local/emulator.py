@@ -13,12 +13,9 @@ from typing import Any
 UNKNOWN_TYPES = {
     "AWS::Athena::NamedQuery": "queries are run from their files instead",
     "AWS::Budgets::Budget": "nothing costs anything here",
-    "AWS::CloudWatch::CompositeAlarm": "the alarms that it is made of are there",
     "AWS::Kinesis::StreamConsumer": "every consumer reads at its own pace anyway",
 }
 
-# An alarm over several metrics, which it does not compute.
-METRIC_MATH = "an alarm over several metrics is left out: the emulator does not do metric math"
 # What it does not count of a mapping.
 NO_EVENT_COUNT = "a mapping does not count its events: the emulator has no MetricsConfig"
 
@@ -60,14 +57,16 @@ def for_emulator(template: dict[str, Any]) -> tuple[dict[str, Any], dict[str, li
     """The template as the emulator takes it, and what differs, each with the resources' names."""
     template = copy.deepcopy(template)
     resources = template["Resources"]
-    unknown = {
-        name
-        for name, resource in resources.items()
-        if resource["Type"] in UNKNOWN_TYPES or computes(resource)
-    }
-    template["Resources"] = resources = {
-        name: without(resource, unknown) for name, resource in resources.items()
-    }
+    unknown = {name for name, resource in resources.items() if resource["Type"] in UNKNOWN_TYPES}
+    needing: set[str] = set()
+    while True:
+        missing = unknown | needing
+        resources = {name: without(each, missing) for name, each in resources.items()}
+        more = {name for name, each in resources.items() if names(each, missing)} - missing
+        if not more:
+            break
+        needing |= more
+    template["Resources"] = resources
     differences: dict[str, list[str]] = {}
     for name, resource in list(resources.items()):
         kind, properties = resource["Type"], resource.get("Properties", {})
@@ -75,14 +74,9 @@ def for_emulator(template: dict[str, Any]) -> tuple[dict[str, Any], dict[str, li
         if kind in UNKNOWN_TYPES:
             del resources[name]
             texts = [f"there is no {kind}: {UNKNOWN_TYPES[kind]}"]
-        elif computes(resource):
-            del resources[name]
-            texts = [METRIC_MATH]
-        elif names(resource, unknown):
+        elif name in needing:
             del resources[name]
             texts = ["it needs what there is not"]
-        elif kind == "AWS::CloudWatch::Dashboard":
-            properties["DashboardBody"] = without_alarms(properties["DashboardBody"], unknown)
         elif kind == "AWS::Serverless::Function":
             mappings = [each["Properties"] for each in properties.get("Events", {}).values()]
             counts = [each.pop("MetricsConfig", None) for each in mappings]
@@ -106,19 +100,6 @@ def for_emulator(template: dict[str, Any]) -> tuple[dict[str, Any], dict[str, li
         for text in texts:
             differences.setdefault(text, []).append(name)
     return template, differences
-
-
-def computes(resource: dict[str, Any]) -> bool:
-    """Whether a resource is an alarm over several metrics."""
-    return resource["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"]
-
-
-def without_alarms(body: dict[str, Any], missing: set[str]) -> dict[str, Any]:
-    """A dashboard's body that names no missing alarm."""
-    text, *variables = body["Fn::Sub"]
-    for name in missing:
-        text = text.replace(f'"${{{name}.Arn}}", ', "").replace(f', "${{{name}.Arn}}"', "")
-    return {"Fn::Sub": [text, *variables]}
 
 
 def without(value: Any, missing: set[str]) -> Any:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from ministack import app
 
-from tools.local import athena
+from tools.local import alarms, athena, firehose
 from tools.local.recorder import recording
 
-INSTALLED = (athena,)
+INSTALLED = (alarms, athena, firehose)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from tools.local.cloud import Cloud
 from tools.local.functions import DATASETS
+from tools.local.kpl import user_records
 from tools.local.severity import Severities
 
 if sys.version_info >= (3, 11):
@@ -322,7 +323,11 @@ class StreamReader:
         while iterator := self._iterators[shard]:
             answer = self._kinesis.get_records(ShardIterator=iterator, Limit=10_000)
             self._iterators[shard] = answer.get("NextShardIterator")
-            self.events += [json.loads(record["Data"]) for record in answer["Records"]]
+            self.events += [
+                json.loads(event)
+                for record in answer["Records"]
+                for event in user_records(record["Data"])
+            ]
             if not answer["Records"] and not answer.get("MillisBehindLatest"):
                 return
 
