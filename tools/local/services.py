@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from ministack import app
 
-from tools.local import alarms, athena, firehose
+from tools.local import alarms, athena, firehose, metrics
 from tools.local.recorder import recording
 
-INSTALLED = (alarms, athena, firehose)
+INSTALLED = (alarms, athena, firehose, metrics)
 
 
 def main() -> None:
