@@ -1,10 +1,11 @@
 //! SNS.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_sns::Client;
 use notify::{
     incident::decide,
+    raise::Reported,
     sns::Topic,
     word::{Alert, word},
 };
@@ -47,10 +48,14 @@ fn error(status: u16, code: &str) -> Answer {
 }
 
 fn alert(id: &str, county: &str) -> Alert {
+    alert_of(id, 4, county)
+}
+
+fn alert_of(id: &str, severity: u8, county: &str) -> Alert {
     let dataset = Dataset::named("us_accidents").unwrap();
-    let json = format!(r#"{{"ID":"{id}","Severity":4,"City":"c","County":"{county}"}}"#);
+    let json = format!(r#"{{"ID":"{id}","Severity":{severity},"City":"c","County":"{county}"}}"#);
     let Decision::Output(incident) = decide(&dataset, 3, json.as_bytes()) else { panic!("{json}") };
-    let (_, alert) = word(&dataset, &[&incident]).remove(0);
+    let (_, alert) = word(&dataset, &[Reported { incident: &incident, raised_from: None }]).remove(0);
     alert
 }
 
@@ -120,16 +125,24 @@ async fn message_has_its_texts_subject_and_attributes() {
 
 #[tokio::test]
 async fn fifo_topic_keeps_the_order_of_an_area_and_drops_repeats() {
-    let server = Server::new([results(&["0", "1", "2"], &[])]);
-    let alerts = [alert("A-1", "Lucas"), alert("A-2", "Lucas"), alert("A-3", "Franklin")];
-    assert_eq!(send(&server, FIFO, &alerts).await.outcomes, vec![DONE; 3]);
+    let server = Server::new([results(&["0", "1", "2", "3", "4"], &[])]);
+    let [lucas, franklin] = ["Lucas", "Franklin"];
+    let raised = alert_of("A-1", 5, lucas);
+    let alerts =
+        [alert("A-1", lucas), alert("A-2", lucas), raised, alert("A-3", franklin), alert("A-1", lucas)];
+    assert_eq!(send(&server, FIFO, &alerts).await.outcomes, vec![DONE; 5]);
     let form = form(&server.requests()[0]);
-    let fields = |name: &str| [1, 2, 3].map(|number| entry(&form, number, name).unwrap().to_owned());
+    let fields = |name: &str| [1, 2, 3, 4, 5].map(|number| entry(&form, number, name).unwrap().to_owned());
     let groups = fields("MessageGroupId");
-    assert_eq!(groups[0], groups[1]);
-    assert_ne!(groups[0], groups[2]);
+    assert!(groups[..3].iter().all(|group| *group == groups[0]), "{groups:?}");
+    assert_ne!(groups[0], groups[3]);
     let ids = fields("MessageDeduplicationId");
-    assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2], "{ids:?}");
+    assert_eq!(
+        BTreeSet::from_iter(&ids[..4]).len(),
+        4,
+        "an id of a higher severity is not a repeat: {ids:?}"
+    );
+    assert_eq!(ids[0], ids[4]);
 }
 
 #[tokio::test]

@@ -290,6 +290,77 @@ async fn repeat_of_a_refused_event_is_alerted_by_itself() {
     }
 }
 
+/// An event of a severity in a county.
+fn severe(id: &str, severity: u8, county: &str) -> String {
+    format!(r#"{{"ID":"{id}","Severity":{severity},"City":"{severity}","County":"{county}"}}"#)
+}
+
+#[tokio::test(start_paused = true)]
+async fn higher_severity_is_alerted_at_once() {
+    let notify = notify();
+    let of = |severities: &[u8]| severities.iter().map(|each| severe("A-1", *each, "c")).collect::<Vec<_>>();
+    // In one batch.
+    assert_all_done(&handle(&notify, &kinesis_event(&of(&[4, 4, 6, 5, 6]))).await);
+    let raised = "Severity raised from 4 to 6: Severity 6 accident: 6, c";
+    assert_eq!(subjects(&notify), ["Severity 4 accident: 4, c", raised]);
+    // In a later batch.
+    assert_all_done(&handle(&notify, &kinesis_event(&of(&[6, 5, 8, 4]))).await);
+    assert_eq!(subjects(&notify)[2..], ["Severity raised from 6 to 8: Severity 8 accident: 8, c"]);
+    let ids: Vec<_> = notify.topic.take().into_iter().map(|alert| alert.id).collect();
+    assert_eq!(ids, ["A-1/4", "A-1/6", "A-1/8"], "a FIFO topic drops none of them");
+    // One that was not alerted is not a raise.
+    assert_all_done(&handle(&notify, &kinesis_event(&[severe("A-2", 3, "c"), severe("A-2", 4, "c")])).await);
+    assert_eq!(subjects(&notify), ["Severity 4 accident: 4, c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn raised_event_in_a_digest_is_named() {
+    for pace in [None, config().pace] {
+        let mut notify = notify();
+        notify.config.pace = pace;
+        assert_all_done(&handle(&notify, &kinesis_event(&[severe("A-1", 4, "c")])).await);
+        let others = (0..30).map(|n| severe(&n.to_string(), 5, "c"));
+        let events: Vec<_> = others.chain([severe("A-1", 5, "c"), severe("3", 4, "c")]).collect();
+        assert_all_done(&handle(&notify, &kinesis_event(&events)).await);
+        let subject = "1 raised from 4 to 5: 31 accidents of severity 5 in c county";
+        assert_eq!(subjects(&notify)[1..], [subject]);
+        let digest = notify.topic.take().remove(1);
+        assert!(digest.message.contains("1 raised from 4 to 5: A-1"), "{}", digest.message);
+        // The digest counts for each of its events.
+        assert_all_done(&handle(&notify, &kinesis_event(&[severe("7", 5, "c"), severe("8", 6, "c")])).await);
+        assert_eq!(subjects(&notify), ["Severity raised from 5 to 6: Severity 6 accident: 6, c"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lower_severity_is_alerted_if_the_higher_one_is_refused() {
+    for pace in [None, config().pace] {
+        let mut notify = notify();
+        notify.config.pace = pace;
+        let events = [severe("A-1", 4, "c"), severe("A-1", 6, "c"), severe("A-1", 5, "c")];
+        notify.topic.reply(match pace {
+            None => vec![Reply::Refused(vec![1], Fault::Permanent)],
+            Some(_) => vec![Reply::Taken, Reply::Refused(vec![0], Fault::Permanent)],
+        });
+        assert_all_done(&handle(&notify, &kinesis_event(&events)).await);
+        let raised = "Severity raised from 4 to 5: Severity 5 accident: 5, c";
+        assert_eq!(subjects(&notify), ["Severity 4 accident: 4, c", raised]);
+        assert_eq!(reasons(&notify.rejects), ["unacceptable"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn raised_event_that_fails_is_retried_with_its_repeats() {
+    let mut notify = notify();
+    notify.config.pace = config().pace;
+    let events = [severe("A-1", 4, "c"), severe("A-1", 5, "c"), severe("A-1", 4, "c")];
+    notify.topic.reply([Reply::Taken, Reply::Failed(Fault::Permanent)]);
+    assert_eq!(handle(&notify, &kinesis_event(&events)).await, ["2"]);
+    assert_all_done(&handle(&notify, &kinesis_event(&events[1..])).await);
+    let raised = "Severity raised from 4 to 5: Severity 5 accident: 5, c";
+    assert_eq!(subjects(&notify), ["Severity 4 accident: 4, c", raised]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn repeat_of_a_failed_event_is_retried_with_it() {
     let notify = notify();

@@ -120,6 +120,24 @@ async fn metrics_and_alerts_show_the_word_and_filters_use_its_level() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn raised_word_is_named_as_a_word() {
+    let mut notify = notify_of(tickets_in_words());
+    notify.config.severity_above = 2;
+    let of = |word: &str| format!(r#"{{"Ticket_ID":"T-1","Priority":"{word}","Department":"d"}}"#);
+    let event = kinesis_event(&["high", "HIGH", "Critical", "High"].map(of));
+    assert_all_done(&notify::handle(&notify, &event).await);
+    let alerts = notify.topic.take();
+    assert_eq!(alerts.len(), 2);
+    assert_eq!(
+        alerts[1].subject,
+        "Severity raised from High to Critical: Priority Critical ticket for d: T-1"
+    );
+    let machine = notify::machine(&alerts[1]);
+    let raised = json!({"id": "T-1", "from": 3, "from_text": "High", "to": 4, "to_text": "Critical"});
+    assert_eq!(machine["raised"], json!([raised]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn digests_over_several_words_name_each() {
     let mut notify = notify_of(tickets_in_words());
     notify.config.severity_above = 2;
@@ -207,6 +225,10 @@ async fn descending_severities_get_their_positions_as_levels() {
     assert_all_done(&notify::handle(&notify, &event).await);
     let subjects: Vec<_> = notify.topic.take().into_iter().map(|alert| alert.subject).collect();
     assert_eq!(subjects, ["Priority 1 ticket for a: T-1", "Priority 0 ticket for a: T-0"]);
+    let raised = kinesis(&[r#"{"Ticket_ID":"T-1","Priority":2}"#, r#"{"Ticket_ID":"T-1","Priority":0}"#]);
+    assert_all_done(&notify::handle(&notify, &raised).await);
+    let subjects: Vec<_> = notify.topic.take().into_iter().map(|alert| alert.subject).collect();
+    assert_eq!(subjects, ["Severity raised from 1 to 0: Priority 0 ticket for unknown: T-1"]);
 }
 
 #[tokio::test(start_paused = true)]

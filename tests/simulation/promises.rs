@@ -3,10 +3,12 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{
     chain::{Chain, FUNCTIONS, user_records},
@@ -21,6 +23,11 @@ use super::{
     unit::{Id, Kind, Unit, hash_keys, ids_in, name, names},
 };
 
+/// How long a FIFO topic remembers the deduplication ids of its messages.
+///
+/// Source: SNS developer guide, "Message deduplication for FIFO topics".
+const DEDUPLICATION: Duration = Duration::from_mins(5);
+
 /// The promises that a chain broke, each in a sentence; expected to be empty.
 #[must_use]
 pub fn broken(chain: &Chain<'_>) -> Vec<String> {
@@ -28,6 +35,7 @@ pub fn broken(chain: &Chain<'_>) -> Vec<String> {
     audit.ingest();
     audit.transform();
     audit.consumers();
+    audit.escalations();
     audit.only_inputs_appear();
     audit.requests();
     audit.placement();
@@ -184,10 +192,12 @@ impl<'c, 's> Audit<'c, 's> {
                 Kind::Poison => (rejected, alerted),
                 _ if unit.severity <= 3 => (true, alerted || touched),
                 _ => {
-                    // Several events with one id get one alert. SNS may report that a message itself is at fault;
-                    // such a message has a reject.
-                    let id_alerted =
-                        self.of_one_id(id).any(|id| services.topic.taken.borrow().contains_key(&id));
+                    // An event needs no alert if one of its id has at least its severity. SNS may report that a
+                    // message itself is at fault; such a message has a reject.
+                    let id_alerted = self.of_one_id(id).any(|id| {
+                        services.topic.taken.borrow().contains_key(&id)
+                            && self.unit(id).severity >= unit.severity
+                    });
                     let refused_for_good = services.topic.refused_for_good.borrow();
                     let refused = self.of_one_id(id).any(|id| refused_for_good.contains(&id));
                     (id_alerted || rejected && refused, touched && !refused)
@@ -198,6 +208,32 @@ impl<'c, 's> Audit<'c, 's> {
                 format!("{unit:?} is alerted {alerted}, and in rejects of notify {touched}")
             });
         }
+    }
+
+    /// Subscribers of a FIFO topic, which drops messages with the id of one that it has just received, also get the
+    /// highest severity of each id that was alerted.
+    fn escalations(&mut self) {
+        let Services { messages, published, .. } = &self.chain.services;
+        let mut last: BTreeMap<String, Instant> = BTreeMap::new();
+        let mut highest: [BTreeMap<Id, i64>; 2] = Default::default();
+        for (at, message) in messages.borrow().iter().zip(&*published.borrow()) {
+            let is_dropped =
+                last.get(&message.id).is_some_and(|last| at.duration_since(*last) < DEDUPLICATION);
+            if !is_dropped {
+                last.insert(message.id.clone(), *at);
+            }
+            for id in message.events.iter().filter(|id| (**id as usize) < self.chain.scenario.units.len()) {
+                let Unit { identity, severity, .. } = *self.unit(*id);
+                for highest in &mut highest[..if is_dropped { 1 } else { 2 }] {
+                    let highest = highest.entry(identity).or_insert(severity);
+                    *highest = severity.max(*highest);
+                }
+            }
+        }
+        let [alerted, received] = highest;
+        self.hold(alerted == received, || {
+            format!("a FIFO topic drops escalations: of {alerted:?} its subscribers get {received:?}")
+        });
     }
 
     /// Every output was an input, with the same content.

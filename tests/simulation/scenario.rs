@@ -361,8 +361,11 @@ impl Units {
         {
             let (severity, county) = (twin.severity, twin.county);
             unit.identity = twin.identity;
-            if chance(0.8, rng) {
+            if chance(0.6, rng) {
                 (unit.severity, unit.county) = (severity, county);
+            } else if chance(0.7, rng) {
+                // Raised or lowered, also above the severities that the data set lists.
+                (unit.severity, unit.county) = (rng.i64(2..6), county);
             }
         }
         self.drawn.push(unit);

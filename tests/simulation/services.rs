@@ -52,6 +52,14 @@ impl Catalog for Glue {
     }
 }
 
+/// A message that SNS accepted.
+pub struct Published {
+    /// Its deduplication id.
+    pub id: String,
+    /// The events that it reports.
+    pub events: Vec<Id>,
+}
+
 /// The services, as one function reaches them.
 pub struct Services {
     /// Stream 1, for ingest.
@@ -66,6 +74,8 @@ pub struct Services {
     pub topic: Rc<Simulated<Alert>>,
     /// When SNS accepted each message.
     pub messages: Times,
+    /// Those messages.
+    pub published: Rc<RefCell<Vec<Published>>>,
     /// The rejects delivery stream, for each function.
     pub rejects: [Rc<Simulated<Bytes>>; 4],
     /// Glue, for transform; its partitions are identified by their severity.
@@ -168,8 +178,12 @@ impl Services {
         };
         let topic = scripts.topic.clone();
         let messages = Times::default();
-        let times = Rc::clone(&messages);
-        let note = move |_: &Alert| times.borrow_mut().push(Instant::now());
+        let published = Rc::<RefCell<Vec<Published>>>::default();
+        let (times, all) = (Rc::clone(&messages), Rc::clone(&published));
+        let note = move |alert: &Alert| {
+            times.borrow_mut().push(Instant::now());
+            all.borrow_mut().push(Published { id: alert.id.clone(), events: alerted(alert) });
+        };
         Self {
             raw: stream(0, "stream 1", scripts.raw.clone()),
             severe: stream(1, "stream 2", scripts.severe.clone()),
@@ -177,6 +191,7 @@ impl Services {
             metric: Simulated::new(METRIC, ONE, |_| 1, counted, is_small, scripts.metric.clone(), trace),
             topic: Simulated::new(TOPIC, sizes.topic(), alert_bytes, alerted, note, topic, trace),
             messages,
+            published,
             rejects: std::array::from_fn(bin),
             glue: Simulated::new(
                 "Glue",

@@ -180,6 +180,11 @@ impl Tally {
         };
         self.add("ids that several events carry, one of which was sent to people", count(&alerted));
         self.add("ids that several events carry, one of which SNS refused for good", count(&refused));
+        let is_raised = |one: &Unit, other: &Unit| {
+            one.identity == other.identity && one.severity < other.severity && alerted(one) && alerted(other)
+        };
+        let raised = units.iter().filter(|unit| units.iter().any(|other| is_raised(unit, other)));
+        self.add("events alerted again with a higher severity", raised.count());
     }
 }
 

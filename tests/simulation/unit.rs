@@ -18,7 +18,7 @@ pub struct Unit {
     pub id: Id,
     /// The number in its id: its own, or that of another event with other content.
     pub identity: Id,
-    /// Its severity, from 1 to 4.
+    /// Its severity, from 1 to 5.
     pub severity: i64,
     /// The number of its county, if it has one.
     pub county: Option<u8>,

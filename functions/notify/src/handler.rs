@@ -27,6 +27,7 @@ use crate::{
     incident::{Incident, decide},
     pace::{NextTurn, Pace, Paced},
     plan::{Digests, Memory, Plan},
+    raise::Reported,
     word::{Alert, word},
 };
 
@@ -147,7 +148,11 @@ where
             .messages
             .iter()
             .flat_map(|message| {
-                let together: Vec<_> = message.iter().map(|place| incidents[*place]).collect();
+                let report = |place: &usize| Reported {
+                    incident: incidents[*place],
+                    raised_from: plan.raised.get(place).copied(),
+                };
+                let together: Vec<_> = message.iter().map(report).collect();
                 word(dataset, &together).into_iter().map(|(part, alert)| (message[part].to_vec(), alert))
             })
             .unzip();

@@ -24,6 +24,8 @@ pub struct Incident {
     pub received: Option<DateTime<Utc>>,
     /// The legible values of the columns on stream 2, by column; a blank one is left out. The severity is in the key.
     values: Vec<(usize, Box<str>)>,
+    /// The hash of its id.
+    identity: Option<Identity>,
     /// The hash of the record, which identifies an event without an id.
     record: u128,
 }
@@ -34,7 +36,7 @@ pub struct Key {
     /// The level of the severity.
     pub severity: i64,
     /// A hash of the area: an area can be as long as a record.
-    area: u128,
+    pub area: u128,
 }
 
 /// A hash by which a container remembers an incident: an id can be as long as a record.
@@ -49,8 +51,10 @@ pub fn decide(dataset: &Dataset, above: i64, data: &[u8]) -> Decision<Incident> 
         let columns = dataset.projection.iter().filter(|column| **column != dataset.severity);
         let values =
             columns.filter_map(|column| Some((*column, legible(&event.cell(*column).into_text())?.into())));
+        let id = Some(event.cell(dataset.id).into_text().into_owned()).filter(|id| !id.is_empty());
         Decision::Output(Incident {
-            id: Some(event.cell(dataset.id).into_text().into_owned()).filter(|id| !id.is_empty()),
+            identity: id.as_deref().map(|id| Identity(hash([id]))),
+            id,
             key: Key {
                 severity,
                 area: hash([event.cell(dataset.severe_partition_key).into_text().as_ref()]),
@@ -81,11 +85,11 @@ impl Incident {
         self.id.clone().unwrap_or_else(|| hex(self.record))
     }
 
-    /// How a container remembers it: an event that arrives again with the same id is not alerted again. An event
-    /// without an id is never a repeat.
+    /// How a container remembers it: an event that arrives again with the same id and no higher severity is not alerted
+    /// again. An event without an id is never a repeat.
     #[must_use]
     pub fn identity(&self) -> Option<Identity> {
-        self.id.as_deref().map(|id| Identity(hash([id])))
+        self.identity
     }
 }
 
@@ -125,6 +129,11 @@ pub(crate) mod tests {
         }
     }
 
+    /// The same incident under another id.
+    pub(crate) fn with_id(incident: &Incident, id: String) -> Incident {
+        Incident { identity: Some(Identity(hash([&id]))), id: Some(id), ..incident.clone() }
+    }
+
     #[test]
     fn only_events_above_the_threshold_are_incidents() {
         let dataset = us_accidents();
@@ -152,6 +161,7 @@ pub(crate) mod tests {
         let long = "x".repeat(1_000);
         assert_eq!(identity(&long), identity(&long));
         assert_ne!(identity(&format!("{long}a")), identity(&format!("{long}b")));
+        assert_eq!(with_id(&incident(r#"{"Severity":4}"#), "A-1".to_owned()).identity(), identity("A-1"));
         assert_eq!(identity(""), None, "an event without an id is never a repeat");
         assert_eq!(size_of::<Identity>(), 16);
     }

@@ -1,12 +1,13 @@
 //! The notify function: alerts about the most severe events of stream 2, through SNS.
 //!
-//! [`incident`] decides whether an event is an incident, and [`plan`] which incidents share a message. [`word`] and
-//! [`text`] word the messages. [`pace`] and [`sns`] send them. [`handler`] connects these modules.
+//! [`incident`] decides whether an event is an incident, and [`plan`] which incidents share a message. [`word`],
+//! [`raise`] and [`text`] word the messages. [`pace`] and [`sns`] send them. [`handler`] connects these modules.
 
 pub mod handler;
 pub mod incident;
 pub mod pace;
 pub mod plan;
+pub mod raise;
 pub mod sns;
 pub mod text;
 pub mod word;

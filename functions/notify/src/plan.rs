@@ -1,7 +1,9 @@
 //! Decides which incidents of a batch get their own message, which share one, and which are repeats.
+//!
+//! An incident is a repeat only if an alert about its id had at least its severity. A higher severity is always sent.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     mem,
 };
 
@@ -9,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::incident::{Identity, Incident, Key};
 
-/// Ids of alerts that a container remembers, 16 bytes each.
+/// Ids of alerts that a container remembers, each as 16 bytes, with the highest severity that was alerted.
 const REMEMBERED_IDS: usize = 50_000;
 
 /// Counts of recent alerts that a container remembers: one for each message and key. Beyond this number the oldest is
@@ -28,7 +30,8 @@ pub struct Digests {
 /// What a container remembers of the alerts that it has sent.
 #[derive(Debug, Default)]
 pub struct Memory {
-    ids: HashSet<Identity>,
+    /// The highest severity that was alerted of each id.
+    levels: HashMap<Identity, i64>,
     /// The ids, the oldest first.
     order: VecDeque<Identity>,
     /// How many alerts of a key each message held, the oldest first.
@@ -38,10 +41,16 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Whether an alert about that incident was sent.
+    /// The highest severity of the incident's id that was alerted; `None` if there was no alert.
+    #[must_use]
+    pub fn alerted(&self, incident: &Incident) -> Option<i64> {
+        self.levels.get(&incident.identity()?).copied()
+    }
+
+    /// Whether an alert about the incident's id had at least its severity.
     #[must_use]
     pub fn knows(&self, incident: &Incident) -> bool {
-        incident.identity().is_some_and(|identity| self.ids.contains(&identity))
+        self.alerted(incident).is_some_and(|level| level >= incident.key.severity)
     }
 
     /// Records that a message about these incidents was sent at `now`.
@@ -49,10 +58,13 @@ impl Memory {
         let mut counts: HashMap<Key, usize> = HashMap::new();
         for incident in incidents {
             *counts.entry(incident.key).or_default() += 1;
-            if let Some(identity) = incident.identity()
-                && self.ids.insert(identity)
-            {
-                self.order.push_back(identity);
+            if let Some(identity) = incident.identity() {
+                let severity = incident.key.severity;
+                let level = self.levels.entry(identity).or_insert_with(|| {
+                    self.order.push_back(identity);
+                    severity
+                });
+                *level = severity.max(*level);
             }
         }
         for (key, count) in counts {
@@ -60,7 +72,7 @@ impl Memory {
             *self.sums.entry(key).or_default() += count;
         }
         while self.order.len() > REMEMBERED_IDS {
-            self.order.pop_front().map(|oldest| self.ids.remove(&oldest));
+            self.order.pop_front().map(|oldest| self.levels.remove(&oldest));
         }
         while self.recent.len() > REMEMBERED_COUNTS {
             self.forget_oldest();
@@ -95,10 +107,12 @@ impl Memory {
 pub struct Plan {
     /// The incidents of each message, in the order of the first of each.
     pub messages: Vec<Vec<usize>>,
-    /// Incidents that this container has already alerted about.
+    /// The incidents of the messages that raise an alert: the severity that was alerted of their id before.
+    pub raised: BTreeMap<usize, i64>,
+    /// Incidents that this container has already alerted about, with at least their severity.
     pub known: Vec<usize>,
-    /// Incidents with the id of an earlier one in the batch, each with the position of that one. A repeat shares its
-    /// outcome.
+    /// Incidents whose id is in a message of this plan with at least their severity, each with the position of that
+    /// incident. A repeat shares its outcome.
     pub repeats: Vec<(usize, usize)>,
 }
 
@@ -117,21 +131,24 @@ impl Digests {
         memory.forget(self.window, now);
         let mut plan = Plan::default();
         let mut by_key: HashMap<Key, Vec<usize>> = HashMap::new();
-        let mut firsts: HashMap<Identity, usize> = HashMap::new();
+        // The incident of each id with the highest severity so far.
+        let mut highest: HashMap<Identity, usize> = HashMap::new();
         let mut fresh = Vec::new();
         for (index, incident) in incidents.iter().enumerate() {
             if memory.knows(incident) {
                 plan.known.push(index);
                 continue;
             }
-            let first =
-                incident.identity().map_or(index, |identity| *firsts.entry(identity).or_insert(index));
-            if first == index {
-                fresh.push(index);
-                by_key.entry(incident.key).or_default().push(index);
-            } else {
-                plan.repeats.push((index, first));
+            if let Some(identity) = incident.identity() {
+                let highest = highest.entry(identity).or_insert(index);
+                if *highest != index && incidents[*highest].key.severity >= incident.key.severity {
+                    plan.repeats.push((index, *highest));
+                    continue;
+                }
+                *highest = index;
             }
+            fresh.push(index);
+            by_key.entry(incident.key).or_default().push(index);
         }
         for index in fresh {
             let key = incidents[index].key;
@@ -145,6 +162,8 @@ impl Digests {
             }
         }
         plan.keep_to(most.max(1));
+        plan.leave_out_lower(incidents);
+        plan.note_raised(incidents, memory);
         plan
     }
 }
@@ -158,19 +177,61 @@ impl Plan {
             self.messages.push(rest);
         }
     }
+
+    /// Makes an incident a repeat if its id is in the same or an earlier message with a higher severity. A digest can
+    /// hold both, or be sent before the message of the lower one.
+    fn leave_out_lower(&mut self, incidents: &[&Incident]) {
+        let mut sent: HashMap<Identity, usize> = HashMap::new();
+        let mut left_out: BTreeMap<usize, usize> = BTreeMap::new();
+        for message in &mut self.messages {
+            // The severities of an id rise within a batch, so the highest of a message is its last.
+            for place in message.iter().rev() {
+                let Some(identity) = incidents[*place].identity() else { continue };
+                let highest = sent.entry(identity).or_insert(*place);
+                if incidents[*highest].key.severity > incidents[*place].key.severity {
+                    left_out.insert(*place, *highest);
+                } else {
+                    *highest = *place;
+                }
+            }
+            message.retain(|place| !left_out.contains_key(place));
+        }
+        self.messages.retain(|message| !message.is_empty());
+        for (_, first) in &mut self.repeats {
+            *first = left_out.get(first).copied().unwrap_or(*first);
+        }
+        self.repeats.extend(left_out);
+    }
+
+    /// Notes the severity from which each incident of the messages is raised, if its id was alerted before.
+    fn note_raised(&mut self, incidents: &[&Incident], memory: &Memory) {
+        let mut levels: HashMap<Identity, i64> = HashMap::new();
+        for place in self.messages.iter().flatten() {
+            let incident = incidents[*place];
+            let Some(identity) = incident.identity() else { continue };
+            let before = levels.insert(identity, incident.key.severity).or_else(|| memory.alerted(incident));
+            if let Some(before) = before {
+                self.raised.insert(*place, before);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::{prelude::*, test_runner::TestCaseError};
 
     use super::*;
-    use crate::incident::tests::incident as of_json;
+    use crate::incident::tests::{incident as of_json, with_id};
 
     const DIGESTS: Digests = Digests { above: 3, window: TimeDelta::seconds(60) };
 
     fn incident(id: &str, county: &str) -> Incident {
-        of_json(&format!(r#"{{"ID":"{id}","Severity":4,"County":"{county}"}}"#))
+        severe(id, 4, county)
+    }
+
+    fn severe(id: &str, severity: i64, county: &str) -> Incident {
+        of_json(&format!(r#"{{"ID":"{id}","Severity":{severity},"County":"{county}"}}"#))
     }
 
     fn at(seconds: i64) -> DateTime<Utc> {
@@ -236,43 +297,111 @@ mod tests {
         let digests = Digests { above: 0, ..DIGESTS };
         assert_eq!(
             plan_most(digests, &incidents, &mut memory, 120, usize::MAX),
-            Plan { messages: vec![vec![1], vec![3], vec![4]], known: vec![0], repeats: vec![(2, 1), (5, 1)] }
+            Plan {
+                messages: vec![vec![1], vec![3], vec![4]],
+                known: vec![0],
+                repeats: vec![(2, 1), (5, 1)],
+                ..Plan::default()
+            }
+        );
+    }
+
+    #[test]
+    fn higher_severity_is_sent_and_the_same_or_a_lower_one_is_a_repeat() {
+        let mut memory = Memory::default();
+        memory.note(&[&severe("1", 5, "a")], at(0));
+        let incidents = [("1", 4), ("1", 6), ("2", 5), ("1", 5), ("2", 4), ("2", 7), ("2", 7), ("1", 6)]
+            .map(|(id, severity)| severe(id, severity, "a"));
+        let digests = Digests { above: 0, ..DIGESTS };
+        assert_eq!(
+            plan_most(digests, &incidents, &mut memory, 0, usize::MAX),
+            Plan {
+                messages: vec![vec![1], vec![2], vec![5]],
+                raised: BTreeMap::from([(1, 5), (5, 5)]),
+                known: vec![0, 3],
+                repeats: vec![(4, 2), (6, 5), (7, 1)],
+            }
+        );
+    }
+
+    #[test]
+    fn digest_with_several_severities_of_an_id_has_the_highest() {
+        let mut memory = Memory::default();
+        memory.note(&[&severe("1", 4, "a")], at(0));
+        let incidents = [("1", 5), ("2", 5), ("1", 5), ("1", 6), ("2", 6), ("3", 4)]
+            .map(|(id, severity)| severe(id, severity, id));
+        assert_eq!(
+            plan_most(DIGESTS, &incidents, &mut memory, 0, 1),
+            Plan {
+                messages: vec![vec![3, 4, 5]],
+                raised: BTreeMap::from([(3, 4)]),
+                known: Vec::new(),
+                repeats: vec![(2, 3), (0, 3), (1, 4)],
+            }
+        );
+    }
+
+    #[test]
+    fn lower_severity_after_the_digest_of_the_higher_one_is_a_repeat() {
+        let incidents = [("1", 5), ("2", 4), ("3", 5), ("2", 5), ("4", 5)]
+            .map(|(id, severity)| severe(id, severity, "a"));
+        assert_eq!(
+            plan(&incidents, &mut Memory::default(), 0),
+            Plan { messages: vec![vec![0, 2, 3, 4]], repeats: vec![(1, 3)], ..Plan::default() }
         );
     }
 
     #[test]
     fn oldest_ids_are_forgotten_first() {
         let mut memory = Memory::default();
-        let mut incident = incident("x", "a");
-        let with_id = |incident: &mut Incident, n: usize| incident.id = Some(n.to_string());
+        let one = incident("x", "a");
+        let with_id = |n: usize| with_id(&one, n.to_string());
         for n in 0..=REMEMBERED_IDS {
-            with_id(&mut incident, n);
-            memory.note(&[&incident], at(0));
+            memory.note(&[&with_id(n)], at(0));
         }
-        let mut knows = |n| {
-            with_id(&mut incident, n);
-            memory.knows(&incident)
-        };
+        let knows = |n| memory.knows(&with_id(n));
         assert!(!knows(0) && knows(1) && knows(REMEMBERED_IDS));
-        assert_eq!((memory.ids.len(), memory.order.len()), (REMEMBERED_IDS, REMEMBERED_IDS));
+        assert_eq!((memory.levels.len(), memory.order.len()), (REMEMBERED_IDS, REMEMBERED_IDS));
     }
 
     #[test]
     fn memory_is_bounded_whatever_the_ids_and_areas() {
         let mut memory = Memory::default();
-        let mut storm: Vec<_> = (0..REMEMBERED_COUNTS)
-            .map(|n| incident(&format!("{n}{}", "x".repeat(20)), &n.to_string()))
-            .collect();
+        let areas: Vec<_> = (0..REMEMBERED_COUNTS).map(|n| incident("x", &n.to_string())).collect();
         for round in 0..2 {
-            for (n, incident) in storm.iter_mut().enumerate() {
-                incident.id = Some(format!("{round} {n}"));
-            }
+            let id = |n: usize| format!("{round} {n}{}", "x".repeat(20));
+            let storm: Vec<_> = areas.iter().enumerate().map(|(n, area)| with_id(area, id(n))).collect();
             memory.note(&storm.iter().collect::<Vec<_>>(), at(round));
         }
         assert_eq!(memory.recent.len(), REMEMBERED_COUNTS);
         assert_eq!(memory.sums.len(), REMEMBERED_COUNTS);
         // Each entry has a fixed size: no text is stored.
         assert!(size_of::<(DateTime<Utc>, Key, usize)>() <= 64 && size_of::<Identity>() == 16);
+    }
+
+    /// The checks of a plan against its incidents and what was alerted before, the highest severity of each id.
+    fn check(
+        plan: &Plan,
+        incidents: &[Incident],
+        alerted: &HashMap<String, i64>,
+    ) -> Result<(), TestCaseError> {
+        let sent = plan.messages.concat();
+        let mut places = sent.clone();
+        places.extend(plan.known.iter().copied());
+        places.extend(plan.repeats.iter().map(|(repeat, _)| *repeat));
+        places.sort_unstable();
+        prop_assert_eq!(places, (0..incidents.len()).collect::<Vec<_>>());
+        prop_assert!(plan.messages.iter().all(|message| !message.is_empty() && message.is_sorted()));
+        let of = |place: usize| (incidents[place].id.as_ref(), incidents[place].key.severity);
+        for place in &plan.known {
+            let (id, severity) = of(*place);
+            prop_assert!(id.is_some_and(|id| alerted.get(id).is_some_and(|level| *level >= severity)));
+        }
+        for (repeat, first) in &plan.repeats {
+            let ((id, severity), (first_id, highest)) = (of(*repeat), of(*first));
+            prop_assert!(id.is_some() && id == first_id && highest >= severity && sent.contains(first));
+        }
+        Ok(())
     }
 
     proptest! {
@@ -283,29 +412,76 @@ mod tests {
             above in 0_usize..5,
             most in 1_usize..8,
         ) {
-            // An id always has the same county, as in real events.
+            // An id always has the same county and severity, as in most real events.
             let incidents: Vec<_> =
                 events.iter().map(|(id, county)| incident(&id.to_string(), &county.to_string())).collect();
             let mut memory = Memory::default();
             memory.note(&[&incident(&earlier.to_string(), "0")], at(0));
             let digests = Digests { above, ..DIGESTS };
             let plan = plan_most(digests, &incidents, &mut memory, 0, most);
-            let mut places = plan.messages.concat();
-            places.extend(plan.known.iter().copied());
-            places.extend(plan.repeats.iter().map(|(repeat, _)| *repeat));
-            places.sort_unstable();
-            prop_assert_eq!(places, (0..incidents.len()).collect::<Vec<_>>());
-            prop_assert!(plan.messages.len() <= most);
-            prop_assert!(plan.messages.iter().all(|message| message.is_sorted()));
-            let sent = plan.messages.concat();
-            for (repeat, first) in plan.repeats {
-                prop_assert!(first < repeat && incidents[first].id == incidents[repeat].id && sent.contains(&first));
-            }
+            check(&plan, &incidents, &HashMap::from([(earlier.to_string(), 4)]))?;
+            prop_assert!(plan.messages.len() <= most && plan.raised.is_empty());
+            prop_assert!(plan.repeats.iter().all(|(repeat, first)| first < repeat));
             // Within a key, the first appearances are in order.
+            let sent = plan.messages.concat();
             for county in 0..4_u8 {
                 let key = incident("k", &county.to_string()).key;
                 let of_key: Vec<_> = sent.iter().filter(|place| incidents[**place].key == key).collect();
                 prop_assert!(of_key.is_sorted(), "{:?}", plan.messages);
+            }
+        }
+
+        /// Batches of one container, of which SNS accepts some messages. What it refuses does not arrive again.
+        #[test]
+        fn severities_of_an_id_only_rise_and_the_highest_is_sent(
+            batches in proptest::collection::vec(
+                proptest::collection::vec((0_u8..6, 4_i64..8, 0_u8..3), 0..16), 1..6),
+            above in 0_usize..5,
+            most in 1_usize..8,
+            accepted in any::<u64>(),
+        ) {
+            let mut memory = Memory::default();
+            let mut alerted: HashMap<String, i64> = HashMap::new();
+            let mut messages = 0;
+            for (batch, events) in (0..).zip(batches) {
+                // The id 0 stands for none.
+                let of = |(id, severity, county): &(u8, i64, u8)| {
+                    let id = if *id == 0 { String::new() } else { id.to_string() };
+                    severe(&id, *severity, &county.to_string())
+                };
+                let incidents: Vec<_> = events.iter().map(of).collect();
+                let digests = Digests { above, ..DIGESTS };
+                let plan = plan_most(digests, &incidents, &mut memory, batch * 30, most);
+                check(&plan, &incidents, &alerted)?;
+                let mut planned = alerted.clone();
+                for message in &plan.messages {
+                    let sent: Vec<_> = message.iter().map(|place| &incidents[*place]).collect();
+                    let is_accepted = accepted.rotate_left(messages) & 1 == 1;
+                    messages += 1;
+                    if is_accepted {
+                        memory.note(&sent, at(batch * 30));
+                    }
+                    for (place, incident) in message.iter().zip(sent) {
+                        let severity = incident.key.severity;
+                        let Some(id) = incident.id.clone() else {
+                            prop_assert!(!plan.raised.contains_key(place));
+                            continue;
+                        };
+                        // An id appears once in a message, and later with a higher severity only.
+                        let before = planned.insert(id.clone(), severity);
+                        prop_assert!(before.is_none_or(|before| before < severity));
+                        prop_assert_eq!(plan.raised.get(place).copied(), before);
+                        if is_accepted {
+                            alerted.insert(id, severity);
+                        }
+                    }
+                }
+                for incident in &incidents {
+                    let sent = incident.id.as_ref().is_none_or(|id| planned[id] >= incident.key.severity);
+                    prop_assert!(sent, "{:?}", plan);
+                    let remembered = incident.id.as_ref().and_then(|id| alerted.get(id).copied());
+                    prop_assert_eq!(memory.alerted(incident), remembered);
+                }
             }
         }
     }

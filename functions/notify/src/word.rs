@@ -15,6 +15,7 @@ use shared::data::dataset::{Dataset, Place, Template, Wording};
 
 use crate::{
     incident::{Incident, hash, hex},
+    raise::{Raised, Reported},
     text::{self, sms, subject},
 };
 
@@ -26,12 +27,12 @@ pub const ALERT_BYTES: usize = 256 * 1024;
 /// values, the 10 attributes that SNS delivers at most, and the worst JSON escapes.
 const TEXT_CHARS: usize = 12_000;
 /// How many ids, values and areas a digest names, for machines and for people.
-const LISTED_IDS: usize = 50;
+pub(crate) const LISTED_IDS: usize = 50;
 const LISTED_VALUES: usize = 30;
-const NAMED_IDS: usize = 5;
+pub(crate) const NAMED_IDS: usize = 5;
 const NAMED_VALUES: usize = 3;
 const NAMED_AREAS: usize = 10;
-/// The FIFO group of the digests over several severities or areas.
+/// The FIFO group of the digests over several areas.
 const GROUP_OF_ALL: &str = "all";
 
 /// An alert: one message.
@@ -45,9 +46,10 @@ pub struct Alert {
     pub attributes: Vec<Attribute>,
     /// How many events it reports.
     pub count: usize,
-    /// What the events have in common; a FIFO topic keeps the order of messages of one group.
+    /// The area of the events; a FIFO topic keeps the order of messages of one group.
     pub group: String,
-    /// An id that is the same for the same events: the id of the only event, or a hash of all ids.
+    /// An id that is the same for the same events with the same severities. A FIFO topic drops messages with an id that
+    /// it has just received, so an event that is raised has another id.
     pub id: String,
 }
 
@@ -90,7 +92,7 @@ struct Message<'a> {
 /// The messages for incidents that are reported together: one alert for one incident, otherwise a digest, split if it
 /// exceeds SNS's size limit. Each message comes with the positions of its incidents.
 #[must_use]
-pub fn word(dataset: &Dataset, incidents: &[&Incident]) -> Vec<(Range<usize>, Alert)> {
+pub fn word(dataset: &Dataset, incidents: &[Reported<'_>]) -> Vec<(Range<usize>, Alert)> {
     let mut messages = Vec::new();
     // The next part is the last one in this list.
     let mut parts: Vec<_> = iter::once(0..incidents.len()).collect();
@@ -122,35 +124,52 @@ impl Alert {
         self.subject.len() + self.message.len() + self.attributes.iter().map(attribute).sum::<usize>()
     }
 
-    fn about(dataset: &Dataset, incidents: &[&Incident]) -> Self {
+    fn about(dataset: &Dataset, reported: &[Reported<'_>]) -> Self {
+        let incidents: Vec<&Incident> = reported.iter().map(|each| each.incident).collect();
+        let incidents = incidents.as_slice();
         let first = incidents[0];
-        let one_key = incidents.iter().all(|incident| incident.key == first.key);
-        let id = match incidents {
-            [one] => one.name(),
-            many => format!("digest-{}", hex(hash(many.iter().map(|incident| incident.name())))),
-        };
         let Wording { subject: title, text, sms: short } = match incidents {
             [_] => &dataset.alert.one,
-            _ if one_key => &dataset.alert.digest,
+            many if many.iter().all(|incident| incident.key == first.key) => &dataset.alert.digest,
             _ => &dataset.alert.storm,
         };
         let fill = |template: &Template| template.fill(|place| fill(dataset, incidents, place));
-        let text = text::body(&fill(text), TEXT_CHARS);
+        let (mut title, mut text, mut short) = (fill(title), fill(text), fill(short));
+        let raised = Raised::of(reported);
+        if let Some(raised) = &raised {
+            // First, so that nothing cuts it off.
+            let phrase = raised.phrase(dataset);
+            title = format!("{phrase}: {title}");
+            text = raised.text(dataset) + &text;
+            short = format!("{phrase}. {short}");
+        }
+        let text = text::body(&text, TEXT_CHARS);
+        let id = id(incidents);
         let attributes = attributes(dataset, incidents, &id);
-        let machine = machine(dataset, incidents, &attributes, &text).to_string();
-        let message = Message { default: &machine, email: &text, sms: &sms(&fill(short)) };
+        let mut machine = machine(dataset, incidents, &attributes, &text);
+        if let Some(raised) = &raised {
+            machine["raised"] = raised.machine(dataset);
+            machine["raised_count"] = json!(raised.count());
+        }
+        let message = Message { default: &machine.to_string(), email: &text, sms: &sms(&short) };
+        let one_area = incidents.iter().all(|incident| incident.key.area == first.key.area);
         Self {
-            subject: subject(&fill(title)),
+            subject: subject(&title),
             message: serde_json::to_string(&message).unwrap_or_else(|error| unreachable!("{error}")),
             attributes,
             count: incidents.len(),
-            group: if one_key {
-                format!("{}/{}", first.key.severity, first.value(dataset.severe_partition_key))
-            } else {
-                GROUP_OF_ALL.to_owned()
-            },
+            group: if one_area { first.value(dataset.severe_partition_key) } else { GROUP_OF_ALL }.to_owned(),
             id,
         }
+    }
+}
+
+/// The id of a message about these incidents: the id and severity of the only one, or a hash of those of all.
+fn id(incidents: &[&Incident]) -> String {
+    let parts = |incident: &Incident| [incident.name(), incident.key.severity.to_string()];
+    match incidents {
+        [one] => parts(one).join("/"),
+        many => format!("digest-{}", hex(hash(many.iter().flat_map(|incident| parts(incident))))),
     }
 }
 
@@ -208,9 +227,9 @@ fn fill<'i>(dataset: &Dataset, incidents: &[&'i Incident], place: Place) -> Cow<
 }
 
 /// How many incidents have each value: the most frequent first, then in the order of first appearance.
-fn counts<'i, K: Eq + Hash + Copy>(
-    incidents: &[&'i Incident],
-    value: impl Fn(&'i Incident) -> K,
+pub(crate) fn counts<'i, T, K: Eq + Hash + Copy>(
+    incidents: &'i [T],
+    value: impl Fn(&'i T) -> K,
 ) -> Vec<(K, usize)> {
     let mut places: HashMap<K, usize> = HashMap::new();
     let mut counts: Vec<(K, usize)> = Vec::new();
@@ -227,7 +246,7 @@ fn counts<'i, K: Eq + Hash + Copy>(
 }
 
 /// The first few values, and how many more there are.
-fn first<'v>(values: impl Iterator<Item = Cow<'v, str>>, most: usize) -> Cow<'v, str> {
+pub(crate) fn first<'v>(values: impl Iterator<Item = Cow<'v, str>>, most: usize) -> Cow<'v, str> {
     let (mut named, mut more) = (Vec::new(), 0);
     for value in values {
         if named.len() < most {

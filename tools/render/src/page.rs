@@ -32,6 +32,10 @@ pub(crate) fn render(dataset: &Dataset) -> String {
          partitions `{SEVERITY_KEY}={below}` and `{SEVERITY_KEY}={above}` hold everything below {lowest} and above {highest}. \
          `coalesce({UNLISTED_SEVERITY}, {SEVERITY_KEY})` is the exact severity of every event, as `{SEVERITY_KEY}` is in \
          `{name}_latest`.\n\n\
+         An id may arrive again with another severity. `{name}_latest` shows the newest severe event of an id, and of those \
+         received at the same time the most severe. An event whose severity is lowered to `TransformSeverityAbove` or below \
+         is not severe: only `{name}_raw` has it. Then `{name}_latest` still shows the severe event before it. Metrics, alarms \
+         and alerts are not corrected either.\n\n\
          {levels}{roles}## Columns\n\n\
          | in the files | in Athena | raw | analytical | meaning | for example |\n\
          | --- | --- | --- | --- | --- | --- |\n",

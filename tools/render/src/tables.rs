@@ -223,7 +223,8 @@ fn view(dataset: &Dataset) -> String {
         latest_query(dataset),
         indented(&columns, "    ")
     );
-    resource("LatestView", "latest", "Of the severe events each id once, the newest.", &input)
+    let description = "Of the severe events each id once, the newest. A later event that is not severe does not replace it.";
+    resource("LatestView", "latest", description, &input)
 }
 
 /// The thresholds of transform that make a difference, and its default. Athena searches the severities above the
@@ -269,7 +270,8 @@ fn glue_column(name: &str, kind: &str, comment: &str) -> String {
     format!("- {{Name: {}, Type: {kind}, Comment: {}}}\n", scalar(name), quoted(comment))
 }
 
-/// The definition of the view without repeats, in Athena's format: JSON, which the template encodes.
+/// The definition of the view without repeats, in Athena's format: JSON, which the template encodes. Rows of one request
+/// are received at the same time, and the most severe of them is shown.
 fn latest_query(dataset: &Dataset) -> String {
     let id = &dataset.columns[dataset.id].column;
     let received_at = &dataset.columns[dataset.received_at].column;
@@ -277,9 +279,10 @@ fn latest_query(dataset: &Dataset) -> String {
         .map(|(name, kind, _)| (name, athena_type(kind)))
         .chain([(SEVERITY_KEY, "bigint")])
         .collect();
+    // The partition key is the severity of listed events only.
+    let severity = format!("coalesce(\\\"{UNLISTED_SEVERITY}\\\", \\\"{SEVERITY_KEY}\\\")");
     let name = |(name, _): &(&str, &str)| match *name {
-        // The partition key is the severity of listed events only.
-        SEVERITY_KEY => format!("coalesce(\\\"{UNLISTED_SEVERITY}\\\", \\\"{name}\\\") AS \\\"{name}\\\""),
+        SEVERITY_KEY => format!("{severity} AS \\\"{name}\\\""),
         name => format!("\\\"{name}\\\""),
     };
     let names: Vec<_> = columns.iter().map(name).collect();
@@ -288,7 +291,7 @@ fn latest_query(dataset: &Dataset) -> String {
         columns.iter().map(|(name, kind)| format!("{{\"name\":\"{name}\",\"type\":\"{kind}\"}}")).collect();
     format!(
         "Fn::Base64: !Sub '{{\"originalSql\":\"SELECT {names} FROM (SELECT *, row_number() OVER (PARTITION BY \\\"{id}\\\" \
-         ORDER BY \\\"{received_at}\\\" DESC NULLS LAST) AS nth_newest FROM \\\"{table}\\\") AS numbered WHERE nth_newest = 1\",\
+         ORDER BY \\\"{received_at}\\\" DESC NULLS LAST, {severity} DESC) AS nth_newest FROM \\\"{table}\\\") AS numbered WHERE nth_newest = 1\",\
          \"catalog\":\"awsdatacatalog\",\"schema\":\"${{Database}}\",\"columns\":[{typed}]}}'\n",
         table = format_args!("{}_analytical", dataset.name),
         typed = typed.join(","),

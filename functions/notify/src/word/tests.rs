@@ -3,8 +3,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::incident::tests::{incident, us_accidents};
 
+fn report(incident: &Incident) -> Reported<'_> {
+    Reported { incident, raised_from: None }
+}
+
 fn words(incidents: &[Incident]) -> Vec<(Range<usize>, Alert)> {
-    word(us_accidents(), &incidents.iter().collect::<Vec<_>>())
+    word(us_accidents(), &incidents.iter().map(report).collect::<Vec<_>>())
 }
 
 fn alert(json: &str) -> Alert {
@@ -47,7 +51,7 @@ fn an_alert_is_worded_for_people_phones_and_machines() {
             ("id", "A-1".to_owned(), false)
         ]
     );
-    assert_eq!((alert.count, alert.group.as_str(), alert.id.as_str()), (1, "4/Doña Ana", "A-1"));
+    assert_eq!((alert.count, alert.group.as_str(), alert.id.as_str()), (1, "Doña Ana", "A-1/4"));
 }
 
 #[test]
@@ -87,6 +91,84 @@ fn a_digest_counts_the_events_names_the_first_and_says_where_the_rest_is() {
     );
     assert_eq!(words(&incidents)[0].1.id, alert.id, "the same events have the same id");
     assert_ne!(words(&incidents[1..])[0].1.id, alert.id, "others have another");
+}
+
+/// The subject, the texts for people and phones, and the text for machines.
+fn texts(alert: &Alert) -> (String, String, String, Value) {
+    let message: Value = serde_json::from_str(&alert.message).unwrap();
+    let text = |protocol: &str| message[protocol].as_str().unwrap().to_owned();
+    (alert.subject.clone(), text("email"), text("sms"), serde_json::from_str(&text("default")).unwrap())
+}
+
+#[test]
+fn raised_alert_begins_with_both_severities() {
+    let incident = incident(EVENT);
+    let raised = [Reported { incident: &incident, raised_from: Some(3) }];
+    let alert = word(us_accidents(), &raised).remove(0).1;
+    let (subject, email, sms, machine) = texts(&alert);
+    assert_eq!(subject, "Severity raised from 3 to 4: Severity 4 accident: Las Cruces, Doña Ana");
+    assert!(
+        email.starts_with("Severity raised from 3 to 4.\n\nA severity 4 accident was reported"),
+        "{email}"
+    );
+    assert!(sms.starts_with("Severity raised from 3 to 4. Severity 4 accident in Las Cruces"), "{sms}");
+    assert_eq!(machine["raised"], json!([{"id": "A-1", "from": 3, "to": 4}]));
+    assert_eq!(machine["raised_count"], 1);
+    assert_eq!(alert.id, "A-1/4");
+}
+
+#[test]
+fn digest_names_what_is_raised_first() {
+    let incidents: Vec<_> = (0..20)
+        .map(|n| {
+            incident(&EVENT.replace("A-1", &format!("A-{n}")).replace(":4,", &format!(":{},", 5 + n / 12)))
+        })
+        .collect();
+    let raised = |n: usize| [Some(4), None, Some(4), Some(3), None][n % 5];
+    let reported =
+        |incidents: &[Incident]| -> Vec<Option<i64>> { (0..incidents.len()).map(raised).collect() };
+    let alert = |incidents: &[Incident]| {
+        let all = incidents.iter().zip(reported(incidents));
+        let all: Vec<_> = all.map(|(incident, raised_from)| Reported { incident, raised_from }).collect();
+        word(us_accidents(), &all).remove(0).1
+    };
+    let (subject, email, sms, machine) = texts(&alert(&incidents[..10]));
+    assert_eq!(
+        subject,
+        "4 raised from 4 to 5, 2 raised from 3 to 5: 10 accidents of severity 5 in Doña Ana county"
+    );
+    let lines = "4 raised from 4 to 5: A-0, A-2, A-5, A-7\n2 raised from 3 to 5: A-3, A-8\n\n10 accidents of";
+    assert!(email.starts_with(lines), "{email}");
+    assert!(
+        sms.starts_with("4 raised from 4 to 5, 2 raised from 3 to 5. 10 accidents of severity 5"),
+        "{sms}"
+    );
+    assert_eq!(machine["raised_count"], 6);
+    assert_eq!(machine["raised"][1], json!({"id": "A-2", "from": 4, "to": 5}));
+
+    // A storm has more changes of severity than it names.
+    let (subject, email, _, machine) = texts(&alert(&incidents));
+    let phrase =
+        "5 raised from 4 to 5, 3 raised from 4 to 6, 2 raised from 3 to 5 and 1 more: 20 accidents of";
+    assert!(subject.starts_with(phrase), "{subject}");
+    assert!(email.contains("\n2 raised from 3 to 5: A-3, A-8\n2 more raised\n\n20 accidents of"), "{email}");
+    assert_eq!(machine["raised_count"], 12);
+    assert_eq!(machine["raised"].as_array().unwrap().len(), 12);
+}
+
+#[test]
+fn message_about_a_higher_severity_has_another_id() {
+    let of = |severities: [u8; 2]| {
+        let of_id =
+            |n: usize| incident(&format!(r#"{{"ID":"A-{n}","Severity":{},"County":"c"}}"#, severities[n]));
+        words(&[of_id(0), of_id(1)]).remove(0).1
+    };
+    assert_eq!(of([4, 4]).id, of([4, 4]).id);
+    assert_ne!(of([4, 4]).id, of([4, 5]).id);
+    assert_ne!(of([4, 5]).id, of([5, 4]).id);
+    assert_eq!(of([4, 5]).group, "c", "an area keeps its order, whatever the severities");
+    let one = |severity: u8| alert(&EVENT.replace(":4,", &format!(":{severity},"))).id;
+    assert_ne!(one(4), one(5));
 }
 
 #[test]
@@ -205,7 +287,7 @@ proptest! {
         let event = json!({"ID": text, "Severity": 4, "City": text, "County": text, "Txn_Timestamp": text});
         let incident = incident(&event.to_string());
         for count in [1, 2] {
-            let together = vec![&incident; count];
+            let together = vec![Reported { incident: &incident, raised_from: Some(3) }; count];
             let messages = word(&dataset, &together);
             prop_assert!(messages.iter().all(|(_, alert)| bytes(alert) <= ALERT_BYTES));
             prop_assert_eq!(messages.len(), 1);
