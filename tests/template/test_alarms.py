@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
@@ -244,6 +245,49 @@ def test_an_alarm_on_the_key_is_raised_too(bare: Cloud, beginning: int) -> None:
         assert evaluate(bare, begin + SLOT - MINUTE) == {}
     finally:
         service.delete_alarms(AlarmNames=[properties["AlarmName"]])
+
+
+def test_what_really_happens_raises_the_alarms_about_it(bare: Cloud) -> None:
+    """Not data points of the test, but what the services of the local cloud make of it."""
+    put = bare.client("firehose").put_record
+    put(DeliveryStreamName="us-accidents-analytical-dev", Record={"Data": b"no event"})
+    put(
+        DeliveryStreamName="us-accidents-analytical-dev",
+        Record={"Data": b'{"id": "a", "severity": 4, "start_time": "yesterday"}'},
+    )
+    put(DeliveryStreamName="us-accidents-rejects-dev", Record={"Data": b"{}\n"})
+    sqs = bare.client("sqs")
+    for name in ("ingest-dead-letters", "undelivered-alerts"):
+        url = sqs.get_queue_url(QueueName=f"us-accidents-{name}-dev")["QueueUrl"]
+        sqs.send_message(QueueUrl=url, MessageBody="one")
+    declared = {
+        "Namespace": "perishable",
+        "Dimensions": [["Dataset", "Environment", "Function"]],
+        "Metrics": [{"Name": "Unaccounted", "Unit": "Count"}],
+    }
+    at = round(now().timestamp() * 1000)
+    directive = {"_aws": {"Timestamp": at, "CloudWatchMetrics": [declared]}, "Unaccounted": 1}
+    line = json.dumps({**directive, **counts("ingest")})
+    logs, group = bare.client("logs"), "/aws/lambda/us-accidents-ingest-dev"
+    logs.create_log_stream(logGroupName=group, logStreamName="one")
+    logs.put_log_events(
+        logGroupName=group, logStreamName="one", logEvents=[{"timestamp": at, "message": line}]
+    )
+    expected = {
+        "dead-letters",
+        "delivery-errors",
+        "rejects",
+        "unaccounted",
+        "undelivered-alerts",
+        COMPOSITE,
+    }
+
+    def raised() -> set[str] | None:
+        found = set(evaluate(bare, round(now().timestamp())))
+        return found if found >= expected else None
+
+    found = wait_for(raised, SECONDS, 1, lambda: str(evaluate(bare, round(now().timestamp()))))
+    assert found == expected
 
 
 def test_what_is_harmless_raises_no_alarm(bare: Cloud, beginning: int) -> None:
