@@ -26,7 +26,7 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def bare() -> Iterator[Cloud]:
     local, port = local_environment(), free_port()
-    fitted, _ = for_emulator(load(TEMPLATE))
+    fitted = for_emulator(load(TEMPLATE))
     fitted["Globals"]["Function"]["CodeUri"] = "s3://code/functions.zip"
     with pytest.MonkeyPatch.context() as environment:
         # The tests evaluate the alarms, at times of their own.

@@ -320,14 +320,11 @@ def exclusive(path: Path) -> Iterator[None]:
 
 def deploy(port: int, local: Environment, template: Path) -> None:
     """Deploys a built template, fitted to the emulator."""
-    fitted, differences = for_emulator(load(template))
-    if count := sum(map(len, differences.values())):
-        say(f"stack: {count} resources differ from AWS or are left out; see docs/LOCAL.md")
-    say(f"stack: deploying {local.stack}")
+    say(f"stack: deploying {local.stack}; docs/LOCAL_DIFFERENCES.md lists what differs from AWS")
     deployment.deploy(
         lambda service: client(service, port, local.region),
         local.stack,
-        fitted,
+        for_emulator(load(template)),
         local.parameters,
         template.parent,
     )

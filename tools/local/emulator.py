@@ -1,6 +1,7 @@
-"""Where the emulator falls short of AWS, and the template as it can take it.
+"""The template as the emulator can take it.
 
-`template.yaml` is written for AWS only; what has to differ for the local cloud is changed here.
+`template.yaml` is written for AWS only; what has to differ for the local cloud is changed here, and
+listed in docs/LOCAL_DIFFERENCES.md.
 """
 
 from __future__ import annotations
@@ -8,21 +9,15 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-# Resource types that it does not know. One of them, even under a condition that is false, makes the
-# whole deployment fail.
+# Resource types that it does not know, one of which makes the whole deployment fail.
 UNKNOWN_TYPES = {
-    "AWS::Athena::NamedQuery": "queries are run from their files instead",
-    "AWS::Budgets::Budget": "nothing costs anything here",
-    "AWS::Kinesis::StreamConsumer": "every consumer reads at its own pace anyway",
+    "AWS::Athena::NamedQuery",
+    "AWS::Budgets::Budget",
+    "AWS::Kinesis::StreamConsumer",
 }
 
-# What it does not count of a mapping.
-NO_EVENT_COUNT = "a mapping does not count its events: the emulator has no MetricsConfig"
-
-# Actions that it asks for under a name of its own, in addition to AWS's.
-OWN_ACTIONS = {
-    "sns:Publish": ("sns:PublishBatch", "AWS knows only the first"),
-}
+# Actions that it asks for under a name of its own, for which AWS asks for the first.
+OWN_ACTIONS = {"sns:Publish": "sns:PublishBatch"}
 
 # Actions of the functions' roles for which it takes no request of theirs, and what it does instead.
 NOT_REQUESTED = {
@@ -46,60 +41,44 @@ NOT_REQUESTED = {
     "xray:PutTraceSegments": "it traces nothing",
 }
 
-# A condition that it does not know, and would take for one that does not hold.
-UNKNOWN_CONDITION = "s3:ResourceAccount"
-
 # The local cloud itself is reached by plain HTTP, which the buckets and the topic refuse.
 TRANSPORT_KEY = "aws:SecureTransport"
 
 
-def for_emulator(template: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """The template as the emulator takes it, and what differs, each with the resources' names."""
+def for_emulator(template: dict[str, Any]) -> dict[str, Any]:
+    """The template as the emulator takes it."""
     template = copy.deepcopy(template)
     resources = template["Resources"]
-    unknown = {name for name, resource in resources.items() if resource["Type"] in UNKNOWN_TYPES}
-    needing: set[str] = set()
+    missing = {name for name, resource in resources.items() if resource["Type"] in UNKNOWN_TYPES}
     while True:
-        missing = unknown | needing
         resources = {name: without(each, missing) for name, each in resources.items()}
-        more = {name for name, each in resources.items() if names(each, missing)} - missing
-        if not more:
+        needing = {name for name, each in resources.items() if names(each, missing)} - missing
+        if not needing:
             break
-        needing |= more
-    template["Resources"] = resources
-    differences: dict[str, list[str]] = {}
-    for name, resource in list(resources.items()):
-        kind, properties = resource["Type"], resource.get("Properties", {})
-        texts = []
-        if kind in UNKNOWN_TYPES:
-            del resources[name]
-            texts = [f"there is no {kind}: {UNKNOWN_TYPES[kind]}"]
-        elif name in needing:
-            del resources[name]
-            texts = ["it needs what there is not"]
-        elif kind == "AWS::Serverless::Function":
-            mappings = [each["Properties"] for each in properties.get("Events", {}).values()]
-            counts = [each.pop("MetricsConfig", None) for each in mappings]
-            if any(counts):
-                texts = [NO_EVENT_COUNT]
-        elif kind == "AWS::IAM::Role":
-            for policy in properties.get("Policies", []):
-                for statement in policy["PolicyDocument"]["Statement"]:
-                    texts += widen(statement) if "Action" in statement else []
-                    if UNKNOWN_CONDITION in statement.get("Condition", {}).get("StringEquals", {}):
-                        del statement["Condition"]
-                        texts.append(f"no condition on {UNKNOWN_CONDITION} is checked")
-        elif "PolicyDocument" in properties:
-            document = properties["PolicyDocument"]
-            kept = [statement for statement in document["Statement"] if not refuses_http(statement)]
-            if kept != document["Statement"]:
-                document["Statement"] = kept
-                texts = ["plain HTTP is let in, because the local cloud speaks nothing else"]
-            if not kept:
-                del resources[name]
-        for text in texts:
-            differences.setdefault(text, []).append(name)
-    return template, differences
+        missing |= needing
+    template["Resources"] = {
+        name: resource
+        for name, resource in resources.items()
+        if name not in missing and takes(resource)
+    }
+    return template
+
+
+def takes(resource: dict[str, Any]) -> bool:
+    """Changes a resource, in place, into what the emulator takes; false if nothing is left."""
+    kind, properties = resource["Type"], resource.get("Properties", {})
+    if kind == "AWS::Serverless::Function":
+        for event in properties.get("Events", {}).values():
+            event["Properties"].pop("MetricsConfig", None)
+    elif kind == "AWS::IAM::Role":
+        for policy in properties.get("Policies", []):
+            for statement in policy["PolicyDocument"]["Statement"]:
+                widen(statement)
+    elif "PolicyDocument" in properties:
+        document = properties["PolicyDocument"]
+        document["Statement"] = [each for each in document["Statement"] if not refuses_http(each)]
+        return bool(document["Statement"])
+    return True
 
 
 def without(value: Any, missing: set[str]) -> Any:
@@ -128,16 +107,12 @@ def names(value: Any, resources: set[str]) -> bool:
     return value.get("Ref") in resources or any(names(each, resources) for each in value.values())
 
 
-def widen(statement: dict[str, Any]) -> list[str]:
+def widen(statement: dict[str, Any]) -> None:
     """Adds to a role's statement, in place, the actions that the emulator requires too."""
-    texts = []
-    action = statement["Action"]
+    action = statement.get("Action", [])
     actions = action if isinstance(action, list) else [action]
-    for known, (own, reason) in OWN_ACTIONS.items():
-        if known in actions:
-            statement["Action"] = [*actions, own]
-            texts.append(f"{own} is allowed in addition to {known}: {reason}")
-    return texts
+    if own := [OWN_ACTIONS[each] for each in actions if each in OWN_ACTIONS]:
+        statement["Action"] = [*actions, *own]
 
 
 def refuses_http(statement: dict[str, Any]) -> bool:
