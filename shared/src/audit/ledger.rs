@@ -365,7 +365,7 @@ impl<'b> Ledger<'b> {
     ///
     /// Outputs before the first reject are delivered while the rejects are written. Later outputs wait: if a reject
     /// cannot be written, the batch is retried from there, and they must not have been delivered already. `record`
-    /// records the outcomes of outputs, and returns those that are to be delivered once more.
+    /// records the outcomes of outputs, and returns those that are to be delivered once more, in their order.
     pub async fn deliver_in_order<T, D, R: Service<Entry = Bytes>>(
         &mut self,
         mut outputs: Vec<(usize, T)>,
@@ -378,8 +378,8 @@ impl<'b> Ledger<'b> {
             let after = self.split_off(&mut outputs, self.first_refused());
             let (delivered, ()) = tokio::join!(deliver(outputs), self.write_rejects(rejects, invocation));
             outputs = record(self, delivered);
+            // These were before the reject, so all are in order.
             outputs.extend(after);
-            outputs.sort_by_key(|(index, _)| *index);
             // Records after one that is retried fail with it.
             for (index, _) in self.split_off(&mut outputs, self.retry_from()) {
                 self.record(index, Status::Failed("an earlier record is retried".to_owned()));
