@@ -1,5 +1,7 @@
 //! CloudWatch.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use aws_sdk_cloudwatch::Client;
 use chrono::{DateTime, TimeDelta, Utc};
 use metrics::{
@@ -93,6 +95,9 @@ async fn counts_and_latency_share_one_request() {
     assert_eq!(without_time(data[1].clone()), without_time(count(0, 2.0)));
     let latency = &data[2];
     assert_eq!((&latency["MetricName"], &latency["Unit"]), (&json!("EventToMetric"), &json!("Milliseconds")));
+    let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
+        - latency["Timestamp"].as_f64().unwrap();
+    assert!((0.0..60.0).contains(&age), "{age}");
     assert_eq!(latency["Counts"], json!([2.0]));
     let value = latency["Values"][0].as_f64().unwrap();
     assert!((5_000.0..15_000.0).contains(&value), "{value}");
@@ -153,6 +158,7 @@ async fn separate_latency_lists_each_value_with_its_number() {
     assert_eq!(report.outcomes, [Outcome::Delivered]);
     let datum = &server.requests()[0].cbor()["MetricData"][0];
     assert_eq!(datum["MetricName"], "EventToAlert");
+    assert_eq!(datum["Timestamp"].as_f64(), Some(1_700_000_000.0));
     assert_eq!((&datum["Values"], &datum["Counts"]), (&json!([1_000.0, 3_000.0]), &json!([1.0, 2.0])));
     let dimensions =
         json!([{"Name": "Dataset", "Value": "us_accidents"}, {"Name": "Environment", "Value": "dev"}]);

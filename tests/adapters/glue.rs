@@ -1,25 +1,18 @@
 //! The Glue catalog.
 
-use std::{
-    fmt::Debug,
-    sync::{Arc, Mutex},
-};
-
 use aws_sdk_glue::Client;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use shared::delivery::Fault;
-use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    span::{Attributes, Id, Record},
-};
 use transform::{
     glue::{Catalog as _, Table},
     partitions::{Partition, Registered},
 };
 
-use super::server::{Answer, Server};
+use super::{
+    log::Log,
+    server::{Answer, Server},
+};
 
 fn table() -> Answer {
     let storage = json!({
@@ -111,35 +104,6 @@ async fn existing_partition_is_registered_and_refused_one_is_not() {
     assert_eq!(severities, [1, 2, 4]);
 }
 
-/// Records the warnings of the log as text.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Visit for Log {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        let mut events = self.0.lock().unwrap();
-        let event = events.last_mut().unwrap();
-        *event += &format!("{}={value:?} ", field.name());
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN
-    }
-    fn event(&self, event: &Event<'_>) {
-        self.0.lock().unwrap().push(String::new());
-        event.record(&mut self.clone());
-    }
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
-
 #[tokio::test]
 async fn refused_partitions_are_logged_in_one_line_for_each_code() {
     let many = (1..=60).map(|severity| (severity, "ResourceNumberLimitExceededException"));
@@ -150,7 +114,7 @@ async fn refused_partitions_are_logged_in_one_line_for_each_code() {
     let guard = tracing::subscriber::set_default(log.clone());
     connect(&server).await.register(&partitions(62)).await.unwrap();
     drop(guard);
-    let events = log.0.lock().unwrap().clone();
+    let events = log.warnings();
     let of = |code: &str, parts: &[&str]| {
         let lines: Vec<_> = events.iter().filter(|event| event.contains(code)).collect();
         assert_eq!(lines.len(), 1, "{events:?}");

@@ -4,7 +4,7 @@ use ingest::{
     checkpoint::Checkpoints as _,
     s3::{Buckets, Object as _, ObjectVersion, Objects as _},
 };
-use shared::delivery::Fault;
+use shared::delivery::{Failure, Fault};
 
 use super::server::{Answer, Server};
 
@@ -44,6 +44,7 @@ async fn object_is_read_by_version_or_by_entity_tag() {
             }
             assert_eq!(body, "ID\nA-1\n".as_bytes()[usize::try_from(from).unwrap()..]);
             assert_eq!(download.metadata("date_order"), Some("dmy"));
+            assert_eq!(download.content_type(), Some("text/csv"));
         }
         let requests = server.requests();
         for request in &requests {
@@ -53,6 +54,16 @@ async fn object_is_read_by_version_or_by_entity_tag() {
         }
         assert_eq!((requests[0].header("range"), requests[1].header("range")), (None, Some("bytes=3-")));
     }
+}
+
+#[tokio::test]
+async fn endpoint_other_than_aws_has_the_bucket_in_the_path() {
+    let server = Server::new([object("ID\n")]);
+    let buckets = Buckets::new(&server.config_by_name().await);
+    buckets.open(&inbox("a.csv", None, "tag"), 0).await.unwrap();
+    let requests = server.requests();
+    assert!(requests[0].line.starts_with("GET /inbox/a.csv"), "{}", requests[0].line);
+    assert!(requests[0].header("host").unwrap().starts_with("localhost:"));
 }
 
 #[tokio::test]
@@ -119,4 +130,34 @@ async fn checkpoint_is_saved_and_loaded_and_may_be_missing() {
     let body = String::from_utf8_lossy(&requests[0].body).into_owned();
     assert!(body.contains("{\"from\":7}"), "{body}");
     assert!(requests[1].line.starts_with("GET /inbox/checkpoints/a"), "{}", requests[1].line);
+}
+
+#[tokio::test]
+async fn size_of_a_part_is_that_of_the_whole_object() {
+    let part = "HTTP/1.1 206 Partial\r\nContent-Range: bytes 3-9/10\r\nContent-Length: 7\r\n\r\nA-1\nA-2";
+    let server = Server::new([Answer::Raw(part.to_owned())]);
+    let mut download = buckets(&server).await.open(&inbox("a.csv", None, "tag"), 3).await.unwrap();
+    assert_eq!(download.size(), Some(10));
+    assert_eq!(download.chunk().await.unwrap().unwrap(), "A-1\nA-2");
+    assert_eq!(download.chunk().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn download_that_breaks_off_may_be_retried() {
+    let broken = || Answer::Raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nID\n".to_owned());
+    let server = Server::new([broken(), broken()]);
+    let buckets = buckets(&server).await;
+    let failure = |name: &str| Failure {
+        fault: Fault::Transient,
+        detail: format!("reading object inbox/{name} broke off"),
+    };
+    let mut download = buckets.open(&inbox("a.csv", None, "tag"), 0).await.unwrap();
+    let end = loop {
+        match download.chunk().await {
+            Ok(Some(_)) => {}
+            end => break end,
+        }
+    };
+    assert_eq!(end, Err(failure("a.csv")));
+    assert_eq!(buckets.load("inbox", "checkpoints/a").await, Err(failure("checkpoints/a")));
 }

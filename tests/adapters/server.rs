@@ -53,6 +53,8 @@ impl Request {
 pub(crate) enum Answer {
     /// A status, a content type and a body.
     Send(u16, &'static str, Vec<u8>),
+    /// These bytes, and then the end of the connection.
+    Raw(String),
     /// The end of the connection.
     Close,
 }
@@ -102,10 +104,19 @@ impl Server {
 
     /// The functions' configuration of clients, with this server as endpoint.
     pub(crate) async fn config(&self) -> SdkConfig {
+        self.config_of(&self.address).await
+    }
+
+    /// The same with the server's host by name.
+    pub(crate) async fn config_by_name(&self) -> SdkConfig {
+        self.config_of(&self.address.replace("127.0.0.1", "localhost")).await
+    }
+
+    async fn config_of(&self, address: &str) -> SdkConfig {
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new("eu-west-1"))
             .test_credentials()
-            .endpoint_url(&self.address);
+            .endpoint_url(address);
         aws::with_client(loader).load().await
     }
 
@@ -131,6 +142,11 @@ fn serve(connection: &TcpStream, requests: &Mutex<Vec<Request>>, script: &Mutex<
         };
         match answer.unwrap_or_else(|| Answer::error(400, "NotInTheScript")) {
             Answer::Close => return,
+            Answer::Raw(answer) => {
+                let mut writer = connection;
+                writer.write_all(answer.as_bytes()).unwrap();
+                return;
+            }
             Answer::Send(status, kind, body) => {
                 let head = format!(
                     "HTTP/1.1 {status} Scripted\r\nContent-Type: {kind}\r\nsmithy-protocol: rpc-v2-cbor\r\n\

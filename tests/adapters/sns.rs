@@ -146,6 +146,19 @@ async fn fifo_topic_keeps_the_order_of_an_area_and_drops_repeats() {
 }
 
 #[tokio::test]
+async fn only_the_ending_makes_a_topic_fifo() {
+    for (name, is_fifo) in [("fifo", false), ("alertsfifo", false), ("fifo-alerts", false), ("a.fifo", true)]
+    {
+        let server = Server::new([results(&["0"], &[])]);
+        let arn = format!("arn:aws:sns:eu-west-1:000000000000:{name}");
+        assert_eq!(send(&server, &arn, &[alert("A-1", "Lucas")]).await.outcomes, [DONE]);
+        let form = form(&server.requests()[0]);
+        assert_eq!(entry(&form, 1, "MessageGroupId").is_some(), is_fifo, "{name}");
+        assert_eq!(entry(&form, 1, "MessageDeduplicationId").is_some(), is_fifo, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn throttling_is_never_a_reject() {
     for code in ["Throttled", "KMSThrottling", "InternalError", "ConcurrentAccess"] {
         for at_fault in [true, false] {

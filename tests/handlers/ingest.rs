@@ -1,7 +1,7 @@
 //! The handler of ingest.
 
 use bytes::Bytes;
-use fakes::{Inbox, Reply, Scripted, fixture};
+use fakes::{Inbox, Reply, Scripted, fixture, gzip, post};
 use ingest::{
     error::IngestError,
     handler::{Config, Handler},
@@ -103,6 +103,24 @@ async fn direct_csv_becomes_typed_events_with_the_data_sets_key() {
     assert_eq!(taken[0].partition_key(), "P-1");
     let golden = r#"{"ID":"P-1","Severity":4,"Start_Time":"2023-01-05T07:41:00","End_Time":"2023-01-05T09:12:30","Start_Lat":32.3121,"Start_Lng":-106.7783,"Distance(mi)":0.42,"Description":"Overturned truck on I-10 at Exit 140, all lanes closed","Street":"I-10 E","City":"Las Cruces","County":"Doña Ana","State":"NM","Zipcode":"88005","Timezone":"US/Mountain","Temperature(F)":41.0,"Weather_Condition":"Fair","Junction":true,"Txn_Timestamp":"2023-11-14T22:13:20.000000Z"}"#;
     assert_eq!(std::str::from_utf8(&taken[0].data).unwrap(), format!("{golden}\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn gzip_body_is_read_like_its_text() {
+    let csv = format!("ID,Severity,City\nA-1,3,x\nA-2,high,x\n{}", "A-3,4,y\n".repeat(100_000));
+    let [text, zipped] = [(csv.as_bytes().to_vec(), ""), (gzip(csv.as_bytes()), "gzip")]
+        .map(|(body, encoding)| post(&body, "text/csv", encoding));
+    let ingest = ingest();
+    let mut taken = Vec::new();
+    for request in [text, zipped] {
+        let answer = handle(&ingest, &request).await.unwrap();
+        let counts = ["accepted", "rejected"].map(|name| body(&answer)[name].as_u64());
+        assert_eq!(counts, [Some(100_001), Some(1)]);
+        assert_eq!(reasons(&ingest.rejects), ["bad_severity"]);
+        ingest.rejects.take();
+        taken.push(ingest.stream.take());
+    }
+    assert!(taken[0] == taken[1]);
 }
 
 #[tokio::test(start_paused = true)]

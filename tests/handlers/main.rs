@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod ingest;
+#[path = "../adapters/log.rs"]
+mod log;
 mod metrics;
 mod notify;
 mod objects;

@@ -14,8 +14,8 @@ use shared::{
 };
 
 use super::{
-    assert_all_done, common, common_of, firehose, invocation, kinesis, kinesis_event, logged, logged_counts,
-    now, reasons, to_retry,
+    assert_all_done, common, common_of, firehose, invocation, kinesis, kinesis_event, lines, logged,
+    logged_counts, now, reasons, to_retry,
 };
 
 pub(super) type Metrics = Handler<Scripted<DataRequest>, Scripted<Bytes>>;
@@ -98,6 +98,27 @@ async fn failed_batch_is_retried_from_the_first_uncounted_event() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_event_of_a_failed_request_is_retried() {
+    // CloudWatch refuses requests as a whole, so that a refused entry is a failed request, too.
+    for reply in [Reply::Failed(Fault::Permanent), Reply::Refused(vec![0], Fault::Permanent)] {
+        let metrics = metrics();
+        metrics.metric.reply([reply]);
+        let response = metrics.handle(&kinesis(&[&event(1), &event(2)]), &logged()).await.unwrap();
+        assert_eq!(to_retry(response), ["1"]);
+        assert_eq!(logged_counts(["In", "Delivered", "Failed", "Unaccounted"]), [2, 0, 2, 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_event_after_a_failed_request_is_counted() {
+    let metrics = metrics();
+    let events: Vec<_> = (0..1_500).map(event).collect();
+    metrics.metric.reply([Reply::Failed(Fault::Permanent)]);
+    assert_eq!(handle(&metrics, &kinesis_event(&events)).await, ["1"]);
+    assert_eq!((metrics.metric.requests.get(), counts(&metrics).len()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_event_after_a_failed_reject_is_counted() {
     let metrics = metrics();
     // Rejects are retried until the deadline. Earlier events do not wait for them.
@@ -108,6 +129,42 @@ async fn no_event_after_a_failed_reject_is_counted() {
     metrics.rejects.always.set(None);
     assert_all_done(&handle(&metrics, &kinesis(&["poison", &event(2)])).await);
     assert_eq!(reasons(&metrics.rejects), ["not_json"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_event_between_two_failed_rejects_is_counted() {
+    let metrics = metrics();
+    metrics.rejects.always.set(Some(Fault::Throttled));
+    let batch = kinesis(&[&event(1), "poison", &event(2), "poison", &event(3)]);
+    assert_eq!(handle(&metrics, &batch).await, ["2"]);
+    let cities: Vec<_> = counts(&metrics).into_iter().filter(|(values, _)| values.contains("city")).collect();
+    assert_eq!(cities, [("3/city 1/c".to_owned(), 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_of_very_many_rejects_of_a_record_is_written() {
+    let metrics = metrics();
+    let nothing = Bytes::new();
+    let pack = kpl::aggregate("0", std::iter::repeat_n(("k", &nothing), 20_000));
+    let response = metrics.handle(&kinesis_event(&[pack]), &logged()).await.unwrap();
+    assert_all_done(&to_retry(response));
+    assert_eq!(logged_counts(["In", "Rejected", "Unaccounted"]), [20_000, 20_000, 0]);
+    let rejects = lines(&metrics.rejects.take());
+    assert!((1..20_000).contains(&rejects.len()), "{}: some are written together", rejects.len());
+    let rows = rejects.iter().map(|line| line.get("row_count").map_or(1, |count| count.as_u64().unwrap()));
+    assert_eq!(rows.sum::<u64>(), 20_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_without_a_time_counts_when_the_stream_received_it() {
+    let metrics = metrics();
+    let mut batch: serde_json::Value =
+        serde_json::from_str(&kinesis(&[r#"{"ID":"1","Severity":3}"#])).unwrap();
+    let at = now().timestamp() - 100;
+    batch["Records"][0]["kinesis"]["approximateArrivalTimestamp"] = at.into();
+    assert_all_done(&handle(&metrics, &batch.to_string()).await);
+    let taken = metrics.metric.take();
+    assert!(taken[0].data.iter().all(|datum| datum.second == at), "{taken:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! The handler of notify.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
 use bytes::Bytes;
 use chrono::TimeDelta;
@@ -21,8 +21,8 @@ use shared::{
 use tests::simulation::unit::{Damage, aggregate};
 
 use super::{
-    assert_all_done, common, common_of, firehose, invocation, kinesis, kinesis_event, logged, logged_counts,
-    now, reasons, to_retry,
+    assert_all_done, common, common_of, firehose, invocation, kinesis, kinesis_event, lines, log::Log,
+    logged, logged_counts, now, reasons, to_retry,
 };
 
 pub(super) type Notify = Handler<Scripted<Alert>, Scripted<LatencySample>, Scripted<Bytes>>;
@@ -174,11 +174,12 @@ async fn latency_of_each_alerted_event_is_reported_once() {
         format!(r#"{{"ID":"{id}","Severity":{severity},"Txn_Timestamp":"{at}"}}"#)
     };
     let events = [stamped("1", 4, 3), stamped("2", 3, 9), stamped("3", 4, 5), stamped("1", 4, 3)];
+    notify.topic.takes.set(Duration::from_secs(2));
     handle(&notify, &kinesis_event(&events)).await;
     let latency = notify.latency.take();
     assert_eq!(latency.len(), 1);
     assert_eq!(latency[0].received, [at(3), at(5)]);
-    assert!(latency[0].at >= now());
+    assert_eq!(latency[0].at, now() + TimeDelta::seconds(2), "when they were alerted");
 }
 
 #[tokio::test(start_paused = true)]
@@ -187,7 +188,13 @@ async fn unreported_latency_does_not_fail_the_batch() {
     notify.latency.always.set(Some(Fault::Throttled));
     let began = tokio::time::Instant::now();
     let event = format!(r#"{{"ID":"1","Severity":4,"Txn_Timestamp":"{}"}}"#, stamp(now()));
+    let log = Log::default();
+    let guard = tracing::subscriber::set_default(log.clone());
     assert_all_done(&handle(&notify, &kinesis(&[&event])).await);
+    drop(guard);
+    let warnings = log.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("could not publish the latency of the alerts"), "{}", warnings[0]);
     assert_eq!(alerted(&notify), 1);
     assert!(notify.latency.requests.get() > 0);
     assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
@@ -368,10 +375,83 @@ async fn repeat_of_a_failed_event_is_retried_with_it() {
         |id: &str, city: &str| format!(r#"{{"ID":"{id}","Severity":4,"City":"{city}","County":"c"}}"#);
     let events = [event("1", "a"), event("2", "b"), event("1", "c"), event("2", "d")];
     notify.topic.reply([Reply::Failed(Fault::Permanent)]);
-    assert_eq!(handle(&notify, &kinesis_event(&events)).await, ["1"]);
+    let response = notify.handle(&kinesis_event(&events), &logged()).await.unwrap();
+    assert_eq!(to_retry(response), ["1"]);
+    assert_eq!(logged_counts(["In", "Filtered", "Failed"]), [4, 0, 4]);
     assert_eq!(subjects(&notify).len(), 0);
     assert_all_done(&handle(&notify, &kinesis_event(&events)).await);
     assert_eq!(subjects(&notify), ["Severity 4 accident: a, c", "Severity 4 accident: b, c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn repeat_of_a_refused_event_waits_for_its_reject() {
+    let notify = notify();
+    let event =
+        |id: &str, city: &str| format!(r#"{{"ID":"{id}","Severity":4,"City":"{city}","County":"c"}}"#);
+    // The first and the last are refused, and their rejects cannot be written.
+    let events = [event("1", "a"), event("1", "b"), event("2", "c")];
+    notify.topic.reply([Reply::Refused(vec![0, 1], Fault::Permanent)]);
+    notify.rejects.always.set(Some(Fault::Throttled));
+    assert_eq!(handle(&notify, &kinesis_event(&events)).await, ["1"]);
+    assert_eq!((alerted(&notify), notify.topic.requests.get()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_event_of_refused_messages_is_a_reject() {
+    let mut notify = notify();
+    notify.config.digests.above = 1;
+    let event = |id: &str, county: &str| format!(r#"{{"ID":"{id}","Severity":4,"County":"{county}"}}"#);
+    // The first and the third event share a message, so that the order of the messages is not that of the events.
+    let events = [event("1", "a"), event("2", "b"), event("3", "a")];
+    let batch = kinesis_event(&[aggregated(&events.each_ref().map(String::as_str))]);
+    notify.topic.reply([Reply::Refused(vec![0, 1], Fault::Permanent)]);
+    let response = notify.handle(&batch, &logged()).await.unwrap();
+    assert_all_done(&to_retry(response));
+    assert_eq!(logged_counts(["In", "Rejected", "Unaccounted"]), [3, 3, 0]);
+    let payloads: Vec<_> = lines(&notify.rejects.take()).iter().map(|line| line["payload"].clone()).collect();
+    assert_eq!(payloads, events);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_part_of_a_large_digest_has_its_own_outcome() {
+    let notify = notify();
+    let event = |n: usize| {
+        let city = format!("{n} {}", "x".repeat(290));
+        format!(r#"{{"ID":"{n}","Severity":4,"City":"{city}","County":"c"}}"#)
+    };
+    let events: Vec<_> = (0..1_200).map(event).collect();
+    notify.topic.reply([Reply::Refused(vec![1], Fault::Permanent)]);
+    let response = notify.handle(&kinesis_event(&events), &logged()).await.unwrap();
+    assert_all_done(&to_retry(response));
+    let counts = logged_counts(["Delivered", "Rejected", "Unaccounted"]);
+    assert_eq!((counts[0], counts[0] + counts[1], counts[2]), (alerted(&notify), 1_200, 0));
+    assert!(counts[0] > 0 && counts[1] > 0, "{counts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_before_a_reject_count_towards_the_burst() {
+    let notify = paced();
+    let mut events: Vec<_> = (0..10).map(event).collect();
+    events.insert(3, "poison".to_owned());
+    assert_all_done(&handle(&notify, &kinesis_event(&events)).await);
+    let counts: Vec<_> = notify.topic.take().iter().map(|alert| alert.count).collect();
+    assert_eq!(counts, [1, 1, 1, 7]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn alerts_before_the_window_do_not_make_a_digest() {
+    let notify = notify();
+    let event = |id: usize| format!(r#"{{"ID":"{id}","Severity":4,"County":"c"}}"#);
+    let first: Vec<_> = (0..11).map(event).collect();
+    let second: Vec<_> = (11..13).map(event).collect();
+    let third: Vec<_> = (13..15).map(event).collect();
+    for (events, seconds, counts) in [(first, 0, vec![11]), (second, 60, vec![2]), (third, 121, vec![1, 1])] {
+        let later = Invocation { now: now() + TimeDelta::seconds(seconds), ..invocation() };
+        let response = notify.handle(&kinesis_event(&events), &later).await.unwrap();
+        assert_all_done(&to_retry(response));
+        let found: Vec<_> = notify.topic.take().iter().map(|alert| alert.count).collect();
+        assert_eq!(found, counts, "after {seconds} seconds");
+    }
 }
 
 #[tokio::test(start_paused = true)]

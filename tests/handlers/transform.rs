@@ -16,8 +16,8 @@ use transform::{
 };
 
 use super::{
-    LIMITS, assert_all_done, common, common_of, firehose, invocation, kinesis, kinesis_event, lines, logged,
-    logged_counts, now, reasons, to_retry,
+    LIMITS, assert_all_done, common, common_of, firehose, invocation, kinesis, kinesis_event, lines,
+    log::Log, logged, logged_counts, now, reasons, to_retry,
 };
 
 /// Glue accepts a hundred partitions in a request.
@@ -317,6 +317,20 @@ async fn stale_connection_to_glue_is_retried_once() {
         let found = (transform.catalog.0.requests.get(), registered(&transform).len());
         assert_eq!(found, (asked, expected), "{case}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_call_to_glue_is_logged() {
+    let transform = transform();
+    transform.catalog.0.reply([Reply::Failed(Fault::Misconfigured)]);
+    let log = Log::default();
+    let guard = tracing::subscriber::set_default(log.clone());
+    assert_all_done(&handle(&transform, &kinesis(&[&event("1", 3)])).await);
+    drop(guard);
+    let warnings = log.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("could not register partitions"), "{}", warnings[0]);
+    assert!(warnings[0].contains("a scripted fault: Misconfigured"), "{}", warnings[0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -89,9 +89,7 @@ pub trait Object {
     fn metadata(&self, name: &str) -> Option<&str>;
 
     /// The content type, if it has one.
-    fn content_type(&self) -> Option<&str> {
-        None
-    }
+    fn content_type(&self) -> Option<&str>;
 
     /// Size of the whole object in bytes, unless it was opened at its end.
     fn size(&self) -> Option<u64>;

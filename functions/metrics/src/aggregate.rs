@@ -232,6 +232,9 @@ mod tests {
         assert_eq!(total(&requests, 3), 1_000);
         for request in &requests {
             assert!(request.data.iter().map(|datum| size(&datum.dimensions)).sum::<usize>() <= REQUEST_BYTES);
+            let values =
+                request.data.iter().flat_map(|datum| &datum.dimensions).map(|(_, value)| value.len());
+            assert!(values.sum::<usize>() <= REQUEST_BYTES);
         }
     }
 

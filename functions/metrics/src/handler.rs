@@ -192,6 +192,19 @@ mod tests {
     }
 
     #[test]
+    fn metric_and_threshold_are_configured() {
+        let config = read(&[]).unwrap();
+        let metric = &config.common.dataset.metric;
+        assert_eq!(
+            (&config.namespace, &config.name, config.severity_above),
+            (&metric.namespace, &metric.name, 2)
+        );
+        let own = [("METRIC_NAMESPACE", "own"), ("METRIC_NAME", "high"), ("SEVERITY_ABOVE", "3")];
+        let config = read(&own).unwrap();
+        assert_eq!((&*config.namespace, &*config.name, config.severity_above), ("own", "high", 3));
+    }
+
+    #[test]
     fn repeated_dimension_set_counts_once() {
         let values = ["4", "Los Angeles", "Los Angeles"].map(str::to_owned);
         for (text, expected) in [

@@ -167,6 +167,14 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn hash_is_that_of_the_texts_and_of_where_each_ends() {
+        assert_eq!(hash(["ab", "c"]), hash(["ab", "c"]));
+        assert_ne!(hash(["ab", "c"]), hash(["a", "bc"]));
+        assert_ne!(hash(["ab", "c"]), hash(["c", "ab"]));
+        assert_ne!(hash(["abc"]), hash(["abc", ""]));
+    }
+
+    #[test]
     fn incident_without_id_is_named_by_its_record() {
         let [one, same, other] =
             [r#"{"Severity":4}"#, r#"{"Severity":4}"#, r#"{"Severity":5}"#].map(incident);

@@ -161,9 +161,118 @@ impl Drop for Sending<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::RefCell, future::pending};
+
     use proptest::prelude::*;
+    use shared::delivery::Refusal;
+    use tokio::time::timeout;
 
     use super::*;
+    use crate::{
+        incident::tests::{incident, us_accidents},
+        raise::Reported,
+        word::word,
+    };
+
+    /// A topic that replies once, and then accepts everything.
+    #[derive(Default)]
+    struct Topic {
+        reply: RefCell<Option<Reply>>,
+        at: RefCell<Vec<Instant>>,
+    }
+
+    #[derive(Debug)]
+    enum Reply {
+        Answer(Answer),
+        Silence,
+    }
+
+    impl Service for Topic {
+        type Entry = Alert;
+
+        fn limits(&self) -> Limits {
+            Limits { entries: 10, request_bytes: 1_000, entry_bytes: 100 }
+        }
+
+        fn size(&self, alert: &Alert) -> usize {
+            alert.bytes()
+        }
+
+        async fn send(&self, _: &[&Alert]) -> Answer {
+            self.at.borrow_mut().push(Instant::now());
+            match self.reply.take() {
+                None => Ok(Vec::new()),
+                Some(Reply::Answer(answer)) => answer,
+                Some(Reply::Silence) => pending().await,
+            }
+        }
+    }
+
+    fn alert() -> Alert {
+        let incident = incident(r#"{"ID":"A-1","Severity":4}"#);
+        let reported = Reported { incident: &incident, raised_from: None };
+        word(us_accidents(), &[reported]).remove(0).1
+    }
+
+    fn failure() -> Failure {
+        Failure { fault: Fault::Transient, detail: String::new() }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+    /// Two messages in a request, and a pause that is longer than the time that a topic takes.
+    const PACE: Pace = Pace { entries: 2, pause: Duration::from_secs(30) };
+
+    #[tokio::test(start_paused = true)]
+    async fn request_that_may_have_been_accepted_is_followed_by_a_pause() {
+        let refused = |index| Refusal { index, failure: failure() };
+        for (reply, pause) in [
+            (Reply::Answer(Ok(Vec::new())), PACE.pause),
+            (Reply::Answer(Ok(vec![refused(0)])), PACE.pause),
+            (Reply::Answer(Ok(vec![refused(0), refused(1)])), Duration::ZERO),
+            (Reply::Answer(Err(failure())), PACE.pause),
+            // The request is given up after a second.
+            (Reply::Silence, SECOND + PACE.pause),
+        ] {
+            let case = format!("{reply:?}");
+            let topic = Topic { reply: RefCell::new(Some(reply)), ..Topic::default() };
+            let (turn, began) = (NextTurn::default(), Instant::now());
+            let deadline = began + Duration::from_mins(10);
+            let paced = Paced { topic: &topic, pace: PACE, turn: &turn, began, deadline };
+            let alert = alert();
+            for _ in 0..2 {
+                let _answer = timeout(PACE.pause + SECOND, paced.send(&[&alert, &alert])).await;
+            }
+            let at = topic.at.borrow();
+            assert_eq!(at[0] - began, PACE.pause, "another container may have just sent a message");
+            assert_eq!(at[1] - at[0], pause, "{case}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_sent_whose_turn_is_after_the_deadline() {
+        let topic = Topic::default();
+        let (turn, began) = (NextTurn::default(), Instant::now());
+        for (deadline, is_sent) in [(PACE.pause, false), (PACE.pause + SECOND, true)] {
+            let paced = Paced { topic: &topic, pace: PACE, turn: &turn, began, deadline: began + deadline };
+            let fault = paced.send(&[&alert()]).await.map_err(|failure| failure.fault);
+            assert_eq!(fault, if is_sent { Ok(Vec::new()) } else { Err(Fault::Permanent) });
+            assert_eq!(topic.at.borrow().len(), usize::from(is_sent));
+        }
+    }
+
+    #[test]
+    fn paced_topic_has_the_sizes_and_limits_of_the_topic() {
+        let topic = Topic::default();
+        let turn = NextTurn::default();
+        let began = Instant::now();
+        for (entries, expected) in [(2, 2), (50, 10)] {
+            let pace = Pace { entries, ..PACE };
+            let paced = Paced { topic: &topic, pace, turn: &turn, began, deadline: began };
+            let Limits { entries, request_bytes, entry_bytes } = paced.limits();
+            assert_eq!((entries, request_bytes, entry_bytes), (expected, 1_000, 100));
+            assert_eq!(paced.size(&alert()), alert().bytes());
+        }
+    }
 
     #[test]
     fn eight_messages_a_second_over_four_shards_are_one_each_half_second() {

@@ -262,3 +262,50 @@ impl Outputs {
         outputs
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(own: &[(&str, &str)]) -> Config {
+        const REQUIRED: [&str; 5] = [
+            "REJECTS_DELIVERY_STREAM",
+            "SEVERE_STREAM",
+            "ANALYTICAL_DELIVERY_STREAM",
+            "GLUE_DATABASE",
+            "GLUE_TABLE",
+        ];
+        let read = Config::read(&|name| {
+            let own = own.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned());
+            own.or_else(|| REQUIRED.contains(&name).then(|| name.to_lowercase()))
+        });
+        read.unwrap()
+    }
+
+    #[test]
+    fn outputs_thresholds_and_packs_are_configured() {
+        let config = read(&[]);
+        let names = [
+            &config.common.rejects_delivery_stream,
+            &config.severe_stream,
+            &config.analytical_delivery_stream,
+            &config.glue_database,
+            &config.glue_table,
+        ];
+        assert_eq!(
+            names,
+            [
+                "rejects_delivery_stream",
+                "severe_stream",
+                "analytical_delivery_stream",
+                "glue_database",
+                "glue_table"
+            ]
+        );
+        assert_eq!((config.severity_above, config.watermark_seconds), (2, 5));
+        assert_eq!(config.packing, Packing::default());
+        let config = read(&[("SEVERITY_ABOVE", "1"), ("WATERMARK_SECONDS", "60"), ("PACK_RANGES", "8")]);
+        assert_eq!((config.severity_above, config.watermark_seconds), (1, 60));
+        assert_eq!(config.packing, Packing::into_ranges(8));
+    }
+}

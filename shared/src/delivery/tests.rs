@@ -185,11 +185,13 @@ async fn what_the_deployment_misses_fails_at_once_and_is_no_fault_of_an_entry() 
     assert_eq!((service.sent.borrow().len(), report.outcomes), (1, vec![failed(); 2]));
 
     // Inside an answer: what waits for another attempt fails as well, and nothing follows.
-    let service = Scripted::new([refuse(&[(0, Fault::Throttled), (2, Fault::Misconfigured)]), refuse(&[])]);
-    let report = deliver(&service, &[1, 2, 3, 4], Order::Kept, deadline(60)).await;
-    assert_eq!(*service.sent.borrow(), [vec![1, 2, 3]]);
-    assert_eq!(report.outcomes[..3], [failed(), DONE, failed()]);
-    assert!(matches!(report.outcomes[3], Outcome::Failed(_)));
+    for faults in [[Fault::Throttled, Fault::Misconfigured], [Fault::Misconfigured, Fault::Throttled]] {
+        let service = Scripted::new([refuse(&[(0, faults[0]), (2, faults[1])]), refuse(&[])]);
+        let report = deliver(&service, &[1, 2, 3, 4], Order::Kept, deadline(60)).await;
+        assert_eq!(*service.sent.borrow(), [vec![1, 2, 3]]);
+        assert_eq!(report.outcomes[..3], [failed(), DONE, failed()]);
+        assert!(matches!(report.outcomes[3], Outcome::Failed(_)));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -69,6 +69,10 @@ impl Object for RepeatedDownload {
         None
     }
 
+    fn content_type(&self) -> Option<&str> {
+        None
+    }
+
     fn size(&self) -> Option<u64> {
         None
     }

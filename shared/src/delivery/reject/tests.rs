@@ -266,8 +266,8 @@ proptest! {
 #[derive(Default)]
 struct Stream {
     refuses: Vec<usize>,
-    /// The first request fails, and is sent again.
-    fails: Cell<bool>,
+    /// The fault with which the first request fails.
+    fails: Cell<Option<Fault>>,
     /// The bytes of each request that was answered.
     requests: RefCell<Vec<usize>>,
     lines: Cell<usize>,
@@ -283,8 +283,8 @@ impl Service for Stream {
     }
     async fn send(&self, lines: &[&Bytes]) -> Answer {
         let failure = |fault| Failure { fault, detail: "scripted".to_owned() };
-        if self.fails.take() {
-            return Err(failure(Fault::Transient));
+        if let Some(fault) = self.fails.take() {
+            return Err(failure(fault));
         }
         let first = self.lines.replace(self.lines.get() + lines.len());
         self.requests.borrow_mut().push(lines.iter().map(|line| line.len()).sum());
@@ -325,6 +325,19 @@ async fn a_reject_is_written_once_all_of_its_parts_are() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn failed_request_of_rejects_does_not_stop_the_others() {
+    let (mut collector, detail) = (collector(), Detail::from("why"));
+    collector.came_in(1_000_000);
+    for index in 0..501 {
+        collector.add(row(index, b"A-1", &detail, None));
+    }
+    let stream = Stream { fails: Cell::new(Some(Fault::Permanent)), ..Stream::default() };
+    let written = write(&stream, collector.take(), deadline()).await;
+    let failed = written.outcomes.iter().filter(|(_, failure)| failure.is_some());
+    assert_eq!((written.outcomes.len(), failed.count()), (501, 500));
+}
+
+#[tokio::test(start_paused = true)]
 async fn lines_are_sent_in_portions_of_two_mebibytes() {
     const PORTION: usize = 2 * 1024 * 1024;
     let line = |bytes: usize| Bytes::from(vec![b'x'; bytes]);
@@ -336,7 +349,7 @@ async fn lines_are_sent_in_portions_of_two_mebibytes() {
     ] {
         let rejects = lines.iter().map(|_| (owners(), 1)).collect();
         let finished = Finished { lines: lines.iter().copied().map(line).collect(), rejects };
-        let stream = Stream { fails: Cell::new(true), ..Stream::default() };
+        let stream = Stream { fails: Cell::new(Some(Fault::Transient)), ..Stream::default() };
         let written = write(&stream, finished, deadline()).await;
         assert!(written.outcomes.iter().all(|(_, failure)| failure.is_none()));
         assert_eq!(*stream.requests.borrow(), requests);
