@@ -29,6 +29,8 @@ KEPT_HEADERS = frozenset(
 )
 # Paths of the emulator itself and of the functions' URLs: they are not requests to an AWS API.
 NOT_AWS = ("/_ministack", "/_aws/", "/health")
+# A longer body is an object, such as the code of a function: of its bytes nothing is checked.
+LONGEST_BODY = 16 * 1024 * 1024
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -61,7 +63,8 @@ def recording(application: Application) -> Application:
         try:
             await application(scope, listen, send)
         finally:
-            file.write(json.dumps(line(scope, bytes(body))) + "\n")
+            if len(body) <= LONGEST_BODY:
+                file.write(json.dumps(line(scope, bytes(body))) + "\n")
 
     return record
 
