@@ -6,10 +6,11 @@ import base64
 import gzip
 import io
 import json
+import random
 import re
 import uuid
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pyarrow.parquet
@@ -17,6 +18,7 @@ import pytest
 from aws_kinesis_agg.aggregator import RecordAggregator
 from botocore.exceptions import ClientError
 
+from tools.local import firehose
 from tools.local.cloud import Cloud
 from tools.local.stack import now, wait_for
 
@@ -110,6 +112,7 @@ def test_records_that_do_not_convert_go_to_the_error_prefix(bare: Cloud, name: s
         for number, time in enumerate(["2016-02-08T00:37:00Z", "2016-02-08T00:37:00"])
     )
     keyless = json.dumps({"id": name}).encode()
+    before = sum(metric(bare, ANALYTICAL, "FailedConversion.Records"))
     put(bare, ANALYTICAL, [good, bad, keyless])
     bucket = bare.outputs["AnalyticalBucketName"]
 
@@ -135,7 +138,7 @@ def test_records_that_do_not_convert_go_to_the_error_prefix(bare: Cloud, name: s
     assert conversion["arrivalTimestamp"] <= conversion["attemptEndingTimestamp"]
     assert base64.b64decode(errors["processing-failed"]["rawData"]) == keyless
     assert "severity" in errors["processing-failed"]["errorMessage"]
-    assert sum(metric(bare, ANALYTICAL, "FailedConversion.Records")) == 1
+    assert sum(metric(bare, ANALYTICAL, "FailedConversion.Records")) == before + 1
     logged = bare.client("logs").filter_log_events(
         logGroupName="/aws/kinesisfirehose/us-accidents-dev", logStreamNames=["analytical"]
     )["events"]
@@ -150,6 +153,7 @@ def test_packed_records_of_a_stream_are_split(bare: Cloud, name: str) -> None:
         aggregator.add_user_record("key", line)
     packed = aggregator.clear_and_get().get_contents()[2]
     stream = bare.outputs["RawStreamName"]
+    before = sum(metric(bare, RAW, "IncomingRecords"))
     put_record = bare.client("kinesis").put_record
     put_record(StreamName=stream, PartitionKey="a", Data=packed)
     put_record(StreamName=stream, PartitionKey="a", Data=lines[0])
@@ -162,15 +166,15 @@ def test_packed_records_of_a_stream_are_split(bare: Cloud, name: str) -> None:
     assert b"".join(found[key] for key in sorted(found)) == b"".join(lines) + lines[0]
     form = rf"traffic/us/us_accidents_raw/{DAY}/us_accidents_raw_\d{{8}}-{RAW}-1-{STAMP}\.gz"
     assert all(re.fullmatch(form, key) for key in found), list(found)
-    assert sum(metric(bare, RAW, "IncomingRecords")) == len(lines) + 1
+    assert sum(metric(bare, RAW, "IncomingRecords")) == before + len(lines) + 1
     assert max(metric(bare, RAW, "KinesisMillisBehindLatest", "Maximum")) == 0
 
 
 @pytest.fixture
 def stream(bare: Cloud, name: str) -> Iterator[str]:
     """A delivery stream to a bucket of its name, which is not there yet."""
-    firehose = bare.client("firehose")
-    firehose.create_delivery_stream(
+    service = bare.client("firehose")
+    service.create_delivery_stream(
         DeliveryStreamName=name,
         ExtendedS3DestinationConfiguration={
             "BucketARN": f"arn:aws:s3:::{name}",
@@ -181,7 +185,7 @@ def stream(bare: Cloud, name: str) -> Iterator[str]:
         },
     )
     yield name
-    firehose.delete_delivery_stream(DeliveryStreamName=name)
+    service.delete_delivery_stream(DeliveryStreamName=name)
 
 
 def test_what_cannot_be_written_is_shown_and_tried_again(bare: Cloud, stream: str) -> None:
@@ -202,6 +206,118 @@ def test_what_cannot_be_written_is_shown_and_tried_again(bare: Cloud, stream: st
     # Its size is reached, so that nobody waits for the interval.
     (body,) = wait_for(written, SECONDS, 0.5, lambda: "it is not tried again").values()
     assert body == large + large
+
+
+class Bucket:
+    """Takes objects, or refuses them."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.refuses = False
+
+    def put_object(self, **given: Any) -> None:
+        if self.refuses:
+            raise ClientError({"Error": {"Code": "NoSuchBucket", "Message": "none"}}, "PutObject")
+        self.objects[given["Key"]] = given["Body"]
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    found = Bucket()
+    monkeypatch.setattr(firehose, "client", lambda service: found)
+    return found
+
+
+def delivery(name: str, **config: Any) -> firehose.Delivery:
+    """A delivery stream by itself, whose records wait for two seconds."""
+    made = firehose.Delivery()
+    made.configure(
+        {"name": name, "arn": f"arn:{name}", "version": 1, "type": "DirectPut"},
+        {
+            "config": {
+                "BucketARN": "arn:aws:s3:::bucket",
+                "BufferingHints": {"SizeInMBs": 1, "IntervalInSeconds": 60},
+                "Prefix": "to/!{timestamp:yyyy}/",
+                "ErrorOutputPrefix": "errors/!{firehose:error-output-type}/",
+                **config,
+            }
+        },
+    )
+    return made
+
+
+def by_severity(name: str) -> firehose.Delivery:
+    query = {"ParameterName": "MetadataExtractionQuery", "ParameterValue": "{s:.severity}"}
+    processor = {"Type": "MetadataExtraction", "Parameters": [query]}
+    return delivery(
+        name,
+        Prefix="to/!{partitionKeyFromQuery:s}/!{timestamp:yyyy}/",
+        DynamicPartitioningConfiguration={"Enabled": True},
+        ProcessingConfiguration={"Enabled": True, "Processors": [processor]},
+    )
+
+
+def test_more_than_five_hundred_partitions_go_to_the_error_prefix(
+    bucket: Bucket, name: str
+) -> None:
+    many = by_severity(name)
+    records = [json.dumps({"severity": number}).encode() for number in range(510)]
+    many.accept(records + records, 1000.0)
+    many.write_due(1002.0)
+    errors = [key for key in bucket.objects if key.startswith("errors/processing-failed/")]
+    assert len(bucket.objects) == 501
+    (error,) = errors
+    refused = [
+        base64.b64decode(json.loads(line)["rawData"])
+        for line in bucket.objects.pop(error).splitlines()
+    ]
+    assert refused == records[500:] * 2
+    assert sorted(bucket.objects.values()) == sorted(each * 2 for each in records[:500])
+    # Once they are written, there is room for others.
+    many.accept(records[500:], 1003.0)
+    many.write_due(1005.0)
+    assert {key.split("/")[1] for key in bucket.objects} == {str(n) for n in range(510)}
+
+
+def test_nothing_is_lost_or_written_twice_while_writes_fail(bucket: Bucket, name: str) -> None:
+    random.seed(1)
+    sent, now = [], 1000.0
+    failing = by_severity(name)
+    for number in range(400):
+        now += random.random()
+        records = [
+            random.choice(
+                (
+                    json.dumps({"severity": random.randrange(4), "number": number}).encode(),
+                    b"no object %d" % number,
+                )
+            )
+            for _ in range(random.randrange(4))
+        ]
+        failing.accept(records, now)
+        sent += records
+        bucket.refuses = random.random() < 0.6
+        failing.write_due(now)
+    bucket.refuses = False
+    failing.write_due(now + 100.0)
+    found = []
+    for key, body in bucket.objects.items():
+        if key.startswith("errors/"):
+            lines = map(json.loads, body.splitlines())
+            found += [base64.b64decode(line["rawData"]) for line in lines]
+        else:
+            found += re.findall(rb"\{.*?\}", body)
+    assert sorted(found) == sorted(sent)
+
+
+def test_an_object_is_under_the_day_of_its_records(bucket: Bucket, name: str) -> None:
+    days = delivery(name, Prefix="!{timestamp:yyyy-MM-dd}/")
+    midnight = datetime(2026, 12, 1, tzinfo=timezone.utc).timestamp()
+    days.accept([b"before"], midnight - 0.5)
+    days.accept([b"after"], midnight + 0.5)
+    days.write_due(midnight + 3)
+    found = {key.split("/")[0]: body for key, body in bucket.objects.items()}
+    assert found == {"2026-11-30": b"before", "2026-12-01": b"after"}
 
 
 S3 = {"BucketARN": "arn:aws:s3:::b", "RoleARN": "arn:aws:iam::000000000000:role/any"}
