@@ -53,7 +53,7 @@ REQUESTS := $(CURDIR)/target/requests
 test: $(TEST_TOOLS) ## Run all tests, those on a local cloud of their own included
 	$(PY) -m pytest tests/plan tests/conformance
 	cargo test --workspace
-	$(PY) -m pytest tests/template
+	$(PY) -m pytest tests/template tests/mapping
 	$(PY) -m pytest -rs tests/report
 	rm -rf "$(REQUESTS)"
 	REQUEST_RECORD="$(REQUESTS)" $(PY) -m pytest tests/e2e

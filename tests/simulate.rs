@@ -1,10 +1,14 @@
-//! Simulations of the whole chain: one step by step, or many.
+//! Simulations of the whole chain: one step by step, or many; and the model of the mapping on scenario files.
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::Parser;
 use indicatif::ProgressBar;
-use tests::simulation::{Tally, check, report, scenario::Scenario};
+use tests::simulation::{Tally, check, mapping_file, report, scenario::Scenario};
 
 /// Simulates the whole chain under faults, and checks the promises.
 #[derive(Parser)]
@@ -15,14 +19,53 @@ struct Arguments {
     /// Simulates this many scenarios with consecutive seeds, instead of one step by step.
     #[arg(long)]
     cases: Option<u64>,
+    /// Runs the model of Lambda's mapping on scenario files, or folders of them, instead of the chain.
+    #[arg(long, num_args = 1.., conflicts_with_all = ["seed", "cases"])]
+    mapping: Vec<PathBuf>,
 }
 
 fn main() -> io::Result<ExitCode> {
-    let Arguments { seed, cases } = Arguments::parse();
+    let Arguments { seed, cases, mapping } = Arguments::parse();
+    let out = &mut io::stdout().lock();
     match cases {
-        Some(cases) => several(seed, cases, &mut io::stdout().lock()),
-        None => one(seed, &mut io::stdout().lock()),
+        _ if !mapping.is_empty() => map(&mapping, out),
+        Some(cases) => several(seed, cases, out),
+        None => one(seed, out),
     }
+}
+
+/// Checks the steps of the model in scenario files.
+fn map(paths: &[PathBuf], out: &mut impl io::Write) -> io::Result<ExitCode> {
+    match map_files(paths, out)? {
+        Ok(true) => Ok(ExitCode::SUCCESS),
+        Ok(false) => Ok(ExitCode::FAILURE),
+        Err(error) => {
+            writeln!(io::stderr(), "error: {error}")?;
+            Ok(ExitCode::from(2))
+        }
+    }
+}
+
+/// Whether all files have their steps; the error says which one is not a scenario.
+fn map_files(paths: &[PathBuf], out: &mut impl io::Write) -> io::Result<Result<bool, String>> {
+    let mut are_expected = true;
+    for path in paths {
+        let files = match mapping_file::files(path) {
+            Ok(files) => files,
+            Err(error) => return Ok(Err(error)),
+        };
+        for file in files {
+            match mapping_file::check(&file) {
+                Ok(None) => writeln!(out, "{}: all steps are as expected", file.display())?,
+                Ok(Some(difference)) => {
+                    writeln!(out, "{}: {difference}", file.display())?;
+                    are_expected = false;
+                }
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+    }
+    Ok(Ok(are_expected))
 }
 
 fn one(seed: u64, out: &mut impl io::Write) -> io::Result<ExitCode> {

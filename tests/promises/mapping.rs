@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -12,6 +13,7 @@ use shared::stream::StreamRecord;
 use tests::{
     simulation::{
         mapping::{Answer, Batch, Mapping, Position, Settings},
+        mapping_file,
         scenario::Scenario,
         simulate,
         stream::Stream,
@@ -108,6 +110,22 @@ async fn read(
         (discarded.condition, positions)
     });
     (function.handed.take(), discarded.collect())
+}
+
+/// The files have the steps of the local cloud's mapping, too. `MAPPING_SCENARIOS` names another folder of them.
+#[test]
+fn each_scenario_file_has_its_steps() {
+    let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("mapping/scenarios");
+    let folder = std::env::var_os("MAPPING_SCENARIOS").map_or_else(own, PathBuf::from);
+    let files = mapping_file::files(&folder).unwrap();
+    let outcomes: Vec<String> = files
+        .iter()
+        .filter_map(|file| match mapping_file::check(file) {
+            Ok(difference) => difference.map(|difference| format!("{}: {difference}", file.display())),
+            Err(error) => Some(error),
+        })
+        .collect();
+    assert_eq!(outcomes, [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use std::{
 use fastrand::Rng;
 use futures_util::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     stream::{Stored, Stream},
@@ -83,10 +83,48 @@ pub struct Batch<'a> {
     pub records: &'a [Stored],
     /// The event of the invocation.
     pub event: &'a str,
+    /// Its lane, one of the parallel batches of the shard.
+    pub lane: Lane,
 }
 
 /// The outcome of an invocation: the function's answer or its failure.
 pub type Answer = Result<String, String>;
+
+/// The failure of an invocation that Lambda throttled, without calling the function.
+pub const THROTTLED: &str = "the invocation is throttled";
+
+/// A sequence of batches of a shard, which has as many as its mapping's parallelization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lane {
+    /// The shard.
+    pub shard: usize,
+    /// The number of the sequence in the shard.
+    pub lane: usize,
+}
+
+/// What a mapping does with records, by their positions in the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// It invokes the function, or is throttled when it tries.
+    Invoke(Vec<u64>),
+    /// The records are done.
+    Checkpoint(Vec<u64>),
+    /// A failed batch is split into two.
+    Bisect(Vec<u64>, Vec<u64>),
+    /// The records go to the on-failure destination, for this reason.
+    Discard(Vec<u64>, &'static str),
+}
+
+/// A step of a mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The time since the beginning.
+    pub at: Duration,
+    /// Where it does it.
+    pub lane: Lane,
+    /// What the mapping does.
+    pub action: Action,
+}
 
 /// Records in the on-failure destination.
 #[derive(Debug, Clone)]
@@ -113,6 +151,10 @@ pub struct Mapping {
     pub waited: Cell<usize>,
     /// Batches that ended at the size of an event.
     pub full: Cell<usize>,
+    /// Its steps, if they are kept.
+    pub steps: Option<RefCell<Vec<Step>>>,
+    /// The records of each shard when the mapping was created.
+    created: RefCell<Vec<usize>>,
     function: &'static str,
     trace: Trace,
     chances: RefCell<Rng>,
@@ -128,6 +170,8 @@ pub enum Verdict {
     From(usize),
     /// The function failed, or its answer is not valid.
     Failed,
+    /// The function was not called.
+    Throttled,
 }
 
 /// Records that are processed together, and how often that was attempted.
@@ -149,6 +193,8 @@ impl Mapping {
             throttled: Cell::default(),
             waited: Cell::default(),
             full: Cell::default(),
+            steps: None,
+            created: RefCell::default(),
             function,
             trace: trace.clone(),
             chances: RefCell::new(Rng::with_seed(seed)),
@@ -162,6 +208,7 @@ impl Mapping {
     ///
     /// When it makes too many invocations.
     pub async fn run(&self, stream: &Stream, invoke: &impl AsyncFn(Batch<'_>) -> Answer) {
+        self.created.replace((0..stream.shards()).map(|shard| stream.shard(shard).len()).collect());
         let (mut begun, mut done) = (BTreeSet::new(), BTreeSet::new());
         let mut reading = FuturesUnordered::new();
         loop {
@@ -203,7 +250,7 @@ impl Mapping {
     ) {
         let mut next = self.start(stream, shard);
         while let Some(records) = self.gather(stream, shard, lane, &mut next).await {
-            self.work(stream, shard, records, invoke).await;
+            self.work(stream, Lane { shard, lane }, records, invoke).await;
         }
     }
 
@@ -212,8 +259,8 @@ impl Mapping {
         let records = stream.shard(shard);
         match self.settings.position {
             Position::TrimHorizon => 0,
-            Position::Latest if !stream.parents(shard).is_empty() => 0,
-            Position::Latest => records.len(),
+            // Nothing is skipped of a shard that the stream got later.
+            Position::Latest => self.created.borrow().get(shard).copied().unwrap_or_default(),
             Position::AtTimestamp(at) => {
                 records.partition_point(|record| self.trace.since_begin(record.arrived) < at)
             }
@@ -257,8 +304,10 @@ impl Mapping {
             if batch.len() == batch_size || stream.is_at_end(shard) || Instant::now() >= until {
                 return Some(batch);
             }
-            if timeout_at(until, stream.changed()).await.is_err() {
-                return Some(batch);
+            // At the end of the window, too, the records are read that have arrived by then.
+            tokio::select! {
+                () = stream.changed() => {}
+                () = sleep_until(until) => {}
             }
         }
     }
@@ -267,21 +316,16 @@ impl Mapping {
     async fn work(
         &self,
         stream: &Stream,
-        shard: usize,
+        lane: Lane,
         records: Vec<Stored>,
         invoke: &impl AsyncFn(Batch<'_>) -> Answer,
     ) {
+        let shard = lane.shard;
         let mut queue = VecDeque::from([Work { records, attempts: 0, is_repeat: false }]);
         while let Some(work) = queue.pop_front() {
             self.wait_while_paused().await;
-            let Work { mut records, attempts, is_repeat } = self.discard_aged(stream, shard, work);
+            let Work { mut records, attempts, is_repeat } = self.discard_aged(stream, lane, work);
             if records.is_empty() {
-                continue;
-            }
-            if self.is_throttled() {
-                // The function was not called, so this is not an attempt. It ends only by the age of the records.
-                sleep(LONGEST_PAUSE.min(Duration::from_millis(500 << attempts.min(10)))).await;
-                queue.push_front(Work { records, attempts, is_repeat });
                 continue;
             }
             let (first, last) = (records[0].position, records[records.len() - 1].position);
@@ -289,15 +333,29 @@ impl Mapping {
             self.trace.line(|| {
                 format!("{function}: a batch of {count}, {first} to {last} of {} shard {shard}", stream.name)
             });
-            let invocations = self.invocations.get() + 1;
-            self.invocations.set(invocations);
-            assert!(invocations < ENDLESS, "the mapping of {function} never ends");
-            let event = event(stream, shard, &records, &self.trace);
-            let answer = invoke(Batch { records: &records, event: &event }).await;
+            self.note(lane, || Action::Invoke(positions(&records)));
+            let answer = if self.is_throttled() {
+                Err(THROTTLED.to_owned())
+            } else {
+                let invocations = self.invocations.get() + 1;
+                self.invocations.set(invocations);
+                assert!(invocations < ENDLESS, "the mapping of {function} never ends");
+                let event = event(stream, shard, &records, &self.trace);
+                invoke(Batch { records: &records, event: &event, lane }).await
+            };
             let verdict = self.verdict(&answer, &records);
+            let done = match verdict {
+                Verdict::Done => records.len(),
+                Verdict::From(at) => at,
+                Verdict::Failed | Verdict::Throttled => 0,
+            };
+            if done > 0 {
+                self.note(lane, || Action::Checkpoint(positions(&records[..done])));
+            }
             self.trace.line(|| match (&verdict, &answer) {
                 (Verdict::Done, _) => format!("{function}: {first} to {last} are done"),
                 (Verdict::From(at), _) => format!("{function}: is retried from {}", records[*at].position),
+                (Verdict::Throttled, _) => format!("{function}: the invocation is throttled"),
                 (Verdict::Failed, Err(why)) => format!("{function}: failed on {first} to {last}: {why}"),
                 (Verdict::Failed, Ok(answer)) => {
                     format!("{function}: gave an answer that is not valid: {answer}")
@@ -308,6 +366,8 @@ impl Mapping {
                     Work { records, attempts: 0, is_repeat: true }
                 }
                 Verdict::Done => continue,
+                // The function was not called, so this is not an attempt. It ends only by the age of the records.
+                Verdict::Throttled => Work { records, attempts, is_repeat },
                 // Earlier records are done. A split uses no retry, but without earlier records it is not a split.
                 Verdict::From(at) => {
                     let attempts = if self.settings.bisect && at > 0 { attempts } else { attempts + 1 };
@@ -315,13 +375,14 @@ impl Mapping {
                 }
                 Verdict::Failed if self.settings.bisect && records.len() > 1 => {
                     let half = records.split_off(records.len().div_ceil(2));
+                    self.note(lane, || Action::Bisect(positions(&records), positions(&half)));
                     queue.push_front(Work { records: half, attempts, is_repeat });
                     Work { records, attempts, is_repeat }
                 }
                 Verdict::Failed => Work { records, attempts: attempts + 1, is_repeat },
             };
             if self.settings.retries.is_some_and(|retries| again.attempts > retries) {
-                self.discard("RetryAttemptsExhausted", stream, shard, again.records);
+                self.discard("RetryAttemptsExhausted", stream, lane, again.records);
                 continue;
             }
             sleep(LONGEST_PAUSE.min(Duration::from_millis(500 << again.attempts.min(10)))).await;
@@ -347,7 +408,6 @@ impl Mapping {
         let is_throttled = self.chances.borrow_mut().f64() < self.settings.throttled;
         if is_throttled {
             self.throttled.update(|invocations| invocations + 1);
-            self.trace.line(|| format!("{}: an invocation is throttled", self.function));
         }
         is_throttled
     }
@@ -368,6 +428,7 @@ impl Mapping {
     #[must_use]
     pub fn verdict(&self, answer: &Answer, records: &[Stored]) -> Verdict {
         match answer {
+            Err(failure) if failure == THROTTLED => Verdict::Throttled,
             Err(_) => Verdict::Failed,
             Ok(_) if !self.settings.reports => Verdict::Done,
             Ok(answer) => verdict(answer, records),
@@ -375,32 +436,49 @@ impl Mapping {
     }
 
     /// Discards records that are too old, and returns the others.
-    fn discard_aged(&self, stream: &Stream, shard: usize, mut work: Work) -> Work {
+    fn discard_aged(&self, stream: &Stream, lane: Lane, mut work: Work) -> Work {
         if let Some(age) = self.settings.age {
             let aged = work.records.partition_point(|record| record.arrived.elapsed() > age);
             let rest = work.records.split_off(aged);
-            self.discard("RecordAgeExceeded", stream, shard, work.records);
+            self.discard("RecordAgeExceeded", stream, lane, work.records);
             work.records = rest;
         }
         work
     }
 
-    fn discard(&self, condition: &'static str, stream: &Stream, shard: usize, records: Vec<Stored>) {
+    fn discard(&self, condition: &'static str, stream: &Stream, lane: Lane, records: Vec<Stored>) {
         if records.is_empty() {
             return;
         }
+        self.note(lane, || Action::Discard(positions(&records), condition));
         self.trace.line(|| {
             let function = self.function;
             format!("{function}: {} records go to the on-failure destination: {condition}", records.len())
         });
-        let event = event(stream, shard, &records, &self.trace);
+        let event = event(stream, lane.shard, &records, &self.trace);
         self.destination.borrow_mut().push(Discarded { condition, event, records });
     }
+
+    /// Keeps a step, if steps are kept.
+    fn note(&self, lane: Lane, action: impl FnOnce() -> Action) {
+        if let Some(steps) = &self.steps {
+            steps.borrow_mut().push(Step { at: self.trace.elapsed(), lane, action: action() });
+        }
+    }
+}
+
+fn positions(records: &[Stored]) -> Vec<u64> {
+    records.iter().map(|record| record.position).collect()
 }
 
 /// The meaning of an answer if the mapping reads failures of single records.
 fn verdict(answer: &str, records: &[Stored]) -> Verdict {
-    let answer: Value = serde_json::from_str(answer).unwrap_or_default();
+    let answer: Value = match serde_json::from_str(answer) {
+        Ok(answer) => answer,
+        // An empty answer is a success.
+        Err(_) if answer.trim().is_empty() => return Verdict::Done,
+        Err(_) => return Verdict::Failed,
+    };
     let failures = match &answer["batchItemFailures"] {
         Value::Null => return Verdict::Done,
         Value::Array(failures) => failures,

@@ -2,12 +2,14 @@
 //! clock and scripted faults. One seed replays it exactly.
 //!
 //! [`scenario`] draws the inputs and faults, [`chain`] runs them, and [`promises`] checks the promises afterwards.
-//! [`mapping`] is a model of Lambda's event source mapping, which has its own tests, too.
+//! [`mapping`] is a model of Lambda's event source mapping, which has its own tests, too. [`mapping_file`] runs it on the
+//! scenario files that the local cloud's mapping is tested with.
 
 pub mod chain;
 pub mod function;
 pub mod ingress;
 pub mod mapping;
+pub mod mapping_file;
 pub mod pace;
 pub mod port;
 pub mod promises;

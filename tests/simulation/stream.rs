@@ -105,9 +105,13 @@ impl Stream {
 
     /// Splits one of the open shards in the middle; false if it holds a single hash key.
     pub fn split(&self, choice: usize) -> bool {
+        let open = self.open();
+        self.split_shard(open[choice % open.len()])
+    }
+
+    /// Splits an open shard in the middle; false if it holds a single hash key.
+    pub fn split_shard(&self, parent: usize) -> bool {
         let mut shards = self.shards.borrow_mut();
-        let open = open(&shards);
-        let parent = open[choice % open.len()];
         let (first, last) = (shards[parent].first_hash_key, shards[parent].last_hash_key);
         if first == last {
             return false;
@@ -122,8 +126,8 @@ impl Stream {
 
     /// Merges two adjacent open shards; false if there is only one.
     pub fn merge(&self, choice: usize) -> bool {
+        let open = self.open();
         let mut shards = self.shards.borrow_mut();
-        let open = open(&shards);
         let neighbours: Vec<&[usize]> = open.windows(2).collect();
         let Some([left, right]) = neighbours.get(choice % neighbours.len().max(1)) else { return false };
         let (left, right) = (*left, *right);
@@ -176,6 +180,21 @@ impl Stream {
         Ref::map(self.shards.borrow(), |shards| shards[shard].records.as_slice())
     }
 
+    /// The open shards, in the order of their hash keys.
+    #[must_use]
+    pub fn open(&self) -> Vec<usize> {
+        let shards = self.shards.borrow();
+        let mut open: Vec<usize> = (0..shards.len()).filter(|shard| shards[*shard].is_open).collect();
+        open.sort_by_key(|shard| shards[*shard].first_hash_key);
+        open
+    }
+
+    /// The first hash key of a shard.
+    #[must_use]
+    pub fn first_hash_key(&self, shard: usize) -> u128 {
+        self.shards.borrow()[shard].first_hash_key
+    }
+
     /// Whether a shard accepts records of a hash key.
     #[must_use]
     pub fn holds(&self, shard: usize, hash_key: u128) -> bool {
@@ -200,11 +219,4 @@ impl Shard {
     fn holds(&self, hash_key: u128) -> bool {
         (self.first_hash_key..=self.last_hash_key).contains(&hash_key)
     }
-}
-
-/// The open shards, in the order of their hash keys.
-fn open(shards: &[Shard]) -> Vec<usize> {
-    let mut open: Vec<usize> = (0..shards.len()).filter(|shard| shards[*shard].is_open).collect();
-    open.sort_by_key(|shard| shards[*shard].first_hash_key);
-    open
 }
