@@ -40,6 +40,16 @@ def objects(local: Cloud) -> dict[str, Any]:
     return event
 
 
+def versions(local: Cloud) -> dict[str, Any]:
+    event = objects(local)
+    stored = event["Records"][0]["s3"]
+    head = local.client("s3").head_object(
+        Bucket=stored["bucket"]["name"], Key=stored["object"]["key"]
+    )
+    stored["object"]["versionId"] = head["VersionId"]
+    return event
+
+
 def record(event: dict[str, Any]) -> dict[str, Any]:
     stamp = now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     data = json.dumps({**event, "Txn_Timestamp": stamp}) + "\n"
@@ -78,6 +88,7 @@ CASES = [
     Case("Ingest", "kinesis:PutRecords", direct),
     Case("Ingest", "firehose:PutRecordBatch", refused),
     Case("Ingest", "s3:GetObject", objects),
+    Case("Ingest", "s3:GetObjectVersion", versions),
     Case("Transform", "kinesis:PutRecords", severe),
     Case("Transform", "firehose:PutRecordBatch", severe),
     Case("Transform", "glue:GetTable", severe, fails=False, once=True),
@@ -91,7 +102,6 @@ CASES = [
 # and no others.
 NOT_ASKED = NOT_REQUESTED | {
     "cloudwatch:PutMetricData": "it lets every request in CBOR through",
-    "s3:GetObjectVersion": "it asks for s3:GetObject, whatever the version",
 }
 
 FUNCTIONS = ["Ingest", "Transform", "Metrics", "Notify"]
