@@ -112,7 +112,6 @@ impl Service for Topic {
 
 /// The results of a request of so many messages, in their order. A result has the id of its message, which is the
 /// message's position.
-/// message's position.
 fn results<'a>(
     sent: usize,
     successful: &'a [PublishBatchResultEntry],

@@ -67,7 +67,6 @@ pub struct Attribute {
 impl Attribute {
     /// The type and the value as SNS expects them. Filter policies match any value of an array, and compare its numbers
     /// as numbers.
-    /// as numbers.
     ///
     /// Source: SNS developer guide, "Amazon SNS message attributes" and "Numeric value matching".
     #[must_use]
