@@ -107,7 +107,7 @@ async fn direct_csv_becomes_typed_events_with_the_data_sets_key() {
 
 #[tokio::test(start_paused = true)]
 async fn gzip_body_is_read_like_its_text() {
-    let csv = format!("ID,Severity,City\nA-1,3,x\nA-2,high,x\n{}", "A-3,4,y\n".repeat(100_000));
+    let csv = format!("ID,Severity,City\nA-1,3,x\nA-2,high,x\n{}", "A-3,4,y\n".repeat(40_000));
     let [text, zipped] = [(csv.as_bytes().to_vec(), ""), (gzip(csv.as_bytes()), "gzip")]
         .map(|(body, encoding)| post(&body, "text/csv", encoding));
     let ingest = ingest();
@@ -115,7 +115,7 @@ async fn gzip_body_is_read_like_its_text() {
     for request in [text, zipped] {
         let answer = handle(&ingest, &request).await.unwrap();
         let counts = ["accepted", "rejected"].map(|name| body(&answer)[name].as_u64());
-        assert_eq!(counts, [Some(100_001), Some(1)]);
+        assert_eq!(counts, [Some(40_001), Some(1)]);
         assert_eq!(reasons(&ingest.rejects), ["bad_severity"]);
         ingest.rejects.take();
         taken.push(ingest.stream.take());
