@@ -6,7 +6,8 @@ import functools
 import json
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 from botocore.exceptions import ClientError
@@ -322,6 +323,38 @@ def test_a_message_has_the_true_number_and_the_form_of_cloudwatch(
     assert raised["Trigger"]["Statistic"] == "SUM"
     assert raised["AlarmActions"] == [bare.outputs["AlarmTopicArn"]]
     assert evaluate(bare, begin + SLOT) == {}
+
+
+def test_an_alarm_that_is_not_evaluated_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    plain = {
+        "Namespace": "space",
+        "MetricName": "metric",
+        "Dimensions": [{"Name": "of", "Value": "it"}],
+        "Statistic": "Sum",
+        "Period": 60,
+        "EvaluationPeriods": 1,
+        "Threshold": 1,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "TreatMissingData": "notBreaching",
+    }
+    described = [
+        {**plain, "AlarmName": "unknown", "Statistic": "tm90"},
+        {**plain, "AlarmName": "known", "StateValue": "ALARM"},
+    ]
+
+    class Service:
+        changed: ClassVar[dict[str, str]] = {}
+
+        def get_paginator(self, operation: str) -> Any:
+            pages = {"describe_alarms": [{"MetricAlarms": described}], "get_metric_data": []}
+            return SimpleNamespace(paginate=lambda **_: pages[operation])
+
+        def set_alarm_state(self, **given: str) -> None:
+            self.changed[given["AlarmName"]] = given["StateValue"]
+
+    alarms.evaluate(Service(), 1000.0)
+    assert Service.changed == {"known": "OK"}
+    assert "unknown is not evaluated: it has the statistic tm90" in caplog.text
 
 
 def test_the_evaluation_itself_runs_in_the_local_cloud(monkeypatch: pytest.MonkeyPatch) -> None:

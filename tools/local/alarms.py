@@ -12,11 +12,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from ministack.core.responses import get_account_id, get_region, new_uuid
 from ministack.services import cloudwatch, sns
 from ministack.services.cloudformation import provisioners
@@ -75,14 +74,13 @@ def watch(seconds: float) -> None:
         time.sleep(seconds)
         try:
             evaluate(client("cloudwatch"), time.time())
-        except (BotoCoreError, ClientError):
-            log.exception("the alarms could not be evaluated; they are in %s s", seconds)
+        except Exception:
+            log.exception("the alarms could not be evaluated; they are tried in %s s", seconds)
 
 
 def evaluate(service: Any, now: float) -> None:
     """Sets each alarm to the state that its data points give it at a time."""
-    pages = service.get_paginator("describe_alarms").paginate(AlarmTypes=["MetricAlarm"])
-    alarms = [MetricAlarm.read(each) for page in pages for each in page["MetricAlarms"]]
+    alarms = list(metric_alarms(service))
     if not alarms:
         return
     end = int(now // MINUTE * MINUTE) + MINUTE
@@ -98,6 +96,17 @@ def evaluate(service: Any, now: float) -> None:
                 StateReason=alarm.reason(verdict.values, verdict.end)[:LONGEST_REASON],
                 StateReasonData=json.dumps(reason_data(alarm, verdict, now)),
             )
+
+
+def metric_alarms(service: Any) -> Iterator[MetricAlarm]:
+    pages = service.get_paginator("describe_alarms").paginate(AlarmTypes=["MetricAlarm"])
+    for page in pages:
+        for each in page["MetricAlarms"]:
+            try:
+                yield MetricAlarm.read(each)
+            except UnsupportedAlarm as error:
+                # It was made by a request in XML, of which nothing is checked.
+                log.error("the alarm %s is not evaluated: it has %s", each["AlarmName"], error)
 
 
 def read_minutes(service: Any, series: Iterable[Series], begin: int, end: int) -> Minutes:
