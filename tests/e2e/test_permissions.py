@@ -17,7 +17,7 @@ import pytest
 from tools.local.cloud import Cloud
 from tools.local.commands import REPOSITORY
 from tools.local.emulator import NOT_REQUESTED
-from tools.local.stack import now
+from tools.local.stack import now, wait_for
 
 SEVERE = {"Severity": 4, "City": "Nowhere", "County": "None"}
 
@@ -104,6 +104,12 @@ NOT_ASKED = NOT_REQUESTED | {
     "cloudwatch:PutMetricData": "it lets every request in CBOR through",
 }
 
+# Actions of the mappings in the name of a function's role.
+MAPPED = {
+    *("kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"),
+    *("s3:PutObject", "sqs:DeleteMessage", "sqs:ReceiveMessage"),
+}
+
 FUNCTIONS = ["Ingest", "Transform", "Metrics", "Notify"]
 
 
@@ -186,7 +192,32 @@ def test_every_action_of_a_role_is_removed_once(function: str, local: Cloud) -> 
     tried = {case.action for case in CASES if case.function == function}
     assert tried <= granted
     # The emulator has actions of its own next to AWS's, such as sns:PublishBatch.
-    assert granted - tried - {"sns:PublishBatch"} <= NOT_ASKED.keys()
+    assert granted - tried - {"sns:PublishBatch"} <= NOT_ASKED.keys() | MAPPED
+
+
+POLLS = [
+    ("Ingest", "sqs:ReceiveMessage"),
+    ("Transform", "kinesis:GetRecords"),
+    ("Notify", "kinesis:ListShards"),
+]
+
+
+@pytest.mark.parametrize(("function", "action"), POLLS)
+def test_a_mapping_without_an_action_reports_it_by_its_name(
+    function: str, action: str, local: Cloud
+) -> None:
+    name = local.outputs[f"{function}FunctionName"]
+
+    def result() -> str:
+        found = local.client("lambda").list_event_source_mappings(FunctionName=name)
+        (mapping,) = found["EventSourceMappings"]
+        return str(mapping["LastProcessingResult"])
+
+    def reported() -> bool | None:
+        return True if action in result() else None
+
+    with without(local, role_of(local, function).rpartition("/")[2], action):
+        wait_for(reported, 30, 0.2, lambda: f"{action} is not in {result()!r}")
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

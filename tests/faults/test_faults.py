@@ -10,28 +10,30 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
-import shutil
 import subprocess
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.faults.environment import Environment
-from tests.faults.mapping import Shard
+from tests.faults.killed import Killed
 from tests.faults.proxy import REFUSED, WHOLE, FaultProxy
 from tools.local import cloud
 from tools.local.cloud import Cloud
 from tools.local.commands import REPOSITORY, say
-from tools.local.functions import FUNCTIONS, binary
-from tools.local.runtime_api import Failed
+from tools.local.functions import binary
+from tools.local.mapping.cloudwatch import Metrics
+from tools.local.mapping.containers import Deployments, Log
+from tools.local.mapping.destination import Destination
+from tools.local.mapping.kinesis import Context, KinesisMapping
+from tools.local.mapping.rules import Settings, Succeeded
+from tools.local.mapping.service import Aws
 from tools.local.stack import AlertQueue, Stack, now, wait_for
 
 PORT = int(os.environ.get("E2E_PORT", "4576"))
@@ -64,6 +66,7 @@ class Run:
     alerts: Counter[str] = field(default_factory=Counter)
     counted: float = 0
     rejects: int = 0
+    discarded: int = 0
     injected: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
 
@@ -82,28 +85,99 @@ def local() -> Iterator[Cloud]:
 
 
 def disable_mappings(local: Cloud) -> None:
-    """The emulator's mappings ignore reported failures; this test has its own."""
+    """Ends the mappings of the local cloud: this test runs them itself, with other functions."""
     functions = local.client("lambda")
     mappings = functions.list_event_source_mappings()["EventSourceMappings"]
     for mapping in mappings:
         functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
 
     def disabled() -> bool | None:
-        states = functions.list_event_source_mappings()["EventSourceMappings"]
-        return True if all(each["State"] == "Disabled" for each in states) else None
+        log = cloud.mapping_log(PORT).read_text(encoding="utf-8")
+        names = [each["UUID"] for each in mappings if f"mapping {each['UUID']} runs" in log]
+        return True if all(f"mapping {name} was stopped" in log for name in names) else None
 
     wait_for(disabled, 30, 0.1, lambda: "the mappings were not disabled")
 
 
-@pytest.fixture(scope="module")
-def binaries(local: Cloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Copies of the functions' binaries: a build cannot overwrite running ones."""
-    folder = tmp_path_factory.mktemp("binaries")
-    return {name: Path(shutil.copy2(binary(name), folder / name)) for name in FUNCTIONS}
+class Pipeline:
+    """The functions that are killed, and their mappings, in this process."""
+
+    def __init__(self, local: Cloud, proxy: FaultProxy, folder: Path) -> None:
+        self.functions: list[Killed] = []
+        self.mappings: list[KinesisMapping] = []
+        self._local = local
+        self._variables = {"AWS_ENDPOINT_URL": proxy.endpoint}
+        self._aws = Aws(local.endpoint, local.region, (cloud.ACCESS_KEY, cloud.SECRET_KEY))
+        lookup = self._aws.client("lambda")
+        # As the root user, whose requests the proxy may change without breaking their signature.
+        self._deployments = Deployments(
+            lookup, local.endpoint, folder, lambda _: dict(local.credentials)
+        )
+        self._metrics = Metrics(self._aws.client("cloudwatch"), self.note)
+        LOGS.mkdir(parents=True, exist_ok=True)
+        self._notes = (LOGS / "mappings.log").open("w", encoding="utf-8")
+
+    def note(self, text: str) -> None:
+        self._notes.write(text + "\n")
+        self._notes.flush()
+
+    def function(self, name: str) -> Killed:
+        """A deployed function, whose requests go through the proxy."""
+        killed = Killed(
+            self._local.outputs[f"{name.title()}FunctionName"],
+            self._deployments,
+            self._log,
+            self._metrics,
+            self.note,
+            self._variables,
+        )
+        killed.begin(KILL_SHARE, SEED + len(self.functions))
+        self.functions.append(killed)
+        return killed
+
+    def map(self, name: str) -> KinesisMapping:
+        """The deployed mapping of a function, with smaller batches."""
+        function = self.function(name)
+        (mapping,) = self._aws.client("lambda").list_event_source_mappings(
+            FunctionName=function.name
+        )["EventSourceMappings"]
+        context = Context(
+            mapping,
+            Settings.read({**mapping, "BatchSize": BATCH}),
+            function,
+            self._aws.client("kinesis", function.name),
+            Destination(mapping, self._aws.client("s3", function.name), self._metrics, self.note),
+            self._metrics,
+            self.note,
+            self.note,
+        )
+        self.mappings.append(KinesisMapping(context))
+        return self.mappings[-1]
+
+    def tend(self) -> None:
+        for mapping in self.mappings:
+            mapping.tend()
+
+    def close(self) -> None:
+        for mapping in self.mappings:
+            mapping.stop()
+        for function in self.functions:
+            function.close()
+        self._notes.close()
+
+    @staticmethod
+    def _log(function: str, group: str, stream: str) -> Log:
+        path = LOGS / f"{function}.log"
+
+        def write(lines: list[str]) -> None:
+            with path.open("a", encoding="utf-8") as log:
+                log.writelines(f"{line}\n" for line in lines)
+
+        return write
 
 
 @pytest.fixture(scope="module")
-def run(local: Cloud, binaries: dict[str, Path]) -> Run:
+def run(local: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Run:
     stack = Stack.of(local)
     alerts = AlertQueue(stack, "faults-alerts")
     started = now()
@@ -111,67 +185,34 @@ def run(local: Cloud, binaries: dict[str, Path]) -> Run:
     run = Run({row["ID"]: int(row["Severity"]) for row in rows})
     raw, severe = stack.raw_stream(), stack.severe_stream()
     proxy = FaultProxy(PORT, SHARE, SEED)
-    environments: list[Environment] = []
-    shards: list[Shard] = []
-    LOGS.mkdir(parents=True, exist_ok=True)
-
-    def environment(function: str) -> Environment:
-        environments.append(
-            start(
-                local,
-                function,
-                binaries[function],
-                proxy.endpoint,
-                f"{function}-{len(environments)}",
-            )
-        )
-        return environments[-1]
-
-    def consume(function: str, stream: str) -> list[Shard]:
-        kinesis = local.client("kinesis")
-        described = kinesis.describe_stream(StreamName=local.outputs[stream])["StreamDescription"]
-        consumers = [
-            Shard(kinesis, described["StreamARN"], each["ShardId"], environment(function), BATCH)
-            for each in described["Shards"]
-        ]
-        shards.extend(consumers)
-        return consumers
-
+    pipeline = Pipeline(local, proxy, tmp_path_factory.mktemp("code"))
     try:
-        transform = consume("transform", "RawStreamName")
-        metrics = consume("metrics", "SevereStreamName")
-        notify = consume("notify", "SevereStreamName")
+        transform, metrics, notify = map(pipeline.map, ("transform", "metrics", "notify"))
+        pipeline.tend()
         batches = [rows[begin : begin + BATCH] for begin in range(0, len(rows), BATCH)]
         with ThreadPoolExecutor(CALLERS) as callers:
-            sending = Sending(header, [environment("ingest") for _ in range(CALLERS)])
+            sending = Sending(header, pipeline.function("ingest"))
             sent = [callers.submit(sending.send, batch) for batch in batches]
             for each in sent:
                 each.result()
 
-        def worked_off(consumers: list[Shard], events: list[Any]) -> bool:
-            for shard in consumers:
-                if shard.error is not None:
-                    raise shard.error
-            return sum(shard.done for shard in consumers) == len(events)
-
         def through() -> bool | None:
+            pipeline.tend()
             counts = f"faults: {len(raw.poll())} on stream 1, {len(severe.poll())} on stream 2"
-            progress(f"{counts}, {sum(shard.done for shard in notify)} processed by notify")
-            if not worked_off(transform, raw.poll()):
+            progress(f"{counts}, {notify.done} processed by notify")
+            if transform.done < len(raw.poll()):
                 return None
             # Stream 2 is complete once transform is done with stream 1.
-            events = severe.poll()
-            return True if worked_off(metrics, events) and worked_off(notify, events) else None
+            events = len(severe.poll())
+            return True if metrics.done == events and notify.done == events else None
 
         progress = Progress()
         wait_for(through, DEADLINE_SECONDS, 0.2, lambda: f"it did not get through; see {LOGS}")
     finally:
-        for shard in shards:
-            shard.stop()
-        for each in environments:
-            each.close()
-            run.outcomes += each.outcomes
+        pipeline.close()
         proxy.close()
+    for function in pipeline.functions:
+        run.outcomes += function.outcomes
 
     say("faults: reading each stage")
     run.injected = proxy.injected
@@ -182,8 +223,15 @@ def run(local: Cloud, binaries: dict[str, Path]) -> Run:
     run.raw_layer = in_table(stack, "RawTableName")
     run.analytical_layer = in_table(stack, "AnalyticalTableName")
     run.rejects = sum(stack.rejects_by_function().values())
+    run.discarded = discarded(local)
     report(run)
     return run
+
+
+def discarded(local: Cloud) -> int:
+    """The batches in the on-failure destination."""
+    bucket = local.outputs["FailuresBucketName"]
+    return local.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"]
 
 
 class Progress:
@@ -205,47 +253,28 @@ def generate() -> tuple[list[str], list[Row]]:
     return list(rows[0]), rows
 
 
-def start(local: Cloud, function: str, binary: Path, endpoint: str, log: str) -> Environment:
-    """An environment of a deployed function: its own binary and variables, behind the proxy."""
-    name = local.outputs[f"{function.title()}FunctionName"]
-    deployed = local.client("lambda").get_function_configuration(FunctionName=name)
-    variables = {
-        **deployed["Environment"]["Variables"],
-        **local.credentials,
-        "AWS_ENDPOINT_URL": endpoint,
-    }
-    seed = SEED + sum(map(ord, log))
-    return Environment(name, binary, variables, LOGS / f"{log}.log", KILL_SHARE, seed)
-
-
 class Sending:
     """Sends rows as a caller that waits for the answer, and sends failed rows again until none
     is left."""
 
-    def __init__(self, header: list[str], environments: list[Environment]) -> None:
+    def __init__(self, header: list[str], function: Killed) -> None:
         self._header = header
-        self._free = list(environments)
-        self._lock = threading.Lock()
+        self._function = function
 
     def send(self, rows: list[Row]) -> None:
-        with self._lock:
-            environment = self._free.pop()
-        try:
-            while rows:
-                rows = self._failed(environment, rows)
-        finally:
-            with self._lock:
-                self._free.append(environment)
+        while rows:
+            rows = self._failed(rows)
 
-    def _failed(self, environment: Environment, rows: list[Row]) -> list[Row]:
+    def _failed(self, rows: list[Row]) -> list[Row]:
         body = io.StringIO(newline="")
         writer = csv.DictWriter(body, self._header)
         writer.writeheader()
         writer.writerows(rows)
-        try:
-            answer = environment.invoke({"format": "csv", "body": body.getvalue()})
-        except Failed:
+        event = json.dumps({"format": "csv", "body": body.getvalue()}).encode()
+        answered = self._function.invoke(event)
+        if not isinstance(answered, Succeeded):
             return rows
+        answer = json.loads(answered.payload)
         assert answer["accepted"] + answer["failed"] == len(rows), answer
         return [row for first, last in answer["failed_indexes"] for row in rows[first : last + 1]]
 
@@ -281,13 +310,6 @@ def report(run: Run) -> None:
         say(f"  {count:6} {fault}")
 
 
-def test_a_build_may_replace_the_binaries_during_the_run(
-    run: Run, binaries: dict[str, Path]
-) -> None:
-    for function, copied in binaries.items():
-        assert not copied.samefile(binary(function))
-
-
 def test_every_fault_was_injected(run: Run) -> None:
     injected: Counter[str] = Counter()
     for name, count in run.injected.items():
@@ -318,3 +340,7 @@ def test_every_severe_event_is_counted(run: Run) -> None:
 
 def test_no_good_event_is_rejected(run: Run) -> None:
     assert run.rejects == 0
+
+
+def test_no_batch_is_discarded(run: Run) -> None:
+    assert run.discarded == 0

@@ -47,6 +47,7 @@ from tools.local.functions import (
 
 STATE = REPOSITORY / "target" / "local"
 EMULATOR = "tools.local.services"  # a module
+MAPPINGS = "tools.local.mapping"  # the module of its event source mappings
 
 PORT = 4566
 ACCESS_KEY = SECRET_KEY = "test"  # the emulator's root user
@@ -179,6 +180,8 @@ def connect(port: int = PORT) -> Cloud:
     region = local_environment().region
     if running(port) is None:
         raise CloudError(f"no local cloud is on port {port}; `make up PORT={port}` starts one")
+    if reason := without_mappings(port):
+        raise CloudError(reason)
     stack = deployed(port, region)
     if stack is None:
         raise CloudError(
@@ -202,18 +205,38 @@ def emulator_log(port: int) -> Path:
     return state(port) / "ministack.log"
 
 
-def running(port: int) -> int | None:
-    """The process of this port's emulator.
+def mapping_log(port: int) -> Path:
+    return state(port) / "mapping.log"
 
-    The number in the file is not believed by itself: it may have gone to another program since.
+
+def running(port: int) -> int | None:
+    """The process of this port's emulator."""
+    return process_of(port, pid_file(port), EMULATOR)
+
+
+def without_mappings(port: int) -> str | None:
+    """That the mappings of a running cloud have ended, in a sentence, if so."""
+    if process_of(port, state(port) / "mapping.pid", MAPPINGS) is not None:
+        return None
+    return (
+        f"the event source mappings of the local cloud on port {port} have ended, so that no "
+        f"function gets events from a stream or queue; {mapping_log(port)} says why, and "
+        f"`make up PORT={port}` starts the cloud again"
+    )
+
+
+def process_of(port: int, file: Path, module: str) -> int | None:
+    """The process of a port whose number is in a file.
+
+    The number is not believed by itself: it may have gone to another program since.
     """
     try:
-        pid = int(pid_file(port).read_text())
+        pid = int(file.read_text())
         command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         directory = Path(f"/proc/{pid}/cwd").resolve()
     except (OSError, ValueError):
         return None
-    return pid if EMULATOR.encode() in command and directory == state(port).resolve() else None
+    return pid if module.encode() in command and directory == state(port).resolve() else None
 
 
 def ports() -> list[int]:
@@ -357,6 +380,8 @@ def outlived(port: int, local: Environment) -> str | None:
     stack = describe(port, local)
     if stack is not None and stack["StackStatus"] in final:
         return "its last deployment failed"
+    if without_mappings(port):
+        return "its event source mappings have ended"
     other = deployed(port, local.region)
     if other is not None and other["StackName"] != local.stack:
         # Buckets are named by company, account and environment: they are those of one data set.

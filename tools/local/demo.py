@@ -222,7 +222,7 @@ def replay(
         raise DemoFailed(f"`replay {' '.join(arguments)}` failed with status {status}")
 
 
-def await_through(console: Console, pipeline: Pipeline) -> float:
+def await_through(console: Console, pipeline: Pipeline, port: int) -> float:
     """Waits until the counts of all stages agree and a second look finds the same; answers when
     the first one did."""
     moved = printed = time.monotonic()
@@ -234,6 +234,8 @@ def await_through(console: Console, pipeline: Pipeline) -> float:
                 moved = time.monotonic()
             elif counts.complete:
                 return moved
+            if reason := cloud.without_mappings(port):
+                raise DemoFailed(reason)
             check(pipeline, counts, time.monotonic() - moved)
             waiting_for = "; ".join(counts.gaps) or "reading the lake"
             if console.is_terminal:
@@ -409,7 +411,7 @@ def show_run(console: Console, local: cloud.Cloud, arguments: argparse.Namespace
     started = time.monotonic()
     options = ["--dataset", arguments.dataset, "--rate", arguments.rate]
     replay(str(rows), *options, variables=local.credentials)
-    seconds = await_through(console, pipeline) - started
+    seconds = await_through(console, pipeline, arguments.port) - started
 
     summary = summary_of(pipeline, seconds)
     SUMMARY.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")

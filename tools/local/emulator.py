@@ -21,22 +21,16 @@ OWN_ACTIONS = {"sns:Publish": "sns:PublishBatch"}
 
 # Actions of the functions' roles for which it takes no request of theirs, and what it does instead.
 NOT_REQUESTED = {
-    "kinesis:DescribeStream": "its mappings read streams without asking",
+    "kinesis:DescribeStream": "the mappings list shards instead",
     "kinesis:DescribeStreamConsumer": "it has no enhanced fan-out",
-    "kinesis:DescribeStreamSummary": "its mappings read streams without asking",
-    "kinesis:GetRecords": "its mappings read streams without asking",
-    "kinesis:GetShardIterator": "its mappings read streams without asking",
-    "kinesis:ListShards": "its mappings read streams without asking",
+    "kinesis:DescribeStreamSummary": "the mappings list shards instead",
     "kinesis:SubscribeToShard": "it has no enhanced fan-out",
     "kms:Decrypt": "it encrypts no messages",
     "kms:GenerateDataKey": "it encrypts no messages",
-    "logs:CreateLogStream": "it writes the functions' logs itself",
-    "logs:PutLogEvents": "it writes the functions' logs itself",
-    "s3:ListBucket": "it has no on-failure destinations",
-    "s3:PutObject": "it has no on-failure destinations",
-    "sqs:DeleteMessage": "its mappings read queues without asking",
-    "sqs:GetQueueAttributes": "its mappings read queues without asking",
-    "sqs:ReceiveMessage": "its mappings read queues without asking",
+    "logs:CreateLogStream": "the root user writes the functions' logs",
+    "logs:PutLogEvents": "the root user writes the functions' logs",
+    "s3:ListBucket": "the mappings put objects without a look at the bucket",
+    "sqs:GetQueueAttributes": "the mappings need none of them",
     "xray:PutTelemetryRecords": "it traces nothing",
     "xray:PutTraceSegments": "it traces nothing",
 }

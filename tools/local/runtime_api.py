@@ -23,6 +23,10 @@ class Failed(Exception):
     """An invocation did not end with an answer: the function failed, ended or took too long."""
 
 
+class Ended(Failed):
+    """The process cannot take another invocation: it ended, did not start or took too long."""
+
+
 class Handler(BaseHTTPRequestHandler):
     """Reads and answers requests of HTTP/1.1, and logs nothing."""
 
@@ -63,8 +67,9 @@ def serve(handler: type[Handler]) -> ThreadingHTTPServer:
 class RuntimeApi:
     """Hands events to a process, and its answers back."""
 
-    def __init__(self, deadline_seconds: float) -> None:
+    def __init__(self, deadline_seconds: float, arn: str = ARN) -> None:
         self._seconds = deadline_seconds
+        self._arn = arn
         self._events: queue.Queue[tuple[str, bytes]] = queue.Queue()
         self._answers: queue.Queue[tuple[str, str, bytes]] = queue.Queue()
         api = self
@@ -76,7 +81,7 @@ class RuntimeApi:
                 headers = {
                     "Lambda-Runtime-Aws-Request-Id": request,
                     "Lambda-Runtime-Deadline-Ms": str(int((time.time() + api._seconds) * 1e3)),
-                    "Lambda-Runtime-Invoked-Function-Arn": ARN,
+                    "Lambda-Runtime-Invoked-Function-Arn": api._arn,
                     "Content-Type": "application/json",
                 }
                 self.reply(event, headers)
@@ -90,7 +95,11 @@ class RuntimeApi:
         self._server = serve(Runtime)
 
     def start(
-        self, command: Sequence[str | Path], name: str, variables: Mapping[str, str], log: IO[bytes]
+        self,
+        command: Sequence[str | Path],
+        name: str,
+        variables: Mapping[str, str],
+        log: IO[bytes] | int,
     ) -> subprocess.Popen[bytes]:
         """Starts a function with the variables that Lambda would give it, and those of its own."""
         given = {
@@ -104,15 +113,17 @@ class RuntimeApi:
         }
         return subprocess.Popen(
             [str(part) for part in command],
-            env={**variables, **given},
+            env={**given, **variables},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
 
-    def invoke(self, event: bytes, process: subprocess.Popen[bytes]) -> bytes:
+    def invoke(
+        self, event: bytes, process: subprocess.Popen[bytes], request: str | None = None
+    ) -> bytes:
         """Hands an event over and waits for the answer of the process."""
-        request = str(uuid.uuid4())
+        request = request or str(uuid.uuid4())
         self._events.put((request, event))
         deadline = time.monotonic() + self._seconds
         while time.monotonic() < deadline:
@@ -120,15 +131,15 @@ class RuntimeApi:
                 answered, kind, body = self._answers.get(timeout=0.05)
             except queue.Empty:
                 if process.poll() is not None and self._answers.empty():
-                    raise Failed("ended") from None
+                    raise Ended("ended") from None
                 continue
             if answered == "init":
-                raise Failed(f"does not start: {body.decode()}")
+                raise Ended(f"does not start: {body.decode()}")
             if answered == request and kind == "error":
                 raise Failed(f"answers with an error: {body.decode()}")
             if answered == request:
                 return body
-        raise Failed("timed out")
+        raise Ended("timed out")
 
     def close(self) -> None:
         self._server.shutdown()

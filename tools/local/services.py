@@ -9,9 +9,10 @@ from __future__ import annotations
 from ministack import app
 
 from tools.local import alarms, athena, firehose, metrics
+from tools.local.mapping import service as mapping
 from tools.local.recorder import recording
 
-INSTALLED = (alarms, athena, firehose, metrics)
+INSTALLED = (alarms, athena, firehose, metrics, mapping)
 
 
 def main() -> None:
