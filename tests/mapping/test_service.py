@@ -183,9 +183,8 @@ class Messages:
     def __init__(self) -> None:
         self.deleted: list[str] = []
 
-    def delete_message_batch(self, **request: Any) -> dict[str, Any]:
-        self.deleted += [each["ReceiptHandle"] for each in request["Entries"]]
-        return {}
+    def delete_message(self, **request: Any) -> None:
+        self.deleted.append(request["ReceiptHandle"])
 
 
 def failed(*ids: Any) -> Succeeded:

@@ -60,8 +60,9 @@ class Queue:
             self.say(f"{self.function.name} failed: {answer.text[:500]}")
         self.result("PROBLEM: Function call failed" if len(failed) == len(batch) else "OK")
         done = [message for message in batch if message["MessageId"] not in failed]
-        for begin in range(0, len(done), MOST_RECEIVED):
-            self._delete(done[begin : begin + MOST_RECEIVED])
+        for message in done:
+            # One by one: the emulator makes an action of its own of a batch.
+            self.client.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
 
     def _failed(self, answer: rules.Answer, ids: list[str]) -> set[str]:
         if not isinstance(answer, rules.Succeeded):
@@ -70,15 +71,6 @@ class Queue:
             return set()
         failed = rules.reported(answer.payload, ids)
         return set(ids) if failed is None else failed
-
-    def _delete(self, messages: list[Message]) -> None:
-        entries = [
-            {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"]}
-            for index, message in enumerate(messages)
-        ]
-        answer = self.client.delete_message_batch(QueueUrl=self.url, Entries=entries)
-        for each in answer.get("Failed", []):
-            self.say(f"a message that is done could not be deleted: {each.get('Message')}")
 
     def _event_record(self, message: Message) -> dict[str, Any]:
         arn = self.mapping["EventSourceArn"]
