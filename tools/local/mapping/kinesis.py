@@ -48,6 +48,7 @@ class Progress:
     read: str | None = None  # the last sequence number that was read
     waiting: dict[str, Record] = field(default_factory=dict)  # read and not done, in order
     done: int = 0  # records that are done or discarded
+    iterator: str | None = None  # where the next read begins, until it expires
     is_finished: bool = False
 
 
@@ -78,7 +79,7 @@ class Poller:
         self.error: BaseException | None = None
         self._context = context
         self._position = position
-        self._iterator: str | None = None
+        self._iterator = progress.iterator
         self._read_at = 0.0  # when the next read is due
         self._got_at = time.monotonic()
         self._has_ended = False
@@ -159,7 +160,7 @@ class Poller:
         )
         for record in answer["Records"]:
             self._take(record)
-        self._iterator = answer.get("NextShardIterator")
+        self._iterator = self.progress.iterator = answer.get("NextShardIterator")
         if self._iterator is None:
             self._end()
         if answer["Records"]:
