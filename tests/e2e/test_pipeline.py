@@ -27,6 +27,7 @@ DUCKDB_TYPES = {
 }
 
 PROJECTION = ["ID", "Severity", "City", "County", "Txn_Timestamp"]
+DETAILS = ["Start_Time", "Street", "Start_Lat", "Start_Lng", "Description"]
 
 DAY = r"year=(\d{4})/month=(\d\d)/day=(\d\d)"
 
@@ -69,11 +70,12 @@ def test_stream_2_holds_every_severe_event_once(run: Run) -> None:
     assert ids(run.severe_events) == ids(run.above(2))
 
 
-def test_stream_2_holds_only_the_projection_of_the_events(run: Run) -> None:
+def test_stream_2_holds_only_the_projection_and_the_details_of_the_events(run: Run) -> None:
     raw = {event["ID"]: event for event in run.raw_events}
     for event in run.severe_events:
-        assert set(event) <= set(PROJECTION)
-        for name in PROJECTION:
+        assert list(event)[: len(PROJECTION)] == PROJECTION
+        assert set(event) <= {*PROJECTION, *DETAILS}
+        for name in [*PROJECTION, *DETAILS]:
             assert event.get(name) == raw[event["ID"]].get(name)
 
 

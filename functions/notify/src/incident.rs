@@ -3,12 +3,12 @@
 use chrono::{DateTime, Utc};
 use md5::{Digest as _, Md5};
 use shared::data::{
-    dataset::Dataset,
+    dataset::{Dataset, Type},
     decision::{self, Decision},
     event,
 };
 
-use crate::text::legible;
+use crate::{details::number, text::legible};
 
 /// What an alert says for a missing value.
 pub const UNKNOWN: &str = "unknown";
@@ -48,9 +48,12 @@ pub struct Identity(u128);
 pub fn decide(dataset: &Dataset, above: i64, data: &[u8]) -> Decision<Incident> {
     let text = event::text(data);
     decision::severe(dataset, above, &text).and_then(|(event, severity)| {
-        let columns = dataset.projection.iter().filter(|column| **column != dataset.severity);
-        let values =
-            columns.filter_map(|column| Some((*column, legible(&event.cell(*column).into_text())?.into())));
+        let columns = dataset.on_stream_2().filter(|column| *column != dataset.severity);
+        let values = columns.filter_map(|column| {
+            let text = legible(&event.cell(column).into_text())?;
+            let is_readable = dataset.columns[column].kind != Type::Double || number(&text).is_some();
+            is_readable.then(|| (column, text.into()))
+        });
         let id = Some(event.cell(dataset.id).into_text().into_owned()).filter(|id| !id.is_empty());
         Decision::Output(Incident {
             identity: id.as_deref().map(|id| Identity(hash([id]))),

@@ -1,8 +1,9 @@
 //! The notify function: alerts about the most severe events of stream 2, through SNS.
 //!
 //! [`incident`] decides whether an event is an incident, and [`plan`] which incidents share a message. [`word`],
-//! [`raise`] and [`text`] word the messages. [`pace`] and [`sns`] send them. [`handler`] connects these modules.
+//! [`raise`], [`details`] and [`text`] word the messages. [`pace`] and [`sns`] send them. [`handler`] connects these modules.
 
+pub mod details;
 pub mod handler;
 pub mod incident;
 pub mod pace;

@@ -11,10 +11,11 @@ use std::{
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use shared::data::dataset::{Dataset, Place, Template, Wording};
+use shared::data::dataset::{Dataset, Place, Template, Type, Wording};
 
 use crate::{
-    incident::{Incident, hash, hex},
+    details::{self, filtered, map_link, number},
+    incident::{Incident, UNKNOWN, hash, hex},
     raise::{Raised, Reported},
     text::{self, sms, subject},
 };
@@ -29,6 +30,8 @@ const TEXT_CHARS: usize = 12_000;
 /// How many ids, values and areas a digest names, for machines and for people.
 pub(crate) const LISTED_IDS: usize = 50;
 const LISTED_VALUES: usize = 30;
+/// How many events of a digest have their details in the text for machines.
+const DETAILED: usize = 10;
 pub(crate) const NAMED_IDS: usize = 5;
 const NAMED_VALUES: usize = 3;
 const NAMED_AREAS: usize = 10;
@@ -60,7 +63,7 @@ pub struct Attribute {
     pub name: String,
     /// Its values, never blank: one, or the distinct values of a digest.
     pub values: Vec<String>,
-    /// Whether its values are integers, which filter policies can compare as numbers.
+    /// Whether its values are numbers, which filter policies can compare as such.
     pub numeric: bool,
 }
 
@@ -132,7 +135,7 @@ impl Alert {
             many if many.iter().all(|incident| incident.key == first.key) => &dataset.alert.digest,
             _ => &dataset.alert.storm,
         };
-        let fill = |template: &Template| template.fill(|place| fill(dataset, incidents, place));
+        let fill = |template: &Template| template.fill(UNKNOWN, |place| fill(dataset, incidents, place));
         let (mut title, mut text, mut short) = (fill(title), fill(text), fill(short));
         let raised = Raised::of(reported);
         if let Some(raised) = &raised {
@@ -172,7 +175,8 @@ fn id(incidents: &[&Incident]) -> String {
     }
 }
 
-/// The message attributes of an alert about these incidents, with all of their values.
+/// The message attributes of an alert about these incidents, with all of their values. One with numbers is left out if
+/// no incident has such a number.
 fn attributes(dataset: &Dataset, incidents: &[&Incident], id: &str) -> Vec<Attribute> {
     let attribute = |(name, column): &(String, usize)| {
         let texts =
@@ -182,15 +186,27 @@ fn attributes(dataset: &Dataset, incidents: &[&Incident], id: &str) -> Vec<Attri
                 vec![text::legible(id).unwrap_or_default()]
             }
             column if column == dataset.severity => levels(incidents).iter().map(i64::to_string).collect(),
+            column if is_number(dataset, column) => {
+                let mut seen = BTreeSet::new();
+                let numbers = incidents.iter().filter_map(|incident| filtered(incident.known(column)?));
+                numbers.filter(|number| seen.insert(number.clone())).collect()
+            }
             _ => texts(),
         };
-        let numeric = *column == dataset.severity;
+        let is_severity = *column == dataset.severity;
         // Filter policies can compare the level, and can match the text.
-        let text = dataset.severity_text_attribute(name).filter(|_| numeric);
+        let text = dataset.severity_text_attribute(name).filter(|_| is_severity);
         let text = text.map(|name| Attribute { name, values: texts(), numeric: false });
+        let numeric = is_severity || is_number(dataset, *column);
         iter::once(Attribute { name: name.clone(), values, numeric }).chain(text)
     };
-    dataset.alert.attributes.iter().flat_map(attribute).collect()
+    let attributes = dataset.alert.attributes.iter().flat_map(attribute);
+    attributes.filter(|attribute| !attribute.values.is_empty()).collect()
+}
+
+/// Whether the values of a column are numbers for filter policies, such as degrees. A column of integers may hold names.
+fn is_number(dataset: &Dataset, column: usize) -> bool {
+    dataset.columns[column].kind == Type::Double
 }
 
 /// The distinct levels of severity of the incidents, lowest first.
@@ -198,12 +214,17 @@ fn levels(incidents: &[&Incident]) -> BTreeSet<i64> {
     incidents.iter().map(|incident| incident.key.severity).collect()
 }
 
-/// The text for a placeholder in the wording of these incidents.
-fn fill<'i>(dataset: &Dataset, incidents: &[&'i Incident], place: Place) -> Cow<'i, str> {
-    match place {
+/// The text for a placeholder in the wording of these incidents; `None` for a detail that none of them has.
+fn fill<'i>(dataset: &Dataset, incidents: &[&'i Incident], place: Place) -> Option<Cow<'i, str>> {
+    Some(match place {
         Place::Count => incidents.len().to_string().into(),
         Place::Ids => first(incidents.iter().map(|incident| incident.value(dataset.id).into()), NAMED_IDS),
         Place::Column(column) => first(different(dataset, incidents, column).into_iter(), NAMED_VALUES),
+        Place::Detail(column) => {
+            let known = incidents.iter().any(|incident| incident.known(column).is_some());
+            return known.then(|| first(different(dataset, incidents, column).into_iter(), NAMED_VALUES));
+        }
+        Place::Map => map_link(dataset, incidents[0])?.into(),
         Place::BySeverity => {
             let mut counts = counts(incidents, |incident| incident.key.severity);
             counts.sort_unstable_by_key(|(severity, _)| Reverse(*severity));
@@ -222,7 +243,7 @@ fn fill<'i>(dataset: &Dataset, incidents: &[&'i Incident], place: Place) -> Cow<
                 rest => format!("{}, and {rest} in {} others", named.join(", "), others.len()).into(),
             }
         }
-    }
+    })
 }
 
 /// How many incidents have each value: the most frequent first, then in the order of first appearance.
@@ -288,6 +309,11 @@ fn machine(dataset: &Dataset, incidents: &[&Incident], attributes: &[Attribute],
         };
         let value = match values(name) {
             _ if *column == dataset.severity => one_or_list(&Vec::from_iter(levels(incidents))),
+            [] => Value::Null,
+            values if is_number(dataset, *column) => {
+                let listed = values.iter().take(LISTED_VALUES).filter_map(|value| number(value));
+                one_or_list(&listed.collect::<Vec<_>>())
+            }
             [_] if incidents.iter().all(|incident| incident.known(*column).is_none()) => Value::Null,
             values => one_or_list(&values[..values.len().min(LISTED_VALUES)]),
         };
@@ -309,9 +335,32 @@ fn machine(dataset: &Dataset, incidents: &[&Incident], attributes: &[Attribute],
         };
         message.insert("counts".to_owned(), by_key.into_iter().map(each).collect());
     }
+    insert_details(dataset, incidents, &mut message);
     message.insert("at".to_owned(), json!(incidents[0].known(dataset.received_at)));
     message.insert("text".to_owned(), json!(text));
     Value::Object(message)
+}
+
+/// The details for machines: those of the only event, or of the first of a digest with their ids.
+fn insert_details(dataset: &Dataset, incidents: &[&Incident], message: &mut Map<String, Value>) {
+    if dataset.details.is_empty() {
+        return;
+    }
+    let details = |incident: &Incident| {
+        let link = map_link(dataset, incident);
+        (Value::Object(details::machine(dataset, incident)), json!(link))
+    };
+    if let [one] = incidents {
+        let (details, map) = details(one);
+        message.insert("details".to_owned(), details);
+        message.insert("map".to_owned(), map);
+        return;
+    }
+    let each = |incident: &&Incident| {
+        let (details, map) = details(incident);
+        json!({"id": incident.known(dataset.id), "details": details, "map": map})
+    };
+    message.insert("events".to_owned(), incidents.iter().take(DETAILED).map(each).collect());
 }
 
 /// The only value, or a list of several.

@@ -14,6 +14,9 @@ use shared::{
     json::{self, Literal, Writer},
 };
 
+/// Bytes of a detail on stream 2. It is for alerts, which show less.
+const DETAIL_BYTES: usize = 1_000;
+
 /// Decides what is written for the events of a batch.
 #[derive(Debug)]
 pub struct Selector<'d> {
@@ -42,7 +45,7 @@ pub struct Severe {
     pub partition: i64,
     /// Its partition key on stream 2.
     pub key: String,
-    /// Its projection, for stream 2.
+    /// Its projection and details, for stream 2.
     pub projection: Range<usize>,
     /// The whole row under its Glue names, for the analytical table.
     pub analytical: Range<usize>,
@@ -119,7 +122,7 @@ impl<'d> Selector<'d> {
         })
     }
 
-    /// Exactly the data set's projection: a column without a value is null.
+    /// The data set's projection, in which a column without a value is null, and then the details that have one.
     fn projection(&self, event: &str, out: &mut Writer) -> Range<usize> {
         let begin = out.len();
         for column in &self.dataset.projection {
@@ -129,7 +132,29 @@ impl<'d> Selector<'d> {
                 out.text(b"null");
             }
         }
+        for column in &self.dataset.details {
+            let Some(value) = self.places.value(event, *column) else { continue };
+            let entry = out.len();
+            out.literal(&self.dataset.entries()[*column]);
+            if !self.detail(*column, value, out) {
+                out.truncate(entry);
+            }
+        }
         close(begin, out)
+    }
+
+    /// Writes the value of a detail, shortened if it is long. The analytical record has all of it. Otherwise an event
+    /// that fits on stream 1 might not fit on stream 2, and no alert would be sent.
+    fn detail(&self, column: usize, value: &str, out: &mut Writer) -> bool {
+        if value.len() > DETAIL_BYTES
+            && let Cell::Text(text) = Cell::of(Some(value))
+            && text.len() > DETAIL_BYTES
+        {
+            let text = format!("{}…", &text[..text.floor_char_boundary(DETAIL_BYTES)]);
+            return cell::write(self.dataset.columns[column].kind, &text, self.dataset.date_order, out)
+                .is_ok();
+        }
+        event::write(self.dataset, column, value, out)
     }
 
     /// Every column with a value, in the form that Firehose's conversion to Parquet reads. The entry with the name of
@@ -241,13 +266,41 @@ mod tests {
         assert_eq!(
             projection,
             "{\"ID\":\"A-1\",\"Severity\":3,\"City\":\"Dublin\",\"County\":\"Franklin\",\
-             \"Txn_Timestamp\":\"2022-12-24T04:53:57.450051Z\"}\n"
+             \"Txn_Timestamp\":\"2022-12-24T04:53:57.450051Z\",\"Start_Time\":\"2016-02-08T00:37:08\",\
+             \"Start_Lat\":39.928059000000005}\n"
         );
         assert_eq!(
             analytical,
             "{\"id\":\"A-1\",\"severity\":3,\"start_time\":\"2016-02-08 00:37:08\",\"start_lat\":39.928059000000005,\
              \"city\":\"Dublin\",\"county\":\"Franklin\",\"amenity\":false,\"txn_timestamp\":\"2022-12-24 04:53:57.450051\"}\n"
         );
+    }
+
+    #[test]
+    fn blank_or_unreadable_detail_is_left_out_and_a_long_one_is_cut() {
+        let dataset = Dataset::named("us_accidents").unwrap();
+        let of = |details: &str| {
+            let event = format!(r#"{{"ID":"A-1","Severity":3,{details}}}"#);
+            let (_, _, on_stream, analytical) = severe(&event);
+            let five = r#"{"ID":"A-1","Severity":3,"City":null,"County":null,"Txn_Timestamp":null"#;
+            assert!(analytical.contains("\"id\":\"A-1\""));
+            on_stream.trim_end().strip_prefix(five).unwrap().to_owned()
+        };
+        let odd =
+            r#""Street":"","Start_Lat":"north","Start_Lng":NaN,"Description":null,"Start_Time":"45:00.0""#;
+        assert_eq!(of(odd), "}");
+        assert_eq!(
+            of(r#""Description":"a \"b\"","Start_Lng":" -82.5 ","Street":"I-70""#),
+            r#","Street":"I-70","Start_Lng":-82.5,"Description":"a \"b\""}"#
+        );
+        // Characters of several bytes, and escapes, which no cut splits.
+        for c in ["x", "é", "🚒", "\\\"", "\\u00e9", "\\n"] {
+            let long = of(&format!(r#""Description":"{}""#, c.repeat(40_000)));
+            let event = format!("{{{}", &long[1..]);
+            let read = event::Event::parse(&dataset, &event).unwrap();
+            let text = read.cell(dataset.column("Description").unwrap()).into_text();
+            assert!(text.ends_with('…') && (997..=1_003).contains(&text.len()), "{c}: {}", text.len());
+        }
     }
 
     #[test]

@@ -64,7 +64,13 @@ fn roles(dataset: &Dataset) -> String {
         let Some(text) = text else { return format!("{} ({})", code(name), column(*index)) };
         format!("{} (the level of {2}), {} ({2})", code(name), code(&text), column(*index))
     };
-    let projection: Vec<_> = dataset.projection.iter().map(|index| column(*index)).collect();
+    let list = |columns: &[usize]| columns.iter().map(|index| column(*index)).collect::<Vec<_>>().join(", ");
+    let details = match dataset.details.as_slice() {
+        [] => String::new(),
+        details => {
+            format!("| follow them on stream 2 unless they are blank, for alerts | {} |\n", list(details))
+        }
+    };
     let dimensions: Vec<_> = dataset.metric.dimensions.iter().map(dimension).collect();
     let attributes: Vec<_> = dataset.alert.attributes.iter().map(attribute).collect();
     format!(
@@ -76,6 +82,7 @@ fn roles(dataset: &Dataset) -> String {
          | spreads the events over stream 1 | {partition_key} |\n\
          | keeps its events in order on stream 2 | {area} |\n\
          | are on stream 2 | {projection} |\n\
+         {details}\
          | dimensions of the metric `{metric}` | {dimensions} |\n\
          | attributes of an alert | {attributes} |\n\n",
         least = dataset.severities.text(lowest),
@@ -85,7 +92,7 @@ fn roles(dataset: &Dataset) -> String {
         received_at = column(dataset.received_at),
         partition_key = column(dataset.partition_key),
         area = column(dataset.severe_partition_key),
-        projection = projection.join(", "),
+        projection = list(&dataset.projection),
         metric = dataset.metric.name,
         dimensions = dimensions.join(", "),
         attributes = attributes.join(", "),

@@ -1,7 +1,11 @@
 use proptest::prelude::*;
+use shared::data::decision::Decision;
 
 use super::*;
-use crate::incident::tests::{incident, us_accidents};
+use crate::incident::{
+    decide,
+    tests::{incident, us_accidents},
+};
 
 fn report(incident: &Incident) -> Reported<'_> {
     Reported { incident, raised_from: None }
@@ -40,7 +44,7 @@ fn an_alert_is_worded_for_people_phones_and_machines() {
     assert_eq!(
         machine,
         json!({"dataset": "us_accidents", "count": 1, "ids": ["A-1"], "severity": 4, "city": "Las Cruces",
-                "county": "Doña Ana", "id": "A-1", "at": "2022-12-24T04:53:57.450051Z", "text": message["email"]})
+                "county": "Doña Ana", "id": "A-1", "latitude": null, "longitude": null, "details": {}, "map": null, "at": "2022-12-24T04:53:57.450051Z", "text": message["email"]})
     );
     assert_eq!(
         attributes(&alert),
@@ -49,9 +53,92 @@ fn an_alert_is_worded_for_people_phones_and_machines() {
             ("city", "Las Cruces".to_owned(), false),
             ("county", "Doña Ana".to_owned(), false),
             ("id", "A-1".to_owned(), false)
-        ]
+        ],
+        "there is no attribute for a place that is not known"
     );
     assert_eq!((alert.count, alert.group.as_str(), alert.id.as_str()), (1, "Doña Ana", "A-1/4"));
+}
+
+const DETAILED: &str = r#"{"ID":"A-1","Severity":4,"City":"Irving","County":"Dallas","Txn_Timestamp":"2022-12-24T04:53:57Z","Start_Time":"2022-12-24T04:40:00","Street":"I-35E N","Start_Lat":32.859001,"Start_Lng":-96.920345678,"Description":"Two lanes blocked"}"#;
+
+#[test]
+fn alert_says_where_and_when() {
+    let alert = alert(DETAILED);
+    let (_, email, sms, machine) = texts(&alert);
+    let link = "https://www.openstreetmap.org/?mlat=32.859&mlon=-96.92035#map=16/32.859/-96.92035";
+    assert_eq!(
+        email,
+        format!(
+            "A severity 4 accident was reported in Irving, Dallas county.\n\n\
+             Started:   2022-12-24T04:40:00\nStreet:    I-35E N\nMap:       {link}\nWhat:      Two lanes blocked\n\n\
+             Id:        A-1\nReceived:  2022-12-24T04:53:57Z\n"
+        )
+    );
+    assert!(sms.starts_with("Severity 4 accident on I-35E N in Irving, Dallas county. Id A-1"), "{sms}");
+    let details = json!({"Start_Time": "2022-12-24T04:40:00", "Street": "I-35E N", "Start_Lat": 32.859_001,
+        "Start_Lng": -96.920_345_678, "Description": "Two lanes blocked"});
+    assert_eq!((&machine["details"], &machine["map"]), (&details, &json!(link)));
+    assert_eq!((&machine["latitude"], &machine["longitude"]), (&json!(32.859), &json!(-96.92035)));
+    let attributes: Vec<_> = alert.attributes.iter().map(|each| (each.name.as_str(), each.typed())).collect();
+    let number = |name: &'static str, value: &'static str| (name, ("Number", value.into()));
+    assert_eq!(attributes[4..], [number("latitude", "32.859"), number("longitude", "-96.92035")]);
+}
+
+#[test]
+fn blank_and_odd_details_leave_no_trace() {
+    for (from, to, line) in [
+        (r#""Street":"I-35E N""#, r#""Street":"  ""#, "Street:"),
+        (r#""Street":"I-35E N","#, "", "Street:"),
+        (r#""Start_Time":"2022-12-24T04:40:00""#, r#""Start_Time":null"#, "Started:"),
+        (r#""Start_Lat":32.859001"#, r#""Start_Lat":"north""#, "Map:"),
+        (r#""Start_Lng":-96.920345678"#, r#""Start_Lng":-196.9"#, "Map:"),
+        (r#""Description":"Two lanes blocked""#, r#""Description":"\n \r\n""#, "What:"),
+    ] {
+        let alert = alert(&DETAILED.replace(from, to));
+        let (_, email, sms, _) = texts(&alert);
+        assert!(!email.contains(line) && !email.contains("unknown") && !email.contains("\n\n\n"), "{email}");
+        assert_eq!(email.lines().count(), 8, "{email}");
+        assert!(!sms.contains("on  in") && !sms.contains("unknown"), "{sms}");
+        assert!(alert.attributes.iter().all(|each| !each.values.is_empty()), "{alert:?}");
+    }
+}
+
+#[test]
+fn long_description_is_cut_at_a_character() {
+    for c in ["🚒", "é", "x", "\\\""] {
+        let alert = alert(&DETAILED.replace("Two lanes blocked", &c.repeat(200_000)));
+        let (_, email, _, machine) = texts(&alert);
+        let text = machine["details"]["Description"].as_str().unwrap();
+        assert!(text.ends_with('…') && text.chars().count() == text::VALUE_CHARS, "{text}");
+        assert!(email.contains(text) && bytes(&alert) < 16 * 1024, "{}", bytes(&alert));
+    }
+}
+
+#[test]
+fn text_for_phones_has_street_and_place_in_one_part() {
+    let street = "Northbound Frontage Road of the Interstate Highway";
+    let event =
+        DETAILED.replace("I-35E N", street).replace("Dallas", "Los Angeles").replace("A-1", &"9".repeat(90));
+    let (_, _, sms, _) = texts(&alert(&event));
+    assert!(sms.len() <= 160 && sms.contains(&format!("on {street} in Irving, Los Angeles county")), "{sms}");
+}
+
+#[test]
+fn digest_has_the_place_of_each_event_for_filters() {
+    let incidents: Vec<_> = (0..20)
+        .map(|n| {
+            let latitude = if n == 3 { "null".to_owned() } else { format!("{}.5", 30 + n % 4) };
+            incident(&DETAILED.replace("A-1", &format!("A-{n}")).replace("32.859001", &latitude))
+        })
+        .collect();
+    let alert = words(&incidents).remove(0).1;
+    let latitude = alert.attributes.iter().find(|each| each.name == "latitude").unwrap();
+    assert_eq!(latitude.typed(), ("String.Array", "[30.5,31.5,32.5,33.5]".into()));
+    let (_, _, _, machine) = texts(&alert);
+    let events = machine["events"].as_array().unwrap();
+    assert_eq!((events.len(), &events[3]["map"], &events[3]["id"]), (10, &Value::Null, &json!("A-3")));
+    assert_eq!(events[4]["details"]["Start_Lat"], json!(30.5));
+    assert_eq!(machine["latitude"], json!([30.5, 31.5, 32.5, 33.5]));
 }
 
 #[test]
@@ -284,8 +371,14 @@ proptest! {
         let mut dataset = us_accidents().clone();
         let city = dataset.column("City").unwrap();
         dataset.alert.attributes = (0..columns).map(|n| (format!("{n}{}", "n".repeat(200)), city)).collect();
-        let event = json!({"ID": text, "Severity": 4, "City": text, "County": text, "Txn_Timestamp": text});
-        let incident = incident(&event.to_string());
+        let mut event = json!({"ID": text, "Severity": 4, "City": text, "County": text, "Txn_Timestamp": text});
+        // The most details that a data set may have, in the text too.
+        let columns = (0..dataset.columns.len()).filter(|column| dataset.columns[*column].kind == Type::String);
+        dataset.details = columns.filter(|column| !dataset.projection.contains(column)).take(16).collect();
+        for column in &dataset.details {
+            event[&dataset.columns[*column].name] = json!(text);
+        }
+        let Decision::Output(incident) = decide(&dataset, 3, event.to_string().as_bytes()) else { panic!() };
         for count in [1, 2] {
             let together = vec![Reported { incident: &incident, raised_from: Some(3) }; count];
             let messages = word(&dataset, &together);

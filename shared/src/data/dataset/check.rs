@@ -22,6 +22,8 @@ const DIMENSIONS: usize = 30;
 ///
 /// Source: CloudWatch API reference, `PutMetricData`, `MetricDatum` and `Dimension`.
 const METRIC_CHARS: usize = 255;
+/// Details at most. An alert with the longest values then fits into a message.
+const DETAILS: usize = 16;
 /// Attributes of a message at most: with more, a message never reaches a queue that receives raw messages.
 ///
 /// Source: SNS developer guide, "Amazon SNS message attributes".
@@ -68,7 +70,7 @@ pub(super) fn dataset(dataset: &Dataset) -> Check {
             return Err(taken(name, column));
         }
     }
-    projection(dataset)?;
+    stream_2(dataset)?;
     metric(&dataset.metric)?;
     if dataset.metric.dimension(dataset.severity).is_none() {
         return Err(format!(
@@ -199,29 +201,45 @@ fn one_line(role: &str, text: &str) -> Check {
 }
 
 /// Each column that the consumers of stream 2 need must be on stream 2, exactly once.
-fn projection(dataset: &Dataset) -> Check {
+fn stream_2(dataset: &Dataset) -> Check {
+    let Dataset { projection, details, location, alert, .. } = dataset;
     let name = |column: usize| &dataset.columns[column].name;
     let mut listed = HashSet::new();
-    if let Some(twice) = dataset.projection.iter().find(|column| !listed.insert(**column)) {
+    if let Some(twice) = projection.iter().find(|column| !listed.insert(**column)) {
         return Err(format!("`projection`: expected each column once, found `{}` twice", name(*twice)));
     }
-    let Alert { one, digest, storm, attributes } = &dataset.alert;
+    let needed = [dataset.id, dataset.severity, dataset.received_at, dataset.severe_partition_key];
+    lists(dataset, &listed, needed)?;
+    if details.len() > DETAILS {
+        return Err(format!("`details`: expected at most {DETAILS} columns, found {}", details.len()));
+    }
+    if let Some(twice) = details.iter().find(|column| !listed.insert(**column)) {
+        let place = if projection.contains(twice) { "in `projection` too" } else { "twice" };
+        return Err(format!("`details`: expected each column once, found `{}` {place}", name(*twice)));
+    }
+    let Alert { one, digest, storm, attributes } = alert;
     let templates =
         [one, digest, storm].into_iter().flat_map(|wording| [&wording.subject, &wording.text, &wording.sms]);
-    let needed = [dataset.id, dataset.severity, dataset.received_at, dataset.severe_partition_key]
-        .into_iter()
-        .chain(dataset.metric.dimensions.iter().map(|(_, column)| *column))
-        .chain(attributes.iter().map(|(_, column)| *column))
-        .chain(templates.flat_map(Template::columns));
-    for column in needed {
-        if !listed.contains(&column) {
-            return Err(format!(
-                "`projection` lacks `{}`, which metrics or alerts need: add it",
-                name(column)
-            ));
-        }
+    let mapped = location.filter(|_| templates.clone().any(Template::has_map));
+    let needed = dataset.metric.dimensions.iter().map(|(_, column)| *column);
+    let needed = needed.chain(attributes.iter().map(|(_, column)| *column));
+    let needed = needed.chain(templates.flat_map(Template::columns));
+    lists(
+        dataset,
+        &listed,
+        needed.chain(mapped.into_iter().flat_map(|place| [place.latitude, place.longitude])),
+    )
+}
+
+/// Checks that the columns of stream 2 have those that are needed.
+fn lists(dataset: &Dataset, listed: &HashSet<usize>, needed: impl IntoIterator<Item = usize>) -> Check {
+    match needed.into_iter().find(|column| !listed.contains(column)) {
+        None => Ok(()),
+        Some(column) => Err(format!(
+            "`projection` lacks `{}`, which metrics or alerts need: add it, or add what only they need to `details`",
+            dataset.columns[column].name
+        )),
     }
-    Ok(())
 }
 
 /// A name of CloudWatch: printable ASCII, not blank.
@@ -267,14 +285,16 @@ fn alert(alert: &Alert, attributes: &[String]) -> Check {
     let Alert { one, digest, storm, .. } = alert;
     let wordings = [("alert", one), ("alert.digest", digest), ("alert.storm", storm)];
     for (role, Wording { subject, text, sms }) in wordings {
-        if subject.is_blank() || subject.has_control() {
+        if subject.can_be_blank() || subject.has_control() {
             return Err(format!(
                 "`{role}.subject`: expected a text of one line, found a blank or a line break"
             ));
         }
         for (name, template) in [("text", text), ("sms", sms)] {
-            if template.is_blank() {
-                return Err(format!("`{role}.{name}`: expected a text, found a blank"));
+            if template.can_be_blank() {
+                return Err(format!(
+                    "`{role}.{name}`: expected a text, also for an event without details, found a blank"
+                ));
             }
         }
     }

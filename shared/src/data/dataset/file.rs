@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Alert, Blanks, Column, Dataset, Location, Metric, Severities, Template, Type, Wording, check, fold,
-    template::{DIGEST, Place, STORM},
+    template::{DIGEST, Form, LOCATED, Names, Place, STORM},
 };
 use crate::{
     data::time::DateOrder,
@@ -35,6 +35,8 @@ pub(super) struct File {
     partition_key: String,
     severe_partition_key: String,
     projection: Vec<String>,
+    #[serde(default)]
+    details: Vec<String>,
     metric: MetricFile,
     alert: Option<AlertFile>,
     column: Vec<Column>,
@@ -116,20 +118,27 @@ impl WordingFile {
 }
 
 impl AlertFile {
-    /// The wording for a data set without its own: the columns of stream 2, each on a line.
+    /// The wording for a data set without its own: the columns of stream 2, each on a line, and its place on a map.
     fn general(file: &File) -> Self {
-        let File { severity, severe_partition_key: area, id, projection, .. } = file;
-        let lines: Vec<_> = projection.iter().map(|name| format!("{name}: {{{name}}}\n")).collect();
+        let File { severity, severe_partition_key: area, id, projection, details, .. } = file;
+        let on_stream = || projection.iter().chain(details);
+        let mut lines: Vec<_> = on_stream().map(|name| format!("{name}: {{{name}}}\n")).collect();
         let attribute = |name: &str, column: &str| (name.to_owned(), Value::String(column.to_owned()));
+        let mut attributes =
+            vec![attribute("severity", severity), attribute("area", area), attribute("id", id)];
+        if let Some(LocationFile { latitude, longitude }) = &file.location
+            && [latitude, longitude].into_iter().all(|name| on_stream().any(|column| column == name))
+        {
+            lines.push("Map: {map}\n".to_owned());
+            attributes.extend([attribute("latitude", latitude), attribute("longitude", longitude)]);
+        }
         Self {
             subject: format!("{{title}} of severity {{{severity}}}: {{{area}}}"),
             text: format!("One {{title}} of severity {{{severity}}} was reported.\n\n{}", lines.concat()),
             sms: format!("{{title}} of severity {{{severity}}}: {{{area}}}. Id {{{id}}}."),
             digest: None,
             storm: None,
-            attributes: [attribute("severity", severity), attribute("area", area), attribute("id", id)]
-                .into_iter()
-                .collect(),
+            attributes: attributes.into_iter().collect(),
         }
     }
 }
@@ -194,6 +203,7 @@ impl File {
             partition_key: column("partition_key", &self.partition_key)?,
             severe_partition_key: column("severe_partition_key", &self.severe_partition_key)?,
             projection: columns_of("projection", &self.projection, &column)?,
+            details: columns_of("details", &self.details, &column)?,
             metric: self.metric(&column)?,
             alert: self.alert(&column)?,
             name: self.name,
@@ -253,14 +263,17 @@ impl File {
         let mut alert = self.alert.take().unwrap_or_else(|| AlertFile::general(self));
         let digest = alert.digest.take().unwrap_or_else(|| WordingFile::digest(self));
         let storm = alert.storm.take().unwrap_or_else(|| WordingFile::storm(self));
-        let template = |role: &str, text: &str, own: &[(&str, Place)]| {
-            Template::parse(role, text, &self.title, column, own)
+        let details = columns_of("details", &self.details, column)?;
+        let template = |role: &str, text: &str, own: &[(&'static str, Place)]| {
+            let form = if role.ends_with(".text") { Form::Lines } else { Form::Short };
+            Template::parse(role, text, form, &Names { title: &self.title, column, details: &details, own })
         };
+        let one: &[_] = if self.location.is_some() { &LOCATED } else { &[] };
         Ok(Alert {
             one: Wording {
-                subject: template("alert.subject", &alert.subject, &[])?,
-                text: template("alert.text", &alert.text, &[])?,
-                sms: template("alert.sms", &alert.sms, &[])?,
+                subject: template("alert.subject", &alert.subject, one)?,
+                text: template("alert.text", &alert.text, one)?,
+                sms: template("alert.sms", &alert.sms, one)?,
             },
             digest: Wording {
                 subject: template("alert.digest.subject", &digest.subject, &DIGEST)?,

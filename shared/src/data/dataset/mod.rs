@@ -70,8 +70,10 @@ pub struct Dataset {
     pub partition_key: usize,
     /// The column whose events stay in order on stream 2.
     pub severe_partition_key: usize,
-    /// The columns of an event on stream 2, in order.
+    /// The columns of an event on stream 2, in order; null if blank.
     pub projection: Vec<usize>,
+    /// The columns that follow them on stream 2, for alerts; left out if blank.
+    pub details: Vec<usize>,
     /// The metric that counts the severe events.
     pub metric: Metric,
     /// The wording of an alert.
@@ -259,6 +261,11 @@ impl Dataset {
             reason: error.message().trim().replace('\n', " "),
         })?;
         file.into_dataset(name).map_err(|reason| DatasetError::Inconsistent { name: name.to_owned(), reason })
+    }
+
+    /// The columns that an event may have on stream 2.
+    pub fn on_stream_2(&self) -> impl Iterator<Item = usize> {
+        self.projection.iter().chain(&self.details).copied()
     }
 
     /// The least and the greatest level of severity.

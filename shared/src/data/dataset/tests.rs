@@ -45,12 +45,15 @@ fn a_digest_has_words_of_its_own_or_those_that_fit_any_trade() {
     let (_, after) = digest.split_once("[[column]]").unwrap();
     let dataset = Dataset::parse("us_accidents", &format!("{before}[[column]]{after}")).unwrap();
     let fill = |template: &Template| {
-        template.fill(|place| match place {
-            Place::Count => "12".into(),
-            Place::Ids => "A-1, A-2".into(),
-            Place::BySeverity => "5: 2, 4: 10".into(),
-            Place::ByArea => "Franklin: 12".into(),
-            Place::Column(column) => dataset.columns[column].name.clone().into(),
+        template.fill("unknown", |place| {
+            Some(match place {
+                Place::Count => "12".into(),
+                Place::Ids => "A-1, A-2".into(),
+                Place::BySeverity => "5: 2, 4: 10".into(),
+                Place::ByArea => "Franklin: 12".into(),
+                Place::Column(column) => dataset.columns[column].name.clone().into(),
+                Place::Detail(_) | Place::Map => return None,
+            })
         })
     };
     let wording = &dataset.alert.digest;
@@ -87,15 +90,61 @@ fn a_data_set_without_words_of_its_own_alerts_with_what_stands_on_stream_2() {
     let (_, columns) = rest.split_once("[[column]]").unwrap();
     let dataset = Dataset::parse("us_accidents", &format!("{before}\n[[column]]{columns}")).unwrap();
     let value = |place: Place| match place {
-        Place::Column(column) => format!("<{}>", dataset.columns[column].name).into(),
+        Place::Column(column) => Some(format!("<{}>", dataset.columns[column].name).into()),
+        Place::Detail(column) => (dataset.columns[column].name == "Street").then(|| "I-70".into()),
+        Place::Map => Some("link".into()),
         place => unreachable!("{place:?} in the words about one event"),
     };
-    assert_eq!(dataset.alert.one.subject.fill(value), "US accident of severity <Severity>: <County>");
-    assert!(
-        dataset.alert.one.text.fill(value).ends_with("County: <County>\nTxn_Timestamp: <Txn_Timestamp>\n")
-    );
+    let fill = |template: &Template| template.fill("unknown", value);
+    assert_eq!(fill(&dataset.alert.one.subject), "US accident of severity <Severity>: <County>");
+    let text = fill(&dataset.alert.one.text);
+    let lines = "County: <County>\nTxn_Timestamp: <Txn_Timestamp>\nStreet: I-70\nMap: link\n";
+    assert!(text.ends_with(lines), "{text}");
     let attributes: Vec<_> = dataset.alert.attributes.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(attributes, ["severity", "area", "id"]);
+    assert_eq!(attributes, ["severity", "area", "id", "latitude", "longitude"]);
+}
+
+/// The text about one event with this template, of which the details `Street` and `Description` may have values.
+fn text_of(template: &str, street: Option<&str>, description: Option<&str>) -> String {
+    let (before, text) = us_accidents().split_once("text = \"\"\"").unwrap();
+    let (_, after) = text.split_once("\"\"\"").unwrap();
+    let file = format!("{before}text = \"\"\"\n{template}\"\"\"{after}");
+    let dataset = Dataset::parse("us_accidents", &file).unwrap();
+    dataset.alert.one.text.fill("unknown", |place| match place {
+        Place::Detail(column) if dataset.columns[column].name == "Street" => street.map(Into::into),
+        Place::Detail(_) => description.map(Into::into),
+        Place::Column(column) => Some(dataset.columns[column].name.clone().into()),
+        place => unreachable!("{place:?}"),
+    })
+}
+
+#[test]
+fn details_without_a_value_leave_no_blank_lines() {
+    let template = "At {City}.\n\nStreet: {Street}\nWhat: {Description}\n\nBye.\n\n{Street}\n";
+    for (street, description, expected) in [
+        (Some("a"), Some("b"), "At City.\n\nStreet: a\nWhat: b\n\nBye.\n\na\n"),
+        (Some("a"), None, "At City.\n\nStreet: a\n\nBye.\n\na\n"),
+        (None, Some("b"), "At City.\n\nWhat: b\n\nBye.\n"),
+        (None, None, "At City.\n\nBye.\n"),
+    ] {
+        assert_eq!(text_of(template, street, description), expected);
+    }
+    assert_eq!(text_of("{Street}\n\nBye\n", None, None), "Bye\n");
+    assert_eq!(text_of("{Street}: {Description}, {City}\n.", Some("a"), None), "a: unknown, City\n.");
+}
+
+#[test]
+fn part_in_brackets_is_left_out_if_one_of_its_details_has_no_value() {
+    for (template, both, first, none) in [
+        ("x[ {Street}] {City}", "x a City", "x a City", "x City"),
+        ("[{Street}: {Description}, ]{City}", "a: b, City", "City", "City"),
+        ("{City}[ {Street}[, {Description}]]", "City a, b", "City a", "City"),
+        ("[{City}] [", "[City] [", "[City] [", "[City] ["),
+    ] {
+        assert_eq!(text_of(template, Some("a"), Some("b")), both);
+        assert_eq!(text_of(template, Some("a"), None), first);
+        assert_eq!(text_of(template, None, None), none);
+    }
 }
 
 /// The file of `us_accidents` with a text replaced, once.
@@ -116,6 +165,19 @@ fn what_does_not_fit_together_is_said_in_one_sentence() {
         ),
         ("\"City\", \"County\", \"Txn", "\"City\", \"Txn", "`projection` lacks `County`"),
         ("\"City\", \"County\", \"Txn", "\"City\", \"City\", \"County\", \"Txn", "found `City` twice"),
+        (
+            "details = [\"Start_Time",
+            "details = [\"Start",
+            "`details` names `Start`, but there is no [[column]]",
+        ),
+        ("details = [\"Start_Time\"", "details = [\"City\"", "found `City` in `projection` too"),
+        (
+            "details = [\"Start_Time\"",
+            "details = [\"Street\"",
+            "`details`: expected each column once, found `Street` twice",
+        ),
+        ("\"Start_Lat\", \"Start_Lng\", \"Desc", "\"Start_Lat\", \"Desc", "`projection` lacks `Start_Lng`"),
+        ("location = {", "# location = {", "`alert.text` names `map`"),
         ("source = \"traffic\"", "source = \"US traffic\"", "`source`: expected one to 32"),
         ("{Severity} accident was", "{Sev} accident was", "`alert.text` names `Sev`"),
         ("{Severity} accident was", "{Severity accident was", "`alert.text` names `Severity accident"),
@@ -284,9 +346,9 @@ fn attributes_that_sns_refuses_are_refused() {
         let added: Vec<_> = (0..count).map(|at| format!("a{at} = \"City\"")).collect();
         with("city = \"City\"", &added.join(", "))
     };
-    assert!(more(7).is_ok(), "ten attributes");
+    assert!(more(5).is_ok(), "ten attributes");
     assert!(
-        more(8)
+        more(6)
             .unwrap_err()
             .to_string()
             .contains("expected at most 10, which is what a queue takes, found 11")

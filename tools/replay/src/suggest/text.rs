@@ -88,6 +88,12 @@ pub(super) fn write(name: &str, file: &str, survey: &Survey, parts: &Parts) -> S
     line(format!("severe_partition_key = {}", area.as_ref().unwrap_or(&id)), remark);
     let projection: Vec<_> = parts.projection().map(column).chain([received.clone()]).collect();
     line(format!("projection = [{}]", projection.join(", ")), "what metrics and alerts need of an event");
+    if let Some((latitude, longitude)) = parts.location {
+        let listed: Vec<_> = parts.projection().collect();
+        let details = [latitude, longitude].into_iter().filter(|at| !listed.contains(at)).map(column);
+        let details = details.collect::<Vec<_>>().join(", ");
+        line(format!("details = [{details}]"), "what an alert says too, such as a description");
+    }
     line("\n[metric]".to_owned(), "a count of the severe events in CloudWatch");
     line(format!("namespace = {}", quoted(name)), "");
     line(format!("name = {}", quoted(&format!("{name}_severe"))), "");
