@@ -265,7 +265,7 @@ impl File {
         let storm = alert.storm.take().unwrap_or_else(|| WordingFile::storm(self));
         let details = columns_of("details", &self.details, column)?;
         let template = |role: &str, text: &str, own: &[(&'static str, Place)]| {
-            let form = if role.ends_with(".text") { Form::Lines } else { Form::Short };
+            let form = if role.rsplit('.').next() == Some("text") { Form::Lines } else { Form::Short };
             Template::parse(role, text, form, &Names { title: &self.title, column, details: &details, own })
         };
         let one: &[_] = if self.location.is_some() { &LOCATED } else { &[] };
