@@ -100,6 +100,7 @@ async fn message_has_its_texts_subject_and_attributes() {
     let server = Server::new([results(&["0"], &[])]);
     let alert = alert("A-1", "Doña Ana");
     assert_eq!(send(&server, STANDARD, std::slice::from_ref(&alert)).await.outcomes, [DONE]);
+    assert_eq!(alert.accepted.get().and_then(|accepted| accepted.message_id.as_deref()), Some("m"));
     let form = form(&server.requests()[0]);
     assert_eq!(form["Action"], "PublishBatch");
     assert_eq!(form["TopicArn"], STANDARD);

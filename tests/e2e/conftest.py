@@ -7,6 +7,7 @@ The tests share the state of each stage after it.
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -44,6 +45,7 @@ class Run:
     severe_events: list[dict[str, Any]]
     metric_sums: dict[tuple[str, ...], float]
     alerts: list[Alert]
+    alert_rows: list[dict[str, Any]]
     answers: dict[str, QueryResult]  # of the saved queries, by their names
 
     def above(self, severity: int) -> list[dict[str, str]]:
@@ -83,6 +85,7 @@ def run(
         "events on stream 1": len(rows),
         "events on stream 2": sum(severity > 2 for severity in severities),
         "alerted events": sum(severity > 3 for severity in severities),
+        "events in the alerts table": sum(severity > 3 for severity in severities),
         "events in the metric": sum(severity > 2 for severity in severities),
         "rows in the raw table": len(rows),
         "rows in the analytical table": sum(severity > 2 for severity in severities),
@@ -96,6 +99,7 @@ def run(
                 "events on stream 1": len(raw.poll()),
                 "events on stream 2": len(severe.poll()),
                 "alerted events": sum(alert.count for alert in alerts.poll()),
+                "events in the alerts table": stack.alerted_events(),
                 "events in the metric": round(sum(stack.metric_sums(started).values())),
                 "rows in the raw table": stack.raw_counts()[0],
                 "rows in the analytical table": stack.analytical_rows(),
@@ -118,8 +122,22 @@ def run(
         severe_events=list(severe.events),
         metric_sums=stack.metric_sums(started),
         alerts=list(alerts.alerts),
+        alert_rows=lines_of(local, stack, "AnalyticalBucketName", "_alerts/"),
         answers={file.stem: stack.query(statement(file)) for file in stack.dataset.queries},
     )
+
+
+def lines_of(local: Cloud, stack: Stack, bucket: str, folder: str) -> list[dict[str, Any]]:
+    """The JSON lines of the objects in a folder of a table."""
+    s3, name = local.client("s3"), stack.outputs[bucket]
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=name)
+    keys = [each["Key"] for page in pages for each in page.get("Contents", [])]
+    bodies = [
+        gzip.decompress(s3.get_object(Bucket=name, Key=key)["Body"].read())
+        for key in keys
+        if folder in key
+    ]
+    return [json.loads(line) for body in bodies for line in body.splitlines()]
 
 
 def statement(file: Path) -> str:

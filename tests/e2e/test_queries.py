@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
@@ -204,7 +204,55 @@ def lateness(run: Run) -> list[tuple]:
     ]
 
 
+def never_alerted(_: Run) -> list[tuple]:
+    return []
+
+
+def alerted_twice(run: Run) -> list[tuple]:
+    ids = [event for row in run.alert_rows for event in row["ids"]]
+    assert len(set(ids)) == len(ids)
+    return []
+
+
+def time_to_alert(run: Run) -> list[tuple]:
+    stamped = stamps(run)
+    county = {row["ID"]: row["County"] or None for row in run.rows}
+    waits = defaultdict(list)
+    for row in run.alert_rows:
+        at = datetime.fromisoformat(row["alerted_at"])
+        for event in row["ids"]:
+            received = stamped[event]
+            # Athena counts the milliseconds between two timestamps of milliseconds.
+            received_ms = received.replace(microsecond=received.microsecond // 1000 * 1000)
+            hour = received.replace(minute=0, second=0, microsecond=0)
+            ms = (at - received_ms) // timedelta(milliseconds=1)
+            waits[hour, county[event]].append(ms)
+    answer = [
+        (*key, len(values), nearest_rank(values, 50), nearest_rank(values, 99))
+        for key, values in waits.items()
+    ]
+    return sorted(answer, key=lambda row: (row[0], last(row[1])))
+
+
+def severe_windows(run: Run) -> list[tuple]:
+    stamped = stamps(run)
+
+    def window(row: Row) -> tuple[datetime, str | None]:
+        received = stamped[row["ID"]].replace(second=0, microsecond=0)
+        return received - timedelta(minutes=received.minute % 10), row["County"] or None
+
+    answer = [
+        (start, start + timedelta(minutes=10), county, len(rows))
+        for (start, county), rows in by(run.above(2), window).items()
+    ]
+    return sorted(answer, key=lambda row: (row[0], -row[3], last(row[2])))
+
+
 EXPECTED = [
+    never_alerted,
+    alerted_twice,
+    time_to_alert,
+    severe_windows,
     severe_last_hour,
     daily_severity_mix,
     rejects_by_reason,

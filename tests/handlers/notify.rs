@@ -11,7 +11,7 @@ use notify::{
     plan::Digests,
     word::Alert,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::{
     audit::latency::LatencySample,
     data::time::stamp,
@@ -34,6 +34,7 @@ pub(super) fn config() -> Config {
     let alerts = u32::try_from(template_default("AlertsPerSecond")).unwrap();
     Config {
         common: common(),
+        alerts_delivery_stream: "alerts".to_owned(),
         topic_arn: "arn:aws:sns:eu-west-1:000000000000:t".to_owned(),
         namespace: "n".to_owned(),
         severity_above: 3,
@@ -51,6 +52,7 @@ fn paced() -> Notify {
         config: config(),
         topic: Scripted::new(SNS, |alert| alert.message.len()),
         latency: Scripted::new(Limits { entries: 1, ..SNS }, |latency| latency.received.len()),
+        alerts: firehose(),
         rejects: firehose(),
         memory: Mutex::default(),
         turn: NextTurn::default(),
@@ -151,6 +153,51 @@ async fn log_counts_retries_and_repeats() {
         []
     );
     assert_eq!(logged_counts(names), [2, 0, 2, 0, 0]);
+}
+
+/// The rows of the alerts table.
+fn rows(notify: &Notify) -> Vec<Value> {
+    notify.alerts.taken.borrow().iter().map(|row| serde_json::from_slice(row).unwrap()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_published_message_is_a_row() {
+    let notify = notify();
+    notify.topic.reply([Reply::Refused(vec![1], Fault::Permanent)]);
+    let received = stamp(now() - TimeDelta::milliseconds(412));
+    let of = |id: &str, severity: u8, county: &str| {
+        format!(
+            r#"{{"ID":"{id}","Severity":{severity},"County":"{county}","City":"c","Txn_Timestamp":"{received}"}}"#
+        )
+    };
+    let mut events = vec![of("1", 4, "a"), of("2", 4, "b"), of("1", 5, "a"), of("3", 3, "a")];
+    events.extend((10..30).map(|n| of(&n.to_string(), 4, "d")));
+    assert_all_done(&handle(&notify, &kinesis_event(&events)).await);
+    let rows = rows(&notify);
+    let texts =
+        |name: &str| -> Vec<&str> { rows.iter().map(|row| row[name].as_str().unwrap_or("-")).collect() };
+    assert_eq!(texts("kind"), ["alert", "raised", "digest"]);
+    assert_eq!(texts("area"), ["a", "a", "d"]);
+    assert_eq!(texts("subject"), subjects(&notify));
+    assert_eq!(rows[1]["ids"], json!(["1"]));
+    assert_eq!(rows[1]["severities"], json!([5]));
+    let counts: Vec<_> = rows.iter().map(|row| row["event_count"].as_u64().unwrap()).collect();
+    assert_eq!(counts, [1, 1, 20]);
+    assert!(rows.iter().all(|row| row["latency_ms"].as_i64().is_some_and(|ms| ms >= 412)), "{rows:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_that_is_not_delivered_is_counted_and_blocks_no_alert() {
+    let notify = notify();
+    notify.alerts.always.set(Some(Fault::Permanent));
+    let batch = kinesis(&[&event(1), &event(2)]);
+    assert_eq!(notify.handle(&batch, &logged()).await.unwrap().batch_item_failures, []);
+    assert_eq!(logged_counts(["In", "Delivered", "Failed", "Unrecorded"]), [2, 2, 0, 2]);
+    assert_eq!((subjects(&notify).len(), rows(&notify).len()), (2, 0));
+    notify.alerts.always.set(None);
+    assert_eq!(notify.handle(&kinesis(&[&event(3)]), &logged()).await.unwrap().batch_item_failures, []);
+    assert_eq!(logged_counts(["Unrecorded"]), [0]);
+    assert_eq!(rows(&notify).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -97,6 +97,7 @@ impl Function {
             config: config(),
             topic: Client(Rc::clone(&self.topic)),
             latency: Scripted::new(Limits { entries: 1, ..SNS }, |latency| latency.received.len()),
+            alerts: firehose(),
             rejects: firehose(),
             memory: Mutex::default(),
             turn: NextTurn::default(),
@@ -194,7 +195,7 @@ fn most_in_a_second(messages: &[(Duration, Alert)]) -> usize {
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_events_over_500_counties_are_at_most_8_messages_a_second() {
     let function = Function::new(1, 0.0, 0.0);
-    run(&function, &storm(10_000, 500)).await;
+    Box::pin(run(&function, &storm(10_000, 500))).await;
     let messages = function.messages();
     assert!(most_in_a_second(&messages) <= 8, "{}", most_in_a_second(&messages));
     assert!(messages.len() > 20, "{}", messages.len());
@@ -230,7 +231,7 @@ async fn no_second_has_more_than_8_messages_under_any_faults() {
         let trouble = [0.0, 0.1, 0.4][usize::try_from(seed).unwrap() % 3];
         let function = Function::new(seed, trouble, if seed % 2 == 0 { 0.0 } else { 0.3 });
         let shards = storm(600, 200);
-        run(&function, &shards).await;
+        Box::pin(run(&function, &shards)).await;
         let messages = function.messages();
         assert!(most_in_a_second(&messages) <= 8, "seed {seed}: {} in a second", most_in_a_second(&messages));
         let reported: u64 = messages.iter().map(|(_, alert)| alert.count as u64).sum();

@@ -96,6 +96,7 @@ pub(crate) fn memory_is_bounded(check: &mut impl FnMut(&str, u64, u64)) {
             config: notify::handler::Config::read(&variable).unwrap(),
             topic: counter(|alert: &Alert| alert.message.len()),
             latency: counter(|latency: &LatencySample| latency.received.len()),
+            alerts: counter(Bytes::len),
             rejects: counter(Bytes::len),
             memory: Mutex::new(Memory::default()),
             turn: notify::pace::NextTurn::default(),

@@ -71,6 +71,7 @@ impl Configs {
     fn read() -> Result<Self, ConfigError> {
         let look_up = |name: &str| match name {
             "REJECTS_DELIVERY_STREAM"
+            | "ALERTS_DELIVERY_STREAM"
             | "ANALYTICAL_DELIVERY_STREAM"
             | "RAW_STREAM"
             | "SEVERE_STREAM"
@@ -170,6 +171,7 @@ impl<'s> Chain<'s> {
             analytical: firehose,
             metric,
             topic,
+            alerts,
             rejects: bins,
             glue,
             complaints,
@@ -213,12 +215,14 @@ impl<'s> Chain<'s> {
         };
         let notify = {
             let (config, topic, bin) = (configs.notify, Rc::clone(topic), Rc::clone(&bins[3]));
+            let alerts = Rc::clone(alerts);
             let script = scenario.services.latency.clone();
             let latency =
                 Simulated::new("CloudWatch, for latency", ONE, |_| 1, |_| Vec::new(), |_| (), script, &trace);
             Function::new("notify", timeout, seed, &trace, move |process| Notify {
                 config: config.clone(),
                 topic: topic.port(process),
+                alerts: alerts.port(process),
                 latency: latency.port(process),
                 rejects: bin.port(process),
                 memory: Mutex::default(),

@@ -89,6 +89,8 @@ pub struct LoggedCounts {
     pub failed: u64,
     /// Records without an outcome.
     pub unaccounted: u64,
+    /// Rows of the alerts table that were not delivered.
+    pub unrecorded: u64,
 }
 
 thread_local! {

@@ -36,6 +36,7 @@ pub fn broken(chain: &Chain<'_>) -> Vec<String> {
     audit.transform();
     audit.consumers();
     audit.escalations();
+    audit.alert_rows();
     audit.only_inputs_appear();
     audit.requests();
     audit.placement();
@@ -480,6 +481,43 @@ impl<'c, 's> Audit<'c, 's> {
         }
     }
 
+    /// What was published is in the alerts table, unless notify counted a row that it could not deliver. Nothing else is
+    /// in the table.
+    fn alert_rows(&mut self) {
+        let Services { published, alert_rows, .. } = &self.chain.services;
+        let recorded: BTreeSet<(String, i64)> =
+            alert_rows.borrow().iter().flat_map(recorded_events).collect();
+        let published = published.borrow();
+        let alerted: BTreeSet<Id> = published.iter().flat_map(|message| message.events.clone()).collect();
+        let units = &self.chain.scenario.units;
+        let unit = |id: &Id| &units[*id as usize];
+        let event = |id: &Id| (unit(id).carried_id(), unit(id).severity);
+        // An invalid event may have no id.
+        let (valid, invalid): (Vec<Id>, Vec<Id>) =
+            alerted.into_iter().partition(|id| unit(id).kind != Kind::Poison);
+        let known: BTreeSet<_> = valid.iter().map(event).collect();
+        let strange = recorded.difference(&known).count();
+        self.hold(strange <= invalid.len(), || {
+            format!("{strange} rows of alerts are of events in no message")
+        });
+        let counts = self.chain.counts.borrow();
+        let unrecorded: u64 = counts.values().flatten().map(|line| line.unrecorded).sum();
+        drop(counts);
+        self.hold(unrecorded == 0 || !self.chain.scenario.is_healthy(), || {
+            format!("{unrecorded} rows of alerts were not delivered, though no service failed")
+        });
+        if unrecorded > 0 {
+            return;
+        }
+        // An event that is retried may end in another place than the alert whose answer was lost.
+        let elsewhere = &self.discarded[2] | &self.touched[3];
+        let is_missing = |id: &Id| !recorded.contains(&event(id)) && !elsewhere.contains(id);
+        let missing: Vec<Id> = valid.into_iter().filter(is_missing).collect();
+        self.hold(missing.is_empty(), || {
+            format!("{} are alerted, but not in the alerts table", names(missing))
+        });
+    }
+
     /// Every invocation that answers logs its counts once. They balance and match the answer.
     fn counts(&mut self) {
         let counts = self.chain.counts.borrow();
@@ -519,6 +557,15 @@ impl<'c, 's> Audit<'c, 's> {
 
 fn keys<E>(service: &Simulated<E>) -> Vec<Id> {
     service.taken.borrow().keys().copied().collect()
+}
+
+/// The events of a row of the alerts table, each with its id and severity.
+fn recorded_events(row: &Bytes) -> Vec<(String, i64)> {
+    let row: Value = serde_json::from_slice(row).unwrap_or_default();
+    let list = |name: &str| row[name].as_array().cloned().unwrap_or_default();
+    let id = |id: Value| id.as_str().unwrap_or_default().to_owned();
+    let severity = |severity: Value| severity.as_i64().unwrap_or_default();
+    list("ids").into_iter().map(id).zip(list("severities").into_iter().map(severity)).collect()
 }
 
 /// The events in the event of an invocation with decoded payloads, as a redrive of the destination finds them.

@@ -136,6 +136,8 @@ pub struct Services {
     pub glue: Script,
     /// CloudWatch, for the latency of notify.
     pub latency: Script,
+    /// The alerts delivery stream.
+    pub alerts: Script,
 }
 
 impl Sizes {
@@ -244,8 +246,9 @@ impl Scenario {
     /// Whether nothing fails.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        let Services { raw, severe, analytical, metric, topic, rejects, glue, latency } = &self.services;
-        let services = [raw, severe, analytical, metric, topic, glue, latency];
+        let Services { raw, severe, analytical, metric, topic, rejects, glue, latency, alerts } =
+            &self.services;
+        let services = [raw, severe, analytical, metric, topic, glue, latency, alerts];
         services.into_iter().chain(rejects).all(Script::is_healthy)
             && self.mappings.iter().all(Settings::hands_all_over)
     }
@@ -287,6 +290,7 @@ impl Services {
             rejects: std::array::from_fn(|_| script(Split::Transient)),
             glue: script(Split::Transient),
             latency: script(Split::Never),
+            alerts: script(Split::Transient),
         }
     }
 }

@@ -76,6 +76,10 @@ pub struct Services {
     pub messages: Times,
     /// Those messages.
     pub published: Rc<RefCell<Vec<Published>>>,
+    /// The alerts delivery stream.
+    pub alerts: Rc<Simulated<Bytes>>,
+    /// The rows that it accepted.
+    pub alert_rows: Rc<RefCell<Vec<Bytes>>>,
     /// The rejects delivery stream, for each function.
     pub rejects: [Rc<Simulated<Bytes>>; 4],
     /// Glue, for transform; its partitions are identified by their severity.
@@ -173,6 +177,16 @@ impl Services {
             scripts.analytical.clone(),
             trace,
         );
+        let alert_rows = Rc::<RefCell<Vec<Bytes>>>::default();
+        let alerts = Simulated::new(
+            "the alerts delivery stream",
+            sizes.rejects(),
+            Bytes::len,
+            |_| Vec::new(),
+            keep(&alert_rows),
+            scripts.alerts.clone(),
+            trace,
+        );
         let is_small = |request: &metrics::aggregate::DataRequest| {
             assert!(request.data.len() < REQUEST_DATA, "with the latency")
         };
@@ -192,6 +206,8 @@ impl Services {
             topic: Simulated::new(TOPIC, sizes.topic(), alert_bytes, alerted, note, topic, trace),
             messages,
             published,
+            alerts,
+            alert_rows,
             rejects: std::array::from_fn(bin),
             glue: Simulated::new(
                 "Glue",
@@ -208,8 +224,12 @@ impl Services {
 
     /// Waits until the services have accepted all late requests.
     pub(super) async fn settle(&self) {
-        let Self { raw, severe, analytical, metric, topic, rejects, glue, .. } = self;
+        let Self { raw, severe, analytical, metric, topic, alerts, rejects, glue, .. } = self;
         tokio::join!(raw.settle(), severe.settle(), analytical.settle(), metric.settle(), topic.settle());
-        tokio::join!(glue.settle(), join_all(rejects.iter().map(|rejects| rejects.settle())));
+        tokio::join!(
+            glue.settle(),
+            alerts.settle(),
+            join_all(rejects.iter().map(|rejects| rejects.settle()))
+        );
     }
 }

@@ -93,7 +93,7 @@ CAUSES: dict[str, list[tuple[str, str, dict[str, str], list[float]]]] = {
         f"{name}-delivery-freshness": [
             ("AWS/Firehose", "DeliveryToS3.DataFreshness", delivery(name), [901, 901])
         ]
-        for name in ("raw", "analytical", "rejects")
+        for name in ("raw", "analytical", "rejects", "alerts")
     },
     "delivery-success": [
         ("AWS/Firehose", "DeliveryToS3.Success", delivery("raw"), [1, 1]),

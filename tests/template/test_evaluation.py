@@ -196,7 +196,7 @@ def test_unknown_metric_math_is_refused(text: str) -> None:
 def test_every_alarm_of_the_template_is_supported() -> None:
     found = rendered({"EncryptionKeyArn": KEY, "FifoAlerts": "true", "ReplayFrom": "1795900000"})
     alarms = [each["Properties"] for each in found.of("AWS::CloudWatch::Alarm").values()]
-    assert len(alarms) == 27
+    assert len(alarms) == 28
     for each in alarms:
         read = MetricAlarm.read(each)
         assert read.treatment == "notBreaching"

@@ -69,7 +69,12 @@ def test_athena_lists_few_partitions_by_default() -> None:
         name: listed_by_athena(table) for name, table in tables.items() if name != "LatestView"
     }
     days = 2 * 12 * 31
-    assert counts == {"RawTable": days, "AnalyticalTable": 3 * days, "RejectsTable": days}
+    assert counts == {
+        "RawTable": days,
+        "AnalyticalTable": 3 * days,
+        "RejectsTable": days,
+        "AlertsTable": days,
+    }
     assert max(counts.values()) <= PARTITIONS_AT_MOST
 
 

@@ -51,6 +51,7 @@ BY_VARIABLE = {
     "SEVERE_STREAM": ["kinesis:PutRecords"],
     "ANALYTICAL_DELIVERY_STREAM": ["firehose:PutRecordBatch"],
     "REJECTS_DELIVERY_STREAM": ["firehose:PutRecordBatch"],
+    "ALERTS_DELIVERY_STREAM": ["firehose:PutRecordBatch"],
     "TOPIC_ARN": ["sns:Publish"],
     "METRIC_NAMESPACE": ["cloudwatch:PutMetricData"],
     "GLUE_TABLE": ["glue:BatchCreatePartition", "glue:GetTable"],

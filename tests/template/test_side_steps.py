@@ -102,6 +102,18 @@ def test_a_row_too_wide_for_a_table_is_printed_by_column() -> None:
     assert query.wide(narrow) <= 100
 
 
+def test_a_query_has_the_parameters_of_the_stack() -> None:
+    sql = (
+        "select 3 as three -- of three\nwhere level > 3 -- NotifySeverityAbove\nand 7 > 0 -- Other"
+    )
+    expected = sql.replace("> 3 --", "> 1 --")
+    assert query.with_parameters(sql, {"NotifySeverityAbove": "1"}) == expected
+    for file in functions.DATASETS.glob("*/queries/never_alerted.sql"):
+        sql = file.read_text(encoding="utf-8")
+        asked = query.with_parameters(sql, {"NotifySeverityAbove": "-2"})
+        assert "> -2 -- NotifySeverityAbove" in asked
+
+
 def test_the_demo_expects_the_deployed_settings(bare: Cloud) -> None:
     stack = Stack.of(bare)
     client, name = bare.client("lambda"), bare.outputs["NotifyFunctionName"]

@@ -219,7 +219,7 @@ def test_one_alarm_is_over_all_that_watch_the_pipeline() -> None:
 
 
 def test_alarms_are_few_and_within_the_limit_of_metrics() -> None:
-    assert len(ALARMS) + 1 <= 28
+    assert len(ALARMS) + 1 <= 29
     # Source: CloudWatch user guide, "Create a CloudWatch alarm based on a metric math expression".
     assert all(len(read_by(alarm)) <= 10 for alarm in ALARMS.values())
 
@@ -439,7 +439,7 @@ def test_every_resource_that_needs_an_alarm_has_one() -> None:
         for metric in read_by(alarm)
     }
     functions = [f"us-accidents-{name}-dev" for name in FUNCTIONS]
-    deliveries = [f"us-accidents-{name}-dev" for name in ("raw", "analytical", "rejects")]
+    deliveries = [f"us-accidents-{name}-dev" for name in ("raw", "analytical", "rejects", "alerts")]
     streams = [f"us-accidents-data-stream-{number}-dev" for number in (1, 2)]
     counted = [("us_accidents", "dev", name) for name in FUNCTIONS]
     key = ("AccessDenied", "Disabled", "InvalidState", "NotFound")

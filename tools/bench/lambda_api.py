@@ -69,6 +69,7 @@ VARIABLES = {
     "SEVERE_STREAM": "severe",
     "ANALYTICAL_DELIVERY_STREAM": "analytical",
     "REJECTS_DELIVERY_STREAM": "rejects",
+    "ALERTS_DELIVERY_STREAM": "alerts",
     "GLUE_DATABASE": "d",
     "GLUE_TABLE": "t",
     "TOPIC_ARN": "arn:aws:sns:eu-west-1:000000000000:alerts",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.table import Table
@@ -30,6 +31,10 @@ UNFOLDED_WIDTH = 10_000
 READABLE = 14
 
 
+# A number that a parameter of the stack sets, as in `> 3 -- NotifySeverityAbove`.
+PARAMETER = re.compile(r"\b\d+(?= -- ([A-Z]\w+)$)", re.MULTILINE)
+
+
 class QueryNotAsked(Exception):
     """Why there is no answer: no query, or one that failed."""
 
@@ -46,6 +51,11 @@ def statement(arguments: argparse.Namespace) -> str:
             'there is no query; give SQL="select …" or FILE=datasets/…/queries/….sql'
         )
     return sql.strip().removesuffix(";")
+
+
+def with_parameters(sql: str, parameters: Mapping[str, str]) -> str:
+    """The query with the deployed values of the parameters that it names."""
+    return PARAMETER.sub(lambda found: parameters.get(found[1], found[0]), sql)
 
 
 def find_stack(arguments: argparse.Namespace) -> tuple[where.Place, Stack]:
@@ -130,6 +140,7 @@ def main() -> int:
     try:
         sql = statement(arguments)
         place, stack = find_stack(arguments)
+        sql = with_parameters(sql, place.parameters())
         try:
             with console(stderr=True).status("waiting for Athena"):
                 result = stack.query(sql)

@@ -221,6 +221,12 @@ class Stack:
         )
         return {str(name): int(count or 0) for name, count in result.rows}
 
+    def alerted_events(self) -> int:
+        """Events in the messages of the alerts table, each counted once for each message."""
+        table = self.outputs["AlertsTableName"]
+        result = self.query(f"select coalesce(sum(event_count), 0) from {table}")
+        return int(result.rows[0][0] or 0)
+
     def failing_functions(self) -> list[str]:
         """The functions whose last batch from a stream or queue was not a success."""
         mappings = self.client("lambda").get_paginator("list_event_source_mappings").paginate()

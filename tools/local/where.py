@@ -62,6 +62,13 @@ class Place:
                 raise
             return None
 
+    def parameters(self) -> dict[str, str]:
+        """The values of the parameters that the stack was deployed with."""
+        deployed = self.deployed() or {}
+        return {
+            each["ParameterKey"]: each["ParameterValue"] for each in deployed.get("Parameters", [])
+        }
+
     def any_stack(self) -> dict[str, Any] | None:
         """The stack of a local cloud, whatever its data set."""
         return cloud.deployed(

@@ -1,6 +1,7 @@
 //! The handler: decode, decide, deliver, report.
 
 use std::{
+    mem,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -28,8 +29,12 @@ use crate::{
     pace::{NextTurn, Pace, Paced},
     plan::{Digests, Memory, Plan},
     raise::Reported,
+    rows::rows,
     word::{Alert, word},
 };
+
+/// The longest that delivering the rows of a portion to the alerts table may take.
+const ROWS_TIME: Duration = Duration::from_secs(2);
 
 /// The longest that sending the alerts' latency to CloudWatch may take, so that it does not delay the next batch.
 const LATENCY_TIME: Duration = Duration::from_secs(2);
@@ -44,6 +49,8 @@ pub struct Config {
     pub common: Common,
     /// `TOPIC_ARN`.
     pub topic_arn: String,
+    /// `ALERTS_DELIVERY_STREAM`, for the rows of the alerts table.
+    pub alerts_delivery_stream: String,
     /// `METRIC_NAMESPACE`, for the alerts' latency; by default the data set's.
     pub namespace: String,
     /// `SEVERITY_ABOVE`: events above it are alerted.
@@ -66,11 +73,12 @@ impl Config {
             * u64::from(variables.value("PARALLELIZATION_FACTOR", 1_u32));
         let pace = Pace::new(variables.value("ALERTS_PER_SECOND", 8), invocations);
         let topic_arn = variables.required("TOPIC_ARN");
+        let alerts_delivery_stream = variables.required("ALERTS_DELIVERY_STREAM");
         let namespace = variables.optional("METRIC_NAMESPACE");
         let severity_above = variables.value("SEVERITY_ABOVE", 3);
         let common = variables.finish()?;
         let namespace = namespace.unwrap_or_else(|| common.dataset.metric.namespace.clone());
-        Ok(Self { common, topic_arn, namespace, severity_above, digests, pace })
+        Ok(Self { common, topic_arn, alerts_delivery_stream, namespace, severity_above, digests, pace })
     }
 }
 
@@ -81,6 +89,8 @@ pub struct Handler<T, A, R> {
     pub config: Config,
     /// The topic.
     pub topic: T,
+    /// The alerts delivery stream.
+    pub alerts: R,
     /// The metric of the latency from an event to its alert.
     pub latency: A,
     /// The rejects delivery stream.
@@ -114,17 +124,24 @@ where
         let common = &self.config.common;
         let (mut ledger, mut pending) = Ledger::decode("notify", event, common, invocation, PORTION, decide)?;
         let mut sending = Sending::new(self.config.pace, invocation);
-        let mut received = Vec::new();
+        let mut published = Messages::default();
         loop {
             let deliver = async |pending| self.deliver(pending, &mut sending).await;
-            let record = |ledger: &mut Ledger<'_>, sent| self.record(sent, ledger, &mut received, invocation);
+            let record =
+                |ledger: &mut Ledger<'_>, sent| self.record(sent, ledger, &mut published, invocation);
             ledger.deliver_in_order(pending, &self.rejects, invocation, deliver, record).await;
             if !ledger.has_more() {
                 break;
             }
+            // Before the next portion, so that the rows of one portion at most are in memory.
+            ledger.unrecorded += self.deliver_rows(mem::take(&mut published.rows), invocation).await;
             pending = ledger.decode_more(PORTION, decide);
         }
-        self.report_latency(received, invocation).await;
+        let (unrecorded, ()) = tokio::join!(
+            self.deliver_rows(published.rows, invocation),
+            self.report_latency(published.received, invocation),
+        );
+        ledger.unrecorded += unrecorded;
 
         let response = ledger.report(invocation);
         // Another container may handle the next batch of this shard, and does not know when this one last sent.
@@ -166,28 +183,31 @@ where
                 delivery::deliver(&paced, &alerts, Order::Kept, deadline).await
             }
         };
-        Sent { pending, messages, plan, report }
+        Sent { pending, messages, alerts, plan, report }
     }
 
-    /// Records and remembers what was sent, and collects when those events were received. Returns the incidents that
+    /// Records and remembers what was sent, and collects its rows and when those events were received. Returns the incidents that
     /// still need an alert: repeats of one that SNS refused permanently.
     fn record(
         &self,
         sent: Sent,
         ledger: &mut Ledger<'_>,
-        received: &mut Vec<DateTime<Utc>>,
+        published: &mut Messages,
         invocation: &Invocation,
     ) -> Vec<Pending> {
-        let Sent { mut pending, messages, plan: Plan { known, repeats, .. }, report } = sent;
+        let Sent { mut pending, messages, alerts, plan: Plan { known, repeats, raised, .. }, report } = sent;
         ledger.retried += report.resent;
         for place in known {
             ledger.record(pending[place].0, Status::Filtered);
         }
         let mut outcomes: Vec<Option<&Outcome>> = vec![None; pending.len()];
-        for (message, outcome) in messages.iter().zip(&report.outcomes) {
+        for ((message, alert), outcome) in messages.iter().zip(&alerts).zip(&report.outcomes) {
             if *outcome == Outcome::Delivered {
                 let sent: Vec<&Incident> = message.iter().map(|place| &pending[*place].1).collect();
-                received.extend(sent.iter().filter_map(|incident| incident.received));
+                let is_raised = message.iter().any(|place| raised.contains_key(place));
+                let dataset = &self.config.common.dataset;
+                published.rows.extend(rows(dataset, alert, &sent, is_raised, invocation.clock()));
+                published.received.extend(sent.iter().filter_map(|incident| incident.received));
                 self.memory().note(&sent, invocation.now);
             }
             for place in message {
@@ -212,6 +232,25 @@ where
         let mut refused = refused.into_iter();
         pending.retain(|_| refused.next().unwrap_or_default());
         pending
+    }
+
+    /// Delivers rows of the alerts table, and returns how many were not delivered. These are counted and logged. They fail
+    /// no record, because the alerts themselves were sent.
+    async fn deliver_rows(&self, rows: Vec<Bytes>, invocation: &Invocation) -> u64 {
+        let deadline = invocation.deadline_within(ROWS_TIME);
+        let report = delivery::deliver(&self.alerts, &rows, Order::Free, deadline).await;
+        let failures: Vec<&String> = report
+            .outcomes
+            .iter()
+            .filter_map(|outcome| match outcome {
+                Outcome::Delivered => None,
+                Outcome::Failed(why) | Outcome::Unacceptable(why) => Some(why),
+            })
+            .collect();
+        if let Some(why) = failures.first() {
+            tracing::warn!(rows = failures.len(), why, "could not deliver rows of the alerts table");
+        }
+        failures.len() as u64
     }
 
     /// Sends the latency of the alerted events to CloudWatch. A failure is only logged, because no alert is lost.
@@ -249,11 +288,21 @@ impl<'i> Sending<'i> {
     }
 }
 
+/// The messages that SNS accepted in an invocation.
+#[derive(Default)]
+struct Messages {
+    /// Their rows of the alerts table, until these are delivered.
+    rows: Vec<Bytes>,
+    /// When ingest received their events.
+    received: Vec<DateTime<Utc>>,
+}
+
 /// The outcome of incidents.
 struct Sent {
     pending: Vec<Pending>,
     /// The incidents that each message reports.
     messages: Vec<Vec<usize>>,
+    alerts: Vec<Alert>,
     plan: Plan,
     /// The outcomes of the messages.
     report: Report,
@@ -266,7 +315,11 @@ mod tests {
     fn read(own: &[(&str, &str)]) -> Config {
         let read = Config::read(&|name| {
             let own = own.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned());
-            own.or_else(|| ["REJECTS_DELIVERY_STREAM", "TOPIC_ARN"].contains(&name).then(|| "x".to_owned()))
+            own.or_else(|| {
+                ["REJECTS_DELIVERY_STREAM", "ALERTS_DELIVERY_STREAM", "TOPIC_ARN"]
+                    .contains(&name)
+                    .then(|| "x".to_owned())
+            })
         });
         read.unwrap()
     }

@@ -1,7 +1,8 @@
 //! The notify function: alerts about the most severe events of stream 2, through SNS.
 //!
 //! [`incident`] decides whether an event is an incident, and [`plan`] which incidents share a message. [`word`],
-//! [`raise`], [`details`] and [`text`] word the messages. [`pace`] and [`sns`] send them. [`handler`] connects these modules.
+//! [`raise`], [`details`] and [`text`] word the messages. [`pace`] and [`sns`] send them. [`rows`] records them.
+//! [`handler`] connects these modules.
 
 pub mod details;
 pub mod handler;
@@ -9,6 +10,7 @@ pub mod incident;
 pub mod pace;
 pub mod plan;
 pub mod raise;
+pub mod rows;
 pub mod sns;
 pub mod text;
 pub mod word;

@@ -22,13 +22,15 @@ async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let config = Config::read(&|name| std::env::var(name).ok())?;
     let sdk = sdk_config().await;
+    let firehose = Firehose::new(&sdk);
     let handler = Handler {
         topic: Topic::new(Sns::new(&sdk), &config.topic_arn),
         latency: Latencies {
             namespace: Namespace::new(CloudWatch::new(&sdk), &config.namespace),
             metric: LatencyMetric::new(EVENT_TO_ALERT, &config.common),
         },
-        rejects: DeliveryStream::new(Firehose::new(&sdk), &config.common.rejects_delivery_stream),
+        alerts: DeliveryStream::new(firehose.clone(), &config.alerts_delivery_stream),
+        rejects: DeliveryStream::new(firehose, &config.common.rejects_delivery_stream),
         memory: Mutex::default(),
         turn: NextTurn::default(),
         config,

@@ -10,10 +10,11 @@ use shared::{
     aws::{EntryResult, Operation},
     delivery::{Answer, Failure, Fault, Limits, Service},
 };
+use tokio::time::Instant;
 
 use crate::{
     incident::{hash, hex},
-    word::{ALERT_BYTES, Alert, Attribute},
+    word::{ALERT_BYTES, Accepted, Alert, Attribute},
 };
 
 /// Limits of `PublishBatch`: messages, their subjects and attributes count together.
@@ -104,8 +105,22 @@ impl Service for Topic {
         let call =
             self.client.publish_batch().topic_arn(&self.arn).set_publish_batch_request_entries(Some(entries));
         match call.send().await {
-            Ok(answer) => Ok(request.refusals(results(alerts.len(), answer.successful(), answer.failed()))),
+            Ok(answer) => {
+                note_accepted(alerts, answer.successful());
+                Ok(request.refusals(results(alerts.len(), answer.successful(), answer.failed())))
+            }
             Err(error) => Err(request.failure(&error)),
+        }
+    }
+}
+
+/// Notes in each accepted message its id and the time.
+fn note_accepted(alerts: &[&Alert], successful: &[PublishBatchResultEntry]) {
+    let at = Instant::now();
+    for (index, alert) in alerts.iter().enumerate() {
+        let id = index.to_string();
+        if let Some(entry) = successful.iter().find(|entry| entry.id() == Some(&id)) {
+            alert.accepted.get_or_init(|| Accepted { message_id: entry.message_id().map(str::to_owned), at });
         }
     }
 }
@@ -129,7 +144,10 @@ fn results<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use super::*;
+    use crate::word::Kind;
 
     #[test]
     fn results_are_found_by_their_ids() {
@@ -173,6 +191,8 @@ mod tests {
             ],
             count: 1,
             group: "4/Franklin".to_owned(),
+            kind: Kind::One,
+            accepted: OnceLock::new(),
             id: "A-1".to_owned(),
         }
     }

@@ -7,11 +7,13 @@ use std::{
     hash::Hash,
     iter,
     ops::Range,
+    sync::OnceLock,
 };
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use shared::data::dataset::{Dataset, Place, Template, Type, Wording};
+use tokio::time::Instant;
 
 use crate::{
     details::{self, filtered, map_link, number},
@@ -51,9 +53,33 @@ pub struct Alert {
     pub count: usize,
     /// The area of the events; a FIFO topic keeps the order of messages of one group.
     pub group: String,
+    /// What it is about.
+    pub kind: Kind,
+    /// When and under which id SNS accepted it, once it has.
+    pub accepted: OnceLock<Accepted>,
     /// An id that is the same for the same events with the same severities. A FIFO topic drops messages with an id that
     /// it has just received, so an event that is raised has another id.
     pub id: String,
+}
+
+/// What a message is about, which selects its wording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One event.
+    One,
+    /// Several events of one area and severity.
+    Digest,
+    /// Events of several areas or severities.
+    Storm,
+}
+
+/// The acceptance of a message by SNS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The id of the message, if the response has one.
+    pub message_id: Option<String>,
+    /// When the response arrived.
+    pub at: Instant,
 }
 
 /// A message attribute.
@@ -130,11 +156,14 @@ impl Alert {
         let incidents: Vec<&Incident> = reported.iter().map(|each| each.incident).collect();
         let incidents = incidents.as_slice();
         let first = incidents[0];
-        let Wording { subject: title, text, sms: short } = match incidents {
-            [_] => &dataset.alert.one,
-            many if many.iter().all(|incident| incident.key == first.key) => &dataset.alert.digest,
-            _ => &dataset.alert.storm,
+        let (kind, wording) = match incidents {
+            [_] => (Kind::One, &dataset.alert.one),
+            many if many.iter().all(|incident| incident.key == first.key) => {
+                (Kind::Digest, &dataset.alert.digest)
+            }
+            _ => (Kind::Storm, &dataset.alert.storm),
         };
+        let Wording { subject: title, text, sms: short } = wording;
         let fill = |template: &Template| template.fill(UNKNOWN, |place| fill(dataset, incidents, place));
         let (mut title, mut text, mut short) = (fill(title), fill(text), fill(short));
         let raised = Raised::of(reported);
@@ -160,6 +189,8 @@ impl Alert {
             message: serde_json::to_string(&message).unwrap_or_else(|error| unreachable!("{error}")),
             attributes,
             count: incidents.len(),
+            kind,
+            accepted: OnceLock::new(),
             group: if one_area { first.value(dataset.severe_partition_key) } else { GROUP_OF_ALL }.to_owned(),
             id,
         }

@@ -27,6 +27,8 @@ pub const RETRIED: &str = "Retried";
 pub const LATE: &str = "Late";
 /// Events of a severity that the data set does not list.
 pub const UNKNOWN_SEVERITY: &str = "UnknownSeverity";
+/// Rows of the alerts table that notify could not deliver.
+pub const UNRECORDED: &str = "Unrecorded";
 /// Records without a known status.
 pub const UNACCOUNTED: &str = "Unaccounted";
 /// Cells that ingest could not read. Only invocations with such cells emit this metric and the next, in a line of
@@ -37,8 +39,8 @@ pub const UNREADABLE_ROWS: &str = "UnreadableRows";
 /// The metrics of unreadable cells. Ingest emits them in a separate line if it found any.
 pub const CELL_METRICS: [&str; 2] = [UNREADABLE_CELLS, UNREADABLE_ROWS];
 /// All metrics except those of cells, as the line declares them.
-pub const METRICS: [&str; 9] =
-    [IN, DELIVERED, FILTERED, REJECTED, FAILED, RETRIED, LATE, UNKNOWN_SEVERITY, UNACCOUNTED];
+pub const METRICS: [&str; 10] =
+    [IN, DELIVERED, FILTERED, REJECTED, FAILED, RETRIED, LATE, UNKNOWN_SEVERITY, UNRECORDED, UNACCOUNTED];
 
 /// The status of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +87,8 @@ pub struct Counts {
     pub late: u64,
     /// Events of a severity that the data set does not list.
     pub unknown_severity: u64,
+    /// Rows of the alerts table that could not be delivered.
+    pub unrecorded: u64,
 }
 
 impl Counts {
@@ -142,6 +146,7 @@ impl Counts {
             retried: self.retried,
             late: self.late,
             unknown_severity: self.unknown_severity,
+            unrecorded: self.unrecorded,
             unaccounted: self.unaccounted(),
         };
         serde_json::to_string(&line).unwrap_or_else(|error| unreachable!("{error}"))
@@ -168,6 +173,7 @@ struct EmfLine<'a> {
     retried: u64,
     late: u64,
     unknown_severity: u64,
+    unrecorded: u64,
     unaccounted: u64,
 }
 

@@ -48,6 +48,8 @@ pub struct Ledger<'b> {
     failure: Option<(usize, String)>,
     /// How many times an entry was retried.
     pub retried: u64,
+    /// Rows of the alerts table that could not be delivered.
+    pub unrecorded: u64,
     /// Events that arrived later than the watermark allows.
     pub late: u64,
     /// Events of a severity that the data set does not list.
@@ -170,6 +172,7 @@ impl<'b> Ledger<'b> {
             refused: Vec::new(),
             failure: None,
             retried: 0,
+            unrecorded: 0,
             late: 0,
             unknown_severity: 0,
         }
@@ -415,6 +418,7 @@ impl<'b> Ledger<'b> {
             retried: self.retried,
             late: self.late,
             unknown_severity: self.unknown_severity,
+            unrecorded: self.unrecorded,
             ..Counts::default()
         };
         self.entries

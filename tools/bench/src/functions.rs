@@ -33,6 +33,7 @@ fn variables(name: &str) -> Option<String> {
         "RAW_STREAM" => "us-accidents-data-stream-1-dev",
         "SEVERE_STREAM" => "us-accidents-data-stream-2-dev",
         "ANALYTICAL_DELIVERY_STREAM" => "us-accidents-analytical-dev",
+        "ALERTS_DELIVERY_STREAM" => "us-accidents-alerts-dev",
         "REJECTS_DELIVERY_STREAM" => "us-accidents-rejects-dev",
         "GLUE_DATABASE" => "us_accidents_dev",
         "GLUE_TABLE" => "us_accidents_analytical",
@@ -44,7 +45,8 @@ fn variables(name: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-fn rejects() -> Scripted<Bytes> {
+/// A delivery stream that takes everything.
+fn delivery() -> Scripted<Bytes> {
     Scripted::like(DeliveryStream::new(clients::firehose(), "rejects"))
 }
 
@@ -52,7 +54,7 @@ pub(crate) fn ingest(objects: RepeatedObject) -> Result<Ingest, ConfigError> {
     Ok(Ingest {
         config: ingest::handler::Config::read(&variables)?,
         stream: Scripted::like(Stream::new(clients::kinesis(), "raw")),
-        rejects: rejects(),
+        rejects: delivery(),
         objects,
     })
 }
@@ -62,7 +64,7 @@ pub(crate) fn transform() -> Result<Transform, ConfigError> {
         config: transform::handler::Config::read(&variables)?,
         severe: Scripted::like(Stream::new(clients::kinesis(), "severe")),
         analytical: Scripted::like(DeliveryStream::new(clients::firehose(), "analytical")),
-        rejects: rejects(),
+        rejects: delivery(),
         catalog: Registry(Scripted::counting(LIMITS, |_| 1)),
         registered: Mutex::new(Registered::default()),
     })
@@ -77,7 +79,7 @@ pub(crate) fn metrics() -> Result<Metrics, ConfigError> {
         dimensions,
         LatencyMetric::new(EVENT_TO_METRIC, &config.common),
     );
-    Ok(Metrics { metric: Scripted::like(metric), rejects: rejects(), config })
+    Ok(Metrics { metric: Scripted::like(metric), rejects: delivery(), config })
 }
 
 pub(crate) fn notify() -> Result<Notify, ConfigError> {
@@ -90,7 +92,8 @@ pub(crate) fn notify() -> Result<Notify, ConfigError> {
     Ok(Notify {
         topic: Scripted::like(topic),
         latency: Scripted::like(latency),
-        rejects: rejects(),
+        alerts: delivery(),
+        rejects: delivery(),
         memory: Mutex::default(),
         turn: NextTurn::default(),
         config,

@@ -14,7 +14,7 @@ pub(crate) use ::metrics::series::OTHER;
 pub(crate) const FUNCTIONS: [&str; 4] = ["ingest", "transform", "metrics", "notify"];
 /// The functions that read a stream.
 pub(crate) const CONSUMERS: [&str; 3] = ["transform", "metrics", "notify"];
-pub(crate) const DELIVERIES: [&str; 3] = ["raw", "analytical", "rejects"];
+pub(crate) const DELIVERIES: [&str; 4] = ["raw", "analytical", "rejects", "alerts"];
 
 pub(crate) const EVENTS: &str = "${MetricNamespace}";
 pub(crate) const EVENT_COUNT: &str = "${MetricName}";
@@ -67,6 +67,7 @@ metrics! {
         RETRIED = counts::RETRIED,
         LATE = counts::LATE,
         UNKNOWN_SEVERITY = counts::UNKNOWN_SEVERITY,
+        UNRECORDED = counts::UNRECORDED,
         UNACCOUNTED = counts::UNACCOUNTED,
         UNREADABLE_CELLS = counts::UNREADABLE_CELLS,
         UNREADABLE_ROWS = counts::UNREADABLE_ROWS,

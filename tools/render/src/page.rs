@@ -1,6 +1,7 @@
 //! The page in a data set's folder that describes its tables and columns, for people who query them.
 
 use shared::{
+    audit::alerts,
     data::dataset::{Column, Dataset, Level, SEVERITY_KEY, Type, UNLISTED_SEVERITY},
     delivery::reject,
 };
@@ -26,7 +27,8 @@ pub(crate) fn render(dataset: &Dataset) -> String {
          | `{name}_raw` | every event, as it arrived; times as text | JSON lines, gzip | `year`, `month`, `day` |\n\
          | `{name}_analytical` | the severe events, typed | Parquet, Snappy | `{SEVERITY_KEY}`, `year`, `month`, `day` |\n\
          | `{name}_latest` | of the severe events each id once, the newest | a view on the one above | |\n\
-         | `{name}_rejects` | rejected rows and records, with the reason | JSON lines, gzip | `year`, `month`, `day` |\n\n\
+         | `{name}_rejects` | rejected rows and records, with the reason | JSON lines, gzip | `year`, `month`, `day` |\n\
+         | `{name}_alerts` | every message that was published, with its events | JSON lines, gzip | `year`, `month`, `day` |\n\n\
          An event of a severity that the data set does not list is ingested, counted and alerted like any other. In \
          `{name}_analytical` its exact severity is in the column `{UNLISTED_SEVERITY}`, which is null for all others: the \
          partitions `{SEVERITY_KEY}={below}` and `{SEVERITY_KEY}={above}` hold everything below {lowest} and above {highest}. \
@@ -48,10 +50,15 @@ pub(crate) fn render(dataset: &Dataset) -> String {
         "\nThe raw table also has the column `invalid`, a map: the text of cells that could not be read as their column's \
          type, by column.\n\n## Columns of the rejects\n\n| in Athena | type | meaning |\n| --- | --- | --- |\n",
     );
-    for (name, kind, comment) in reject::COLUMNS {
-        page.push_str(&row(&[&code(name), kind, comment]));
-    }
+    page.push_str(&typed_columns(&reject::COLUMNS));
+    page.push_str("\n## Columns of the alerts\n\n| in Athena | type | meaning |\n| --- | --- | --- |\n");
+    page.push_str(&typed_columns(&alerts::COLUMNS));
     page
+}
+
+/// A row of a table for each column of a table that is the same for all data sets.
+fn typed_columns(columns: &[(&str, &str, &str)]) -> String {
+    columns.iter().map(|(name, kind, comment)| row(&[&code(name), kind, comment])).collect()
 }
 
 /// The columns that the functions use, and what for.

@@ -11,17 +11,25 @@ use shared::data::dataset::{Dataset, Level, SEVERITY_KEY, Severities, Type, UNLI
 use crate::yaml::{pascal, quoted};
 
 /// The questions that every data set has: name and text, with `{{places}}` for its names.
-const GENERAL: [(&str, &str); 5] = [
+const GENERAL: [(&str, &str); 9] = [
+    ("alerted_twice", include_str!("../queries/alerted_twice.sql")),
     ("daily_severity_mix", include_str!("../queries/daily_severity_mix.sql")),
+    ("never_alerted", include_str!("../queries/never_alerted.sql")),
     ("rejects_by_reason", include_str!("../queries/rejects_by_reason.sql")),
     ("repeats", include_str!("../queries/repeats.sql")),
     ("severe_last_hour", include_str!("../queries/severe_last_hour.sql")),
+    ("severe_windows", include_str!("../queries/severe_windows.sql")),
+    ("time_to_alert", include_str!("../queries/time_to_alert.sql")),
     ("unreadable_cells", include_str!("../queries/unreadable_cells.sql")),
 ];
 
 /// The question about the mix of severities if the files do not have levels.
 const MIX_OF_TEXTS: (&str, &str) =
     ("daily_severity_mix", include_str!("../queries/daily_severity_mix_of_texts.sql"));
+
+/// The threshold of a query: the default of the parameter that it names. The stack's own query has the stack's value, and
+/// `make query` reads it from the stack.
+const THRESHOLD: [&str; 2] = ["3 -- NotifySeverityAbove", "${NotifySeverityAbove} -- NotifySeverityAbove"];
 
 /// The last line of the header of a generated query.
 const ORIGIN: &str = "-- Rendered from tools/render/queries/ by make render.";
@@ -70,12 +78,15 @@ pub(crate) fn resources(queries: &BTreeMap<String, String>) -> String {
 
 fn resource(name: &str, text: &str) -> String {
     let indented = |line: &str| if line.is_empty() { "\n".to_owned() } else { format!("      {line}\n") };
+    let lines: String = text.lines().map(indented).collect();
+    let [default, value] = THRESHOLD;
+    let tag = if lines.contains(default) { "!Sub " } else { "" };
+    let lines = lines.replace(default, value);
     format!(
         "{}Query:\n  Type: AWS::Athena::NamedQuery\n  Properties:\n    Name: {name}\n    Description: {}\n    \
-         Database: !Ref Database\n    WorkGroup: !Ref QueryWorkGroup\n    QueryString: |\n{}",
+         Database: !Ref Database\n    WorkGroup: !Ref QueryWorkGroup\n    QueryString: {tag}|\n{lines}",
         pascal(name),
         quoted(question(text)),
-        text.lines().map(indented).collect::<String>()
     )
 }
 
@@ -97,6 +108,7 @@ fn fill(dataset: &Dataset, text: &str) -> String {
         ("analytical", table("analytical")),
         ("rejects", table("rejects")),
         ("latest", table("latest")),
+        ("alerts", table("alerts")),
     ];
     let places = places.into_iter().chain(severity_places(dataset));
     let filled = places

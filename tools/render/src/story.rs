@@ -5,7 +5,7 @@ use crate::metrics::{
     ERRORS, EVENT_TO_ALERT, EVENT_TO_METRIC, EVENTS_BY_SEVERITY, EVENTS_OF_AREA, FAILED, FAILURES_BUCKET,
     FILTERED, FRESHNESS, FUNCTIONS, IN, ITERATOR_AGE, LATE, Line, NOTIFICATIONS_FAILED, PUBLISHED,
     PUT_REQUESTS, READS_REFUSED, REJECTED, RETRIED, STREAM_RECORDS, THROTTLES, TOPIC_SUFFIX, UNACCOUNTED,
-    UNKNOWN_SEVERITY, UNREADABLE_CELLS, UNREADABLE_ROWS, WRITES_REFUSED,
+    UNKNOWN_SEVERITY, UNREADABLE_CELLS, UNREADABLE_ROWS, UNRECORDED, WRITES_REFUSED,
 };
 
 /// The columns of both dashboards.
@@ -194,6 +194,7 @@ fn counts() -> Vec<Panel> {
         FUNCTIONS.map(|name| RETRIED.counted_by(name).labelled(format!("{name}: sent again"))).to_vec();
     sent_again.push(LATE.counted_by("transform").labelled("late"));
     sent_again.push(UNKNOWN_SEVERITY.counted_by("transform").labelled("of unknown severity"));
+    sent_again.push(UNRECORDED.counted_by("notify").labelled("messages without a row"));
     sent_again.push(UNREADABLE_CELLS.counted_by("ingest").labelled("unreadable cells"));
     sent_again.push(UNREADABLE_ROWS.counted_by("ingest").labelled("rows with unreadable cells"));
     let mut panels = Vec::from(counts);

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, collections::BTreeSet};
 
 use shared::{
+    audit::alerts,
     data::{
         dataset::{Column, Dataset, SEVERITY_KEY, Type, UNLISTED_SEVERITY},
         dimension::dimension,
@@ -70,7 +71,7 @@ pub(crate) fn allowed_thresholds(dataset: &Dataset) -> String {
 
 /// The tables and the view.
 pub(crate) fn resources(dataset: &Dataset) -> String {
-    [raw(dataset), analytical(dataset), rejects(), view(dataset)].join("\n")
+    [raw(dataset), analytical(dataset), rejects(), alerts(), view(dataset)].join("\n")
 }
 
 /// A table of objects in folders by day, and possibly by severity.
@@ -79,6 +80,8 @@ pub(crate) fn resources(dataset: &Dataset) -> String {
 /// The dates are those of arrival in UTC, as Firehose writes them.
 struct Table<'a> {
     name: &'a str,
+    /// The bucket's resource.
+    bucket: &'a str,
     description: &'a str,
     /// What the dates mean.
     dates_of: &'a str,
@@ -100,6 +103,7 @@ fn raw(dataset: &Dataset) -> String {
     let keys: String = dataset.columns.iter().filter_map(key_mapping).collect();
     Table {
         name: "raw",
+        bucket: "RawBucket",
         description: "Every event, as JSON lines. Times are unchanged texts, because local times have no time zone.",
         dates_of: "arrival",
         by_severity: false,
@@ -116,6 +120,7 @@ fn raw(dataset: &Dataset) -> String {
 fn analytical(dataset: &Dataset) -> String {
     Table {
         name: "analytical",
+        bucket: "AnalyticalBucket",
         description: "The severe events, typed, as Parquet.",
         dates_of: "arrival",
         by_severity: true,
@@ -128,6 +133,7 @@ fn analytical(dataset: &Dataset) -> String {
 fn rejects() -> String {
     Table {
         name: "rejects",
+        bucket: "RejectsBucket",
         description: "Rejected rows and records, with the reason and everything that is needed to send them again.",
         dates_of: "the rejection",
         by_severity: false,
@@ -137,10 +143,26 @@ fn rejects() -> String {
     .resource()
 }
 
+fn alerts() -> String {
+    Table {
+        name: "alerts",
+        bucket: "AnalyticalBucket",
+        description: "Every message that notify published, with the events that it is about.",
+        dates_of: "the message",
+        by_severity: false,
+        format: Format::Json("case.insensitive: \"true\"\n".to_owned()),
+        columns: alerts::COLUMNS
+            .iter()
+            .map(|(name, kind, comment)| glue_column(name, kind, comment))
+            .collect(),
+    }
+    .resource()
+}
+
 impl Table<'_> {
     fn resource(&self) -> String {
-        let Self { name, description, dates_of, columns, .. } = self;
-        let location = format!("s3://${{{}Bucket}}/${{Source}}/${{Dataset}}_{name}/", pascal(name));
+        let Self { name, bucket, description, dates_of, columns, .. } = self;
+        let location = format!("s3://${{{bucket}}}/${{Source}}/${{Dataset}}_{name}/");
         let folders = if self.by_severity { "severity=${!severity}/" } else { "" };
         let template = format!("{location}{folders}year=${{!year}}/month=${{!month}}/day=${{!day}}/");
         let [severity_range, severity_key] = if self.by_severity {

@@ -13,7 +13,8 @@ use crate::metrics::{
     UNREADABLE_ROWS, WRITES_REFUSED,
 };
 
-/// The deliveries that encrypt; the records of the raw delivery are encrypted by its stream.
+/// Deliveries that encrypt, enough to notice a key that cannot be used: an alarm has at most ten metrics, and the alerts
+/// delivery uses the same key. The records of the raw delivery are encrypted by its stream.
 const ENCRYPTED_DELIVERIES: [&str; 2] = ["analytical", "rejects"];
 /// The event source mappings of every stack.
 const MAPPINGS: [&str; 3] =
