@@ -133,7 +133,8 @@ def raw_objects(run: Run, local: Cloud, stack: Stack) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def analytical_objects(run: Run, local: Cloud, stack: Stack) -> dict[str, bytes]:
-    return objects(local, stack.outputs["AnalyticalBucketName"])
+    found = objects(local, stack.outputs["AnalyticalBucketName"])
+    return {key: body for key, body in found.items() if "_alerts/" not in key}
 
 
 def test_raw_objects_are_in_the_folder_of_their_day(raw_objects: dict[str, bytes]) -> None:

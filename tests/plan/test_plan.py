@@ -184,10 +184,11 @@ def test_objects_end_at_the_buffers_time_or_size() -> None:
 
 def test_the_whole_bill_has_the_lines_worked_by_hand() -> None:
     lines = model.bill(WORKLOAD, PRICES, MEASURED)
-    # Raw 18,432 GB and analytical 3,686.4 GB in: 22,118.4 GB, the first 100 at 0.03 and the rest
-    # at 0.02.
-    together = 100 * 0.03 + 22_018.4 * 0.02
-    assert isclose(dollars(lines, "Firehose", "raw: in"), together * 18_432 / 22_118.4)
+    # Raw 18,432 GB, analytical 3,686.4 GB and alerts (8/s) 147.456 GB in: 22,265.856 GB, the first
+    # 100 at 0.03 and the rest at 0.02.
+    together = 100 * 0.03 + 22_165.856 * 0.02
+    assert isclose(dollars(lines, "Firehose", "raw: in"), together * 18_432 / 22_265.856)
+    assert isclose(dollars(lines, "Firehose", "alerts: in"), together * 147.456 / 22_265.856)
     assert isclose(dollars(lines, "Firehose", "analytical: to Parquet"), 3_686.4 * 0.02)
     # 200/s of 1,000 bytes are 720 GB; two folders a minute are 120,000 objects.
     assert isclose(dollars(lines, "Firehose", "analytical: by severity"), 720 * 0.02 + 120 * 0.005)
@@ -198,9 +199,9 @@ def test_the_whole_bill_has_the_lines_worked_by_hand() -> None:
     # metrics: four shards and a window of a second are four batches a second of 50 events, one
     # call each. notify: a window of two seconds, two a second, each of which alerts.
     assert isclose(dollars(lines, "CloudWatch", "PutMetricData"), (14_400 + 7_200) * 0.01)
-    # 1,000 series, 36 of the counts, 4 of unreadable cells and 2 of the latency:
-    # 100 at 0.3 and 942 at 0.1.
-    assert isclose(dollars(lines, "CloudWatch", "series"), 30 + 94.2)
+    # 1,000 series, 40 of the counts, 4 of unreadable cells and 2 of the latency:
+    # 100 at 0.3 and 946 at 0.1.
+    assert isclose(dollars(lines, "CloudWatch", "series"), 30 + 94.6)
     # ingest 2, transform 4, metrics 4 and notify 2 invocations a second, 1,100 bytes each.
     assert isclose(dollars(lines, "CloudWatch", "logs"), 12 * 1_100 * 3.6e6 / 1e9 * 0.5)
     # Every event in two logs and a fifth in two more, 12 bytes each: 28.8 KB/s.

@@ -66,6 +66,7 @@ def example() -> report.Run:
             "analytical_rows": 700,
             "metric_sum": 700,
             "alerts": 110,
+            "alerted_events": 110,
             "event_to_alert_ms": {"p50": 812, "p99": 1904},
             "seconds": 12.5,
         },

@@ -30,6 +30,7 @@ own_rewrite = athena._rewrite_data_paths
 
 def install() -> None:
     athena._table_relation = relation
+    athena._empty_relation = empty_relation
     athena._rewrite_data_paths = rewrite
 
 
@@ -41,6 +42,18 @@ def relation(table: Table, files: list[str]) -> str:
     # Below no rows with all the columns, those that the files have.
     every = f"{athena._empty_relation(table)} union all by name from {own_relation(table, files)}"
     return f"(select {', '.join(map(quoted, names))} from ({every}))"
+
+
+def empty_relation(table: Table) -> str:
+    """No rows, with the columns and partition keys of the table.
+
+    The emulator's own reads nested types as texts.
+    """
+    columns = ", ".join(
+        f"cast(null as {firehose._hive_to_duckdb_type(column['Type'])}) as {quoted(column['Name'])}"
+        for column in described(table)
+    )
+    return f"(select {columns} where false)"
 
 
 def json_relation(table: Table, files: list[str]) -> str:

@@ -106,6 +106,7 @@ class Counts:
     analytical_rows: int | None = None
     metric_sum: int | None = None
     alerts: int = 0
+    alerted_events: int | None = None
 
     @property
     def gaps(self) -> list[str]:
@@ -131,6 +132,7 @@ class Counts:
             ("severe events on stream 2", self.severe_events, self.severe),
             ("alerts", self.alerts, self.to_alert),
             ("severe events in the metric", self.metric_sum, self.severe),
+            ("events in the alerts table", self.alerted_events, self.to_alert),
             ("severe rows in the analytical layer", self.analytical_rows, self.severe),
             ("rows in the raw layer", self.raw_rows, self.accepted),
         ]
@@ -179,6 +181,7 @@ class Pipeline:
             counts,
             metric_sum=round(sum(self.stack.metric_sums(self.started).values())),
             analytical_rows=self.stack.analytical_rows(),
+            alerted_events=self.stack.alerted_events(),
         )
         if counts.gaps:
             return counts
@@ -269,6 +272,7 @@ def stage_table(stack: Stack, counts: Counts) -> Table:
         ("analytical layer", f"Athena {outputs['AnalyticalTableName']}", counts.analytical_rows),
         ("counted", f"CloudWatch {dataset.metric}", counts.metric_sum),
         ("alerted", f"SNS {stack.alert_topic.rpartition(':')[2]}", counts.alerts),
+        ("alerts table", f"Athena {outputs['AlertsTableName']}", counts.alerted_events),
     ]
     table = Table(title=f"{dataset.title}s, stage by stage", title_justify="left")
     table.add_column("stage")
@@ -328,6 +332,7 @@ def summary_of(pipeline: Pipeline, seconds: float) -> dict[str, Any]:
         "analytical_rows": counts.analytical_rows,
         "metric_sum": counts.metric_sum,
         "alerts": counts.alerts,
+        "alerted_events": counts.alerted_events,
         "event_to_alert_ms": {"p50": percentile(latencies, 50), "p99": percentile(latencies, 99)},
         "seconds": round(seconds, 1),
     }

@@ -38,6 +38,7 @@ TITLES = {
     "analytical_rows": "in the analytical layer",
     "metric_sum": "counted in CloudWatch",
     "alerts": "alerted",
+    "alerted_events": "in the alerts table",
 }
 
 

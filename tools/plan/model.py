@@ -48,7 +48,7 @@ PACK_OVERHEAD_BYTES = 7
 
 LOG_BYTES_PER_INVOCATION = 1_100  # the counts, and Lambda's own three lines
 LOG_BYTES_PER_ID = 12  # of an event in the log of each function that it passes, as "A-1234567",
-COUNT_SERIES = 4 * 9  # four functions, nine metrics each
+COUNT_SERIES = 4 * 10  # four functions, ten metrics each
 UNREADABLE_SERIES = 2  # cells and rows that ingest could not read, in months that have any
 UNREADABLE_COLUMN_SERIES = 2  # such cells by column: two times, in files that a spreadsheet saved
 LATENCY_SERIES = 2  # EventToMetric and EventToAlert
@@ -381,14 +381,17 @@ def bill(workload: Workload, prices: Mapping[str, Any], measured: Mapping[str, A
     severe_eps = workload.eps * workload.severe
     analytical_bytes = severe_eps * measured["bytes"]["analytical"]
     analytical_gb = firehose_gb(severe_eps, measured["bytes"]["analytical"], prices)
+    # A row of the alerts table is far shorter than what Firehose bills at least.
+    alerts_gb = firehose_gb(needs.publishes, 1, prices)
     # The tiers count all that the account brings in together.
-    together = tiered(raw_gb + analytical_gb, firehose["gb_in"])
-    share = raw_gb / (raw_gb + analytical_gb) if raw_gb else 0
+    gb_in = raw_gb + analytical_gb + alerts_gb
+    price_in = tiered(gb_in, firehose["gb_in"]) / gb_in if gb_in else 0
     objects = objects_per_month(analytical_bytes, workload, 2, prices)
     actual_gb = analytical_bytes * month / GB
     lines += [
-        Line("Firehose", "raw: in", f"{raw_gb:,.0f} GB", together * share),
-        Line("Firehose", "analytical: in", f"{analytical_gb:,.0f} GB", together * (1 - share)),
+        Line("Firehose", "raw: in", f"{raw_gb:,.0f} GB", raw_gb * price_in),
+        Line("Firehose", "analytical: in", f"{analytical_gb:,.0f} GB", analytical_gb * price_in),
+        Line("Firehose", "alerts: in", f"{alerts_gb:,.0f} GB", alerts_gb * price_in),
         Line(
             "Firehose",
             "analytical: to Parquet",
