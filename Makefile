@@ -73,14 +73,15 @@ simulate: ## Simulate the chain under faults, step by step [SEED=n], or many at 
 	@cargo build --quiet --workspace --bin simulate  # with the features, and so the build, of the tests
 	@target/debug/simulate --seed $(or $(SEED),0) $(if $(CASES),--cases $(CASES))
 
-# The tree is a copy, since the changes are made in place: the checkout stays as it is. What is built, the SDK in
-# particular, is shared with the checkout. With few scenarios the simulation is one of the fast tests.
+# The tree is a copy, since the changes are made in place: the checkout stays as it is. It has a target folder of its own,
+# because cargo takes both trees for the same packages and would reuse what was built of a wrong change. With few scenarios
+# the simulation is one of the fast tests.
 .PHONY: mutants
 mutants: $(MUTANTS) ## Make small wrong changes, and list those that no fast test notices [FILES=shared/src/stream/kpl.rs] [CHANGE=main] [SHARD=0/8]
 	@rm -rf target/mutants/tree && mkdir -p target/mutants/tree
 	@git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=- | tar --extract --touch --directory target/mutants/tree
 	@$(if $(CHANGE),git diff --merge-base "$(CHANGE)" >target/mutants/change.diff)
-	cd target/mutants/tree && SCENARIOS=300 CARGO_TARGET_DIR="$(CURDIR)/target" "$(CURDIR)/$(MUTANTS)" mutants \
+	cd target/mutants/tree && SCENARIOS=300 CARGO_TARGET_DIR="$(CURDIR)/target/mutants/target" "$(CURDIR)/$(MUTANTS)" mutants \
 	  --workspace --in-place --output "$(CURDIR)/target/mutants" $(foreach file,$(or $(FILES),$(MUTATED)),--file "$(file)") \
 	  $(if $(CHANGE),--in-diff "$(CURDIR)/target/mutants/change.diff") $(if $(SHARD),--shard "$(SHARD)")
 
