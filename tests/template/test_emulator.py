@@ -49,7 +49,7 @@ def test_alarms_are_deployed_as_they_are() -> None:
     fitted = for_emulator(template)
     for name, resource in template["Resources"].items():
         if resource["Type"].startswith("AWS::CloudWatch::"):
-            # There is no mapping for a replay, because it is a consumer.
+            # A replay is a consumer, and has no mapping.
             assert fitted["Resources"][name] == without(resource, {"ReplayMapping"})
 
 

@@ -28,16 +28,33 @@ pub fn filtered(text: &str) -> Option<String> {
     Some(if digits == "-0" { "0".to_owned() } else { digits.to_owned() })
 }
 
-/// A link to the incident's place on a map, if it has one on earth.
+/// The latitude and longitude of the incident, as filter policies compare them, if it has a place on earth.
 #[must_use]
-pub fn map_link(dataset: &Dataset, incident: &Incident) -> Option<String> {
+pub fn place(dataset: &Dataset, incident: &Incident) -> Option<[String; 2]> {
     let location = dataset.location?;
     let degrees = |column: usize, most: f64| {
         let text = incident.known(column)?;
         number(text).filter(|degrees| degrees.abs() <= most).and_then(|_| filtered(text))
     };
-    let (north, east) = (degrees(location.latitude, 90.0)?, degrees(location.longitude, 180.0)?);
+    Some([degrees(location.latitude, 90.0)?, degrees(location.longitude, 180.0)?])
+}
+
+/// A link to the incident's place on a map, if it has one on earth.
+#[must_use]
+pub fn map_link(dataset: &Dataset, incident: &Incident) -> Option<String> {
+    let [north, east] = place(dataset, incident)?;
     Some(format!("https://www.openstreetmap.org/?mlat={north}&mlon={east}#map=16/{north}/{east}"))
+}
+
+/// The number in a column as filter policies compare it, if they can. A degree counts only together with the other one, as
+/// a place on earth. Otherwise an event without a place could be within a box that is open at a side.
+#[must_use]
+pub fn filtered_cell(dataset: &Dataset, incident: &Incident, column: usize) -> Option<String> {
+    match dataset.location {
+        Some(location) if column == location.latitude => place(dataset, incident).map(|[north, _]| north),
+        Some(location) if column == location.longitude => place(dataset, incident).map(|[_, east]| east),
+        _ => filtered(incident.known(column)?),
+    }
 }
 
 /// The details that the incident has, by their columns' names, and the link to the map.
@@ -96,6 +113,25 @@ mod tests {
             [("91", "0"), ("0", "-180.5"), ("null", "0"), ("0", "\"west\""), ("NaN", "0"), ("{}", "[0]")]
         {
             assert_eq!(link(latitude, longitude), None, "{latitude} {longitude}");
+        }
+    }
+
+    #[test]
+    fn degrees_are_filtered_only_as_a_place_on_earth() {
+        let dataset = us_accidents();
+        let location = dataset.location.unwrap();
+        for (latitude, longitude, expected) in [
+            ("39.5", "-82.83", [Some("39.5"), Some("-82.83")]),
+            ("91", "-82.83", [None, None]),
+            ("39.5", "-180.5", [None, None]),
+            ("39.5", "null", [None, None]),
+        ] {
+            let event =
+                format!(r#"{{"ID":"1","Severity":4,"Start_Lat":{latitude},"Start_Lng":{longitude}}}"#);
+            let incident = incident(&event);
+            let found = [location.latitude, location.longitude]
+                .map(|column| filtered_cell(dataset, &incident, column));
+            assert_eq!(found.each_ref().map(Option::as_deref), expected, "{latitude} {longitude}");
         }
     }
 

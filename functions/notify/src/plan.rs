@@ -444,7 +444,7 @@ mod tests {
             let mut alerted: HashMap<String, i64> = HashMap::new();
             let mut messages = 0;
             for (batch, events) in (0..).zip(batches) {
-                // The id 0 stands for none.
+                // The id 0 means that the event has none.
                 let of = |(id, severity, county): &(u8, i64, u8)| {
                     let id = if *id == 0 { String::new() } else { id.to_string() };
                     severe(&id, *severity, &county.to_string())

@@ -16,7 +16,7 @@ use shared::data::dataset::{Dataset, Place, Template, Type, Wording};
 use tokio::time::Instant;
 
 use crate::{
-    details::{self, filtered, map_link, number},
+    details::{self, filtered_cell, map_link, number},
     incident::{Incident, UNKNOWN, hash, hex},
     raise::{Raised, Reported},
     text::{self, sms, subject},
@@ -219,7 +219,8 @@ fn attributes(dataset: &Dataset, incidents: &[&Incident], id: &str) -> Vec<Attri
             column if column == dataset.severity => levels(incidents).iter().map(i64::to_string).collect(),
             column if is_number(dataset, column) => {
                 let mut seen = BTreeSet::new();
-                let numbers = incidents.iter().filter_map(|incident| filtered(incident.known(column)?));
+                let numbers =
+                    incidents.iter().filter_map(|incident| filtered_cell(dataset, incident, column));
                 numbers.filter(|number| seen.insert(number.clone())).collect()
             }
             _ => texts(),
@@ -252,10 +253,12 @@ fn fill<'i>(dataset: &Dataset, incidents: &[&'i Incident], place: Place) -> Opti
         Place::Ids => first(incidents.iter().map(|incident| incident.value(dataset.id).into()), NAMED_IDS),
         Place::Column(column) => first(different(dataset, incidents, column).into_iter(), NAMED_VALUES),
         Place::Detail(column) => {
-            let known = incidents.iter().any(|incident| incident.known(column).is_some());
-            return known.then(|| first(different(dataset, incidents, column).into_iter(), NAMED_VALUES));
+            let mut seen = BTreeSet::new();
+            let known = incidents.iter().filter_map(|incident| incident.known(column));
+            let known: Vec<_> = known.filter(|value| seen.insert(*value)).map(Cow::Borrowed).collect();
+            return (!known.is_empty()).then(|| first(known.into_iter(), NAMED_VALUES));
         }
-        Place::Map => map_link(dataset, incidents[0])?.into(),
+        Place::Map => incidents.iter().find_map(|incident| map_link(dataset, incident))?.into(),
         Place::BySeverity => {
             let mut counts = counts(incidents, |incident| incident.key.severity);
             counts.sort_unstable_by_key(|(severity, _)| Reverse(*severity));

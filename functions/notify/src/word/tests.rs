@@ -54,7 +54,7 @@ fn an_alert_is_worded_for_people_phones_and_machines() {
             ("county", "Doña Ana".to_owned(), false),
             ("id", "A-1".to_owned(), false)
         ],
-        "there is no attribute for a place that is not known"
+        "a place that is not known has no attribute"
     );
     assert_eq!((alert.count, alert.group.as_str(), alert.id.as_str()), (1, "Doña Ana", "A-1/4"));
 }
@@ -139,6 +139,19 @@ fn digest_has_the_place_of_each_event_for_filters() {
     assert_eq!((events.len(), &events[3]["map"], &events[3]["id"]), (10, &Value::Null, &json!("A-3")));
     assert_eq!(events[4]["details"]["Start_Lat"], json!(30.5));
     assert_eq!(machine["latitude"], json!([30.5, 31.5, 32.5, 33.5]));
+}
+
+#[test]
+fn details_of_a_digest_are_those_that_its_events_have() {
+    let dataset = us_accidents();
+    let column = |name: &str| dataset.columns.iter().position(|column| column.name == name).unwrap();
+    let without = incident(r#"{"ID":"A-0","Severity":4,"City":"Irving","County":"Dallas","Street":" "}"#);
+    let with = incident(DETAILED);
+    let of = |incidents: &[&Incident], place| fill(dataset, incidents, place).map(Cow::into_owned);
+    let street = Place::Detail(column("Street"));
+    assert_eq!(of(&[&without, &with, &with], street).as_deref(), Some("I-35E N"));
+    assert_eq!(of(&[&without, &with], Place::Map), map_link(dataset, &with));
+    assert_eq!((of(&[&without], street), of(&[&without], Place::Map)), (None, None));
 }
 
 #[test]
