@@ -1,20 +1,22 @@
 """Opens a page in a headless Chromium, in a frame of any width that prefers light or dark colours.
 
 A frame's page follows the colour scheme of the frame, also when it changes. What the page says is
-collected by a script that runs before its own.
+collected by a script that runs before its own. The frame sends it to a server of this module, for
+which the test waits.
 """
 
 from __future__ import annotations
 
-import html
 import json
 import os
-import re
+import queue
 import shutil
 import subprocess
 from pathlib import Path
 from string import Template
 from typing import Any
+
+from tools.local.runtime_api import Handler, serve
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 DEADLINE_SECONDS = 120
@@ -22,10 +24,9 @@ FLAGS = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-
 
 FRAME = Template("""<!doctype html><meta charset="utf-8"><iframe id="frame" src="$page"
 width="$width" height="1200" style="border: 0; color-scheme: $scheme"></iframe>
-<pre id="found"></pre>
 <script>addEventListener("message", ({data}) => {
   if (data.scheme) frame.style.colorScheme = data.scheme;
-  else found.textContent = JSON.stringify(data);
+  else fetch("/", {method: "POST", body: JSON.stringify(data)});
 })</script>""")
 PROBE = Template("""<script>{
   const complaints = [];
@@ -54,14 +55,34 @@ def opened(
 ) -> dict[str, Any]:
     """What a script answers in a page, what the page complained of, and what it asked for."""
     probe = PROBE.substitute(script=script)
-    (folder / "page.html").write_text(page.replace("<head>", f"<head>{probe}", 1), "utf-8")
-    frame = folder / "frame.html"
-    frame.write_text(FRAME.substitute(page="page.html", width=width, scheme=scheme), "utf-8")
-    command = [str(find()), *FLAGS.split(), "--virtual-time-budget=60000", "--dump-dom"]
-    command += ["--window-size=1280,1300", f"--user-data-dir={folder / 'profile'}", frame.as_uri()]
-    dumped = subprocess.run(
-        command, capture_output=True, encoding="utf-8", check=True, timeout=DEADLINE_SECONDS
-    ).stdout
-    found = re.search(r'<pre id="found">(.+?)</pre>', dumped, re.DOTALL)
-    assert found is not None, "the page did not answer"
-    return json.loads(html.unescape(found[1]))
+    pages = {
+        "/": FRAME.substitute(page="page.html", width=width, scheme=scheme),
+        "/page.html": page.replace("<head>", f"<head>{probe}", 1),
+    }
+    answers: queue.Queue[bytes] = queue.Queue()
+
+    class Pages(Handler):
+        def do_GET(self) -> None:  # noqa: N802 - named by http.server
+            if self.path in pages:
+                self.reply(pages[self.path].encode(), {"Content-Type": "text/html; charset=utf-8"})
+            else:
+                self.send_error(404)
+
+        def do_POST(self) -> None:  # noqa: N802 - named by http.server
+            answers.put(self.body())
+            self.reply(b"")
+
+    server = serve(Pages)
+    command = [str(find()), *FLAGS.split(), "--window-size=1280,1300"]
+    command += [f"--user-data-dir={folder / 'profile'}", f"http://127.0.0.1:{server.server_port}/"]
+    with (folder / "chromium.log").open("wb") as log:
+        browser = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            return json.loads(answers.get(timeout=DEADLINE_SECONDS))
+        except queue.Empty:
+            raise AssertionError(f"the page did not answer; {log.name} may say why") from None
+        finally:
+            browser.terminate()
+            browser.wait()
+            server.shutdown()
+            server.server_close()
