@@ -2,12 +2,11 @@
 
 use std::{collections::BTreeMap, future::Future};
 
-use aws_sdk_glue::{
-    Client,
-    types::{ErrorDetail, PartitionError, PartitionInput, StorageDescriptor},
-};
 use shared::{
-    aws::Operation,
+    aws::{
+        Operation,
+        glue::{Glue, PartitionError, PartitionInput, StorageDescriptor},
+    },
     delivery::{Failure, Fault},
 };
 use tokio::sync::OnceCell;
@@ -32,7 +31,7 @@ pub trait Catalog {
 /// A table of the Glue catalog.
 #[derive(Debug)]
 pub struct Table {
-    client: Client,
+    client: Glue,
     database: String,
     name: String,
     resource: String,
@@ -43,7 +42,7 @@ pub struct Table {
 impl Table {
     /// The table of that name.
     #[must_use]
-    pub fn new(client: Client, database: &str, name: &str) -> Self {
+    pub fn new(client: Glue, database: &str, name: &str) -> Self {
         Self {
             client,
             database: database.to_owned(),
@@ -57,10 +56,8 @@ impl Table {
         self.storage
             .get_or_try_init(|| async {
                 let request = Operation { action: "glue:GetTable", resource: &self.resource };
-                let answer =
-                    self.client.get_table().database_name(&self.database).name(&self.name).send().await;
-                let answer = answer.map_err(|error| request.failure(&error))?;
-                answer.table.and_then(|table| table.storage_descriptor).ok_or_else(|| Failure {
+                let storage = self.client.storage(&self.database, &self.name).await;
+                storage.map_err(|error| request.failure(&error))?.ok_or_else(|| Failure {
                     fault: Fault::Permanent,
                     detail: format!("{} has no storage descriptor: deploy the stack again", self.resource),
                 })
@@ -70,26 +67,16 @@ impl Table {
 
     async fn create(&self, partitions: &[Partition]) -> Result<Vec<Partition>, Failure> {
         let storage = self.storage().await?;
-        let base = storage.location().unwrap_or_default().trim_end_matches('/');
-        let inputs = partitions.iter().map(|partition| {
-            let mut storage = storage.clone();
-            storage.location = Some(format!("{base}/{}", partition.prefix()));
-            PartitionInput::builder()
-                .set_values(Some(partition.values().to_vec()))
-                .storage_descriptor(storage)
-                .build()
-        });
+        let base = storage.location().trim_end_matches('/');
+        let input = |partition: &Partition| PartitionInput {
+            values: partition.values().to_vec(),
+            storage_descriptor: storage.at(format!("{base}/{}", partition.prefix())),
+        };
+        let inputs: Vec<_> = partitions.iter().map(input).collect();
         let request = Operation { action: "glue:BatchCreatePartition", resource: &self.resource };
-        let answer = self
-            .client
-            .batch_create_partition()
-            .database_name(&self.database)
-            .table_name(&self.name)
-            .set_partition_input_list(Some(inputs.collect()))
-            .send()
-            .await
-            .map_err(|error| request.failure(&error))?;
-        let refused = refused(answer.errors());
+        let errors = self.client.create_partitions(&self.database, &self.name, &inputs).await;
+        let errors = errors.map_err(|error| request.failure(&error))?;
+        let refused = refused(&errors);
         for (code, refused) in &refused {
             let partitions = named(refused);
             tracing::warn!(code, count = refused.len(), partitions, "Glue refused partitions");
@@ -102,9 +89,10 @@ impl Table {
 fn refused(errors: &[PartitionError]) -> BTreeMap<&str, Vec<&[String]>> {
     let mut refused: BTreeMap<&str, Vec<&[String]>> = BTreeMap::new();
     for error in errors {
-        let code = error.error_detail().and_then(ErrorDetail::error_code).unwrap_or("an unnamed error");
+        let detail = error.error_detail.as_ref();
+        let code = detail.and_then(|detail| detail.error_code.as_deref()).unwrap_or("an unnamed error");
         if code != ALREADY_EXISTS {
-            refused.entry(code).or_default().push(error.partition_values());
+            refused.entry(code).or_default().push(&error.partition_values);
         }
     }
     refused
@@ -151,13 +139,14 @@ impl Catalog for Table {
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, Utc};
+    use shared::aws::glue::ErrorDetail;
 
     use super::*;
     use crate::partitions::Registered;
 
     fn error(values: &[String], code: Option<&str>) -> PartitionError {
-        let detail = code.map(|code| ErrorDetail::builder().error_code(code).build());
-        PartitionError::builder().set_partition_values(Some(values.to_vec())).set_error_detail(detail).build()
+        let error_detail = code.map(|code| ErrorDetail { error_code: Some(code.to_owned()) });
+        PartitionError { partition_values: values.to_vec(), error_detail }
     }
 
     /// The partitions of severities 1 to 7 on a day.

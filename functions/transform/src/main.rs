@@ -3,11 +3,10 @@
 use std::sync::Mutex;
 
 use aws_sdk_firehose::Client as Firehose;
-use aws_sdk_glue::Client as Glue;
 use aws_sdk_kinesis::Client as Kinesis;
 use lambda_runtime::{Error, tracing};
 use shared::{
-    aws::{DeliveryStream, Stream, sdk_config},
+    aws::{DeliveryStream, Stream, glue::Glue, sdk_config},
     lambda::runtime::serve,
 };
 use transform::{

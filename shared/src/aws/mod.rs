@@ -1,8 +1,11 @@
 //! The AWS SDK: makes clients, reads their errors, and implements the services that several functions write to.
 
+mod caller;
 mod cloudwatch;
+mod endpoint;
 mod fault;
 mod firehose;
+pub mod glue;
 mod kinesis;
 
 use std::time::Duration;
@@ -14,7 +17,9 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use self::fault::{Meaning, fault_of_status};
 pub use self::{
+    caller::{Call, CallError, Caller},
     cloudwatch::{Latencies, LatencyMetric, Namespace},
+    endpoint::ServiceName,
     firehose::DeliveryStream,
     kinesis::Stream,
 };

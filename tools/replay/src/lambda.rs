@@ -1,16 +1,13 @@
 //! Invokes the deployed functions with the AWS SDK.
 
-use std::{io, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use aws_config::SdkConfig;
-use aws_sdk_lambda::{
-    Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
-    operation::invoke::{InvokeError, InvokeOutput},
-    primitives::Blob,
-};
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::display::DisplayErrorContext;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use shared::aws;
+use shared::aws::{self, Call, CallError, Caller, ServiceName};
 use tokio::time::timeout;
 
 use crate::{
@@ -24,10 +21,16 @@ use crate::{
 /// Source: Lambda developer guide, "Lambda quotas": a function runs for at most 900 seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(910);
 
+const LAMBDA: ServiceName = ServiceName { id: "Lambda", host: "lambda" };
+/// What is escaped in a segment of a path.
+///
+/// Source: RFC 3986, section 2.3, "Unreserved Characters".
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// Invokes functions by name.
 #[derive(Debug)]
 pub struct Lambda {
-    client: Client,
+    client: Caller<Output>,
     region: String,
     /// `http://127.0.0.1:4566`, for example, if the environment sets one.
     endpoint: Option<String>,
@@ -40,6 +43,19 @@ pub struct Function {
     pub lambda: Lambda,
     /// Its name.
     pub name: String,
+}
+
+/// What Lambda answers to an invocation.
+struct Output {
+    /// The kind of error, if the function failed.
+    function_error: Option<String>,
+    payload: Vec<u8>,
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Output").field("function_error", &self.function_error).finish_non_exhaustive()
+    }
 }
 
 /// What Lambda returns for a function that failed.
@@ -68,7 +84,11 @@ impl Lambda {
             })?
             .to_string();
         let endpoint = config.endpoint_url().map(str::to_owned);
-        Ok(Self { client: Client::new(config), region, endpoint })
+        let client = Caller::new(config, LAMBDA, "Invoke", |response, body| {
+            let function_error = response.headers().get("x-amz-function-error").map(str::to_owned);
+            Ok(Output { function_error, payload: body.to_vec() })
+        });
+        Ok(Self { client, region, endpoint })
     }
 
     /// The region and endpoint, for errors.
@@ -81,17 +101,21 @@ impl Lambda {
 
     /// Invokes a function and returns its response.
     async fn call(&self, name: &str, request: Vec<u8>) -> Result<Vec<u8>, Failure> {
-        let invocation = self.client.invoke().function_name(name).payload(Blob::new(request)).send();
-        match timeout(ANSWER_TIMEOUT, invocation).await {
+        let function = utf8_percent_encode(name, ESCAPED);
+        let invocation = Call {
+            path: format!("/2015-03-31/functions/{function}/invocations"),
+            headers: vec![("content-type", "application/octet-stream".to_owned())],
+            body: request,
+        };
+        match timeout(ANSWER_TIMEOUT, self.client.call(invocation)).await {
             Ok(Ok(output)) => self.answer(name, output),
             Ok(Err(error)) => Err(self.failure(name, &error)),
             Err(_) => Err(Failure::Passing(format!("{} did not answer", self.place()))),
         }
     }
 
-    fn answer(&self, name: &str, output: InvokeOutput) -> Result<Vec<u8>, Failure> {
-        let payload = output.payload.map(Blob::into_inner).unwrap_or_default();
-        let Some(kind) = output.function_error else { return Ok(payload) };
+    fn answer(&self, name: &str, Output { function_error, payload }: Output) -> Result<Vec<u8>, Failure> {
+        let Some(kind) = function_error else { return Ok(payload) };
         let message = serde_json::from_slice::<FunctionError>(&payload).ok().and_then(|error| error.message);
         let message = message.unwrap_or(kind);
         Err(Failure::Function(format!(
@@ -100,7 +124,7 @@ impl Lambda {
         )))
     }
 
-    fn failure(&self, name: &str, error: &SdkError<InvokeError>) -> Failure {
+    fn failure(&self, name: &str, error: &CallError) -> Failure {
         let Self { region, .. } = self;
         let place = self.place();
         let Some(service) = error.as_service_error() else { return self.failure_on_the_way(name, error) };
@@ -131,7 +155,7 @@ impl Lambda {
     }
 
     /// The failure of a request without a response. A refused connection is lasting; a broken one is not.
-    fn failure_on_the_way(&self, name: &str, error: &SdkError<InvokeError>) -> Failure {
+    fn failure_on_the_way(&self, name: &str, error: &CallError) -> Failure {
         let place = self.place();
         let text = DisplayErrorContext(error).to_string();
         if text.contains("CredentialsNotLoaded")

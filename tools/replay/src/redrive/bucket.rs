@@ -1,12 +1,14 @@
 //! The S3 buckets of the stack.
 
 use aws_config::SdkConfig;
-use aws_sdk_glue::Client as Glue;
 use aws_sdk_s3::{
     Client, config::retry::RetryConfig, operation::get_object::GetObjectError, primitives::ByteStream,
 };
 use chrono::{DateTime, Utc};
-use shared::{aws::Operation, delivery::Failure};
+use shared::{
+    aws::{Operation, glue::Glue},
+    delivery::Failure,
+};
 
 use super::{Listed, Store};
 use crate::error::Error;
@@ -40,19 +42,9 @@ impl Bucket {
     pub async fn of_table(config: &SdkConfig, database: &str, table: &str) -> Result<Self, Error> {
         let resource = format!("table {database}.{table}");
         let request = Operation { action: "glue:GetTable", resource: &resource };
-        let described = Glue::new(config)
-            .get_table()
-            .database_name(database)
-            .name(table)
-            .send()
-            .await
-            .map_err(|error| cloud(request.failure(&error)))?;
-        let location = described
-            .table()
-            .and_then(|table| table.storage_descriptor())
-            .and_then(|storage| storage.location())
-            .unwrap_or_default();
-        match in_bucket(location) {
+        let storage = Glue::new(config).storage(database, table).await;
+        let storage = storage.map_err(|error| cloud(request.failure(&error)))?.unwrap_or_default();
+        match in_bucket(storage.location()) {
             Some((bucket, prefix)) => Ok(Self::new(config, bucket, &prefix)),
             None => Err(Error::Cloud(format!("the {resource} is not in S3: deploy the stack again"))),
         }
