@@ -11,15 +11,19 @@ PORT ?= 4566
 ENV ?= dev
 DATASET ?= us_accidents
 
+# checkov asks for older versions of what sam asks for: it has an environment of its own.
 VENV := .venv
-TOOLS := $(VENV)/.complete
-TEST_TOOLS := $(VENV)/.complete-test
+CHECK_VENV := .venv-check
 PY := $(VENV)/bin/python
 
-# checkov asks for older versions of what sam asks for: it has an environment of its own.
-CHECK_VENV := .venv-check
-CHECK_TOOLS := $(CHECK_VENV)/.complete
-REQUIREMENTS := tools/requirements
+# Makes ready what a command needs, with its progress: tools by their files in tools/requirements, and programs, at the
+# same time. All commands compile the same graph of crates with the same profile: cargo build --workspace.
+SETUP = @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+    echo "error: expected Python 3.10 or later, found $$($(PYTHON) --version 2>&1 || true); name another: make PYTHON=python3.12 …" >&2; exit 1; }; \
+  $(PYTHON) -m tools.setup
+LOCAL_TOOLS = $(SETUP) --tools local
+DEPLOY_TOOLS = $(SETUP) --tools local deploy
+TEST_TOOLS = $(SETUP) --tools local deploy test
 
 # Mutation testing has a tool of its own, installed into the checkout.
 MUTANTS_VERSION := 27.0.0
@@ -41,16 +45,22 @@ help: ## List what there is to make
 .DEFAULT:
 	@echo "error: there is no target $@; make help lists them" >&2; exit 2
 
+.PHONY: tools
+tools: ## Install what the documents use: the AWS CLI, SAM and cargo-lambda, into .venv
+	$(DEPLOY_TOOLS)
+
 .PHONY: demo
-demo: $(TOOLS) ## Run the pipeline end to end on the local cloud [DATASET=name] [CSV=file] [ROWS=n] [RATE=rows/s] [PORT=n]
+demo: ## Run the pipeline end to end on the local cloud [DATASET=name] [CSV=file] [ROWS=n] [RATE=rows/s] [PORT=n]
+	$(LOCAL_TOOLS) --compile programs
 	@$(PY) -m tools.local.demo --port $(PORT) --dataset $(DATASET) $(if $(CSV),--csv "$(CSV)") $(if $(ROWS),--rows $(ROWS)) $(if $(RATE),--rate $(RATE))
 
 # Where the tests record what is sent to the local cloud, to check it against AWS's models.
 REQUESTS := $(CURDIR)/target/requests
 
-# The fast tests come first: nothing is built or started for a change that they refuse.
+# The fast tests come first: nothing is started for a change that they refuse.
 .PHONY: test
-test: $(TEST_TOOLS) ## Run all tests, those on a local cloud of their own included
+test: ## Run all tests, those on a local cloud of their own included
+	$(TEST_TOOLS) --compile tests
 	$(PY) -m pytest tests/plan tests/conformance
 	cargo test --workspace
 	$(PY) -m pytest tests/template tests/mapping
@@ -61,7 +71,8 @@ test: $(TEST_TOOLS) ## Run all tests, those on a local cloud of their own includ
 	$(PY) -m tests.conformance.check "$(REQUESTS)"
 
 .PHONY: faults
-faults: $(TEST_TOOLS) ## Send events through functions that are killed, before services that fail [EVENTS=20000] [SHARE=0.2] [SEED=1]
+faults: ## Send events through functions that are killed, before services that fail [EVENTS=20000] [SHARE=0.2] [SEED=1]
+	$(TEST_TOOLS)
 	EVENTS=$(or $(EVENTS),20000) SHARE=$(or $(SHARE),0.2) SEED=$(or $(SEED),1) $(PY) -m pytest -s tests/faults
 
 .PHONY: fuzz
@@ -89,7 +100,8 @@ mutants: $(MUTANTS) ## Make small wrong changes, and list those that no fast tes
 MUTATED := functions/*/src/**/*.rs shared/src/**/*.rs
 
 .PHONY: check
-check: $(TEST_TOOLS) $(CHECK_TOOLS) ## Check format, lints, documentation and the template
+check: ## Check format, lints, documentation and the template
+	$(TEST_TOOLS) --check-tools check
 	@echo "check: format of the Rust code"
 	cargo fmt --all --check
 	@echo "check: lints of the Rust code"
@@ -114,22 +126,25 @@ check: $(TEST_TOOLS) $(CHECK_TOOLS) ## Check format, lints, documentation and th
 	checkov --config-file .ci/checkov.yaml --file template.yaml key.yaml
 
 .PHONY: advisories
-advisories: $(CHECK_TOOLS) ## Fetch the known defects of dependencies, and check for them
+advisories: ## Fetch the known defects of dependencies, and check for them
+	$(SETUP) --check-tools check
 	@cargo deny --locked fetch db || { echo "error: the advisories were not fetched: they come from https://github.com/RustSec/advisory-db" >&2; exit 1; }
 	cargo deny --locked --offline check advisories
 
 .PHONY: up
-up: $(TOOLS) ## Start the local cloud with the stack deployed [DATASET=name] [PORT=n]
+up: ## Start the local cloud with the stack deployed [DATASET=name] [PORT=n]
+	$(LOCAL_TOOLS) --compile programs
 	@$(PY) -m tools.local.cloud up --port $(PORT) --dataset $(DATASET)
 
 .PHONY: down
-down: $(TOOLS) ## Stop the local cloud [PORT=n]
+down: ## Stop the local cloud [PORT=n]
+	$(LOCAL_TOOLS)
 	@$(PY) -m tools.local.cloud down --port $(PORT)
 
 .PHONY: replay
-replay: $(TOOLS) ## Send a file as live incidents to the stack: CSV=file [DATASET=name] [RATE=rows/s] [ENV=dev] [LOCAL=1] [PORT=n]
+replay: ## Send a file as live incidents to the stack: CSV=file [DATASET=name] [RATE=rows/s] [ENV=dev] [LOCAL=1] [PORT=n]
 	@$(if $(CSV),,echo "error: name the file to send: make replay CSV=file" >&2; exit 1)
-	@cargo build --quiet --workspace --bin replay  # with the features, and so the build, of the tests
+	$(LOCAL_TOOLS) --compile programs
 	@$(PY) -m tools.local.where $(PLACE) -- target/debug/replay "$(CSV)" --dataset $(DATASET) --environment $(ENV) $(if $(RATE),--rate $(RATE))
 
 .PHONY: suggest
@@ -143,25 +158,28 @@ suggest: ## Print a data set's file to start from, for a file of your own, or wr
 SUGGESTED = datasets/$(NAME)/dataset.toml
 
 .PHONY: redrive
-redrive: $(TOOLS) ## Send again what was refused or given up: FROM=rejects|failures [SINCE=2026-11-25|6h] [DRY_RUN=1] [AGAIN=1] [DATASET=name] [ENV=dev] [LOCAL=1] [PORT=n]
+redrive: ## Send again what was refused or given up: FROM=rejects|failures [SINCE=2026-11-25|6h] [DRY_RUN=1] [AGAIN=1] [DATASET=name] [ENV=dev] [LOCAL=1] [PORT=n]
 	@$(if $(FROM),,echo "error: name where to send from: make redrive FROM=rejects, or FROM=failures" >&2; exit 1)
-	@cargo build --quiet --workspace --bin replay  # with the features, and so the build, of the tests
+	$(LOCAL_TOOLS) --compile programs
 	@$(PY) -m tools.local.where $(PLACE) -- target/debug/replay redrive --dataset $(DATASET) --from "$(FROM)" --environment $(ENV) $(if $(SINCE),--since "$(SINCE)") $(if $(DRY_RUN),--dry-run) $(if $(AGAIN),--again)
 
 .PHONY: query
-query: $(TOOLS) ## Ask Athena: SQL="select …" or FILE=datasets/x/queries/y.sql [DATASET=name] [ENV=dev] [LOCAL=1] [PORT=n]
+query: ## Ask Athena: SQL="select …" or FILE=datasets/x/queries/y.sql [DATASET=name] [ENV=dev] [LOCAL=1] [PORT=n]
 	@$(if $(SQL)$(FILE),,echo 'error: name a query: make query SQL="select …", or FILE=datasets/x/queries/y.sql' >&2; exit 1)
+	$(LOCAL_TOOLS)
 	@$(PY) -m tools.local.query $(PLACE) $(if $(FILE),--file "$(FILE)",--sql "$$SQL")
 query: export override SQL := $(value SQL)
 
 .PHONY: bench
-bench: $(TOOLS) ## Measure every function with its floor and baselines [README=yes] [OBJECT_MB=n OBJECT_SECONDS=n]
+bench: ## Measure every function with its floor and baselines [README=yes] [OBJECT_MB=n OBJECT_SECONDS=n]
+	$(DEPLOY_TOOLS)
 	@$(PY) -m tools.bench.bench $(if $(README),--readme) $(if $(INSTRUCTIONS),--instructions) \
 	  $(if $(OBJECT_MB),--object-mb $(OBJECT_MB)) $(if $(OBJECT_SECONDS),--object-seconds $(OBJECT_SECONDS))
 
 .PHONY: plan
-plan: $(TOOLS) ## What a rate of events needs and costs: EPS=events/s [SEVERE=share] [MODE=provisioned] [PACK=yes] …
+plan: ## What a rate of events needs and costs: EPS=events/s [SEVERE=share] [MODE=provisioned] [PACK=yes] …
 	@$(if $(EPS),,echo "error: give the events a second: make plan EPS=10000" >&2; exit 1)
+	$(LOCAL_TOOLS)
 	@$(PY) -m tools.plan.plan --eps "$(EPS)" $(foreach name,$(PLAN_OPTIONS),$(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) "$($(name))"))
 
 # The options of tools/plan/plan.py, as variables.
@@ -170,7 +188,8 @@ PLAN_OPTIONS := SEVERE ALERTED MODE PACK ARCHITECTURE MEMORY_MB BATCH METRICS_BA
 
 .PHONY: deploy
 deploy: STACK = $(subst _,-,$(DATASET))-$(ENV)
-deploy: $(TOOLS) ## Check, build and deploy to AWS [ENV=dev|test|prod] [DATASET=name]
+deploy: ## Check, build and deploy to AWS [ENV=dev|test|prod] [DATASET=name]
+	$(DEPLOY_TOOLS)
 	@$(PY) -m tools.local.checks $(ENV) --dataset $(DATASET)
 	@$(PY) -m tools.local.functions $(ENV) --dataset $(DATASET)
 	sam deploy --config-env $(ENV) --stack-name $(STACK) --s3-prefix $(STACK)
@@ -179,11 +198,13 @@ deploy: $(TOOLS) ## Check, build and deploy to AWS [ENV=dev|test|prod] [DATASET=
 REMOVAL = $(PLACE) $(if $(CONFIRM),--confirm "$(CONFIRM)")
 
 .PHONY: remove
-remove: $(TOOLS) ## Take a stack down, all but the buckets; EVENTS=delete deletes them too [ENV=dev] [DATASET=name] [CONFIRM=stack] [LOCAL=1]
+remove: ## Take a stack down, all but the buckets; EVENTS=delete deletes them too [ENV=dev] [DATASET=name] [CONFIRM=stack] [LOCAL=1]
+	$(LOCAL_TOOLS)
 	@$(PY) -m tools.local.removal remove $(REMOVAL) $(if $(EVENTS),--events "$(EVENTS)")
 
 .PHONY: restore
-restore: $(TOOLS) ## Make a stack again with the buckets that it left [ENV=dev] [DATASET=name] [CONFIRM=stack] [LOCAL=1]
+restore: ## Make a stack again with the buckets that it left [ENV=dev] [DATASET=name] [CONFIRM=stack] [LOCAL=1]
+	$(LOCAL_TOOLS)
 	@$(PY) -m tools.local.removal restore $(REMOVAL)
 
 .PHONY: render
@@ -193,7 +214,7 @@ render: ## Rewrite what is generated: tables, queries, pages, alarms, dashboards
 
 .PHONY: clean
 clean: ## Stop every local cloud and remove all that was made
-	@if [ -e $(TOOLS) ]; then $(PY) -m tools.local.cloud down --all; fi
+	@if [ -e $(VENV)/.complete-local ]; then $(PY) -m tools.local.cloud down --all; fi
 	rm -rf target .aws-sam $(VENV) $(CHECK_VENV)
 
 $(MUTANTS):
@@ -201,21 +222,3 @@ $(MUTANTS):
 	@cargo install --quiet --locked --debug --root target/tools/mutants-$(MUTANTS_VERSION) --version $(MUTANTS_VERSION) cargo-mutants || { \
 	  echo "error: cargo-mutants $(MUTANTS_VERSION) was not installed: it comes from crates.io" >&2; exit 1; }
 	@touch $@
-
-# The mark is written last, so that an interrupted installation is repeated. It holds the requirements that were installed:
-# after a checkout that changes only their times, nothing is installed.
-$(TOOLS): $(REQUIREMENTS)/local.txt
-$(CHECK_TOOLS): $(REQUIREMENTS)/check.txt
-$(TOOLS) $(CHECK_TOOLS):
-	@if cmp --silent $< $@; then touch $@; else \
-	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	    echo "error: expected Python 3.10 or later, found $$($(PYTHON) --version 2>&1 || true); name another: make PYTHON=python3.12 …" >&2; exit 1; }; \
-	  rm -rf $(@D); $(PYTHON) -m venv $(@D); $(INSTALL); fi
-$(TEST_TOOLS): $(REQUIREMENTS)/test.txt $(TOOLS)
-	@if cmp --silent $< $@; then touch $@; else $(INSTALL); fi
-
-# Installs a file of requirements into the environment that its mark is in.
-INSTALL = rm -f $@; echo "tools: installing $< into $(@D)"; \
-  $(@D)/bin/python -m pip install --disable-pip-version-check --no-input --requirement $< || { \
-    echo "error: not all of $< was installed; the next run tries again" >&2; exit 1; }; \
-  cp $< $@

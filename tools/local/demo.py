@@ -438,7 +438,7 @@ def main() -> int:
     try:
         check_input(arguments)
         OUTPUT.mkdir(parents=True, exist_ok=True)
-        functions.compile_binaries()
+        functions.compile_programs()
         if arguments.csv:
             check_rows(arguments.dataset, arguments.csv)
         local = cloud.up(arguments.port, fresh=True, dataset=arguments.dataset)

@@ -11,7 +11,6 @@ import platform
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,9 +89,9 @@ def binary(name: str) -> Path:
     return BINARIES / name
 
 
-def compile_binaries(names: Iterable[str] = (*FUNCTIONS, "replay")) -> None:
-    """Compiles dev binaries, with the features and so in the one build of all commands."""
-    shown(["cargo", "build", "--workspace", *(f"--bin={name}" for name in names)])
+def compile_programs() -> None:
+    """Compiles the dev binaries of the functions and of `replay`, and shows its progress."""
+    shown([sys.executable, "-m", "tools.setup", "--compile", "programs"])
 
 
 def build_local(dataset: str = DATASET) -> Path:
@@ -100,7 +99,7 @@ def build_local(dataset: str = DATASET) -> Path:
 
     Each function's code is an archive next to the template.
     """
-    compile_binaries()
+    compile_programs()
     directory = LOCAL_BUILD / dataset
     directory.mkdir(parents=True, exist_ok=True)
     template = load(template_of(dataset))
