@@ -13,7 +13,7 @@ import pytest
 
 from tools.local.commands import REPOSITORY
 from tools.setup import environments
-from tools.setup.compiling import Cargo, SetupError
+from tools.setup.compiling import Cargo, SetupError, lines
 from tools.setup.environments import VirtualEnvironment, read
 from tools.setup.progress import Display, Stream, duration
 
@@ -221,3 +221,18 @@ def test_what_is_deleted_or_changed_is_installed_again(
     environment.install(["local"])
     (environment.folder / "bin" / "python").rmdir()
     assert environment.missing(["local"]) == ["local"]
+
+
+def test_a_redrawn_line_is_read_before_the_next_one_comes() -> None:
+    script = "printf 'Building [=>] 1/2: shared\\r'; read -r; printf 'Finished\\nend'"
+    with subprocess.Popen(
+        ["bash", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        found = lines(process.stdout)
+        # The script waits: text mode would never return this line.
+        assert next(found) == "Building [=>] 1/2: shared"
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        assert list(found) == ["Finished", "end"]

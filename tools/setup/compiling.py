@@ -6,9 +6,11 @@ compiled once.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from tools.setup.progress import Display, Stream
@@ -36,6 +38,20 @@ class SetupError(Exception):
     """Why something could not be set up, in a sentence; what its tools said was shown before."""
 
 
+def lines(output: io.BufferedReader) -> Iterator[str]:
+    """The lines of a tool as soon as they end, with `\\n` or `\\r`.
+
+    Python's own text mode keeps a final `\\r` back, since a `\\n` may follow. A line that cargo
+    redraws once a minute would come a minute late.
+    """
+    rest = b""
+    while piece := output.read1():
+        *ended, rest = re.split(rb"[\r\n]", rest + piece)
+        yield from (line.decode("utf-8", "replace") for line in ended)
+    if rest:
+        yield rest.decode("utf-8", "replace")
+
+
 class Cargo:
     """A build of one of `BUILDS`, with its progress."""
 
@@ -43,7 +59,7 @@ class Cargo:
         self._command = ["cargo", "build", "--workspace", *BUILDS[name]]
         self._display = display
         self._stream = Stream(name, "steps")
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._shown = False
 
     def run(self) -> None:
@@ -63,16 +79,13 @@ class Cargo:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                text=True,  # a line ends with `\r` too
-                encoding="utf-8",
-                errors="replace",
             )
         except FileNotFoundError:
             raise SetupError(
                 "cargo is not on the PATH; install Rust as https://rustup.rs says"
             ) from None
         assert self._process.stderr is not None
-        for line in self._process.stderr:
+        for line in lines(self._process.stderr):
             self._read(line.rstrip())
         if self._process.wait() != 0:
             raise SetupError(
