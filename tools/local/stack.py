@@ -31,6 +31,9 @@ else:
 METRIC_QUERIES_PER_CALL = 500
 METRIC_PERIOD = timedelta(hours=1)
 
+# A repeat of a message arrives soon after it.
+REMEMBERED_MESSAGES = 100_000
+
 T = TypeVar("T")
 
 
@@ -50,6 +53,9 @@ class Dataset:
     dimensions: dict[str, str]
     columns: dict[str, dict[str, str]]
     location: tuple[str, str] | None  # the fields that hold latitude and longitude
+    region: str
+    severity_attribute: str  # of an alert
+    label: tuple[str, ...]  # what names an event for people, besides its id and severity
 
     @classmethod
     def load(cls, name: str) -> Dataset:
@@ -69,6 +75,20 @@ class Dataset:
             location=tuple(document["location"][side] for side in ("latitude", "longitude"))
             if "location" in document
             else None,
+            region=document["source_region"],
+            severity_attribute=next(
+                (
+                    name
+                    for name, column in document.get("alert", {}).get("attributes", {}).items()
+                    if column == document["severity"]
+                ),
+                "severity",  # without a wording of its own
+            ),
+            label=tuple(
+                name
+                for name in document["projection"]
+                if name not in (document["id"], document["severity"], document["received_at"])
+            ),
         )
 
     def glue(self, name: str) -> str:
@@ -103,6 +123,7 @@ class Alert:
     content: dict[str, Any]
     attributes: dict[str, str]
     received: datetime
+    message_id: str = ""  # that SNS gave to it
 
     @property
     def count(self) -> int:
@@ -253,7 +274,7 @@ class Stack:
         """
         found = [
             ({d["Name"]: d["Value"] for d in metric["Dimensions"]}, metric)
-            for metric in self._metrics()
+            for metric in self.metrics()
         ]
         most = max((sorted(values) for values, _ in found), key=lambda s: (len(s), s), default=[])
         names = [name for name in self.dataset.dimensions if name in most]
@@ -267,7 +288,8 @@ class Stack:
             sums |= self._sums_of(series[start : start + METRIC_QUERIES_PER_CALL], since)
         return sums
 
-    def _metrics(self) -> Iterator[dict[str, Any]]:
+    def metrics(self) -> Iterator[dict[str, Any]]:
+        """The series of the data set's metric."""
         pages = self.cloudwatch.get_paginator("list_metrics").paginate(
             Namespace=self.dataset.namespace, MetricName=self.dataset.metric
         )
@@ -282,17 +304,24 @@ class Stack:
             {"Id": f"m{index}", "MetricStat": {"Metric": metric, **statistic}}
             for index, (_, metric) in enumerate(series)
         ]
-        pages = self.cloudwatch.get_paginator("get_metric_data").paginate(
-            MetricDataQueries=queries,
-            StartTime=since.replace(minute=0, second=0, microsecond=0),
-            EndTime=now() + METRIC_PERIOD,
-        )
         sums = {values: 0.0 for values, _ in series}
-        for page in pages:
-            for result in page["MetricDataResults"]:
-                values = series[int(result["Id"][1:])][0]
-                sums[values] += sum(result["Values"])
+        whole_hours = since.replace(minute=0, second=0, microsecond=0)
+        for result in self.metric_data(queries, whole_hours):
+            values = series[int(result["Id"][1:])][0]
+            sums[values] += sum(result["Values"])
         return sums
+
+    def metric_data(
+        self, queries: Sequence[dict[str, Any]], since: datetime
+    ) -> Iterator[dict[str, Any]]:
+        """What CloudWatch answers to queries about the time until now, page by page."""
+        if not queries:
+            return
+        pages = self.cloudwatch.get_paginator("get_metric_data").paginate(
+            MetricDataQueries=queries, StartTime=since, EndTime=now() + METRIC_PERIOD
+        )
+        for page in pages:
+            yield from page["MetricDataResults"]
 
 
 def top_areas_query(stack: Stack, limit: int) -> str:
@@ -321,19 +350,20 @@ class StreamReader:
 
     def poll(self) -> list[dict[str, Any]]:
         """Every event on the stream until now, shard by shard as they were read."""
-        for shard in list(self._iterators):
-            self._catch_up(shard)
+        self.events += map(json.loads, self.new())
         return self.events
 
-    def _catch_up(self, shard: str) -> None:
+    def new(self) -> Iterator[bytes]:
+        """What has come since the last time, shard by shard."""
+        for shard in list(self._iterators):
+            yield from self._catch_up(shard)
+
+    def _catch_up(self, shard: str) -> Iterator[bytes]:
         while iterator := self._iterators[shard]:
             answer = self._kinesis.get_records(ShardIterator=iterator, Limit=10_000)
             self._iterators[shard] = answer.get("NextShardIterator")
-            self.events += [
-                json.loads(event)
-                for record in answer["Records"]
-                for event in user_records(record["Data"])
-            ]
+            for record in answer["Records"]:
+                yield from user_records(record["Data"])
             if not answer["Records"] and not answer.get("MillisBehindLatest"):
                 return
 
@@ -344,30 +374,50 @@ class AlertQueue:
     def __init__(
         self, stack: Stack, name: str, filter_policy: dict[str, Any] | None = None
     ) -> None:
-        self._sqs = stack.client("sqs")
+        self._sqs, self._sns = stack.client("sqs"), stack.client("sns")
+        self._subscriptions: list[str] = []
+        self._seen: dict[str, None] = {}
+        self.alerts: list[Alert] = []
+        self.alarms: list[dict[str, Any]] = []
         alerts = stack.alert_topic
         kind = {}
         if alerts.endswith(".fifo"):
             name, kind = f"{name}.fifo", {"FifoQueue": "true"}
         self.url = self._sqs.create_queue(QueueName=name, Attributes=kind)["QueueUrl"]
+        try:
+            self._connect(stack, alerts, filter_policy)
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self, stack: Stack, alerts: str, filter_policy: dict[str, Any] | None) -> None:
         attributes = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])[
             "Attributes"
         ]
         # A stack of the release before has one topic for both.
         alarms = stack.outputs.get("AlarmTopicArn", alerts)
         self._admit([alerts, alarms], attributes["QueueArn"])
-        sns = stack.client("sns")
-        subscription = {"Protocol": "sqs", "Endpoint": attributes["QueueArn"]}
         filtered = {"FilterPolicy": json.dumps(filter_policy)} if filter_policy else {}
-        sns.subscribe(
-            TopicArn=alerts, Attributes=filtered, ReturnSubscriptionArn=True, **subscription
-        )
+        self._subscribe(alerts, attributes["QueueArn"], filtered)
         # A standard topic does not deliver to a FIFO queue.
-        if alarms != alerts and not kind:
-            sns.subscribe(TopicArn=alarms, ReturnSubscriptionArn=True, **subscription)
-        self._seen: set[str] = set()
-        self.alerts: list[Alert] = []
-        self.alarms: list[dict[str, Any]] = []
+        if alarms != alerts and not alerts.endswith(".fifo"):
+            self._subscribe(alarms, attributes["QueueArn"], {})
+
+    def _subscribe(self, topic: str, queue: str, attributes: dict[str, str]) -> None:
+        answer = self._sns.subscribe(
+            TopicArn=topic,
+            Protocol="sqs",
+            Endpoint=queue,
+            Attributes=attributes,
+            ReturnSubscriptionArn=True,
+        )
+        self._subscriptions.append(answer["SubscriptionArn"])
+
+    def close(self) -> None:
+        """Removes the queue and its subscriptions, as far as they are there."""
+        for subscription in self._subscriptions:
+            self._sns.unsubscribe(SubscriptionArn=subscription)
+        self._sqs.delete_queue(QueueUrl=self.url)
 
     def _admit(self, topics: list[str], queue: str) -> None:
         statement = {
@@ -382,9 +432,14 @@ class AlertQueue:
 
     def poll(self) -> list[Alert]:
         """Takes in every message that is there and answers all the alerts until now."""
+        self.alerts += self.new()
+        return self.alerts
+
+    def new(self) -> Iterator[Alert]:
+        """Takes in every message that is there and answers the alerts among them."""
         while messages := self._receive():
             for message in messages:
-                self._take(message)
+                yield from self._take(message)
             self._sqs.delete_message_batch(
                 QueueUrl=self.url,
                 Entries=[
@@ -392,7 +447,6 @@ class AlertQueue:
                     for index, message in enumerate(messages)
                 ],
             )
-        return self.alerts
 
     def _receive(self) -> list[dict[str, Any]]:
         answer = self._sqs.receive_message(
@@ -402,10 +456,12 @@ class AlertQueue:
         )
         return answer.get("Messages", [])
 
-    def _take(self, message: dict[str, Any]) -> None:
+    def _take(self, message: dict[str, Any]) -> Iterator[Alert]:
         if message["MessageId"] in self._seen:
             return  # a standard queue may deliver a message twice
-        self._seen.add(message["MessageId"])
+        self._seen[message["MessageId"]] = None
+        if len(self._seen) > REMEMBERED_MESSAGES:
+            del self._seen[next(iter(self._seen))]
         envelope = json.loads(message["Body"])
         content = json_object(envelope["Message"])
         if "AlarmName" in content:
@@ -413,14 +469,13 @@ class AlertQueue:
             return
         attributes = envelope.get("MessageAttributes", {})
         sent = int(message["Attributes"]["SentTimestamp"]) / 1000
-        self.alerts.append(
-            Alert(
-                subject=envelope.get("Subject", ""),
-                message=envelope["Message"],
-                content=content,
-                attributes={name: value["Value"] for name, value in attributes.items()},
-                received=datetime.fromtimestamp(sent, timezone.utc),
-            )
+        yield Alert(
+            subject=envelope.get("Subject", ""),
+            message=envelope["Message"],
+            content=content,
+            attributes={name: value["Value"] for name, value in attributes.items()},
+            received=datetime.fromtimestamp(sent, timezone.utc),
+            message_id=envelope["MessageId"],
         )
 
 
