@@ -12,6 +12,8 @@ import os
 import queue
 import shutil
 import subprocess
+import urllib.request
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -51,9 +53,19 @@ def find() -> str | None:
 
 
 def opened(
-    page: str, folder: Path, script: str, width: int = 1180, scheme: str = "light"
+    page: str,
+    folder: Path,
+    script: str,
+    width: int = 1180,
+    scheme: str = "light",
+    answers_to: Mapping[str, Callable[[], bytes]] | None = None,
+    other: str = "",
 ) -> dict[str, Any]:
-    """What a script answers in a page, what the page complained of, and what it asked for."""
+    """What a script answers in a page, what the page complained of, and what it asked for.
+
+    A request for one of the paths of `answers_to` gets the answer of its function, which may take
+    its time. All others go to the server `other`.
+    """
     probe = PROBE.substitute(script=script)
     pages = {
         "/": FRAME.substitute(page="page.html", width=width, scheme=scheme),
@@ -65,8 +77,22 @@ def opened(
         def do_GET(self) -> None:  # noqa: N802 - named by http.server
             if self.path in pages:
                 self.reply(pages[self.path].encode(), {"Content-Type": "text/html; charset=utf-8"})
+            elif answers_to and self.path in answers_to:
+                self.reply(answers_to[self.path]())
+            elif other:
+                self.forward()
             else:
                 self.send_error(404)
+
+        def forward(self) -> None:
+            """Passes on what another server answers, as it comes."""
+            with urllib.request.urlopen(other + self.path, timeout=DEADLINE_SECONDS) as answer:
+                self.send_response(answer.status)
+                self.send_header("Content-Type", answer.headers["Content-Type"])
+                self.send_header("Connection", "close")
+                self.end_headers()
+                while part := answer.read1():
+                    self.wfile.write(part)
 
         def do_POST(self) -> None:  # noqa: N802 - named by http.server
             answers.put(self.body())

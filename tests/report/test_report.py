@@ -92,12 +92,20 @@ def example() -> report.Run:
 EVERYTHING = """
   const all = (selector, from = document) => [...from.querySelectorAll(selector)];
   all("details").forEach(each => each.open = true);
+  const pixel = (map, [x, y]) => {
+    const ratio = map.still.width / map.element.clientWidth;
+    const [left, top] = [x, y].map(each => Math.round(ratio * each));
+    return [...map.still.getContext("2d").getImageData(left, top, 1, 1).data];
+  };
   const bars = name => all(`#figure-${name} .bars .point`).length;
   return {
     bars: {events: bars("events"), stages: bars("stages"), latency: bars("latency")},
-    points: all("#figure-map .scatter").map(each => all(".point", each).length),
-    heights: all(".plot .main-svg").map(each => each.getBoundingClientRect().height),
-    rights: all(".plot .main-svg").map(each => each.getBoundingClientRect().right),
+    points: [0, 3, 4].map(rank => map.points.filter(point => point[2] === rank).length),
+    drawn: map.points.filter(([, , rank]) => rank > 0).map(point => pixel(map, map.at(point))),
+    land: pixel(map, map.at([430, 330])),
+    sea: pixel(map, map.at([10, 300])),
+    heights: all(".plot .main-svg, .map canvas").map(each => each.getBoundingClientRect().height),
+    rights: all(".plot .main-svg, .map canvas").map(each => each.getBoundingClientRect().right),
     width: document.documentElement.scrollWidth,
     summary: Object.fromEntries(all("[data-summary]").map(
       each => [each.dataset.summary, [each.dataset.value, each.textContent]])),
@@ -167,6 +175,11 @@ def test_its_figures_are_drawn(page: dict[str, Any]) -> None:
     assert bars["stages"] == len(report.TITLES)
     assert bars["latency"] >= 10
     assert page["value"]["points"] == [200, 100, 100]
+    # Every severe event is a point over the land, which does not reach into the sea.
+    land, sea = page["value"]["land"], page["value"]["sea"]
+    assert land[3] == 255
+    assert sea[3] == 0
+    assert all(pixel[3] == 255 and pixel != land for pixel in page["value"]["drawn"])
     assert min(page["value"]["heights"]) > 200
 
 

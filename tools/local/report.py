@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import json
-import math
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -20,10 +19,9 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from tools.live.atlas import Atlas
+from tools.live.figures import PLAIN, as_json, events_by_second, latency, part, rank
 from tools.local.stack import Alert, Dataset, QueryResult, timestamp
-
-# From the least severe to the most, and for those that the scale does not reach.
-COLOURS = ("#f2c14e", "#f08a3c", "#d8432f", "#8f1d2c")
 
 SHOWN_ALERTS = 100
 SHOWN_ROWS = 20
@@ -65,6 +63,11 @@ class Run:
     def severity(self, event: dict[str, Any]) -> int:
         return self.dataset.severities.level(event[self.dataset.severity])
 
+    @property
+    def severities(self) -> list[int]:
+        """The levels of severity, from the least."""
+        return sorted(set(self.dataset.severities.levels.values()))
+
     def named(self, severity: int) -> str:
         return f"severity {self.dataset.severities.text(severity)}"
 
@@ -72,21 +75,24 @@ class Run:
 def render(run: Run) -> str:
     """The page."""
     figures = {
-        "events": events_by_second(run),
+        "events": events(run),
         "stages": stages(run),
-        "latency": latency(run),
+        "latency": latency(run.latencies_ms, run.summary["event_to_alert_ms"]),
     }
-    if (places := where(run)) is not None:
-        figures["map"] = places
+    places = where(run)
+    sections = {name: section for name, section in FIGURES.items() if name != "map" or places}
     return PAGE.substitute(
         title=html.escape(heading(run.dataset)),
         lead=html.escape(lead(run)),
+        theme=part("theme.css"),
         counts=counts(run.summary),
-        figures="".join(FIGURES[name] for name in FIGURES if name in figures),
+        figures="".join(sections.values()),
         alerts=alerts(run.alerts),
         answers="".join(map(answer, run.answers)),
         plotly=get_plotlyjs(),
-        data=in_script({name: figure.to_plotly_json() for name, figure in figures.items()}),
+        drawing=part("charts.js") + part("map.js"),
+        data=in_script({name: as_json(figure) for name, figure in figures.items()}),
+        map=in_script(places),
     )
 
 
@@ -110,77 +116,42 @@ def lead(run: Run) -> str:
 # ------------------------------------------------------------------------------------ figures
 
 
-def colour(severity: int, severities: Sequence[int]) -> str:
-    """By its place among the severities that occur, the last for the most severe."""
-    place = len(COLOURS) - len(severities) + severities.index(severity)
-    return COLOURS[max(0, place)]
-
-
-def events_by_second(run: Run) -> go.Figure:
-    """Events of each severity in every second, empty ones too."""
+def events(run: Run) -> go.Figure:
+    """Events of each severity in every second."""
     by_second: Counter[tuple[int, int]] = Counter()
     for event in run.events:
         second = int(timestamp(event[run.dataset.received_at]).timestamp())
         by_second[second, run.severity(event)] += 1
-    severities = sorted({severity for _, severity in by_second})
-    figure = go.Figure()
-    if by_second:
-        first, last = min(by_second)[0], max(second for second, _ in by_second)
-        seconds = range(first, last + 1)
-        for severity in severities:
-            figure.add_bar(
-                x=[second - first for second in seconds],
-                y=[by_second[second, severity] for second in seconds],
-                name=run.named(severity),
-                marker_color=colour(severity, severities),
-                hovertemplate="second %{x}: %{y}",
-            )
-    figure.update_layout(barmode="stack", bargap=0.1, showlegend=True)
-    figure.update_xaxes(title="seconds since the first event")
-    figure.update_yaxes(title="events a second")
+    first = min((second for second, _ in by_second), default=0)
+    figure = events_by_second(by_second, run.named, run.severities, lambda second: second - first)
+    figure.update_xaxes(title="seconds since the first event", tickformat=None, hoverformat=None)
     return figure
 
 
-def where(run: Run) -> go.Figure | None:
+def where(run: Run) -> dict[str, Any] | None:
     """The severe events by their coordinates, over the others as a faint backdrop."""
     if run.dataset.location is None:
         return None
-    latitude, longitude = run.dataset.location
-    placed = [event for event in run.events if event.get(latitude) and event.get(longitude)]
-    severe = [event for event in placed if run.severity(event) > run.severe_above]
+    atlas = Atlas.of(run.dataset.region)
+    severe, others = [], []
+    for event in run.events:
+        place = atlas.place(*(event.get(side) for side in run.dataset.location))
+        severity = run.severity(event)
+        if place and severity > run.severe_above:
+            label = ", ".join(str(event[name]) for name in run.dataset.label if event.get(name))
+            severe.append([*place, rank(severity, run.severities), label])
+        elif place:
+            others.append([*place, 0, ""])
     if not severe:
         return None
-    others = [event for event in placed if run.severity(event) <= run.severe_above]
     if len(others) > BACKDROP_POINTS:
         others = random.Random(0).sample(others, BACKDROP_POINTS)
-    figure = go.Figure()
-    figure.add_scatter(
-        x=[event[longitude] for event in others],
-        y=[event[latitude] for event in others],
-        mode="markers",
-        name="not severe",
-        marker={"size": 3, "color": "#8a8f98", "opacity": 0.35},
-        hoverinfo="skip",
-    )
-    severities = sorted({run.severity(event) for event in severe})
-    for severity in severities:
-        here = [event for event in severe if run.severity(event) == severity]
-        figure.add_scatter(
-            x=[event[longitude] for event in here],
-            y=[event[latitude] for event in here],
-            text=[html.escape(str(event.get(run.dataset.area, "unknown"))) for event in here],
-            mode="markers",
-            name=run.named(severity),
-            marker={"size": 7, "color": colour(severity, severities), "opacity": 0.85},
-            hovertemplate="%{text}<br>%{y:.3f}, %{x:.3f}",
-        )
-    middle = sum(float(event[latitude]) for event in severe) / len(severe)
-    # A degree of longitude is shorter the farther it is from the equator.
-    ratio = 1 / max(0.2, math.cos(math.radians(middle)))
-    figure.update_layout(showlegend=True)
-    figure.update_xaxes(title="longitude", zeroline=False)
-    figure.update_yaxes(title="latitude", zeroline=False, scaleanchor="x", scaleratio=ratio)
-    return figure
+    legend = [
+        {"rank": rank(level, run.severities), "text": run.named(level)}
+        for level in run.severities
+        if level > run.severe_above
+    ]
+    return {"outline": atlas.outline, "points": others + severe, "severities": legend}
 
 
 def stages(run: Run) -> go.Figure:
@@ -191,39 +162,13 @@ def stages(run: Run) -> go.Figure:
             x=[run.summary[name] for name in names],
             y=[TITLES[name] for name in names],
             orientation="h",
-            marker_color="#3b7ea1",
+            marker_color=PLAIN,
             text=[f"{run.summary[name]:,}" for name in names],
             textposition="auto",
             hoverinfo="skip",
         )
     )
     figure.update_yaxes(automargin=True)
-    return figure
-
-
-def latency(run: Run) -> go.Figure:
-    """How many events were alerted within which time."""
-    figure = go.Figure(
-        go.Histogram(
-            x=list(run.latencies_ms),
-            nbinsx=40,
-            marker_color="#3b7ea1",
-            hovertemplate="%{x} ms: %{y} events",
-        )
-    )
-    for name, label in (("p50", "half within"), ("p99", "99 % within")):
-        if (at := run.summary["event_to_alert_ms"][name]) is not None:
-            figure.add_vline(x=at, line_dash="dot", line_color="#d8432f")
-            figure.add_annotation(
-                x=at,
-                y=1,
-                yref="paper",
-                text=f"{label} {at:,} ms",
-                showarrow=False,
-                yanchor="bottom",
-            )
-    figure.update_xaxes(title="milliseconds from event to alert", rangemode="tozero")
-    figure.update_yaxes(title="events")
     return figure
 
 

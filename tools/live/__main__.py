@@ -1,0 +1,85 @@
+"""The live page of a stack: `python -m tools.live --local`.
+
+It runs until it is interrupted. A page of the demo ends with its local cloud.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import signal
+import socket
+import threading
+from types import FrameType
+
+from tools.live import server, sources
+from tools.live.feed import Feed
+from tools.live.watch import watch
+from tools.local import cloud, where
+from tools.local.commands import CommandError, Parser, run, say
+
+
+def listen(host: str, port: int) -> socket.socket:
+    try:
+        return server.listen(host, port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise CommandError(
+                f"port {port} is in use, perhaps by another live page; open "
+                f"http://127.0.0.1:{port}/, or choose another port: PAGE={port + 1}"
+            ) from error
+        raise CommandError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Refuses a stack that is not there, unless it may come on the local cloud."""
+    try:
+        place = where.place_of(arguments)
+    except cloud.CloudError:
+        return
+    if not place.local or arguments.env != "dev":
+        place.announce()
+        place.outputs()
+
+
+def until_interrupted(stop: threading.Event) -> None:
+    """Lets the first interruption end things in order, and the second at once."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handle)
+
+
+def address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/"
+
+
+def main() -> int:
+    parser = Parser(description="one page that shows a stack while it runs")
+    where.add_options(parser, dataset=None)
+    parser.add_argument("--page", type=int, help="the page's own port, or 0 for any")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+    arguments = parser.parse_args()
+    stop = threading.Event()
+    until_interrupted(stop)
+    try:
+        check(arguments)
+        page = cloud.page_port(arguments.port) if arguments.page is None else arguments.page
+        listener = listen(arguments.host, page)
+    except where.PROBLEMS as error:
+        say(f"error: {error}")
+        return 1
+    feed = Feed()
+    server.start(feed, listener)
+    print(f"live: {address(listener)}", flush=True)
+    watch(feed, lambda: sources.connect(where.place_of(arguments), feed.lock), stop, say)
+    return 0
+
+
+if __name__ == "__main__":
+    run(main, cloud.left_running)
