@@ -141,6 +141,11 @@ down: ## Stop the local cloud [PORT=n]
 	$(LOCAL_TOOLS)
 	@$(PY) -m tools.local.cloud down --port $(PORT)
 
+.PHONY: live
+live: ## Show a stack while it runs, on a page of this machine [ENV=dev] [DATASET=name] [LOCAL=1] [PORT=n] [PAGE=n] [HOST=address]
+	$(LOCAL_TOOLS)
+	@$(PY) -m tools.live $(PLACE) $(if $(PAGE),--page "$(PAGE)") $(if $(HOST),--host "$(HOST)")
+
 .PHONY: replay
 replay: ## Send a file as live incidents to the stack: CSV=file [DATASET=name] [RATE=rows/s] [ENV=dev] [LOCAL=1] [PORT=n]
 	@$(if $(CSV),,echo "error: name the file to send: make replay CSV=file" >&2; exit 1)

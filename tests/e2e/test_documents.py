@@ -26,6 +26,7 @@ WALK_SECONDS = 600
 LEFT_OUT = {
     "make check": "it runs before the tests",
     "make test": "it runs this walk",
+    "make live": "it runs until it is interrupted; test_live.py runs the same program",
     "make deploy": "it takes an AWS account; the same template is deployed to the local cloud",
     "aws sqs": "the CLI of PyPI asks AWS's own address for queues, whatever AWS_ENDPOINT_URL says",
 }

@@ -48,6 +48,7 @@ from tools.local.functions import (
 STATE = REPOSITORY / "target" / "local"
 EMULATOR = "tools.local.services"  # a module
 MAPPINGS = "tools.local.mapping"  # the module of its event source mappings
+PAGE = "tools.live"  # the module of a page that shows it
 
 PORT = 4566
 ACCESS_KEY = SECRET_KEY = "test"  # the emulator's root user
@@ -163,6 +164,7 @@ def built_template(dataset: str = DATASET) -> Path:
 
 def down(port: int = PORT) -> bool:
     """Stops the cloud of this port; false when there was none."""
+    end_page(port)
     pid = running(port)
     if pid is not None:
         # The functions' processes are of the same group.
@@ -173,6 +175,56 @@ def down(port: int = PORT) -> bool:
                 raise CloudError(f"the local cloud on port {port}, process {pid}, does not end")
     pid_file(port).unlink(missing_ok=True)
     return pid is not None
+
+
+def end_page(port: int) -> None:
+    """Ends the page that shows the cloud of this port, if the demo has started one."""
+    file = state(port) / "page.pid"
+    pid = process_of(port, file, PAGE)
+    if pid is not None:
+        os.kill(pid, signal.SIGTERM)
+        if not holds(lambda: not alive(pid), STOP_SECONDS):
+            os.kill(pid, signal.SIGKILL)
+    file.unlink(missing_ok=True)
+
+
+def show_page(port: int) -> str:
+    """Starts a page that shows the cloud of this port until `down`, and returns its address."""
+    end_page(port)
+    # Any free port, if another page has the usual one.
+    for page in (page_port(port), 0):
+        if address := start_page(port, page):
+            return address
+    log = page_log(port)
+    raise CloudError(f"the live page did not start:\n{tail(log)}\nsee {log}")
+
+
+def start_page(port: int, page: int) -> str | None:
+    """The address of the page as a process, or nothing if it ended at once."""
+    with page_log(port).open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", PAGE, "--local", f"--port={port}", f"--page={page}"],
+            cwd=state(port),
+            env={**without_aws(os.environ), "PYTHONPATH": str(REPOSITORY)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    (state(port) / "page.pid").write_text(str(process.pid))
+
+    def address() -> str | None:
+        log = page_log(port).read_text(encoding="utf-8")
+        found = re.search(r"^live: (http://\S+)$", log, re.MULTILINE)
+        return found and found[1]
+
+    holds(lambda: process.poll() is not None or address() is not None, START_SECONDS)
+    return address()
+
+
+def page_port(port: int) -> int:
+    """The usual port of the page that shows the cloud of this port."""
+    return port + 1000 if port + 1000 < 2**16 else 0
 
 
 def connect(port: int = PORT) -> Cloud:
@@ -207,6 +259,10 @@ def emulator_log(port: int) -> Path:
 
 def mapping_log(port: int) -> Path:
     return state(port) / "mapping.log"
+
+
+def page_log(port: int) -> Path:
+    return state(port) / "page.log"
 
 
 def running(port: int) -> int | None:

@@ -413,6 +413,7 @@ def show_run(console: Console, local: cloud.Cloud, arguments: argparse.Namespace
 
     pipeline = Pipeline(Stack.of(local), count_rows(rows))
     console.print(f"{pipeline.counts.rows:,} rows of {shorter(rows)}", highlight=False)
+    console.print(f"live, in any browser: {cloud.show_page(arguments.port)}", highlight=False)
     started = time.monotonic()
     options = ["--dataset", arguments.dataset, "--rate", arguments.rate]
     replay(str(rows), *options, variables=local.credentials)
