@@ -43,6 +43,9 @@ pub fn with_client(loader: ConfigLoader) -> ConfigLoader {
     loader
         .http_client(http)
         .retry_config(RetryConfig::disabled())
+        // Only CloudWatch's requests would be compressed. That takes as long as all else that metrics does, and the
+        // requests are within their limit without it.
+        .disable_request_compression(true)
         .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
 }
 
