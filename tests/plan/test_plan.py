@@ -65,6 +65,7 @@ MEASURED = {
         "python_normalise": 200.0,
         "python_metrics": 100.0,
     },
+    "ms_of_full_batch": {"transform": {"256": 300.0, "1769": 30.0}},
     "bytes": {"raw": 1_100, "severe": 130, "analytical": 1_000, "cookbook_raw": 1_500},
 }
 # Round shares: a fifth is severe, a fiftieth alerted.
@@ -167,6 +168,31 @@ def test_a_function_costs_its_seconds_and_its_invocations() -> None:
     # 10/s of 0.1 s: one at once, a quarter of a GB, 3.6 million seconds; 36 million invocations.
     line = model.dollars_of_function(Function("f", 10, 0.1), WORKLOAD, PRICES)
     assert isclose(line.dollars, 0.25 * 3.6e6 * 0.00001 + 36 * 0.2)
+
+
+def test_memory_is_compared_by_price_and_by_the_time_of_a_full_batch() -> None:
+    found = model.memories(WORKLOAD, PRICES, MEASURED)
+    times = {memory.mb: memory.ms_of_full_batch["transform"] for memory in found}
+    # Measured for two sizes; the others have their share of the core that takes 30 ms.
+    assert (times[256], times[1_769]) == (300.0, 30.0)
+    assert isclose(times[512], 30 * 1_769 / 512)
+    for memory in found:
+        sized = replace(WORKLOAD, memory_mb=memory.mb)
+        lines = [line for line in model.bill(sized, PRICES, MEASURED) if line.service == "Lambda"]
+        assert isclose(memory.dollars, sum(line.dollars for line in lines)), memory.mb
+
+
+def test_the_fastest_memory_that_costs_hardly_more_is_recommended() -> None:
+    def sizes(*dollars: float) -> list[model.Memory]:
+        return [model.Memory(128 * (1 + i), each, {}) for i, each in enumerate(dollars)]
+
+    for dollars, expected in (
+        ((10, 10.5, 11.0, 11.1), 384),
+        ((10, 12, 10.9, 12), 384),
+        ((10, 12, 13, 14), 128),
+        ((0, 0, 0, 0), 512),
+    ):
+        assert model.recommended(sizes(*dollars)).mb == expected
 
 
 def test_firehose_rounds_each_record_up_to_five_kilobytes() -> None:

@@ -29,7 +29,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tools.bench.lambda_api import ProcessFailed, run
 from tools.local import functions
 from tools.local.commands import REPOSITORY, CommandError, say, shown
 
@@ -40,8 +39,17 @@ DATA = OUT / "data"
 BUILT = REPOSITORY / "target" / "lambda"
 FUNCTIONS = ("ingest", "transform", "metrics", "notify")
 COLD_LAPS = 15
-# How often each batch of 6 MB is sent to measure memory.
-PAYLOAD_LAPS = 10
+# What is measured whole, by its function, and the load of its cold start.
+WHOLE = {
+    "ingest_object": "ingest",
+    "ingest_body": "ingest",
+    "transform": "transform",
+    "metrics": "metrics",
+    "notify": "notify",
+}
+HOW = {"ours": "Perishable", "batched": "boto3 in batches", "single": "boto3, one call each"}
+# Who is measured whole, and by how many invocations.
+CONTENDER_LAPS = {"ours": 31, "batched": 7, "single": 3}
 # Two inputs of each function, and how many more records one has: the difference has no start-up.
 COUNTED = {
     "ingest": ("accidents-half.csv", "accidents.csv", 10_000),
@@ -49,7 +57,31 @@ COUNTED = {
     "metrics": ("severe-6mb.json", "severe.json", 1_000),
     "notify": ("severe-6mb.json", "severe.json", 1_000),
 }
+# Memory of a function, and the memory that comes with a whole processor.
+SHARES_MB, CORE_MB = (256, 1_769), 1_769
+SHARE_LAPS = 7
 MB = 1_000_000
+VARIABLES = {
+    "AWS_REGION": "eu-west-1",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_LAMBDA_FUNCTION_NAME": "bench",
+    "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
+    "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/bench",
+    "AWS_LAMBDA_LOG_STREAM_NAME": "bench",
+    "RAW_STREAM": "raw",
+    "SEVERE_STREAM": "severe",
+    "ANALYTICAL_DELIVERY_STREAM": "analytical",
+    "REJECTS_DELIVERY_STREAM": "rejects",
+    "ALERTS_DELIVERY_STREAM": "alerts",
+    "GLUE_DATABASE": "d",
+    "GLUE_TABLE": "t",
+    "TOPIC_ARN": "arn:aws:sns:eu-west-1:000000000000:alerts",
+    "ALERTS_PER_SECOND": "0",  # the pauses between alerts are not measured
+    "RUST_LOG": "error",
+}
 
 
 @dataclass(frozen=True)
@@ -97,12 +129,15 @@ def batch_sizes() -> list[str]:
     return [str(size) for size in (*sizes, mapping["Properties"]["BatchSize"])]
 
 
-def bench(*arguments: str | Path) -> None:
-    """Runs the benchmarks of one process and discards the counts that the functions print."""
+def bench(*arguments: str | Path, variables: Mapping[str, str] | None = None) -> None:
+    """Runs a command of the benchmarks and discards the counts that the functions print."""
     command = [str(binary("bench")), *map(str, arguments)]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    given = {**os.environ, **(variables or {})}
+    done = subprocess.run(
+        command, env=given, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
+    )
     if done.returncode != 0:
-        raise CommandError(f"`{' '.join(command)}` failed: {done.stderr.decode().strip()}")
+        raise CommandError(f"`{' '.join(command)}` failed: {done.stderr.decode()[-500:].strip()}")
 
 
 def cookbook() -> dict[str, Any]:
@@ -113,33 +148,73 @@ def cookbook() -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
+def whole(load: str, laps: int, *command: str | Path, share: str = "all") -> dict[str, Any]:
+    """What an invocation uses of a function that is started as Lambda starts it, with a share of a
+    processor in thousandths."""
+    out = OUT / "whole.json"
+    bench("whole", load, str(laps), share, out, *command, variables=VARIABLES)
+    return json.loads(out.read_text(encoding="utf-8"))
+
+
+def python(function: str, *how: str) -> list[str | Path]:
+    return [sys.executable, HERE / "cookbook.py", "serve", function, *how]
+
+
+def with_requests() -> dict[str, dict[str, Any]]:
+    """Each load whole, by who handles it: the functions, and two ways to write them in Python."""
+    results: dict[str, dict[str, Any]] = {}
+    for load, function in WHOLE.items():
+        contenders: dict[str, list[str | Path]] = {
+            "ours": [binary(function)],
+            "batched": python(function, "batched"),
+            "single": python(function),
+        }
+        results[load] = {
+            name: whole(load, CONTENDER_LAPS[name], *command)
+            for name, command in contenders.items()
+        }
+        for name, result in results[load].items():
+            if not result["entries"]:
+                raise CommandError(
+                    f"{load}: {name} has sent nothing, so that its time says nothing"
+                )
+    return results
+
+
+def with_shares() -> dict[str, dict[int, Any]]:
+    """A batch of 6 MB, by the function and by the memory whose share of a processor it has."""
+    results = {}
+    for load in ("transform", "metrics", "notify"):
+        results[load] = {
+            mb: whole(load, SHARE_LAPS, binary(load), share=str(1_000 * mb // CORE_MB))
+            for mb in SHARES_MB
+        }
+    return results
+
+
 def cold_starts() -> dict[str, float]:
     """Milliseconds from a process's start to its first response, each in turn."""
-    empty = b'{"Records":[]}'
-    direct = b'{"format":"csv","body":"ID,Severity\\n"}'
-    contenders: dict[str, tuple[list[str | Path], bytes]] = {
-        "hello": ([binary("hello")], empty),
-        "python": ([sys.executable, HERE / "cookbook.py", "serve"], empty),
+    contenders: dict[str, list[str | Path]] = {
+        "hello": [binary("hello")],
+        "python": python("transform"),
+        **{name: [binary(name)] for name in FUNCTIONS},
     }
-    for name in FUNCTIONS:
-        contenders[name] = ([binary(name)], direct if name == "ingest" else empty)
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(COLD_LAPS):
-        for name, (command, event) in contenders.items():
-            times[name].append(run(command, [event])[0])
+        for name, command in contenders.items():
+            load = "no_rows" if name == "ingest" else "no_records"
+            times[name].append(whole(load, 1, *command)["first_ms"])
     return {name: statistics.median(laps) for name, laps in times.items()}
 
 
-def memory() -> dict[str, float]:
-    """The most memory in MB that each function uses for batches of 6 MB."""
-    peaks = {}
-    for name in ("transform", "metrics", "notify"):
-        event = (DATA / f"{'transform' if name == 'transform' else 'severe'}-6mb.json").read_bytes()
-        _, peak, calls = run([binary(name)], [event] * PAYLOAD_LAPS)
-        if not calls:
-            raise CommandError(f"{name} has put nothing, so that its memory says nothing")
-        peaks[name] = peak / MB
-    return peaks
+def memory(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """The most memory in MB that each function has used."""
+    return {
+        function: max(
+            results[load]["ours"]["peak_bytes"] / MB for load in WHOLE if WHOLE[load] == function
+        )
+        for function in FUNCTIONS
+    }
 
 
 def packages() -> dict[str, float]:
@@ -201,10 +276,13 @@ def measure(object_mb: int, object_seconds: int) -> dict[str, Any]:
     large = json.loads((OUT / "object.json").read_text(encoding="utf-8"))
     say("bench: the cookbook's steps in Python")
     python = cookbook()
+    say("bench: the functions as Lambda starts them, with their requests (some minutes)")
+    sending = with_requests()
+    say("bench: the same with a share of a processor")
+    shares = with_shares()
     say("bench: cold starts")
     cold = cold_starts()
-    say("bench: memory and packages")
-    held, sizes = memory(), packages()
+    held, sizes = memory(sending), packages()
     calls = measured["api_calls"]
     api_calls = {
         "perishable": {
@@ -222,30 +300,47 @@ def measure(object_mb: int, object_seconds: int) -> dict[str, Any]:
         "functions": {
             name: result for name, result in measured.items() if name not in ("api_calls", "bytes")
         },
+        "with_requests": sending,
         "object": {**large, "mb_per_second": large["bytes"] / large["seconds"] / MB},
         "cold_start_ms": cold,
         "memory_mb": held,
         "package_mb": sizes,
         "api_calls_per_10000_events": api_calls,
-        "plan": plan(measured),
+        "plan": plan(measured, sending, shares),
     }
 
 
-def plan(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """The measurements that `make plan` uses."""
+def plan(
+    measured: Mapping[str, Any],
+    sending: Mapping[str, Mapping[str, Any]],
+    shares: Mapping[str, Mapping[int, Any]],
+) -> dict[str, dict[str, Any]]:
+    """The measurements that `make plan` uses, by their table there."""
 
-    def per_record(name: str, contender: str) -> float:
+    def alone(name: str, contender: str) -> float:
         return measured[name][f"{contender}_ms"] * 1e3 / measured[name]["records"]
 
+    def whole(load: str, contender: str) -> float:
+        return cpu_ms_per_record(sending[load][contender]) * 1e3
+
     return {
-        "machine": machine(),
         "cpu_us_per_record": {
-            "ingest": per_record("ingest_csv", "ours"),
-            "transform": per_record("transform", "ours"),
-            "metrics": per_record("metrics", "ours"),
-            "notify": per_record("notify", "ours"),
-            "python_normalise": per_record("ingest_csv", "python"),
-            "python_metrics": per_record("metrics", "python"),
+            "ingest": whole("ingest_object", "ours"),
+            "transform": whole("transform", "ours"),
+            "metrics": whole("metrics", "ours"),
+            "notify": whole("notify", "ours"),
+            "python_normalise": whole("ingest_object", "single"),
+            "python_metrics": whole("metrics", "single"),
+        },
+        "cpu_us_per_record_without_requests": {
+            "ingest": alone("ingest_csv", "ours"),
+            "transform": alone("transform", "ours"),
+            "metrics": alone("metrics", "ours"),
+            "notify": alone("notify", "ours"),
+        },
+        **{
+            f"ms_of_full_batch.{load}": {str(mb): result["wall_ms"] for mb, result in by_mb.items()}
+            for load, by_mb in shares.items()
         },
         "bytes": measured["bytes"],
     }
@@ -294,6 +389,7 @@ def ratios(summary: Mapping[str, Any]) -> list[Ratio]:
         Ratio(f"{name}: memory, MB", peak, at_most=64)
         for name, peak in summary["memory_mb"].items()
     ]
+    found += whole_ratios(summary)
     large = summary["object"]
     found += [
         Ratio("ingest: CSV of a large object, MB/s", large["mb_per_second"], at_least=100),
@@ -303,8 +399,68 @@ def ratios(summary: Mapping[str, Any]) -> list[Ratio]:
     return found
 
 
+def whole_ratios(summary: Mapping[str, Any]) -> list[Ratio]:
+    """Processor time with the requests, compared with that without, and with Python's."""
+    found: list[Ratio] = []
+    bounds = {
+        "transform": (1.4, 10, None),
+        "ingest_object": (1.5, 15, 150),
+        "ingest_body": (1.5, 15, 150),
+        "metrics": (2, None, None),
+        "notify": (2, None, None),
+    }
+    for load, (at_most, batched, single) in bounds.items():
+        contenders = summary["with_requests"][load]
+        name = title(load)
+        without = summary["functions"]["ingest_csv" if WHOLE[load] == "ingest" else load]
+        alone = without["ours_ms"] / without["records"]
+        ours = cpu_ms_per_record(contenders["ours"])
+        found.append(Ratio(f"{name}: with requests by without", ours / alone, at_most=at_most))
+        for contender, at_least in (("batched", batched), ("single", single)):
+            if at_least:
+                theirs = cpu_ms_per_record(contenders[contender])
+                found.append(
+                    Ratio(
+                        f"{name}: Python, {HOW[contender]}, by it", theirs / ours, at_least=at_least
+                    )
+                )
+    return found
+
+
+def cpu_ms_per_record(result: Mapping[str, Any]) -> float:
+    return result["cpu_ms"] / result["records"]
+
+
+def whole_figures(summary: Mapping[str, Any]) -> Table:
+    table = Table(
+        title="for 10,000 records, with their requests: ms of processor time, ms from event to"
+        " answer, requests, MB sent, MB of memory",
+        title_justify="left",
+    )
+    table.add_column("")
+    for column in ("", "processor", "elapsed", "requests", "sent", "memory"):
+        table.add_column(column, justify="right")
+    for load, contenders in summary["with_requests"].items():
+        for contender, result in contenders.items():
+            share = 10_000 / result["records"]
+            each = share / result["invocations"]
+            table.add_row(
+                title(load),
+                HOW[contender],
+                f"{result['cpu_ms'] * share:,.1f}",
+                f"{result['wall_ms'] * share:,.1f}",
+                f"{sum(result['requests'].values()) * each:,.0f}",
+                f"{result['bytes'] * each / MB:,.1f}",
+                f"{result['peak_bytes'] / MB:,.0f}",
+            )
+    return table
+
+
 def figures(summary: Mapping[str, Any]) -> Table:
-    table = Table(title=f"records a second ({summary['machine']})", title_justify="left")
+    table = Table(
+        title=f"records a second, without their requests ({summary['machine']})",
+        title_justify="left",
+    )
     table.add_column("")
     for column in ("Perishable", "floor", "straightforward Rust", "cookbook's Python"):
         table.add_column(column, justify="right")
@@ -352,7 +508,7 @@ def main() -> int:
         if arguments.instructions:
             say("bench: instructions (some minutes)")
             summary["instructions_per_record"] = instructions()
-    except (CommandError, ProcessFailed) as error:
+    except CommandError as error:
         say(f"error: {error}")
         return 1
     found = ratios(summary)
@@ -363,6 +519,7 @@ def main() -> int:
     (OUT / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     console.print(figures(summary))
+    console.print(whole_figures(summary))
     console.print(verdicts(found))
     if "instructions_per_record" in summary:
         for name, count in summary["instructions_per_record"].items():

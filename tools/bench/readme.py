@@ -19,17 +19,21 @@ BEGIN, END = "<!-- bench: written by make bench README=yes -->", "<!-- /bench --
 CHART = REPOSITORY / "docs" / "bench.svg"
 PLAN = REPOSITORY / "tools" / "plan" / "measured.toml"
 
+# The bars of a function: with its requests, and the last two without.
 CONTENDERS = (
-    ("floor", "the floor", "#9aa0a6"),
-    ("ours", "Perishable", "#1a7f5a"),
-    ("straightforward", "straightforward Rust", "#c77c2a"),
-    ("python", "the cookbook's Python", "#b3423a"),
+    ("with_requests", "ours", "Perishable", "#1a7f5a"),
+    ("with_requests", "batched", "Python, boto3 in batches", "#c77c2a"),
+    ("with_requests", "single", "Python, one call each", "#b3423a"),
+    ("functions", "ours", "without requests: Perishable", "#7fc4a8"),
+    ("functions", "straightforward", "straightforward Rust", "#cdb48f"),
+    ("functions", "floor", "the floor", "#9aa0a6"),
 )
+# The load with requests, the one without, and what both are called.
 ROWS = (
-    ("ingest_csv", "ingest, CSV"),
-    ("transform", "transform"),
-    ("metrics", "metrics"),
-    ("notify", "notify"),
+    ("ingest_object", "ingest_csv", "ingest, CSV"),
+    ("transform", "transform", "transform"),
+    ("metrics", "metrics", "metrics"),
+    ("notify", "notify", "notify"),
 )
 
 
@@ -45,19 +49,28 @@ def write(summary: Mapping[str, Any]) -> None:
     PLAN.write_text(measurements(summary, PLAN.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def rate(result: Mapping[str, Any], contender: str) -> float | None:
-    milliseconds = result.get(f"{contender}_ms")
-    return result["records"] / milliseconds * 1e3 if milliseconds else None
+def rates(summary: Mapping[str, Any], row: Sequence[str]) -> list[float | None]:
+    """Records a second of one core, by contender."""
+    found: list[float | None] = []
+    for kind, contender, _, _ in CONTENDERS:
+        if kind == "with_requests":
+            result = summary[kind][row[0]][contender]
+            milliseconds = result["cpu_ms"]
+        else:
+            result = summary[kind][row[1]]
+            milliseconds = result.get(f"{contender}_ms")
+        found.append(result["records"] / milliseconds * 1e3 if milliseconds else None)
+    return found
 
 
 def section(summary: Mapping[str, Any]) -> str:
-    head = "| records a second, one core | " + " | ".join(name for _, name, _ in CONTENDERS)
+    head = "| records a second, one core | " + " | ".join(name for _, _, name, _ in CONTENDERS)
     lines = ["![Records a second, on a logarithmic scale](docs/bench.svg)", ""]
     lines += [head + " |", "| --- |" + " ---: |" * len(CONTENDERS)]
-    for key, title in ROWS:
-        rates = [rate(summary["functions"][key], contender) for contender, _, _ in CONTENDERS]
-        cells = " | ".join(f"{value:,.0f}" if value else "" for value in rates)
-        lines.append(f"| {title} | {cells} |")
+    for row in ROWS:
+        found = rates(summary, row)
+        cells = " | ".join(f"{value:,.0f}" if value else "" for value in found)
+        lines.append(f"| {row[2]} | {cells} |")
     cold = summary["cold_start_ms"]
     calls = summary["api_calls_per_10000_events"]
     ours, theirs = (sum(calls[name].values()) for name in ("perishable", "cookbook"))
@@ -77,10 +90,7 @@ def section(summary: Mapping[str, Any]) -> str:
 def chart(summary: Mapping[str, Any]) -> str:
     """Bars on a logarithmic scale: each step to the left is a tenth."""
     left, width, bar, gap = 120, 560, 14, 18
-    values = {
-        key: [rate(summary["functions"][key], contender) for contender, _, _ in CONTENDERS]
-        for key, _ in ROWS
-    }
+    values = {row: rates(summary, row) for row in ROWS}
     highest = max(value for row in values.values() for value in row if value)
     low, high = 3.0, log10(highest) + 0.1
 
@@ -88,10 +98,10 @@ def chart(summary: Mapping[str, Any]) -> str:
         return left + max(0.0, (log10(value) - low) / (high - low)) * width
 
     parts: list[str] = []
-    y = 40
-    for key, name in ROWS:
-        parts.append(text(left - 10, y + bar * 2 + 4, name, "end"))
-        for (_, _, colour), value in zip(CONTENDERS, values[key]):
+    y = 58
+    for row in ROWS:
+        parts.append(text(left - 10, y + bar * 3 + 4, row[2], "end"))
+        for (_, _, _, colour), value in zip(CONTENDERS, values[row]):
             if value:
                 parts.append(
                     f'<rect x="{left}" y="{y}" width="{x(value) - left:.1f}" height="{bar - 2}"'
@@ -101,11 +111,10 @@ def chart(summary: Mapping[str, Any]) -> str:
             y += bar
         y += gap
     legend = []
-    at = float(left)
-    for _, name, colour in CONTENDERS:
-        legend.append(f'<rect x="{at:.0f}" y="12" width="11" height="11" fill="{colour}"/>')
-        legend.append(text(at + 16, 22, name, "start", 12))
-        at += 40 + 7 * len(name)
+    for index, (_, _, name, colour) in enumerate(CONTENDERS):
+        at, line = left + 200 * (index % 3), 12 + 18 * (index // 3)
+        legend.append(f'<rect x="{at:.0f}" y="{line}" width="11" height="11" fill="{colour}"/>')
+        legend.append(text(at + 16, line + 10, name, "start", 12))
     caption = text(left, y + 4, "records a second on one core, logarithmic", "start", 11)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 780 {y + 14}" role="img"'
@@ -125,11 +134,16 @@ def text(x: float, y: float, words: str, anchor: str, size: int = 13) -> str:
 
 def measurements(summary: Mapping[str, Any], held: str) -> str:
     """The plan's file, updated with the numbers of this run."""
-    plan = summary["plan"]
-    held = re.sub(r'(?m)^machine = ".*"', lambda _: f'machine = "{plan["machine"]}"', held)
-    for name, value in {**plan["cpu_us_per_record"], **plan["bytes"]}.items():
-        held = re.sub(rf"(?m)^{name} = [\d.]+", f"{name} = {value:.4g}", held)
-    return held
+    parts = re.split(r"(?m)^(?=\[)", held)
+    updated = [
+        re.sub(r'(?m)^machine = ".*"', lambda _: f'machine = "{summary["machine"]}"', parts[0])
+    ]
+    for part in parts[1:]:
+        numbers = summary["plan"].get(part[1 : part.index("]")], {})
+        for name, value in numbers.items():
+            part = re.sub(rf"(?m)^{name} = [\d.]+", f"{name} = {value:.4g}", part)
+        updated.append(part)
+    return "".join(updated)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -41,6 +41,11 @@ SNS_ENTRIES = 10
 BURST_SECONDS = 2
 METRIC_DATA = 1_000
 
+# Sizes of memory to compare, up to the one with a whole core.
+MEMORIES_MB = (128, 256, 512, 1024, CORE_MB)
+# How much more than the cheapest a faster size may cost.
+WORTH_FOR_SPEED = 1.1
+
 # A KPL record holds 64 KiB at most as this project packs it; each record in it costs its lengths
 # and index.
 PACK_BYTES = 64 * 1024
@@ -366,6 +371,43 @@ def need(workload: Workload, measured: Mapping[str, Any]) -> Need:
             for name, calls in per_second.items()
         },
     )
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A size of the functions' memory, which their share of a core follows."""
+
+    mb: int
+    dollars: float  # of Lambda a month
+    ms_of_full_batch: Mapping[str, float]  # by function
+
+
+def memories(
+    workload: Workload, prices: Mapping[str, Any], measured: Mapping[str, Any]
+) -> list[Memory]:
+    """What each size of memory costs and how long a full batch takes with it.
+
+    The time is the processor's: measured for the sizes that were measured, calculated by the share
+    of a core for others.
+    """
+    found = []
+    for mb in MEMORIES_MB:
+        sized = replace(workload, memory_mb=mb)
+        functions = need(sized, measured).functions
+        times = {
+            name: by_size.get(str(mb), by_size[str(CORE_MB)] * CORE_MB / mb)
+            for name, by_size in measured["ms_of_full_batch"].items()
+        }
+        dollars = sum(dollars_of_function(each, sized, prices).dollars for each in functions)
+        found.append(Memory(mb, dollars, times))
+    return found
+
+
+def recommended(found: Sequence[Memory]) -> Memory:
+    """The fastest of those that cost hardly more than the cheapest."""
+    cheapest = min(memory.dollars for memory in found)
+    fitting = [memory for memory in found if memory.dollars <= cheapest * WORTH_FOR_SPEED]
+    return max(fitting, key=lambda memory: memory.mb)
 
 
 def bill(workload: Workload, prices: Mapping[str, Any], measured: Mapping[str, Any]) -> list[Line]:

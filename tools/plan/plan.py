@@ -156,6 +156,22 @@ def money(dollars: float) -> str:
     return f"{dollars:,.2f}" if dollars < 100 else f"{dollars:,.0f}"
 
 
+def memory_sizes(found: Sequence[model.Memory]) -> Table:
+    """What each size of memory costs, and how long a full batch takes with it."""
+    table = Table(
+        title_justify="left", title="memory of a function: Lambda a month, and a batch of 6 MB"
+    )
+    table.add_column("MB", justify="right")
+    table.add_column("$ a month", justify="right")
+    names = list(found[0].ms_of_full_batch)
+    for name in names:
+        table.add_column(f"{name}, ms", justify="right")
+    for memory in found:
+        times = (f"{memory.ms_of_full_batch[name]:,.0f}" for name in names)
+        table.add_row(f"{memory.mb:,}", money(memory.dollars), *times)
+    return table
+
+
 def quantity(amount: float) -> str:
     return f"{amount:,.0f}" if amount >= 10 else f"{amount:,.2g}"
 
@@ -228,6 +244,15 @@ def report(workload: Workload, held: Mapping[str, Any], price: Mapping[str, Any]
     calls = ", ".join(f"{name} {count:,.1f}" for name, count in needs.calls_per_10_000.items())
     console.print(
         f"API calls per 10,000 events: {sum(needs.calls_per_10_000.values()):,.0f} ({calls})\n"
+    )
+
+    sizes = model.memories(workload, price, held)
+    console.print(memory_sizes(sizes))
+    best = model.recommended(sizes)
+    console.print(
+        f"MEMORY_MB={best.mb} is recommended: the fastest of those that cost at most"
+        f" {model.WORTH_FOR_SPEED - 1:.0%} more than the cheapest, ${money(best.dollars)} a month"
+        " for Lambda.\n"
     )
 
     ours = model.bill(workload, price, held)

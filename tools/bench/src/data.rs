@@ -1,7 +1,7 @@
 //! The inputs of the benchmarks: generated rows with new ids and the real shares of severities and places, and the
 //! events that the functions make of them.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, ops::Range};
 
 use base64_simd::STANDARD;
 use chrono::{DateTime, Utc};
@@ -24,14 +24,14 @@ const SEVERITIES: [(u32, &str); 4] = [(9, "1"), (805, "2"), (973, "3"), (1_000, 
 /// A stride without a common divisor with a thousand, so that severities are spread over the rows.
 const STRIDE: u32 = 619;
 
-/// A CSV of `count` rows in the published layout.
-pub(crate) fn csv(count: u32) -> String {
+/// A CSV in the published layout with the rows of those numbers.
+pub(crate) fn csv(numbers: Range<u32>) -> String {
     let rows = table(ROWS);
     let places = table(PLACES);
     let column = |name: &str| rows[0].iter().position(|cell| *cell == name).unwrap_or_default();
     let [id, severity, city, county, state] = ["ID", "Severity", "City", "County", "State"].map(column);
     let mut text = rows[0].join(",");
-    for number in 0..count {
+    for number in numbers {
         let mut cells = rows[1 + number as usize % (rows.len() - 1)].clone();
         let place = &places[1 + number as usize * 31 % (places.len() - 1)];
         let name = format!("A-{}", 2_716_600 + number);

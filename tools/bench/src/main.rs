@@ -1,9 +1,10 @@
-//! Benchmarks within one process: each function from the event's bytes to its finished requests, compared with
-//! straightforward code and the floor. `tools/bench/bench.py` runs it, and measures what needs other processes.
+//! Benchmarks of each function. Within one process, from the event's bytes to its finished requests, compared with
+//! straightforward code and the floor. As a process of its own, with the requests sent. `tools/bench/bench.py` runs it.
 //!
 //! - `bench data DIRECTORY` writes the inputs of the others.
 //! - `bench measure FILE` measures and writes JSON.
 //! - `bench object MEGABYTES SECONDS FILE` ingests a large object with invocations of that duration.
+//! - `bench whole NAME LAPS THOUSANDTHS FILE PROGRAM…` measures a function whole, with that share of a processor or `all`.
 //! - `bench often NAME FILE TIMES` repeats one function, for a profiler or for counting instructions.
 
 mod data;
@@ -12,12 +13,15 @@ mod functions;
 mod ports;
 mod race;
 mod straightforward;
+mod whole;
 
 use std::{
     error::Error,
-    fs,
+    fs, iter,
+    ops::Range,
     path::Path,
     process::ExitCode,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -34,6 +38,7 @@ use shared::{
     stream::{StreamRecord, batch::Batch},
 };
 use tokio::runtime::Runtime;
+use whole::{Load, WARM_UP};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -43,6 +48,10 @@ const TRANSFORM_RECORDS: u32 = 4_000;
 const SEVERE_RECORDS: u32 = 10_000;
 /// Rows of a file.
 const ROWS: u32 = 20_000;
+/// Severe records in an event of at most 6 MB, at which Lambda closes a batch.
+const SEVERE_BATCH: u32 = 6_000;
+/// Rows of a file that is ingested by one invocation.
+const FILE_ROWS: u32 = 10_000;
 /// Events for which the API calls are counted.
 const COUNTED_EVENTS: u32 = 10_000;
 /// Raw events that contain ten severe ones, and a few more: 19.5 per cent are severe.
@@ -90,10 +99,15 @@ fn run(arguments: &[&str]) -> Outcome<()> {
             let result = bench.object(megabytes.parse()?, Duration::from_secs(seconds.parse()?))?;
             Ok(fs::write(file, serde_json::to_string_pretty(&result)?)?)
         }
+        ["whole", name, laps, share, file, program @ ..] => {
+            let load = Load { thousandths: share.parse().ok(), ..bench.load(name, laps.parse()?)? };
+            let result = whole::measure(program, load)?;
+            Ok(fs::write(file, serde_json::to_string_pretty(&result)?)?)
+        }
         ["often", name, file, times] => bench.often(name, &fs::read(file)?, times.parse()?),
         _ => {
-            Err("expected bench data DIRECTORY, bench measure FILE BATCH BATCH BATCH, bench object MEGABYTES SECONDS FILE or \
-                 bench often NAME FILE TIMES"
+            Err("expected bench data DIRECTORY, bench measure FILE BATCH BATCH BATCH, bench object MEGABYTES SECONDS FILE, \
+                 bench whole NAME LAPS SHARE FILE PROGRAM or bench often NAME FILE TIMES"
                 .into())
         }
     }
@@ -102,16 +116,25 @@ fn run(arguments: &[&str]) -> Outcome<()> {
 impl Bench {
     /// The event of transform with that many records.
     fn transform_event(&self, records: u32) -> String {
-        let events = data::raw_events(&self.dataset, &data::csv(records), self.at);
+        self.raw_event(0..records)
+    }
+
+    fn raw_event(&self, rows: Range<u32>) -> String {
+        let events = data::raw_events(&self.dataset, &data::csv(rows), self.at);
         data::kinesis_event("us-accidents-data-stream-1-dev", &events, self.at)
     }
 
     /// What transform writes to stream 2 for that many severe events.
     fn severe_events(&self, records: u32) -> Outcome<Vec<StreamRecord>> {
+        self.severe_events_from(0, records)
+    }
+
+    /// The same for rows from a number on, and with the ids of those rows.
+    fn severe_events_from(&self, first: u32, records: u32) -> Outcome<Vec<StreamRecord>> {
         let raw = records * RAW_FOR_TEN_SEVERE / 10;
         let transform = functions::transform()?;
         transform.severe.keeps.set(true);
-        let event = self.transform_event(raw);
+        let event = self.raw_event(first..first + raw);
         self.runtime.block_on(async {
             transform
                 .handle(text(event.as_bytes())?, &functions::invocation(self.at))
@@ -127,16 +150,20 @@ impl Bench {
     }
 
     fn severe_event(&self, records: u32) -> Outcome<String> {
-        let severe = self.severe_events(records)?;
+        self.severe_event_from(0, records)
+    }
+
+    fn severe_event_from(&self, first: u32, records: u32) -> Outcome<String> {
+        let severe = self.severe_events_from(first, records)?;
         let data: Vec<&Bytes> = severe.iter().map(|record| &record.data).collect();
         Ok(data::kinesis_event("us-accidents-data-stream-2-dev", &data, self.at))
     }
 
     fn write_data(&self, directory: &Path) -> Outcome<()> {
         fs::create_dir_all(directory)?;
-        let csv = data::csv(ROWS);
+        let csv = data::csv(0..ROWS);
         fs::write(directory.join("accidents.csv"), &csv)?;
-        fs::write(directory.join("accidents-half.csv"), data::csv(ROWS / 2))?;
+        fs::write(directory.join("accidents-half.csv"), data::csv(0..ROWS / 2))?;
         fs::write(directory.join("transform.json"), self.transform_event(TRANSFORM_RECORDS))?;
         fs::write(directory.join("severe.json"), self.severe_event(SEVERE_RECORDS)?)?;
         // Lambda closes a batch at 6 MB.
@@ -147,6 +174,35 @@ impl Bench {
             fs::write(directory.join(name), event)?;
         }
         Ok(())
+    }
+
+    /// The load of a function that is measured whole.
+    fn load(&self, name: &str, laps: usize) -> Outcome<Load> {
+        let invocations = laps + WARM_UP.min(laps);
+        let same = |event: String| iter::repeat_n(Arc::new(event.into_bytes()), invocations).collect();
+        let (events, object, records) = match name {
+            "transform" => (same(self.transform_event(TRANSFORM_RECORDS)), Vec::new(), TRANSFORM_RECORDS),
+            "metrics" => (same(self.severe_event(SEVERE_BATCH)?), Vec::new(), SEVERE_BATCH),
+            // A warm function remembers the alerts, so that each invocation has ids of its own.
+            "notify" => {
+                let stride = SEVERE_BATCH * RAW_FOR_TEN_SEVERE / 10;
+                let events = (0..).step_by(stride as usize).take(invocations);
+                let events = events
+                    .map(|first| Ok(Arc::new(self.severe_event_from(first, SEVERE_BATCH)?.into_bytes())));
+                (events.collect::<Outcome<_>>()?, Vec::new(), SEVERE_BATCH)
+            }
+            "ingest_object" => {
+                (same(data::object_event("a.csv")), data::csv(0..FILE_ROWS).into_bytes(), FILE_ROWS)
+            }
+            "ingest_body" => {
+                let event = json!({"format": "csv", "body": data::csv(0..FILE_ROWS)}).to_string();
+                (same(event), Vec::new(), FILE_ROWS)
+            }
+            "no_records" => (same(json!({"Records": []}).to_string()), Vec::new(), 0),
+            "no_rows" => (same(json!({"format": "csv", "body": "ID,Severity\n"}).to_string()), Vec::new(), 0),
+            _ => return Err(format!("there is no load for `{name}`").into()),
+        };
+        Ok(Load { events, object, records, thousandths: None })
     }
 
     fn measure(&self, batches: &[usize]) -> Outcome<Value> {
@@ -245,9 +301,9 @@ impl Bench {
 
     fn ingest(&self) -> Outcome<Vec<(&'static str, Value)>> {
         let received = stamp(self.at);
-        let csv = Bytes::from(data::csv(ROWS));
-        let double = Bytes::from(data::csv(2 * ROWS));
-        let ndjson = data::raw_events(&self.dataset, &data::csv(ROWS), self.at).concat();
+        let csv = Bytes::from(data::csv(0..ROWS));
+        let double = Bytes::from(data::csv(0..2 * ROWS));
+        let ndjson = data::raw_events(&self.dataset, &data::csv(0..ROWS), self.at).concat();
         let ndjson_text = std::str::from_utf8(&ndjson)?;
         let json = format!("[{}]", ndjson_text.trim_end().replace('\n', ","));
         let once = |text: &Bytes| functions::ingest(once(text.clone()));
@@ -296,7 +352,7 @@ impl Bench {
 
     /// Mean bytes of the records, for the cost estimate.
     fn bytes(&self) -> Outcome<Value> {
-        let raw = data::raw_events(&self.dataset, &data::csv(COUNTED_EVENTS), self.at);
+        let raw = data::raw_events(&self.dataset, &data::csv(0..COUNTED_EVENTS), self.at);
         let severe = self.severe_events(1_000)?;
         let mean = |total: usize, count: usize| total.div_ceil(count.max(1));
         Ok(json!({
@@ -310,7 +366,7 @@ impl Bench {
         let &[transform_batch, metrics_batch, notify_batch] = batches else {
             return Err("the sizes of the batches of transform, metrics and notify are missing".into());
         };
-        let ingest = functions::ingest(once(Bytes::from(data::csv(COUNTED_EVENTS))))?;
+        let ingest = functions::ingest(once(Bytes::from(data::csv(0..COUNTED_EVENTS))))?;
         ingest.stream.keeps.set(true);
         let invocation = functions::invocation(self.at);
         let event = data::object_event("a.csv");
@@ -353,7 +409,7 @@ impl Bench {
 
     /// Ingests an object of that size with invocations of that duration, and checks that every row is ingested once.
     fn object(&self, megabytes: u64, each: Duration) -> Outcome<Value> {
-        let csv = Bytes::from(data::csv(ROWS));
+        let csv = Bytes::from(data::csv(0..ROWS));
         let blocks = (megabytes * 1_000_000).div_ceil(csv.len() as u64);
         let ingest = functions::ingest(repeated(&csv, blocks))?;
         let size = ingest.objects.size();
