@@ -367,6 +367,48 @@ async fn higher_severity_is_alerted_at_once() {
     assert_eq!(subjects(&notify), ["Severity 4 accident: 4, c"]);
 }
 
+/// The keys by which on-call services deduplicate the messages.
+fn dedup_keys(notify: &Notify) -> Vec<String> {
+    let key = |alert: Alert| machine(&alert)["on_call"]["dedup_key"].as_str().unwrap().to_owned();
+    notify.topic.take().into_iter().map(key).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_call_services_get_one_key_for_an_id() {
+    let notify = notify();
+    let of = |severities: &[u8]| severities.iter().map(|each| severe("A-1", *each, "c")).collect::<Vec<_>>();
+    // Raised, lowered and repeated, in one batch and in a later one.
+    for (severities, messages) in [(&[4, 4, 6, 5, 6][..], 2), (&[6, 5, 8, 4], 1), (&[4, 8], 0)] {
+        assert_all_done(&handle(&notify, &kinesis_event(&of(severities))).await);
+        assert_eq!(dedup_keys(&notify), vec!["us_accidents/A-1"; messages]);
+    }
+    // Another container, whose messages a FIFO topic distinguishes by the severity, and another event.
+    let other = super::notify::notify();
+    assert_all_done(&handle(&other, &kinesis_event(&[severe("A-1", 5, "c"), severe("A-2", 5, "c")])).await);
+    let ids: Vec<_> = other.topic.taken.borrow().iter().map(|alert| alert.id.clone()).collect();
+    assert_eq!(ids, ["A-1/5", "A-2/5"]);
+    assert_eq!(dedup_keys(&other), ["us_accidents/A-1", "us_accidents/A-2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_call_services_get_a_key_for_each_digest() {
+    let of = |severity: u8, ids: std::ops::Range<usize>| {
+        kinesis_event(&ids.map(|n| severe(&n.to_string(), severity, "c")).collect::<Vec<_>>())
+    };
+    let notify = notify();
+    // The same digest again, after a failure; then all of its events raised, and other events.
+    notify.topic.reply([Reply::Failed(Fault::Permanent)]);
+    assert_eq!(handle(&notify, &of(4, 0..20)).await, ["1"]);
+    for batch in [of(4, 0..20), of(5, 0..20), of(5, 20..40)] {
+        assert_all_done(&handle(&notify, &batch).await);
+    }
+    let [first, raised, other] = dedup_keys(&notify).try_into().unwrap();
+    assert!(
+        first == raised && first != other && first.starts_with("us_accidents/digest-"),
+        "{first} {other}"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn raised_event_in_a_digest_is_named() {
     for pace in [None, config().pace] {

@@ -36,6 +36,7 @@ pub fn broken(chain: &Chain<'_>) -> Vec<String> {
     audit.transform();
     audit.consumers();
     audit.escalations();
+    audit.dedup_keys();
     audit.alert_rows();
     audit.only_inputs_appear();
     audit.requests();
@@ -234,6 +235,22 @@ impl<'c, 's> Audit<'c, 's> {
         let [alerted, received] = highest;
         self.hold(alerted == received, || {
             format!("a FIFO topic drops escalations: of {alerted:?} its subscribers get {received:?}")
+        });
+    }
+
+    /// On-call services get one key for each id, whatever its severities, and another one for each other set of ids.
+    fn dedup_keys(&mut self) {
+        let mut keys: BTreeMap<BTreeSet<Id>, BTreeSet<String>> = BTreeMap::new();
+        for message in &*self.chain.services.published.borrow() {
+            let ids = message.events.iter().filter(|id| (**id as usize) < self.chain.scenario.units.len());
+            let identities: BTreeSet<Id> = ids.map(|id| self.unit(*id).identity).collect();
+            if identities.len() == message.events.len() {
+                keys.entry(identities).or_default().insert(message.dedup_key.clone());
+            }
+        }
+        let distinct: BTreeSet<_> = keys.values().flatten().collect();
+        self.hold(distinct.len() == keys.len() && keys.values().all(|keys| keys.len() == 1), || {
+            format!("on-call services get other keys than one for each set of ids: {keys:?}")
         });
     }
 

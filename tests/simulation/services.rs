@@ -56,6 +56,8 @@ impl Catalog for Glue {
 pub struct Published {
     /// Its deduplication id.
     pub id: String,
+    /// The key by which on-call services deduplicate it.
+    pub dedup_key: String,
     /// The events that it reports.
     pub events: Vec<Id>,
 }
@@ -102,6 +104,14 @@ fn counted(request: &metrics::aggregate::DataRequest) -> Vec<Id> {
 fn alerted(alert: &Alert) -> Vec<Id> {
     let cities = alert.attributes.iter().filter(|attribute| attribute.name == "city");
     cities.flat_map(|attribute| &attribute.values).flat_map(ids_in).collect()
+}
+
+/// The key by which on-call services deduplicate an alert.
+fn dedup_key(alert: &Alert) -> String {
+    let message: Value = serde_json::from_str(&alert.message).unwrap_or_default();
+    let machine: Value =
+        serde_json::from_str(message["default"].as_str().unwrap_or_default()).unwrap_or_default();
+    machine["on_call"]["dedup_key"].as_str().unwrap_or_default().to_owned()
 }
 
 /// The size of an alert: its subject, texts and attributes.
@@ -196,7 +206,11 @@ impl Services {
         let (times, all) = (Rc::clone(&messages), Rc::clone(&published));
         let note = move |alert: &Alert| {
             times.borrow_mut().push(Instant::now());
-            all.borrow_mut().push(Published { id: alert.id.clone(), events: alerted(alert) });
+            all.borrow_mut().push(Published {
+                id: alert.id.clone(),
+                dedup_key: dedup_key(alert),
+                events: alerted(alert),
+            });
         };
         Self {
             raw: stream(0, "stream 1", scripts.raw.clone()),

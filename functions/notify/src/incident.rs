@@ -10,6 +10,12 @@ use shared::data::{
 
 use crate::{details::number, text::legible};
 
+/// Characters of an id for other services: a message's group and deduplication id on a FIFO topic. On-call services take
+/// longer ones.
+///
+/// Source: SNS API reference, `PublishBatchRequestEntry`.
+const SHORT_ID_CHARS: usize = 128;
+
 /// What an alert says for a missing value.
 pub const UNKNOWN: &str = "unknown";
 
@@ -112,6 +118,14 @@ pub(crate) fn hex(hash: u128) -> String {
     format!("{hash:032x}")
 }
 
+/// A text as an id for other services: unchanged if it is short enough and has only ASCII letters, digits and punctuation.
+pub(crate) fn short(text: &str) -> String {
+    if (1..=SHORT_ID_CHARS).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic()) {
+        return text.to_owned();
+    }
+    hex(hash([text]))
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use std::sync::LazyLock;
@@ -184,5 +198,16 @@ pub(crate) mod tests {
         assert_eq!(one.name(), same.name());
         assert_ne!(one.name(), other.name());
         assert_eq!(incident(r#"{"ID":"A-1","Severity":4}"#).name(), "A-1");
+    }
+
+    #[test]
+    fn invalid_ids_are_hashed_for_other_services() {
+        assert_eq!(short("A-1"), "A-1");
+        for text in ["4/Doña Ana", "a b", "", &"x".repeat(129)] {
+            let id = short(text);
+            assert!(id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit()), "{id}");
+            assert_eq!(id, short(text));
+        }
+        assert_ne!(short("a b"), short("a c"));
     }
 }

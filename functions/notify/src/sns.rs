@@ -13,7 +13,7 @@ use shared::{
 use tokio::time::Instant;
 
 use crate::{
-    incident::{hash, hex},
+    incident::short,
     word::{ALERT_BYTES, Accepted, Alert, Attribute},
 };
 
@@ -21,11 +21,6 @@ use crate::{
 ///
 /// Source: SNS API reference, `PublishBatch`.
 const PUBLISH_BATCH: Limits = Limits { entries: 10, request_bytes: ALERT_BYTES, entry_bytes: ALERT_BYTES };
-
-/// Characters of a message's group and deduplication id on a FIFO topic.
-///
-/// Source: SNS API reference, `PublishBatchRequestEntry`.
-const FIFO_ID_CHARS: usize = 128;
 
 /// A topic to publish to. The name of a FIFO topic ends in `.fifo`. Such a topic keeps the order of the messages of a
 /// group and drops duplicates within five minutes.
@@ -58,19 +53,11 @@ impl Topic {
             .message(&alert.message)
             .message_structure("json")
             .set_message_attributes(Some(attributes))
-            .set_message_group_id(self.is_fifo.then(|| fifo_id(&alert.group)))
-            .set_message_deduplication_id(self.is_fifo.then(|| fifo_id(&alert.id)))
+            .set_message_group_id(self.is_fifo.then(|| short(&alert.group)))
+            .set_message_deduplication_id(self.is_fifo.then(|| short(&alert.id)))
             .build()
             .map_err(not_built)
     }
-}
-
-/// A text as an id for SNS: unchanged if it is short enough and has only ASCII letters, digits and punctuation.
-fn fifo_id(text: &str) -> String {
-    if (1..=FIFO_ID_CHARS).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic()) {
-        return text.to_owned();
-    }
-    hex(hash([text]))
 }
 
 fn attribute(attribute: &Attribute) -> Result<(String, MessageAttributeValue), Failure> {
@@ -229,16 +216,5 @@ mod tests {
         assert_eq!(entry.message_group_id(), Some("4/Franklin"));
         assert_eq!(entry.message_deduplication_id(), Some("A-1"));
         assert_eq!(topic("alerts.fifo.test").entry(0, &alert()).unwrap().message_group_id(), None);
-    }
-
-    #[test]
-    fn invalid_ids_are_hashed_for_a_fifo_topic() {
-        assert_eq!(fifo_id("A-1"), "A-1");
-        for text in ["4/Doña Ana", "a b", "", &"x".repeat(129)] {
-            let id = fifo_id(text);
-            assert!(id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit()), "{id}");
-            assert_eq!(id, fifo_id(text));
-        }
-        assert_ne!(fifo_id("a b"), fifo_id("a c"));
     }
 }

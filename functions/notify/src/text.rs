@@ -89,7 +89,7 @@ fn prefix(text: &str, most: usize, size: impl Fn(char) -> Option<usize>) -> &str
 }
 
 /// A text that is shortened to end with `…`, which counts once, if it is longer than `most`.
-fn cut(text: &str, most: usize, size: impl Fn(char) -> usize) -> String {
+pub(crate) fn cut(text: &str, most: usize, size: impl Fn(char) -> usize) -> String {
     if text.chars().map(&size).sum::<usize>() <= most {
         return text.to_owned();
     }

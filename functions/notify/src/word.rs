@@ -16,8 +16,10 @@ use shared::data::dataset::{Dataset, Place, Template, Type, Wording};
 use tokio::time::Instant;
 
 use crate::{
+    chat,
     details::{self, filtered_cell, map_link, number},
     incident::{Incident, UNKNOWN, hash, hex},
+    on_call::on_call,
     raise::{Raised, Reported},
     text::{self, sms, subject},
 };
@@ -177,15 +179,20 @@ impl Alert {
         let text = text::body(&text, TEXT_CHARS);
         let id = id(incidents);
         let attributes = attributes(dataset, incidents, &id);
+        let subject = subject(&title);
         let mut machine = machine(dataset, incidents, &attributes, &text);
+        machine.insert("on_call".to_owned(), on_call(dataset, incidents));
+        // SNS has one text for all readers by HTTPS, and AWS's chat integration is one of them.
+        machine.extend(chat::notification(&subject, &text));
         if let Some(raised) = &raised {
-            machine["raised"] = raised.machine(dataset);
-            machine["raised_count"] = json!(raised.count());
+            machine.insert("raised".to_owned(), raised.machine(dataset));
+            machine.insert("raised_count".to_owned(), json!(raised.count()));
         }
-        let message = Message { default: &machine.to_string(), email: &text, sms: &sms(&short) };
+        let machine = Value::Object(machine).to_string();
+        let message = Message { default: &machine, email: &text, sms: &sms(&short) };
         let one_area = incidents.iter().all(|incident| incident.key.area == first.key.area);
         Self {
-            subject: subject(&title),
+            subject,
             message: serde_json::to_string(&message).unwrap_or_else(|error| unreachable!("{error}")),
             attributes,
             count: incidents.len(),
@@ -330,7 +337,12 @@ fn different<'i>(dataset: &Dataset, incidents: &[&'i Incident], column: usize) -
 /// The alert for machines: the number of events, the ids of the first of them, the values of the attributes, and the
 /// text for people. A value that differs among the events of a digest is a list. A digest over several severities or
 /// areas has the number of events of each.
-fn machine(dataset: &Dataset, incidents: &[&Incident], attributes: &[Attribute], text: &str) -> Value {
+fn machine(
+    dataset: &Dataset,
+    incidents: &[&Incident],
+    attributes: &[Attribute],
+    text: &str,
+) -> Map<String, Value> {
     let mut message = Map::new();
     let ids: Vec<_> = incidents.iter().take(LISTED_IDS).map(|incident| incident.known(dataset.id)).collect();
     message.insert("dataset".to_owned(), json!(dataset.name));
@@ -372,7 +384,7 @@ fn machine(dataset: &Dataset, incidents: &[&Incident], attributes: &[Attribute],
     insert_details(dataset, incidents, &mut message);
     message.insert("at".to_owned(), json!(incidents[0].known(dataset.received_at)));
     message.insert("text".to_owned(), json!(text));
-    Value::Object(message)
+    message
 }
 
 /// The details for machines: those of the only event, or of the first of a digest with their ids.

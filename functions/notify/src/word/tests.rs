@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use shared::data::decision::Decision;
+use shared::data::{dataset::MACHINE_FIELDS, decision::Decision};
 
 use super::*;
 use crate::incident::{
@@ -44,7 +44,10 @@ fn an_alert_is_worded_for_people_phones_and_machines() {
     assert_eq!(
         machine,
         json!({"dataset": "us_accidents", "count": 1, "ids": ["A-1"], "severity": 4, "city": "Las Cruces",
-                "county": "Doña Ana", "id": "A-1", "latitude": null, "longitude": null, "details": {}, "map": null, "at": "2022-12-24T04:53:57.450051Z", "text": message["email"]})
+                "county": "Doña Ana", "id": "A-1", "latitude": null, "longitude": null, "details": {}, "map": null,
+                "at": "2022-12-24T04:53:57.450051Z", "text": message["email"], "version": "1.0", "source": "custom",
+                "content": {"textType": "client-markdown", "title": alert.subject, "description": message["email"]},
+                "on_call": {"dedup_key": "us_accidents/A-1", "event_action": "trigger", "severity": "critical"}})
     );
     assert_eq!(
         attributes(&alert),
@@ -254,6 +257,24 @@ fn digest_names_what_is_raised_first() {
     assert!(email.contains("\n2 raised from 3 to 5: A-3, A-8\n2 more raised\n\n20 accidents of"), "{email}");
     assert_eq!(machine["raised_count"], 12);
     assert_eq!(machine["raised"].as_array().unwrap().len(), 12);
+}
+
+#[test]
+fn attributes_cannot_hide_another_field() {
+    let incidents: Vec<_> = (0..20)
+        .map(|n| {
+            incident(&DETAILED.replace("A-1", &format!("A-{n}")).replace(":4,", &format!(":{},", 4 + n % 2)))
+        })
+        .collect();
+    let mut dataset = us_accidents().clone();
+    dataset.alert.attributes.clear();
+    let mut fields = BTreeSet::from(["metadata".to_owned()]);
+    for incidents in [&incidents[..1], &incidents] {
+        let raised = |incident| Reported { incident, raised_from: Some(3) };
+        let alert = word(&dataset, &incidents.iter().map(raised).collect::<Vec<_>>()).remove(0).1;
+        fields.extend(texts(&alert).3.as_object().unwrap().keys().cloned());
+    }
+    assert!(fields.iter().eq(MACHINE_FIELDS), "{fields:?}");
 }
 
 #[test]

@@ -32,6 +32,26 @@ const ATTRIBUTES: usize = 10;
 ///
 /// Source: SQS developer guide, "Amazon SQS message metadata".
 const ATTRIBUTE_CHARS: usize = 256;
+/// The fields of an alert's text for machines that are not attributes, and `metadata`, which AWS's chat integration would
+/// read.
+pub const MACHINE_FIELDS: [&str; 16] = [
+    "at",
+    "content",
+    "count",
+    "counts",
+    "dataset",
+    "details",
+    "events",
+    "ids",
+    "map",
+    "metadata",
+    "on_call",
+    "raised",
+    "raised_count",
+    "source",
+    "text",
+    "version",
+];
 
 type Check = Result<(), String>;
 
@@ -309,6 +329,12 @@ fn alert(alert: &Alert, attributes: &[String]) -> Check {
         return Err(format!(
             "`alert.attributes`: expected each name once, found `{twice}` twice; the text of a severity is in an attribute \
              whose name ends in `_text`"
+        ));
+    }
+    if let Some(taken) = attributes.iter().find(|name| MACHINE_FIELDS.contains(&name.as_str())) {
+        return Err(format!(
+            "`alert.attributes`: expected other names than {}, which are fields of the text for machines, found `{taken}`",
+            MACHINE_FIELDS.join(", ")
         ));
     }
     match attributes.iter().find(|name| !is_attribute_name(name)) {

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use self::file::File;
 pub use self::{
     blanks::Blanks,
+    check::MACHINE_FIELDS,
     name::fold,
     severity::{Level, OTHER, Severities},
     template::{Place, Template},

@@ -459,6 +459,10 @@ fn the_text_of_a_severity_counts_as_an_attribute() {
     };
     let error = attributes("severity_text = \"Channel\",").unwrap_err();
     assert!(error.contains("expected each name once, found `severity_text` twice"), "{error}");
+    for taken in ["text", "source", "on_call"] {
+        let error = attributes(&format!("{taken} = \"Channel\",")).unwrap_err();
+        assert!(error.contains(&format!("fields of the text for machines, found `{taken}`")), "{error}");
+    }
     let many = |count: usize| -> String {
         let added: Vec<_> = (0..count).map(|n| format!("a{n} = \"Channel\", ")).collect();
         added.concat()
