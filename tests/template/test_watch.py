@@ -542,6 +542,32 @@ def test_each_department_is_subscribed_with_its_filter(tmp_path: Path) -> None:
     assert subscribed == {"dev": {"DepartmentArchive": archive}, "test": both, "prod": both}
 
 
+def test_a_chat_department_subscribes_the_chat_integration(tmp_path: Path) -> None:
+    """Amazon Q Developer reads the envelope of SNS, so that the delivery is not raw."""
+    chat = {"name": "ControlRoom", "protocol": "chat", "filter": FRANKLIN["filter"]}
+    hook = {"name": "Hook", "protocol": "https", "address": "https://hook.example.com"}
+    template = with_departments(tmp_path, chat, hook)
+    subscriptions = Rendered(template, {}).of("AWS::SNS::Subscription")
+    common = {
+        "TopicArn": "<AlertTopic>",
+        "Protocol": "https",
+        "RedrivePolicy": {"deadLetterTargetArn": "<UndeliveredAlerts.Arn>"},
+    }
+    assert subscriptions["DepartmentControlRoom"]["Properties"] == {
+        **common,
+        "Endpoint": "https://global.sns-api.chatbot.amazonaws.com",
+        "FilterPolicyScope": "MessageAttributes",
+        "FilterPolicy": FRANKLIN["filter"],
+    }
+    assert subscriptions["DepartmentHook"]["Properties"] == {**common, "Endpoint": hook["address"]}
+    (refused,) = checks.broken_rules(
+        with_departments(tmp_path, chat)["Rules"],
+        {name: str(each["Default"]) for name, each in template["Parameters"].items()}
+        | {"FifoAlerts": "true"},
+    )
+    assert "ControlRoom" in refused
+
+
 def test_alerts_go_to_a_fifo_topic_if_requested() -> None:
     fifo = rendered({"FifoAlerts": "true"})
     topic = fifo.properties("AlertFifoTopic")

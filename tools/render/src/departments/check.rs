@@ -15,7 +15,11 @@ const ATTRIBUTES_AT_MOST: usize = 5;
 /// Conditions in an `Fn::Or`. Source: `CloudFormation` user guide, "Condition functions".
 const ENVIRONMENTS_AT_MOST: usize = 10;
 const KEYS: [&str; 5] = ["address", "environments", "filter", "name", "protocol"];
-const PROTOCOLS: [&str; 5] = ["email", "sms", "https", "sqs", "lambda"];
+const PROTOCOLS: [&str; 6] = ["email", "sms", "https", "sqs", "lambda", CHAT];
+/// AWS's chat integration, Amazon Q Developer in chat applications. SNS reaches it at one address for all channels.
+const CHAT: &str = "chat";
+const CHAT_PROTOCOL: &str = "https";
+const CHAT_ADDRESS: &str = "https://global.sns-api.chatbot.amazonaws.com";
 
 /// What is wrong with the file, and what is expected.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,8 +101,17 @@ fn check(entry: &Table) -> Result<Department, NotADepartment> {
         let known = PROTOCOLS.join(", ");
         return Err(wrong(format!("has the protocol {}; expected one of {known}", shown("protocol"))));
     };
-    let Some(address) = text(entry, "address").filter(|address| !address.trim().is_empty()) else {
-        return Err(wrong("has no address".to_owned()));
+    let (protocol, address) = match (protocol, text(entry, "address")) {
+        (CHAT, _) if entry.contains_key("address") => {
+            return Err(wrong(format!(
+                "has the protocol chat and the address {}; expected no address, since each channel that names the topic gets \
+                 its alerts",
+                shown("address")
+            )));
+        }
+        (CHAT, _) => (CHAT_PROTOCOL, CHAT_ADDRESS),
+        (protocol, Some(address)) if !address.trim().is_empty() => (protocol, address),
+        _ => return Err(wrong("has no address".to_owned())),
     };
     let arn = match protocol {
         "sqs" | "lambda" => Some(arn(protocol, address).ok_or_else(|| {
@@ -286,6 +299,27 @@ mod tests {
         assert_eq!(read(&format!("{FRANKLIN}{dev}{other}{prod}")).map(|them| them.len()), Ok(2));
         assert_eq!(read(&format!("{FRANKLIN}{}", other.replace('@', "@b."))).map(|them| them.len()), Ok(2));
         assert!(error(&format!("{FRANKLIN}{FRANKLIN}")).contains("two departments are called Franklin"));
+    }
+
+    #[test]
+    fn channels_of_a_topic_share_one_subscription() {
+        let chat = "[[department]]\nname = \"ControlRoom\"\nprotocol = \"chat\"\n";
+        let departments = read(chat).unwrap();
+        let Department { protocol, address, arn, .. } = &departments[0];
+        assert_eq!((protocol.as_str(), address.as_str(), arn), ("https", CHAT_ADDRESS, &None));
+        for address in ["\"arn:aws:chatbot::1:chat-configuration/slack-channel/ops\"", "\" \"", "7"] {
+            let error = error(&format!("{chat}address = {address}\n"));
+            assert!(error.contains("the protocol chat and the address"), "{error}");
+        }
+        let by_hand = chat
+            .replace("ControlRoom", "Own")
+            .replace("chat\"", &format!("https\"\naddress = \"{CHAT_ADDRESS}\""));
+        for other in [chat.replace("ControlRoom", "Other"), by_hand] {
+            assert!(error(&format!("{chat}{other}")).contains("have the same address, which SNS takes once"));
+        }
+        let [dev, prod] = ["dev", "prod"].map(|name| format!("environments = [\"{name}\"]\n"));
+        let other = chat.replace("ControlRoom", "Other");
+        assert_eq!(read(&format!("{chat}{dev}{other}{prod}")).map(|them| them.len()), Ok(2));
     }
 
     #[test]
