@@ -49,8 +49,8 @@ async fn unreadable_input_is_in_every_answer_and_in_the_log() {
         static LOG: std::cell::RefCell<Vec<Value>> = const { std::cell::RefCell::new(Vec::new()) };
     }
     let ingest = ingest();
-    let header = "ID,Severity,City,County,Start_Lat,Start_Lng,Start_Time,Start_Tme";
-    let csv = format!("{header}\nA-1,3,x,y,1,1,13/08/2016 1:00,z\nA-2,3,x,y,1,1,2/08/2016 1:00,z\n");
+    let header = "ID,Severity,City,County,Street,Description,Start_Lat,Start_Lng,Start_Time,Start_Tme";
+    let csv = format!("{header}\nA-1,3,x,y,s,d,1,1,13/08/2016 1:00,z\nA-2,3,x,y,s,d,1,1,2/08/2016 1:00,z\n");
     let invocation = Invocation {
         log: |line| {
             let line: Value = serde_json::from_str(line).unwrap();

@@ -124,6 +124,7 @@ impl ReadingReport {
             .projection
             .iter()
             .copied()
+            .chain(dataset.details.iter().copied())
             .chain([dataset.partition_key])
             .chain(location)
             .map(|column| dataset.columns[column].name.as_str())
@@ -312,12 +313,22 @@ mod tests {
         ReadingReport::new(&dataset(), &tally(format, order, text))
     }
 
-    /// Rows with all columns that the pipeline uses, and one more.
+    /// Rows with all columns that the pipeline uses, of which one is given.
     fn csv(column: &str, cells: &[String]) -> String {
-        let rows =
-            cells.iter().enumerate().map(|(at, cell)| format!("A-{at},3,Dayton,Ohio,39.9,-84.2,{cell}\n"));
-        let header = format!("ID,Severity,City,County,Start_Lat,Start_Lng,{column}\n");
-        std::iter::once(header).chain(rows).collect()
+        let used = [
+            ("Severity", "3"),
+            ("City", "Dayton"),
+            ("County", "Ohio"),
+            ("Start_Time", "2022-12-24 04:53:00"),
+            ("Street", "I-70"),
+            ("Start_Lat", "39.9"),
+            ("Start_Lng", "-84.2"),
+            ("Description", "x"),
+        ];
+        let (names, values): (Vec<_>, Vec<_>) = used.into_iter().filter(|(name, _)| *name != column).unzip();
+        let values = values.join(",");
+        let rows = cells.iter().enumerate().map(|(at, cell)| format!("A-{at},{values},{cell}\n"));
+        std::iter::once(format!("ID,{},{column}\n", names.join(","))).chain(rows).collect()
     }
 
     fn warnings(column: &str, cells: &[&str]) -> Vec<String> {
@@ -416,7 +427,10 @@ mod tests {
         assert!(
             found.warnings[0].contains("no column `Start_Time`, and the data set has no column `StartTime`")
         );
-        assert!(found.warnings[1].contains("no columns `Start_Lat`, `Start_Lng`, `County`, which"));
+        assert!(
+            found.warnings[1]
+                .contains("no columns `Start_Lat`, `Start_Lng`, `Description`, `Street`, `County`, which")
+        );
         let json = report(Format::Ndjson, DateOrder::Mdy, r#"{"ID":"A-1","Severity":3,"x":1,"y":2}"#);
         assert_eq!((json.unknown_columns.len(), json.missing_columns.len()), (2, 0));
         assert!(!report(Format::Csv, DateOrder::Mdy, "no,header\n1,2\n").is_notable());

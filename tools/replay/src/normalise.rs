@@ -171,8 +171,8 @@ mod tests {
 
     #[test]
     fn wrong_date_order_is_reported() {
-        let header = "ID,Severity,City,County,Start_Lat,Start_Lng,Start_Time";
-        let rows: Vec<_> = (1..29).map(|day| format!("A-{day},3,x,y,1,1,{day}/08/2016 01:00")).collect();
+        let header = "ID,Severity,City,County,Street,Description,Start_Lat,Start_Lng,Start_Time";
+        let rows: Vec<_> = (1..29).map(|day| format!("A-{day},3,x,y,s,d,1,1,{day}/08/2016 01:00")).collect();
         let (_, _, counts) = run(Format::Csv, format!("{header}\n{}\n", rows.join("\n")).as_bytes());
         let lines = crate::reading::lines(&counts.report);
         assert!(
