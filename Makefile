@@ -213,9 +213,13 @@ restore: ## Make a stack again with the buckets that it left [ENV=dev] [DATASET=
 	@$(PY) -m tools.local.removal restore $(REMOVAL)
 
 .PHONY: render
-render: ## Rewrite what is generated: tables, queries, pages, alarms, dashboards, departments [CHECK=1 only compares]
+render: ## Rewrite what is generated: tables, queries, pages, alarms, dashboards, rules, departments [CHECK=1 only compares]
 	@cargo build --quiet --workspace --bin render  # with the features, and so the build, of the tests
 	@target/debug/render $(if $(CHECK),--check)
+
+.PHONY: rules
+rules: $(TOOLS) ## Print the alert rules of Grafana for a deployed stack [ENV=dev] [DATASET=name] [LOCAL=1]
+	@$(PY) -m tools.local.rules $(PLACE)
 
 .PHONY: clean
 clean: ## Stop every local cloud and remove all that was made

@@ -151,5 +151,6 @@ def test_the_view_has_athenas_stored_form(dataset: Dataset) -> None:
 @pytest.mark.parametrize("folder", sorted(DATASETS.iterdir()), ids=lambda folder: folder.name)
 def test_all_of_a_data_set_is_in_its_folder(folder: Path) -> None:
     files = {file.name for file in folder.iterdir()}
-    assert {"README.md", "dataset.toml", "grafana.json", "queries"} <= files
-    assert files <= {"README.md", "dataset.toml", "grafana.json", "queries", "series.tsv"}
+    needed = {"README.md", "dataset.toml", "grafana.json", "grafana-alerts.json", "queries"}
+    assert needed <= files
+    assert files <= {*needed, "series.tsv"}

@@ -7,6 +7,7 @@
 //! was.
 
 mod list;
+pub(crate) mod rules;
 
 pub(crate) use list::all;
 

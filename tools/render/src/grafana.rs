@@ -40,25 +40,33 @@ fn dashboard(dataset: &Dataset) -> Value {
     })
 }
 
-/// The values for the variables of the story: the data set's names, and the dashboard's own variables.
-struct Names(Vec<(&'static str, String)>);
+/// The values for the variables of metrics and texts.
+pub(crate) struct Names(Vec<(String, String)>);
 
 impl Names {
-    fn of(dataset: &Dataset) -> Self {
-        let of_dataset = metrics::names(dataset).map(|(variable, name)| (variable, name.to_owned()));
-        let others = [
-            ("${Dataset}", dataset.name.clone()),
-            ("${Name}", dataset.name.replace('_', "-")),
-            ("${Environment}", "$environment".to_owned()),
-            (TOPIC_SUFFIX, String::new()),
-            // The bucket's name contains an account, which is unknown to the dashboard.
-            (FAILURES_BUCKET, ANY.to_owned()),
-            (CHOSEN_AREA, "$area".to_owned()),
-        ];
-        Self(of_dataset.into_iter().chain(others).collect())
+    /// The data set's names, and then other ones.
+    pub(crate) fn new<'n>(dataset: &Dataset, others: impl IntoIterator<Item = (&'n str, &'n str)>) -> Self {
+        let owned = |(variable, name): (&str, &str)| (variable.to_owned(), name.to_owned());
+        let mut names: Vec<_> = metrics::names(dataset).map(owned).into();
+        names.push(owned(("${Dataset}", &dataset.name)));
+        names.push(owned(("${Name}", &dataset.name.replace('_', "-"))));
+        names.extend(others.into_iter().map(owned));
+        Self(names)
     }
 
-    fn fill(&self, text: &str) -> String {
+    /// Those of the dashboard, which has variables of its own.
+    fn of(dataset: &Dataset) -> Self {
+        let others = [
+            ("${Environment}", "$environment"),
+            (TOPIC_SUFFIX, ""),
+            // The bucket's name contains an account, which is unknown to the dashboard.
+            (FAILURES_BUCKET, ANY),
+            (CHOSEN_AREA, "$area"),
+        ];
+        Self::new(dataset, others)
+    }
+
+    pub(crate) fn fill(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, (variable, name)| text.replace(variable, name))
     }
 }
@@ -193,23 +201,67 @@ fn target(line: &Line, letter: char, names: &Names) -> Value {
     } else {
         line.label.clone()
     };
+    let place = QueryPlace {
+        reference: letter.to_string(),
+        id: format!("m{}", letter.to_ascii_lowercase()),
+        source: source(),
+        region: "$region".to_owned(),
+        label,
+    };
+    query(line, 60, names, &place)
+}
+
+/// Where a query of the data source belongs, and what refers to it.
+pub(crate) struct QueryPlace {
+    /// The name by which expressions of Grafana refer to it.
+    pub(crate) reference: String,
+    /// The name by which expressions of CloudWatch refer to it.
+    pub(crate) id: String,
+    /// The data source.
+    pub(crate) source: Value,
+    pub(crate) region: String,
+    pub(crate) label: String,
+}
+
+/// The query of a metric in the data source's builder, for values of so many seconds.
+pub(crate) fn query(line: &Line, seconds: u32, names: &Names, place: &QueryPlace) -> Value {
     let dimensions: serde_json::Map<_, _> =
         line.dimensions().map(|(name, value)| (names.fill(name), json!(names.fill(value)))).collect();
     json!({
-        "refId": letter,
-        "id": format!("m{}", letter.to_ascii_lowercase()),
-        "datasource": source(),
+        "refId": place.reference,
+        "id": place.id,
+        "datasource": place.source,
         "queryMode": "Metrics",
         "metricQueryType": 0,
         "metricEditorMode": 0,
-        "region": "$region",
+        "region": place.region,
         "namespace": names.fill(line.metric.namespace),
         "metricName": names.fill(line.metric.name),
         "dimensions": dimensions,
         "matchExact": true,
         "statistic": line.statistic,
-        "period": "60",
-        "label": label,
+        "period": seconds.to_string(),
+        "label": place.label,
         "expression": "",
+    })
+}
+
+/// The query of an expression of CloudWatch, for values of so many seconds.
+pub(crate) fn math(expression: &str, seconds: u32, place: &QueryPlace) -> Value {
+    json!({
+        "refId": place.reference,
+        "id": place.id,
+        "datasource": place.source,
+        "queryMode": "Metrics",
+        "metricQueryType": 0,
+        "metricEditorMode": 1,
+        "region": place.region,
+        "namespace": "",
+        "metricName": "",
+        "dimensions": {},
+        "statistic": "",
+        "period": seconds.to_string(),
+        "label": place.label,
+        "expression": expression,
     })
 }

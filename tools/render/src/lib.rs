@@ -1,5 +1,5 @@
-//! Generates files from the data sets and from `departments.toml`: blocks of `template.yaml`, the dashboards, and each
-//! data set's page and general queries.
+//! Generates files from the data sets and from `departments.toml`: blocks of `template.yaml`, the dashboards, the alert
+//! rules of Grafana, and each data set's page and general queries.
 //!
 //! Each kind of file has its module. [`generate`] combines them; nothing is written unless all of them could be
 //! generated.
@@ -32,7 +32,11 @@ use shared::data::{
 };
 
 pub use crate::product::{Difference, Product};
-use crate::{departments::NotADepartment, template::NoBlock};
+use crate::{
+    alarms::rules::{self, NoVariable},
+    departments::NotADepartment,
+    template::NoBlock,
+};
 
 /// The data set that the repository's `template.yaml` deploys; for another one the template is rendered again.
 pub const COMMITTED: &str = "us_accidents";
@@ -59,6 +63,9 @@ pub enum Error {
         /// Another one.
         other: String,
     },
+    /// A value is given for a variable that no alert rule has.
+    #[error(transparent)]
+    NoVariable(#[from] NoVariable),
     /// The template misses a block.
     #[error(transparent)]
     NoBlock(#[from] NoBlock),
@@ -79,19 +86,30 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
 
 /// All generated files, for all data sets.
 pub fn generate(root: &Path) -> Result<Vec<Product>, Error> {
-    let mut products = vec![Product::new("template.yaml", template(COMMITTED, None, root)?)];
+    let template = template(COMMITTED, None, root)?;
+    let mut products = Vec::new();
     for name in Dataset::names() {
         let dataset = Dataset::named(name)?;
         check_dimensions(&dataset)?;
         let folder = Path::new("datasets").join(name);
         products.push(Product::new(folder.join("README.md"), page::render(&dataset)));
         products.push(Product::new(folder.join("grafana.json"), grafana::render(&dataset)));
+        let rules = rules::render(&dataset, &template, &[])?;
+        products.push(Product::new(folder.join("grafana-alerts.json"), rules));
         let general = queries::general(&dataset);
         products.extend(
             general.map(|(name, text)| Product::new(folder.join(format!("queries/{name}.sql")), text)),
         );
     }
+    products.push(Product::new("template.yaml", template));
     Ok(products)
+}
+
+/// The alert rules of Grafana for the data set of that name, with these values of variables instead of the defaults.
+pub fn alert_rules(name: &str, given: &[(String, String)], root: &Path) -> Result<String, Error> {
+    let path = root.join("template.yaml");
+    let template = fs::read_to_string(&path).map_err(at(&path))?;
+    Ok(rules::render(&Dataset::named(name)?, &template, given)?)
 }
 
 /// The template for the data set of that name, with the departments of the project or of another file.

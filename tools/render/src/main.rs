@@ -8,23 +8,34 @@ use std::{
 };
 
 use clap::Parser;
-use render::{Error, generate, metrics, template};
+use render::{Error, alert_rules, generate, metrics, template};
 
-/// Rewrites the files generated from datasets/ and departments.toml: tables, queries, pages, alarms and dashboards
+/// Rewrites the files generated from datasets/ and departments.toml: tables, queries, pages, alarms, dashboards and alert rules
 #[derive(Debug, Parser)]
 struct Cli {
     /// Rewrites nothing, and names the first line of each file that differs
-    #[arg(long, conflicts_with_all = ["template", "metrics"])]
+    #[arg(long, conflicts_with_all = ["template", "metrics", "alert_rules"])]
     check: bool,
     /// Rewrites nothing, and prints the template for this data set
-    #[arg(long, value_name = "DATASET", conflicts_with = "metrics")]
+    #[arg(long, value_name = "DATASET", conflicts_with_all = ["metrics", "alert_rules"])]
     template: Option<String>,
     /// The file of the departments of that template, instead of departments.toml
     #[arg(long, value_name = "FILE", requires = "template")]
     departments: Option<PathBuf>,
     /// Rewrites nothing, and prints as JSON which metrics are emitted for this data set
-    #[arg(long, value_name = "DATASET")]
+    #[arg(long, value_name = "DATASET", conflicts_with = "alert_rules")]
     metrics: Option<String>,
+    /// Rewrites nothing, and prints the alert rules of Grafana for this data set
+    #[arg(long, value_name = "DATASET")]
+    alert_rules: Option<String>,
+    /// A value for those rules instead of the template's default, such as Environment=prod
+    #[arg(long, value_name = "NAME=VALUE", requires = "alert_rules", value_parser = name_and_value)]
+    set: Vec<(String, String)>,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected a name, =, and a value")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn main() -> ExitCode {
@@ -44,6 +55,10 @@ fn run(cli: &Cli, root: &Path) -> Result<ExitCode, Error> {
     }
     if let Some(name) = &cli.metrics {
         print!("{}", metrics(name)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(name) = &cli.alert_rules {
+        print!("{}", alert_rules(name, &cli.set, root)?);
         return Ok(ExitCode::SUCCESS);
     }
     let mut code = ExitCode::SUCCESS;

@@ -68,6 +68,21 @@ pub(crate) fn render(source: &Source<'_>, template: &str) -> Result<String, NoBl
     Ok(format!("{edited}{REST}{resources}\nMappings:\n{mappings}"))
 }
 
+/// The template's parameters and their defaults.
+pub(crate) fn defaults(template: &str) -> impl Iterator<Item = (&str, &str)> {
+    let parameters = template.split_once("\nParameters:\n").map_or("", |(_, rest)| rest);
+    let lines = parameters.lines().take_while(|line| line.is_empty() || line.starts_with(' '));
+    let mut parameter = "";
+    lines.filter_map(move |line| {
+        if let Some(default) = line.strip_prefix("    Default: ") {
+            return Some((parameter, default.trim_matches('"')));
+        }
+        let name = line.strip_prefix("  ").and_then(|line| line.strip_suffix(':'));
+        parameter = name.filter(|name| !name.starts_with(' ')).unwrap_or(parameter);
+        None
+    })
+}
+
 fn fill(template: &str, name: &str, text: &str) -> Result<String, NoBlock> {
     let (begin, end) = (format!("# <{name}: {ORIGIN}>"), format!("# </{name}>"));
     let (before, rest) = template.split_once(&begin).ok_or_else(|| NoBlock(begin.clone()))?;
@@ -103,6 +118,14 @@ mod tests {
             rendered(&edited),
             rendered(TEMPLATE).map(|text| text.replacen("Default: dev", "Default: test", 1))
         );
+    }
+
+    #[test]
+    fn parameters_have_their_defaults() {
+        let defaults: BTreeMap<_, _> = defaults(TEMPLATE).collect();
+        assert_eq!((defaults["Environment"], defaults["AlertEmail"]), ("dev", ""));
+        assert_eq!((defaults["SevereAlarmThreshold"], defaults["Dataset"]), ("1", "us_accidents"));
+        assert!(defaults.keys().all(|name| name.chars().all(|c| c.is_ascii_alphanumeric())), "{defaults:?}");
     }
 
     #[test]

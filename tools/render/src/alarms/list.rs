@@ -17,8 +17,10 @@ use crate::metrics::{
 /// delivery uses the same key. The records of the raw delivery are encrypted by its stream.
 const ENCRYPTED_DELIVERIES: [&str; 2] = ["analytical", "rejects"];
 /// The event source mappings of every stack.
-const MAPPINGS: [&str; 3] =
+pub(super) const MAPPINGS: [&str; 3] =
     ["${TransformFunctionRawStream}", "${MetricsFunctionSevereStream}", "${NotifyFunctionSevereStream}"];
+/// The mapping of a replay.
+pub(super) const REPLAY_MAPPING: &str = "${ReplayMapping}";
 /// Lambda's own counts of discarded records, by mapping. They are emitted only after the first discarded record of a
 /// mapping.
 const GIVEN_UP: [Metric; 2] = [SENT_TO_FAILURES, DROPPED];
@@ -224,7 +226,7 @@ fn data() -> Vec<Alarm> {
 /// incompletely.
 fn given_up() -> Vec<Line> {
     let of_stack = GIVEN_UP.iter().flat_map(|metric| MAPPINGS.map(|mapping| metric.line([mapping])));
-    let of_replay = GIVEN_UP.map(|metric| metric.line(["${ReplayMapping}"]).only_if("Replays"));
+    let of_replay = GIVEN_UP.map(|metric| metric.line([REPLAY_MAPPING]).only_if("Replays"));
     [PUT_REQUESTS.line([FAILURES_BUCKET, "Failures"])].into_iter().chain(of_stack).chain(of_replay).collect()
 }
 
