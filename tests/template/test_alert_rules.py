@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 import re
 import sys
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.template.rendered import KEY, rendered
 from tests.template.test_watch import lost, read_by
+from tools.local.evaluation import MetricAlarm, Minutes
 from tools.local.functions import DATASET, DATASETS, render
+from tools.local.metric_math import Expression
 from tools.local.rules import MEASURED, settings
 
 FILES = {folder.name: folder / "grafana-alerts.json" for folder in DATASETS.iterdir()}
@@ -39,8 +44,13 @@ LATE = 60
 SEARCH = re.compile(r"SEARCH\('\{([^}]+)\} (.+?)', '(\w+)', (\d+)\)")
 
 
+def known(dimensions: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+    """The dimensions without those that only a deployed stack knows, which may have any value."""
+    return frozenset((name, value) for name, value in dimensions if not value.startswith("<"))
+
+
 def condition_of(alarm: dict[str, Any]) -> dict[str, Any]:
-    """What raises an alarm. A dimension that only a deployed stack knows may have any value."""
+    """What raises an alarm."""
     several = alarm.get("Metrics", [])[1:]
     statistics = [each["MetricStat"]["Stat"] for each in several] or [
         alarm.get("Statistic") or alarm["ExtendedStatistic"]
@@ -49,11 +59,7 @@ def condition_of(alarm: dict[str, Any]) -> dict[str, Any]:
         (
             metric["Namespace"],
             metric["MetricName"],
-            frozenset(
-                (each["Name"], each["Value"])
-                for each in metric["Dimensions"]
-                if not each["Value"].startswith("<")
-            ),
+            known((each["Name"], each["Value"]) for each in metric["Dimensions"]),
             statistic,
         )
         for metric, statistic in zip(read_by(alarm), statistics)
@@ -177,6 +183,54 @@ def test_another_condition_is_noticed(step: int, spoil: Any) -> None:
     except AssertionError:
         return
     assert found != condition_of(ALARMS[name])
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_a_rule_decides_as_its_alarm_does(name: str) -> None:
+    """Whatever the values are, and whatever of them is missing."""
+    alarm = MetricAlarm.read(ALARMS[name])
+    conditions = conditions_of(RULES[name])
+    rng = random.Random(name)
+    end = alarm.period * 1_000
+    states = set()
+    for _ in range(300):
+        share = rng.random()
+        minutes = {
+            series: {
+                begin: rng.choice((0, alarm.threshold, alarm.threshold + 1, 1e6))
+                for begin in range(end - alarm.seconds, end, alarm.period)
+                if rng.random() < share
+            }
+            for series in alarm.series.values()
+        }
+        newest = alarm.values(minutes, end)[-alarm.evaluation_periods :]
+        raised = any(fires(each, alarm, minutes, end) for each in conditions)
+        breaches = [value for value in newest if value is not None and alarm.breaches(value)]
+        assert raised == (len(breaches) >= alarm.datapoints_to_alarm), minutes
+        if None not in newest:
+            assert raised == (alarm.evaluate(minutes, end).state == "ALARM")
+        states.add(raised)
+    assert states == {True, False}
+
+
+def fires(condition: dict[str, Any], alarm: MetricAlarm, minutes: Minutes, end: int) -> bool:
+    """Whether enough of the newest periods breach, by the metrics that the condition reads."""
+    series = {
+        name: each
+        for name, each in alarm.series.items()
+        if (each.namespace, each.metric, known(each.dimensions), each.statistic)
+        in condition["metrics"]
+    }
+    part = replace(
+        alarm,
+        series=series,
+        expression=Expression(condition["expression"] or "m"),
+        threshold=condition["threshold"],
+        comparison=condition["comparison"],
+    )
+    newest = part.values(minutes, end)[-condition["periods"] :]
+    breaches = [value for value in newest if value is not None and part.breaches(value)]
+    return len(breaches) >= condition["breaching"]
 
 
 def test_one_rule_is_over_the_alarms_that_notify_nobody() -> None:
