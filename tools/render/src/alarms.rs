@@ -12,7 +12,7 @@ pub(crate) mod rules;
 pub(crate) use list::all;
 
 use crate::{
-    metrics::Line,
+    metrics::MetricLine,
     yaml::{deployed, filled, pascal, value},
 };
 
@@ -35,7 +35,7 @@ pub(crate) struct Alarm {
     section: String,
     means: String,
     action: String,
-    pub(crate) lines: Vec<Line>,
+    pub(crate) lines: Vec<MetricLine>,
     threshold: Threshold,
     /// The template's condition under which the alarm exists.
     pub(crate) condition: Option<&'static str>,
@@ -56,7 +56,7 @@ impl Alarm {
         name: impl Into<String>,
         means: impl Into<String>,
         action: impl Into<String>,
-        lines: impl Into<Vec<Line>>,
+        lines: impl Into<Vec<MetricLine>>,
         threshold: Threshold,
     ) -> Self {
         let name = name.into();
@@ -143,7 +143,7 @@ impl Alarm {
         )
     }
 
-    fn one_metric(&self, line: &Line) -> String {
+    fn one_metric(&self, line: &MetricLine) -> String {
         let statistic = if line.statistic.starts_with('p') { "ExtendedStatistic" } else { "Statistic" };
         format!(
             "    Namespace: {}\n    MetricName: {}\n    Dimensions: [{}]\n    {statistic}: {}\n    Period: {}\n",
@@ -155,7 +155,7 @@ impl Alarm {
         )
     }
 
-    fn several_metrics(&self, lines: &[Line]) -> String {
+    fn several_metrics(&self, lines: &[MetricLine]) -> String {
         let expression = match self.threshold {
             _ if self.expression.is_some() => self.expression.unwrap_or_default(),
             Threshold::Below(_) => "MIN(METRICS())",
@@ -185,7 +185,7 @@ impl Alarm {
     }
 }
 
-fn dimensions(line: &Line) -> String {
+fn dimensions(line: &MetricLine) -> String {
     let dimension = |(name, of)| format!("{{Name: {}, Value: {}}}", value(name), value(of));
     line.dimensions().map(dimension).collect::<Vec<_>>().join(", ")
 }

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::{
     alarms,
-    metrics::{ANY, AREA_NAME, CHOSEN_AREA, Line},
-    story::{self, COLUMNS, Item, Kind, Panel, Place, Unit},
+    metrics::{ANY, AREA_NAME, CHOSEN_AREA, MetricLine},
+    story::{self, COLUMNS, GridPlace, Panel, PanelKind, PanelUnit, StoryItem},
     yaml,
 };
 
@@ -19,8 +19,8 @@ const AREA_PATTERN: &str = "${AreaExample}";
 fn body() -> Value {
     let rows = story::rows();
     let items = story::layout(&rows, STATUS_HEIGHT).into_iter().map(|(place, item)| match item {
-        Item::Heading(title) => widget("text", place, &json!({"markdown": format!("## {title}")})),
-        Item::Panel(panel) => widget("metric", place, &metric(panel)),
+        StoryItem::Heading(title) => widget("text", place, &json!({"markdown": format!("## {title}")})),
+        StoryItem::Panel(panel) => widget("metric", place, &metric(panel)),
     });
     let widgets: Vec<_> = [status()].into_iter().chain(items).collect();
     let area = json!({
@@ -35,8 +35,8 @@ fn body() -> Value {
     json!({"start": "-PT3H", "variables": [area], "widgets": widgets})
 }
 
-fn widget(kind: &str, place: Place, properties: &Value) -> Value {
-    let Place { left, top, width, height } = place;
+fn widget(kind: &str, place: GridPlace, properties: &Value) -> Value {
+    let GridPlace { left, top, width, height } = place;
     json!({"type": kind, "x": left, "y": top, "width": width, "height": height, "properties": properties})
 }
 
@@ -44,7 +44,7 @@ fn status() -> Value {
     let alarms = alarms::all();
     let always = alarms.iter().filter(|alarm| alarm.condition.is_none());
     let arns: Vec<_> = always.map(|alarm| format!("${{{}.Arn}}", alarm.resource())).collect();
-    let place = Place { left: 0, top: 0, width: COLUMNS, height: STATUS_HEIGHT };
+    let place = GridPlace { left: 0, top: 0, width: COLUMNS, height: STATUS_HEIGHT };
     widget("alarm", place, &json!({"title": "Alarms", "alarms": arns}))
 }
 
@@ -53,23 +53,23 @@ fn metric(panel: &Panel) -> Value {
     let mut properties = json!({
         "title": panel.title,
         "region": "${AWS::Region}",
-        "view": if panel.kind == Kind::Number { "singleValue" } else { "timeSeries" },
-        "stacked": matches!(panel.kind, Kind::Bars | Kind::Map),
+        "view": if panel.kind == PanelKind::Number { "singleValue" } else { "timeSeries" },
+        "stacked": matches!(panel.kind, PanelKind::Bars | PanelKind::Map),
         "period": 60,
         "metrics": lines,
     });
-    if panel.kind != Kind::Number {
+    if panel.kind != PanelKind::Number {
         let label = match panel.unit {
-            Unit::Count => "Count",
-            Unit::Milliseconds => "Milliseconds",
-            Unit::Seconds => "Seconds",
+            PanelUnit::Count => "Count",
+            PanelUnit::Milliseconds => "Milliseconds",
+            PanelUnit::Seconds => "Seconds",
         };
         properties["yAxis"] = json!({"left": {"min": 0, "label": label, "showUnits": false}});
     }
     properties
 }
 
-fn line(line: &Line, index: usize) -> Value {
+fn line(line: &MetricLine, index: usize) -> Value {
     if line.dimensions().any(|(_, value)| value == ANY) {
         let label = if line.label.is_empty() { "severity" } else { &line.label };
         return json!([{"expression": search(line), "id": format!("s{index}"), "label": label}]);
@@ -81,7 +81,7 @@ fn line(line: &Line, index: usize) -> Value {
 }
 
 /// An expression for all series with these dimensions and the given values.
-fn search(line: &Line) -> String {
+fn search(line: &MetricLine) -> String {
     let given: String = line
         .dimensions()
         .filter(|(_, value)| *value != ANY)

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use shared::data::dataset::Dataset;
 
 use crate::{
-    metrics::{self, ANY, CHOSEN_AREA, FAILURES_BUCKET, Line, TOPIC_SUFFIX},
-    story::{self, Item, Kind, Panel, Place, Unit},
+    metrics::{self, ANY, CHOSEN_AREA, FAILURES_BUCKET, MetricLine, TOPIC_SUFFIX},
+    story::{self, GridPlace, Panel, PanelKind, PanelUnit, StoryItem},
 };
 
 /// The file.
@@ -14,14 +14,14 @@ pub(crate) fn render(dataset: &Dataset) -> String {
 }
 
 fn dashboard(dataset: &Dataset) -> Value {
-    let names = Names::of(dataset);
+    let names = VariableNames::of(dataset);
     let rows = story::rows();
     let panels: Vec<_> = story::layout(&rows, 0)
         .into_iter()
         .zip(1..)
         .map(|((place, item), id)| match item {
-            Item::Heading(title) => heading(title, place, id),
-            Item::Panel(panel) => chart(panel, place, id, &names),
+            StoryItem::Heading(title) => heading(title, place, id),
+            StoryItem::Panel(panel) => chart(panel, place, id, &names),
         })
         .collect();
     json!({
@@ -41,9 +41,9 @@ fn dashboard(dataset: &Dataset) -> Value {
 }
 
 /// The values for the variables of metrics and texts.
-pub(crate) struct Names(Vec<(String, String)>);
+pub(crate) struct VariableNames(Vec<(String, String)>);
 
-impl Names {
+impl VariableNames {
     /// The data set's names, and then other ones.
     pub(crate) fn new<'n>(dataset: &Dataset, others: impl IntoIterator<Item = (&'n str, &'n str)>) -> Self {
         let owned = |(variable, name): (&str, &str)| (variable.to_owned(), name.to_owned());
@@ -75,7 +75,7 @@ fn source() -> Value {
     json!({"type": "cloudwatch", "uid": "${datasource}"})
 }
 
-fn variables(names: &Names) -> Value {
+fn variables(names: &VariableNames) -> Value {
     let areas = json!({
         "queryType": "dimensionValues",
         "region": "$region",
@@ -116,21 +116,21 @@ fn variables(names: &Names) -> Value {
     ])
 }
 
-fn grid(place: Place) -> Value {
+fn grid(place: GridPlace) -> Value {
     json!({"x": place.left, "y": place.top, "w": place.width, "h": place.height})
 }
 
-fn heading(title: &str, place: Place, id: u32) -> Value {
+fn heading(title: &str, place: GridPlace, id: u32) -> Value {
     json!({
         "type": "row", "title": title, "id": id, "collapsed": false, "gridPos": grid(place), "panels": [],
     })
 }
 
-fn chart(panel: &Panel, place: Place, id: u32, names: &Names) -> Value {
+fn chart(panel: &Panel, place: GridPlace, id: u32, names: &VariableNames) -> Value {
     let kind = match panel.kind {
-        Kind::Lines | Kind::Bars => "timeseries",
-        Kind::Map => "heatmap",
-        Kind::Number => "stat",
+        PanelKind::Lines | PanelKind::Bars => "timeseries",
+        PanelKind::Map => "heatmap",
+        PanelKind::Number => "stat",
     };
     let targets: Vec<_> =
         panel.lines.iter().zip('A'..).map(|(line, letter)| target(line, letter, names)).collect();
@@ -149,44 +149,44 @@ fn chart(panel: &Panel, place: Place, id: u32, names: &Names) -> Value {
 
 fn defaults(panel: &Panel) -> Value {
     let unit = match panel.unit {
-        Unit::Count => "short",
-        Unit::Milliseconds => "ms",
-        Unit::Seconds => "s",
+        PanelUnit::Count => "short",
+        PanelUnit::Milliseconds => "ms",
+        PanelUnit::Seconds => "s",
     };
     let mut defaults = json!({"unit": unit, "min": 0});
     match panel.kind {
-        Kind::Bars => {
+        PanelKind::Bars => {
             defaults["custom"] = json!({
                 "drawStyle": "bars", "fillOpacity": 80, "stacking": {"mode": "normal", "group": "A"},
             });
         }
-        Kind::Lines => {
+        PanelKind::Lines => {
             defaults["custom"] = json!({"drawStyle": "line", "lineWidth": 2, "spanNulls": 300_000});
         }
-        Kind::Number => {
+        PanelKind::Number => {
             let steps = json!([{"color": "green", "value": null}, {"color": "red", "value": 1}]);
             defaults["thresholds"] = json!({"mode": "absolute", "steps": steps});
         }
-        Kind::Map => {}
+        PanelKind::Map => {}
     }
     defaults
 }
 
-fn options(kind: Kind) -> Value {
+fn options(kind: PanelKind) -> Value {
     match kind {
-        Kind::Map => json!({
+        PanelKind::Map => json!({
             "calculate": false,
             "color": {"mode": "scheme", "scheme": "YlOrRd", "steps": 64},
             "yAxis": {"axisPlacement": "left", "reverse": false},
             "rowsFrame": {"layout": "auto", "value": "events"},
             "cellGap": 1,
         }),
-        Kind::Number => json!({
+        PanelKind::Number => json!({
             "reduceOptions": {"calcs": ["max"], "fields": "", "values": false},
             "colorMode": "background",
             "graphMode": "none",
         }),
-        Kind::Lines | Kind::Bars => json!({
+        PanelKind::Lines | PanelKind::Bars => json!({
             "legend": {"displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": []},
             "tooltip": {"mode": "multi", "sort": "desc"},
         }),
@@ -194,7 +194,7 @@ fn options(kind: Kind) -> Value {
 }
 
 /// A query of the data source's builder; it searches if the value of a dimension is a star.
-fn target(line: &Line, letter: char, names: &Names) -> Value {
+fn target(line: &MetricLine, letter: char, names: &VariableNames) -> Value {
     let any = line.dimensions().filter(|(_, value)| *value == ANY);
     let label = if line.label.is_empty() {
         any.map(|(name, _)| format!("${{PROP('Dim.{}')}}", names.fill(name))).collect()
@@ -224,7 +224,7 @@ pub(crate) struct QueryPlace {
 }
 
 /// The query of a metric in the data source's builder, for values of so many seconds.
-pub(crate) fn query(line: &Line, seconds: u32, names: &Names, place: &QueryPlace) -> Value {
+pub(crate) fn query(line: &MetricLine, seconds: u32, names: &VariableNames, place: &QueryPlace) -> Value {
     let dimensions: serde_json::Map<_, _> =
         line.dimensions().map(|(name, value)| (names.fill(name), json!(names.fill(value)))).collect();
     json!({

@@ -43,7 +43,7 @@ pub const COMMITTED: &str = "us_accidents";
 
 /// Why nothing can be generated.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum RenderError {
     /// A data set's file is invalid.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
@@ -79,13 +79,13 @@ pub enum Error {
     },
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
+fn at(path: &Path) -> impl FnOnce(io::Error) -> RenderError {
     let path = path.display().to_string();
-    move |source| Error::File { path, source }
+    move |source| RenderError::File { path, source }
 }
 
 /// All generated files, for all data sets.
-pub fn generate(root: &Path) -> Result<Vec<Product>, Error> {
+pub fn generate(root: &Path) -> Result<Vec<Product>, RenderError> {
     let template = template(COMMITTED, None, root)?;
     let mut products = Vec::new();
     for name in Dataset::names() {
@@ -106,14 +106,14 @@ pub fn generate(root: &Path) -> Result<Vec<Product>, Error> {
 }
 
 /// The alert rules of Grafana for the data set of that name, with these values of variables instead of the defaults.
-pub fn alert_rules(name: &str, given: &[(String, String)], root: &Path) -> Result<String, Error> {
+pub fn alert_rules(name: &str, given: &[(String, String)], root: &Path) -> Result<String, RenderError> {
     let path = root.join("template.yaml");
     let template = fs::read_to_string(&path).map_err(at(&path))?;
     Ok(rules::render(&Dataset::named(name)?, &template, given)?)
 }
 
 /// The template for the data set of that name, with the departments of the project or of another file.
-pub fn template(name: &str, departments: Option<&Path>, root: &Path) -> Result<String, Error> {
+pub fn template(name: &str, departments: Option<&Path>, root: &Path) -> Result<String, RenderError> {
     let read = |path: PathBuf| fs::read_to_string(&path).map_err(at(&path));
     let dataset = &Dataset::named(name)?;
     check_dimensions(dataset)?;
@@ -121,16 +121,16 @@ pub fn template(name: &str, departments: Option<&Path>, root: &Path) -> Result<S
     let queries = &queries::all(dataset, &folder).map_err(at(&folder))?;
     let departments = departments.map_or_else(|| root.join("departments.toml"), Path::to_owned);
     let departments = &departments::read(&read(departments)?)?;
-    let source = template::Source { dataset, queries, departments };
+    let source = template::TemplateSource { dataset, queries, departments };
     Ok(template::render(&source, &read(root.join("template.yaml"))?)?)
 }
 
 /// Whether metrics can distinguish the severities: CloudWatch accepts only ASCII.
-fn check_dimensions(dataset: &Dataset) -> Result<(), Error> {
+fn check_dimensions(dataset: &Dataset) -> Result<(), RenderError> {
     let mut texts = HashMap::new();
     for Level { text, .. } in dataset.severities.levels() {
         if let Some(one) = texts.insert(dimension(text), text) {
-            return Err(Error::SameDimension {
+            return Err(RenderError::SameDimension {
                 dataset: dataset.name.clone(),
                 one: one.clone(),
                 other: text.clone(),
@@ -141,7 +141,7 @@ fn check_dimensions(dataset: &Dataset) -> Result<(), Error> {
 }
 
 /// The metrics that are emitted for a data set, each with its dimensions, as JSON.
-pub fn metrics(name: &str) -> Result<String, Error> {
+pub fn metrics(name: &str) -> Result<String, RenderError> {
     Ok(format!("{:#}\n", metrics::emitted(&Dataset::named(name)?)))
 }
 
@@ -270,8 +270,11 @@ mod tests {
 
     /// The template of a data set without queries and departments.
     fn rendered(dataset: &Dataset) -> String {
-        let source =
-            template::Source { dataset, queries: &std::collections::BTreeMap::new(), departments: &[] };
+        let source = template::TemplateSource {
+            dataset,
+            queries: &std::collections::BTreeMap::new(),
+            departments: &[],
+        };
         template::render(&source, include_str!("../../../template.yaml")).unwrap()
     }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::Parser;
-use render::{Error, alert_rules, generate, metrics, template};
+use render::{RenderError, alert_rules, generate, metrics, template};
 
 /// Rewrites the files generated from datasets/ and departments.toml: tables, queries, pages, alarms, dashboards and alert rules
 #[derive(Debug, Parser)]
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli, root: &Path) -> Result<ExitCode, Error> {
+fn run(cli: &Cli, root: &Path) -> Result<ExitCode, RenderError> {
     if let Some(name) = &cli.template {
         print!("{}", template(name, cli.departments.as_deref(), root)?);
         return Ok(ExitCode::SUCCESS);

@@ -33,7 +33,7 @@ pub(crate) const CHOSEN_AREA: &str = "${Area}";
 
 /// A metric under one set of dimensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Metric {
+pub(crate) struct WatchedMetric {
     pub(crate) namespace: &'static str,
     pub(crate) name: &'static str,
     pub(crate) dimensions: &'static [&'static str],
@@ -43,10 +43,10 @@ pub(crate) struct Metric {
 macro_rules! metrics {
     ($($namespace:expr, $dimensions:expr => { $($metric:ident = $name:expr),+ $(,)? })+) => {
         $($(
-            pub(crate) const $metric: Metric =
-                Metric { namespace: $namespace, name: $name, dimensions: &$dimensions };
+            pub(crate) const $metric: WatchedMetric =
+                WatchedMetric { namespace: $namespace, name: $name, dimensions: &$dimensions };
         )+)+
-        const ALL: &[Metric] = &[$($($metric),+),+];
+        const ALL: &[WatchedMetric] = &[$($($metric),+),+];
     };
 }
 
@@ -123,8 +123,8 @@ metrics! {
 
 /// A metric under values of its dimensions, as one line; a line for each value if one of them is [`ANY`].
 #[derive(Debug, Clone)]
-pub(crate) struct Line {
-    pub(crate) metric: Metric,
+pub(crate) struct MetricLine {
+    pub(crate) metric: WatchedMetric,
     values: Vec<String>,
     pub(crate) statistic: &'static str,
     pub(crate) label: String,
@@ -132,7 +132,7 @@ pub(crate) struct Line {
     pub(crate) condition: Option<&'static str>,
 }
 
-impl Line {
+impl MetricLine {
     pub(crate) fn labelled(self, label: impl Into<String>) -> Self {
         Self { label: label.into(), ..self }
     }
@@ -151,35 +151,35 @@ impl Line {
     }
 }
 
-impl Metric {
+impl WatchedMetric {
     /// The sum of the metric over these values of its dimensions.
-    pub(crate) fn line<const N: usize>(self, values: [&str; N]) -> Line {
+    pub(crate) fn line<const N: usize>(self, values: [&str; N]) -> MetricLine {
         let values = values.map(str::to_owned).to_vec();
-        Line { metric: self, values, statistic: "Sum", label: String::new(), condition: None }
+        MetricLine { metric: self, values, statistic: "Sum", label: String::new(), condition: None }
     }
 
     /// The metric of the resource with the name `name`.
-    pub(crate) fn of_resource(self, name: &str) -> Line {
+    pub(crate) fn of_resource(self, name: &str) -> MetricLine {
         self.line([&format!("${{Name}}-{name}-${{Environment}}")]).labelled(name)
     }
 
     /// The metric of the resource with the name `name` and a suffix.
-    pub(crate) fn of_suffixed_resource(self, name: &str, suffix: &str) -> Line {
+    pub(crate) fn of_suffixed_resource(self, name: &str, suffix: &str) -> MetricLine {
         self.line([&format!("${{Name}}-{name}-${{Environment}}{suffix}")]).labelled(name)
     }
 
-    pub(crate) fn of_stream(self, stream: u8, label: &str) -> Line {
+    pub(crate) fn of_stream(self, stream: u8, label: &str) -> MetricLine {
         self.of_resource(&format!("data-stream-{stream}")).labelled(format!("stream {stream} {label}"))
     }
 
     /// A count of a function's records.
-    pub(crate) fn counted_by(self, function: &str) -> Line {
+    pub(crate) fn counted_by(self, function: &str) -> MetricLine {
         let label = format!("{function}: {}", self.name.to_lowercase());
         self.line(["${Dataset}", "${Environment}", function]).labelled(label)
     }
 
     /// A latency of the data set's events.
-    pub(crate) fn of_events(self, statistic: &'static str) -> Line {
+    pub(crate) fn of_events(self, statistic: &'static str) -> MetricLine {
         self.line(["${Dataset}", "${Environment}"]).with(statistic)
     }
 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Error, at};
+use crate::{RenderError, at};
 
 /// A file with its expected text.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl Product {
     }
 
     /// The first difference to the file in the project, if any.
-    pub fn difference(&self, root: &Path) -> Result<Option<Difference>, Error> {
+    pub fn difference(&self, root: &Path) -> Result<Option<Difference>, RenderError> {
         let path = root.join(&self.path);
         let found = match fs::read_to_string(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -47,7 +47,7 @@ impl Product {
     }
 
     /// Writes the file unless it is up to date.
-    pub fn write(&self, root: &Path) -> Result<bool, Error> {
+    pub fn write(&self, root: &Path) -> Result<bool, RenderError> {
         if self.difference(root)?.is_none() {
             return Ok(false);
         }

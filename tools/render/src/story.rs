@@ -3,7 +3,7 @@
 use crate::metrics::{
     ANY, AREA_NAME, CHOSEN_AREA, CONSUMERS, DELIVERED, DELIVERIES, DELIVERY_LAG, DELIVERY_RECORDS, DURATION,
     ERRORS, EVENT_TO_ALERT, EVENT_TO_METRIC, EVENTS_BY_SEVERITY, EVENTS_OF_AREA, FAILED, FAILURES_BUCKET,
-    FILTERED, FRESHNESS, FUNCTIONS, IN, ITERATOR_AGE, LATE, Line, NOTIFICATIONS_FAILED, PUBLISHED,
+    FILTERED, FRESHNESS, FUNCTIONS, IN, ITERATOR_AGE, LATE, MetricLine, NOTIFICATIONS_FAILED, PUBLISHED,
     PUT_REQUESTS, READS_REFUSED, REJECTED, RETRIED, STREAM_RECORDS, THROTTLES, TOPIC_SUFFIX, UNACCOUNTED,
     UNKNOWN_SEVERITY, UNREADABLE_CELLS, UNREADABLE_ROWS, UNRECORDED, WRITES_REFUSED,
 };
@@ -13,7 +13,7 @@ pub(crate) const COLUMNS: u32 = 24;
 const HEADING_HEIGHT: u32 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum PanelKind {
     Lines,
     Bars,
     Map,
@@ -21,7 +21,7 @@ pub(crate) enum Kind {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unit {
+pub(crate) enum PanelUnit {
     Count,
     Milliseconds,
     Seconds,
@@ -30,46 +30,46 @@ pub(crate) enum Unit {
 pub(crate) struct Panel {
     pub(crate) title: String,
     pub(crate) description: String,
-    pub(crate) lines: Vec<Line>,
-    pub(crate) unit: Unit,
-    pub(crate) kind: Kind,
+    pub(crate) lines: Vec<MetricLine>,
+    pub(crate) unit: PanelUnit,
+    pub(crate) kind: PanelKind,
     width: u32,
     height: u32,
 }
 
-pub(crate) struct Row {
+pub(crate) struct PanelRow {
     pub(crate) title: &'static str,
     pub(crate) panels: Vec<Panel>,
 }
 
 /// The position on a dashboard, in its columns and rows.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct GridPlace {
     pub(crate) left: u32,
     pub(crate) top: u32,
     pub(crate) width: u32,
     pub(crate) height: u32,
 }
 
-pub(crate) enum Item<'a> {
+pub(crate) enum StoryItem<'a> {
     Heading(&'static str),
     Panel(&'a Panel),
 }
 
 /// The positions of all headings and panels, from `top` downwards: panels fill a line from the left.
-pub(crate) fn layout(rows: &[Row], mut top: u32) -> Vec<(Place, Item<'_>)> {
+pub(crate) fn layout(rows: &[PanelRow], mut top: u32) -> Vec<(GridPlace, StoryItem<'_>)> {
     let mut items = Vec::new();
     for row in rows {
-        let heading = Place { left: 0, top, width: COLUMNS, height: HEADING_HEIGHT };
-        items.push((heading, Item::Heading(row.title)));
+        let heading = GridPlace { left: 0, top, width: COLUMNS, height: HEADING_HEIGHT };
+        items.push((heading, StoryItem::Heading(row.title)));
         top += HEADING_HEIGHT;
         let (mut left, mut tallest) = (0, 0);
         for panel in &row.panels {
             if left + panel.width > COLUMNS {
                 (left, top, tallest) = (0, top + tallest, 0);
             }
-            let place = Place { left, top, width: panel.width, height: panel.height };
-            items.push((place, Item::Panel(panel)));
+            let place = GridPlace { left, top, width: panel.width, height: panel.height };
+            items.push((place, StoryItem::Panel(panel)));
             left += panel.width;
             tallest = tallest.max(panel.height);
         }
@@ -79,18 +79,30 @@ pub(crate) fn layout(rows: &[Row], mut top: u32) -> Vec<(Place, Item<'_>)> {
 }
 
 impl Panel {
-    fn new(title: impl Into<String>, description: impl Into<String>, lines: impl Into<Vec<Line>>) -> Self {
+    fn new(
+        title: impl Into<String>,
+        description: impl Into<String>,
+        lines: impl Into<Vec<MetricLine>>,
+    ) -> Self {
         let (title, description, lines) = (title.into(), description.into(), lines.into());
-        Self { title, description, lines, unit: Unit::Count, kind: Kind::Bars, width: 12, height: 8 }
+        Self {
+            title,
+            description,
+            lines,
+            unit: PanelUnit::Count,
+            kind: PanelKind::Bars,
+            width: 12,
+            height: 8,
+        }
     }
 
-    fn drawn_as(self, kind: Kind) -> Self {
+    fn drawn_as(self, kind: PanelKind) -> Self {
         Self { kind, ..self }
     }
 
     /// Draws the values as lines in that unit.
-    fn lines_in(self, unit: Unit) -> Self {
-        Self { unit, kind: Kind::Lines, ..self }
+    fn lines_in(self, unit: PanelUnit) -> Self {
+        Self { unit, kind: PanelKind::Lines, ..self }
     }
 
     fn sized(self, width: u32, height: u32) -> Self {
@@ -98,12 +110,12 @@ impl Panel {
     }
 }
 
-pub(crate) fn rows() -> Vec<Row> {
+pub(crate) fn rows() -> Vec<PanelRow> {
     vec![
-        Row { title: "What is happening", panels: events() },
-        Row { title: "How fast", panels: latencies() },
-        Row { title: "The counts", panels: counts() },
-        Row { title: "Health", panels: health() },
+        PanelRow { title: "What is happening", panels: events() },
+        PanelRow { title: "How fast", panels: latencies() },
+        PanelRow { title: "The counts", panels: counts() },
+        PanelRow { title: "Health", panels: health() },
     ]
 }
 
@@ -120,7 +132,7 @@ fn events() -> Vec<Panel> {
             "The same as a map: a row for each severity, the darker the more events in that minute.",
             [by_severity],
         )
-        .drawn_as(Kind::Map),
+        .drawn_as(PanelKind::Map),
         Panel::new(
             format!("Severe events of the chosen {AREA_NAME}"),
             format!(
@@ -155,7 +167,7 @@ fn latencies() -> Vec<Panel> {
                 EVENT_TO_ALERT.of_events("p99").labelled("99 % within"),
             ],
         )
-        .lines_in(Unit::Milliseconds),
+        .lines_in(PanelUnit::Milliseconds),
         Panel::new(
             "From event to metric",
             "Age of the events when they were counted.",
@@ -164,19 +176,19 @@ fn latencies() -> Vec<Panel> {
                 EVENT_TO_METRIC.of_events("p99").labelled("99 % within"),
             ],
         )
-        .lines_in(Unit::Milliseconds),
+        .lines_in(PanelUnit::Milliseconds),
         Panel::new(
             "Lag behind the streams",
             "Age of the last record of each batch, and how far the raw delivery stream is behind stream 1.",
             lag.into_iter().chain([raw]).collect::<Vec<_>>(),
         )
-        .lines_in(Unit::Milliseconds),
+        .lines_in(PanelUnit::Milliseconds),
         Panel::new(
             "Age of the lake",
             "Age of the oldest record that a delivery stream has not yet written to its bucket.",
             DELIVERIES.map(|name| FRESHNESS.of_resource(name).with("Maximum")),
         )
-        .lines_in(Unit::Seconds),
+        .lines_in(PanelUnit::Seconds),
     ]
 }
 
@@ -204,7 +216,7 @@ fn counts() -> Vec<Panel> {
             "Records without a known outcome. Anything but zero is a defect.",
             FUNCTIONS.map(|function| UNACCOUNTED.counted_by(function).labelled(function)),
         )
-        .drawn_as(Kind::Number)
+        .drawn_as(PanelKind::Number)
         .sized(12, 5),
     );
     panels.push(
@@ -221,7 +233,7 @@ fn counts() -> Vec<Panel> {
 }
 
 fn health() -> Vec<Panel> {
-    let of_functions = |metric: crate::metrics::Metric| {
+    let of_functions = |metric: crate::metrics::WatchedMetric| {
         let label = |name| format!("{name}: {}", metric.name.to_lowercase());
         FUNCTIONS.map(|name| metric.of_resource(name).labelled(label(name)))
     };
@@ -245,7 +257,7 @@ fn health() -> Vec<Panel> {
             "Longest duration; an invocation ends at its timeout at the latest.",
             FUNCTIONS.map(|name| DURATION.of_resource(name).with("Maximum")),
         )
-        .lines_in(Unit::Milliseconds),
+        .lines_in(PanelUnit::Milliseconds),
         Panel::new(
             "Rejects and failures",
             "Records that went to rejects, and objects in the failures bucket: batches that were given up.",

@@ -78,7 +78,7 @@ pub(crate) fn resources(dataset: &Dataset) -> String {
 ///
 /// Partitions are projected: Athena computes the folders from the query's dates, so that new data is visible at once.
 /// The dates are those of arrival in UTC, as Firehose writes them.
-struct Table<'a> {
+struct LakeTable<'a> {
     name: &'a str,
     /// The bucket's resource.
     bucket: &'a str,
@@ -86,11 +86,11 @@ struct Table<'a> {
     /// What the dates mean.
     dates_of: &'a str,
     by_severity: bool,
-    format: Format,
+    format: TableFormat,
     columns: String,
 }
 
-enum Format {
+enum TableFormat {
     /// JSON lines in gzip, and the settings of their reader.
     Json(String),
     Parquet,
@@ -101,7 +101,7 @@ fn raw(dataset: &Dataset) -> String {
     let invalid = "Text of the cells that could not be read as their column's type, by column.";
     let columns: String = dataset.columns.iter().map(column).collect();
     let keys: String = dataset.columns.iter().filter_map(key_mapping).collect();
-    Table {
+    LakeTable {
         name: "raw",
         bucket: "RawBucket",
         description: "Every event, as JSON lines. Times are unchanged texts, because local times have no time zone.",
@@ -109,7 +109,7 @@ fn raw(dataset: &Dataset) -> String {
         by_severity: false,
         // Keys are compared in lower case. An invalid line, from a producer other than ingest, reads as nulls and does
         // not fail the query.
-        format: Format::Json(format!(
+        format: TableFormat::Json(format!(
             "case.insensitive: \"true\"\nignore.malformed.json: \"true\"\nmapping.invalid: _invalid\n{keys}"
         )),
         columns: columns + &glue_column("invalid", "\"map<string,string>\"", invalid),
@@ -118,39 +118,39 @@ fn raw(dataset: &Dataset) -> String {
 }
 
 fn analytical(dataset: &Dataset) -> String {
-    Table {
+    LakeTable {
         name: "analytical",
         bucket: "AnalyticalBucket",
         description: "The severe events, typed, as Parquet.",
         dates_of: "arrival",
         by_severity: true,
-        format: Format::Parquet,
+        format: TableFormat::Parquet,
         columns: without_severity(dataset) + &glue_column(UNLISTED_SEVERITY, "bigint", UNLISTED),
     }
     .resource()
 }
 
 fn rejects() -> String {
-    Table {
+    LakeTable {
         name: "rejects",
         bucket: "RejectsBucket",
         description: "Rejected rows and records, with the reason and everything that is needed to send them again.",
         dates_of: "the rejection",
         by_severity: false,
-        format: Format::Json("case.insensitive: \"true\"\n".to_owned()),
+        format: TableFormat::Json("case.insensitive: \"true\"\n".to_owned()),
         columns: reject::COLUMNS.iter().map(|(name, kind, comment)| glue_column(name, kind, comment)).collect(),
     }
     .resource()
 }
 
 fn alerts() -> String {
-    Table {
+    LakeTable {
         name: "alerts",
         bucket: "AnalyticalBucket",
         description: "Every message that notify published, with the events that it is about.",
         dates_of: "the message",
         by_severity: false,
-        format: Format::Json("case.insensitive: \"true\"\n".to_owned()),
+        format: TableFormat::Json("case.insensitive: \"true\"\n".to_owned()),
         columns: alerts::COLUMNS
             .iter()
             .map(|(name, kind, comment)| glue_column(name, kind, comment))
@@ -159,7 +159,7 @@ fn alerts() -> String {
     .resource()
 }
 
-impl Table<'_> {
+impl LakeTable<'_> {
     fn resource(&self) -> String {
         let Self { name, bucket, description, dates_of, columns, .. } = self;
         let location = format!("s3://${{{bucket}}}/${{Source}}/${{Dataset}}_{name}/");
@@ -199,7 +199,7 @@ impl Table<'_> {
     }
 }
 
-impl Format {
+impl TableFormat {
     /// Its parameters of the table, and of the storage.
     fn yaml(&self) -> (&'static str, String) {
         match self {

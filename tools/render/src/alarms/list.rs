@@ -7,10 +7,10 @@ use super::{
 use crate::metrics::{
     ASYNC_DROPPED, CONSUMERS, DELIVERED, DELIVERIES, DELIVERY_LAG, DELIVERY_RECORDS, DESTINATION_FAILURES,
     DROPPED, ERRORS, EVENT_TO_ALERT, EVENTS_BY_SEVERITY, FAILED, FAILED_CONVERSION, FAILURES_BUCKET,
-    FRESHNESS, FUNCTIONS, IN, ITERATOR_AGE, KEY_DENIED, KEY_DISABLED, KEY_INVALID, KEY_NOT_FOUND, Line,
-    MESSAGES, Metric, NOTIFICATIONS_FAILED, OLDEST_MESSAGE, OTHER, PARTITIONS_EXCEEDED, PUT_REQUESTS,
+    FRESHNESS, FUNCTIONS, IN, ITERATOR_AGE, KEY_DENIED, KEY_DISABLED, KEY_INVALID, KEY_NOT_FOUND, MESSAGES,
+    MetricLine, NOTIFICATIONS_FAILED, OLDEST_MESSAGE, OTHER, PARTITIONS_EXCEEDED, PUT_REQUESTS,
     READS_REFUSED, SENT_TO_FAILURES, SUCCESS, THROTTLED_RECORDS, THROTTLES, TOPIC_SUFFIX, UNACCOUNTED,
-    UNREADABLE_ROWS, WRITES_REFUSED,
+    UNREADABLE_ROWS, WRITES_REFUSED, WatchedMetric,
 };
 
 /// Deliveries that encrypt, enough to notice a key that cannot be used: an alarm has at most ten metrics, and the alerts
@@ -23,7 +23,7 @@ pub(super) const MAPPINGS: [&str; 3] =
 pub(super) const REPLAY_MAPPING: &str = "${ReplayMapping}";
 /// Lambda's own counts of discarded records, by mapping. They are emitted only after the first discarded record of a
 /// mapping.
-const GIVEN_UP: [Metric; 2] = [SENT_TO_FAILURES, DROPPED];
+const GIVEN_UP: [WatchedMetric; 2] = [SENT_TO_FAILURES, DROPPED];
 /// The latency from event to alert that 99 of a hundred events should not exceed.
 const EVENT_TO_ALERT_MS: &str = "10000";
 /// How far a consumer may lag behind its stream.
@@ -106,7 +106,7 @@ fn lags() -> Vec<Alarm> {
 }
 
 fn functions() -> Vec<Alarm> {
-    let of_each = |metric: Metric| FUNCTIONS.map(|name| metric.of_resource(name));
+    let of_each = |metric: WatchedMetric| FUNCTIONS.map(|name| metric.of_resource(name));
     let mut not_written = Vec::from(of_each(DESTINATION_FAILURES));
     not_written.push(ASYNC_DROPPED.of_resource("ingest"));
     vec![
@@ -224,7 +224,7 @@ fn data() -> Vec<Alarm> {
 
 /// Objects in the failures bucket, and Lambda's counts of discarded records. S3 may report its requests late and
 /// incompletely.
-fn given_up() -> Vec<Line> {
+fn given_up() -> Vec<MetricLine> {
     let of_stack = GIVEN_UP.iter().flat_map(|metric| MAPPINGS.map(|mapping| metric.line([mapping])));
     let of_replay = GIVEN_UP.map(|metric| metric.line([REPLAY_MAPPING]).only_if("Replays"));
     [PUT_REQUESTS.line([FAILURES_BUCKET, "Failures"])].into_iter().chain(of_stack).chain(of_replay).collect()
@@ -262,7 +262,7 @@ fn deliveries() -> Vec<Alarm> {
 /// write.
 fn error_prefix() -> Vec<Alarm> {
     let key = [KEY_DENIED, KEY_DISABLED, KEY_INVALID, KEY_NOT_FOUND];
-    let of_encrypted = |metric: Metric| ENCRYPTED_DELIVERIES.map(|name| metric.of_resource(name));
+    let of_encrypted = |metric: WatchedMetric| ENCRYPTED_DELIVERIES.map(|name| metric.of_resource(name));
     vec![
         Alarm::new(
             "delivery-errors",

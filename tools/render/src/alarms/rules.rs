@@ -17,8 +17,8 @@ use super::{
     list::{MAPPINGS, REPLAY_MAPPING},
 };
 use crate::{
-    grafana::{self, Names, QueryPlace},
-    metrics::{ANY, FAILURES_BUCKET, Line, TOPIC_SUFFIX},
+    grafana::{self, QueryPlace, VariableNames},
+    metrics::{ANY, FAILURES_BUCKET, MetricLine, TOPIC_SUFFIX},
     template,
 };
 
@@ -42,7 +42,7 @@ pub(crate) fn render(
 ) -> Result<String, NoVariable> {
     let values = values(dataset, template, given)?;
     let of_value = values.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let names = Names::new(dataset, of_value);
+    let names = VariableNames::new(dataset, of_value);
     let alarms = all();
     let mut rules: Vec<_> = alarms.iter().map(|alarm| rule(alarm, &names)).collect();
     rules.push(composite(&alarms, &names));
@@ -89,7 +89,7 @@ fn values(
     Ok(values)
 }
 
-fn rule(alarm: &Alarm, names: &Names) -> Value {
+fn rule(alarm: &Alarm, names: &VariableNames) -> Value {
     let texts = [
         ("summary", names.fill(&alarm.means)),
         ("description", names.fill(&alarm.action)),
@@ -99,7 +99,7 @@ fn rule(alarm: &Alarm, names: &Names) -> Value {
 }
 
 /// The rule over the alarms that do not notify people themselves.
-fn composite(alarms: &[Alarm], names: &Names) -> Value {
+fn composite(alarms: &[Alarm], names: &VariableNames) -> Value {
     let silent = alarms.iter().filter(|alarm| !alarm.notifies);
     let texts = [
         (
@@ -120,7 +120,7 @@ fn described(
     texts: &[(&str, String)],
     notifies: bool,
     Conditions { mut data, conditions }: Conditions,
-    names: &Names,
+    names: &VariableNames,
 ) -> Value {
     data.push(expression(CONDITION, json!({"type": "classic_conditions", "conditions": conditions})));
     let title = names.fill(&format!("${{Name}}-{name}-${{Environment}}"));
@@ -161,7 +161,7 @@ struct Conditions {
 }
 
 impl Conditions {
-    fn of<'a>(alarms: impl IntoIterator<Item = &'a Alarm>, names: &Names) -> Self {
+    fn of<'a>(alarms: impl IntoIterator<Item = &'a Alarm>, names: &VariableNames) -> Self {
         let mut all = Self::default();
         for alarm in alarms {
             for queried in queries(alarm, names) {
@@ -172,7 +172,7 @@ impl Conditions {
     }
 
     /// Adds a query, the periods in which its value breaches, and the condition that they are enough.
-    fn add(&mut self, alarm: &Alarm, queried: &Query<'_>, names: &Names) {
+    fn add(&mut self, alarm: &Alarm, queried: &Query<'_>, names: &VariableNames) {
         let number = self.conditions.len();
         let (value, breach) = (format!("value{number}"), format!("breach{number}"));
         let (comparison, threshold) = match alarm.threshold {
@@ -207,18 +207,18 @@ impl Conditions {
 
 /// What a rule asks CloudWatch for.
 enum Query<'a> {
-    Metric(&'a Line),
+    Metric(&'a MetricLine),
     /// An expression with the searches for its metrics.
     Math(String),
 }
 
 /// The queries of an alarm: its metric, its expression, or what it adds up or compares. A search finds only metrics with the
 /// same names of dimensions.
-fn queries<'a>(alarm: &'a Alarm, names: &Names) -> Vec<Query<'a>> {
+fn queries<'a>(alarm: &'a Alarm, names: &VariableNames) -> Vec<Query<'a>> {
     if let [line] = alarm.lines.as_slice() {
         return vec![Query::Metric(line)];
     }
-    let search = |lines: &[&Line]| search(lines, alarm.period, names);
+    let search = |lines: &[&MetricLine]| search(lines, alarm.period, names);
     if let Some(expression) = alarm.expression {
         let of_line = |text: String, (index, line)| {
             text.replace(&format!("m{index}"), &format!("SUM({})", search(&[line])))
@@ -226,8 +226,8 @@ fn queries<'a>(alarm: &'a Alarm, names: &Names) -> Vec<Query<'a>> {
         return vec![Query::Math(alarm.lines.iter().enumerate().fold(expression.to_owned(), of_line))];
     }
     let function = if matches!(alarm.threshold, Threshold::Below(_)) { "MIN" } else { "SUM" };
-    let kind = |line: &Line| (line.metric.namespace, line.metric.dimensions, line.statistic);
-    let mut groups: Vec<Vec<&Line>> = Vec::new();
+    let kind = |line: &MetricLine| (line.metric.namespace, line.metric.dimensions, line.statistic);
+    let mut groups: Vec<Vec<&MetricLine>> = Vec::new();
     for line in &alarm.lines {
         match groups.iter_mut().find(|group| kind(group[0]) == kind(line)) {
             Some(group) => group.push(line),
@@ -238,7 +238,7 @@ fn queries<'a>(alarm: &'a Alarm, names: &Names) -> Vec<Query<'a>> {
 }
 
 /// A search for exactly these metrics, which have the same names of dimensions.
-fn search(lines: &[&Line], seconds: u32, names: &Names) -> String {
+fn search(lines: &[&MetricLine], seconds: u32, names: &VariableNames) -> String {
     let first = lines[0];
     let mut terms: Vec<String> = Vec::new();
     for line in lines {
@@ -260,7 +260,7 @@ fn search(lines: &[&Line], seconds: u32, names: &Names) -> String {
 }
 
 impl Query<'_> {
-    fn model(&self, seconds: u32, names: &Names, reference: &str) -> Value {
+    fn model(&self, seconds: u32, names: &VariableNames, reference: &str) -> Value {
         let place = QueryPlace {
             reference: reference.to_owned(),
             id: reference.to_owned(),
@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn several_queries_of_an_alarm_decide_as_their_sum_does() {
         let dataset = Dataset::named("us_accidents").unwrap();
-        let names = Names::new(&dataset, []);
+        let names = VariableNames::new(&dataset, []);
         for alarm in all() {
             if queries(&alarm, &names).len() > 1 {
                 // One period is enough, and nothing is below zero: then one of the parts is above zero if the sum is.
