@@ -136,26 +136,26 @@ pub const COLUMNS: [(&str, &str, &str); 15] = [
     (
         "reason",
         "string",
-        "Short stable code of what is wrong; several where rows of more than one are held together.",
+        "Short stable code of what is wrong; several if the rows of the payload have different ones.",
     ),
-    ("detail", "string", "A sentence that says what is wrong, where, and what would be right."),
+    ("detail", "string", "A sentence that says what is wrong, where, and what was expected."),
     ("source", "string", "Object key and line or lines, or stream, shard and sequence number."),
-    ("payload", "string", "The payload as it came; several rows are separated by line feeds."),
+    ("payload", "string", "The payload as it arrived; several rows are separated by line feeds."),
     (
         "payload_base64",
         "string",
-        "The payload in base64 where it is not UTF-8, or would be much longer as JSON.",
+        "The payload in base64 if it is not UTF-8, or would be much longer as JSON.",
     ),
-    ("format", "string", "Format of the file that the row stood in."),
+    ("format", "string", "Format of the file that has the row."),
     (
         "header",
         "string",
-        "Header line of the CSV file that the row stood in; a CSV payload without one begins with its header.",
+        "Header line of the CSV file that has the row; a CSV payload without one begins with its header.",
     ),
-    ("date_order", "string", "Date order that the file was declared with."),
+    ("date_order", "string", "Date order that was declared for the file."),
     ("part", "int", "Number of this part, from 1, of a payload too large for one record."),
-    ("parts", "int", "Parts that the payload was cut into."),
-    ("row_count", "int", "Rows or records that the payload holds, where they are more than one."),
+    ("parts", "int", "Number of parts of the payload."),
+    ("row_count", "int", "Number of rows or records in the payload, if there are several."),
     (
         "row_index",
         "int",
@@ -164,7 +164,7 @@ pub const COLUMNS: [(&str, &str, &str); 15] = [
     (
         "row_bytes",
         "string",
-        "Bytes of each row, with commas, where the rows of the payload are not sent again as one file.",
+        "Bytes of each row, separated by commas, if the rows of the payload are not sent again as one file.",
     ),
 ];
 
