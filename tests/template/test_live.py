@@ -26,7 +26,7 @@ from tools.live.view import KEPT_ALERTS, KEPT_POINTS, Stage, View
 from tools.live.watch import watch
 from tools.local import cloud
 from tools.local.commands import CommandError
-from tools.local.stack import Alert, AlertQueue, Dataset, Stack
+from tools.local.stack import Alert, AlertQueue, Dataset, Stack, StreamReader
 
 ACCIDENTS = Dataset.load("us_accidents")
 TICKETS = Dataset.load("support_tickets")
@@ -327,6 +327,7 @@ def test_a_data_set_without_coordinates_has_no_map() -> None:
     view = view_of(TICKETS)
     view.take_events([{"Ticket_ID": "1", "Priority": 4, "Received_At": BEGAN.isoformat()}])
     assert view.hello("here")["has_map"] is False
+    assert view.unplaced == 0
     assert view.severe_accepted == 1
 
 
@@ -358,6 +359,7 @@ def parsed(text: str) -> dict[str, Any]:
 def shown_feed() -> tuple[Feed, View]:
     feed, view = Feed(), view_of()
     feed.show(view, "here")
+    feed.fails(None)
     return feed, view
 
 
@@ -382,6 +384,16 @@ def test_a_slow_browser_gets_what_it_missed_at_once() -> None:
     later = parsed(browser.take())
     assert len(later["news"]["points"]) == 100
     assert "hello" not in later
+
+
+def test_nothing_is_sent_before_there_is_a_state() -> None:
+    feed = Feed()
+    browser = feed.browser()
+    assert browser.take() == ""
+    feed.show(view_of(), "here")
+    assert browser.take() == ""
+    feed.tick(BEGAN)
+    assert parsed(browser.take())["summary"]["problem"] == "reading what is there"
 
 
 def test_another_view_begins_anew() -> None:
@@ -563,6 +575,36 @@ def test_the_queue_is_removed_after_a_defect_too(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ZeroDivisionError):
         watch(Feed(), connect, threading.Event(), print)
     assert made[0].closed == 1
+
+
+class Busy:
+    """A stream of one shard that gets a record during every call."""
+
+    def __init__(self, waiting: int) -> None:
+        self.waiting, self.calls = waiting, 0
+
+    def get_paginator(self, _: str) -> Any:
+        shards = [{"Shards": [{"ShardId": "0"}]}]
+        return SimpleNamespace(paginate=lambda **_: shards)
+
+    def get_shard_iterator(self, **_: Any) -> dict[str, Any]:
+        return {"ShardIterator": "next"}
+
+    def get_records(self, ShardIterator: str, Limit: int) -> dict[str, Any]:  # noqa: N803
+        self.calls += 1
+        read = min(Limit, self.waiting)
+        self.waiting += 1 - read
+        behind = 1_000 if self.waiting > 1 else 0
+        records = [{"Data": b"{}"}] * read
+        return {"Records": records, "NextShardIterator": "next", "MillisBehindLatest": behind}
+
+
+@pytest.mark.parametrize(("waiting", "calls"), [(0, 1), (5, 1), (10_000, 2), (25_000, 3)])
+def test_reading_a_busy_stream_comes_to_an_end(waiting: int, calls: int) -> None:
+    kinesis = Busy(waiting)
+    found = sum(1 for _ in StreamReader(kinesis, "stream").new())
+    assert kinesis.calls == calls
+    assert found >= waiting
 
 
 def test_a_queue_that_cannot_subscribe_is_removed() -> None:

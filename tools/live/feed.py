@@ -23,13 +23,13 @@ class Feed:
         self.place = ""
         self.summary = "{}"
         self.generation = 0  # of the view
-        self.version = 0
-        self._problem: str | None = "connecting"
+        self.version = 0  # none before the first tick
+        self._problem: str | None = None
 
     def show(self, view: View, place: str) -> None:
-        """Begins anew with a view."""
+        """Begins anew with a view, at the next tick."""
         with self.lock:
-            self.view, self.place, self._problem = view, place, None
+            self.view, self.place, self._problem = view, place, "reading what is there"
             self.generation += 1
 
     def waits(self, problem: str) -> None:
@@ -61,7 +61,7 @@ class Browser:
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
-        self._generation = self._version = -1
+        self._generation = self._version = 0
         self._cursor = (0, 0)
 
     def take(self) -> str:

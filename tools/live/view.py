@@ -280,7 +280,7 @@ class View:
     def _take_point(self, event: dict[str, Any], level: int, label: str) -> None:
         if place := self._place(event):
             self.points.append([*place, self._rank(level), label])
-        else:
+        elif self.dataset.location is not None:
             self.unplaced += 1
 
     def _take_places(self, content: dict[str, Any], level: int, label: str) -> None:

@@ -39,6 +39,7 @@ def watch(
         say(f"live: watching {source.place}")
         try:
             feed.show(source.view, str(source.place))
+            feed.tick(now())
             follow(feed, source, stop, say)
         finally:
             source.close()

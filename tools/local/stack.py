@@ -31,6 +31,9 @@ else:
 METRIC_QUERIES_PER_CALL = 500
 METRIC_PERIOD = timedelta(hours=1)
 
+# https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html
+RECORDS_PER_CALL = 10_000
+
 # A repeat of a message arrives soon after it.
 REMEMBERED_MESSAGES = 100_000
 
@@ -360,11 +363,12 @@ class StreamReader:
 
     def _catch_up(self, shard: str) -> Iterator[bytes]:
         while iterator := self._iterators[shard]:
-            answer = self._kinesis.get_records(ShardIterator=iterator, Limit=10_000)
+            answer = self._kinesis.get_records(ShardIterator=iterator, Limit=RECORDS_PER_CALL)
             self._iterators[shard] = answer.get("NextShardIterator")
             for record in answer["Records"]:
                 yield from user_records(record["Data"])
-            if not answer["Records"] and not answer.get("MillisBehindLatest"):
+            # At the end, although there may be more by now: a busy stream has no last record.
+            if not answer.get("MillisBehindLatest") and len(answer["Records"]) < RECORDS_PER_CALL:
                 return
 
 

@@ -111,6 +111,7 @@ function status(kind, text) {
   element("status").lastChild.textContent = text;
 }
 
+document.querySelector("script[src='plotly.js']").addEventListener("load", draw);
 onTheme(() => { draw(); if (map) map.draw(); });
 
 // The browser connects again by itself, and then gets everything.
