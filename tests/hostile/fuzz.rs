@@ -12,7 +12,7 @@ use fakes::aggregate;
 use ingest::{normalise::Normaliser, request::Request, unreadable::Tally};
 use replay::redrive::{
     Place,
-    reject::{Read, Reader, lines},
+    reject::{ReadReject, RejectReader, lines},
 };
 use shared::{
     data::{event::Event, time::DateOrder},
@@ -262,11 +262,11 @@ fn any_aggregate_splits_into_at_most_its_bytes() {
 #[test]
 fn any_object_of_rejects_is_read_line_by_line() {
     fuzz("rejects", |input, _| {
-        let (mut reader, mut found) = (Reader::default(), 0);
+        let (mut reader, mut found) = (RejectReader::default(), 0);
         let read = lines(input, |line| {
             let place = Place { object: 0, item: found };
             found += 1;
-            if let Read::Whole(rejected) = reader.read(line, place) {
+            if let ReadReject::Whole(rejected) = reader.read(line, place) {
                 assert!(rejected.places.contains(&place));
             }
         });

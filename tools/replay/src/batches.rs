@@ -78,7 +78,7 @@ pub struct Batch {
 }
 
 #[derive(Serialize)]
-struct Request<'a> {
+struct BatchRequest<'a> {
     format: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<&'a str>,
@@ -116,7 +116,7 @@ impl Batch {
             Err(_) => (None, Some(base64_simd::STANDARD.encode_to_string(&body))),
         };
         let date_order = self.date_order;
-        let request = Request { format: self.format, body: text, body_base64: base64, date_order };
+        let request = BatchRequest { format: self.format, body: text, body_base64: base64, date_order };
         serde_json::to_vec(&request)
             .unwrap_or_else(|error| unreachable!("text can be written as JSON: {error}"))
     }
@@ -162,18 +162,18 @@ pub struct Batches<'d> {
     broken: Option<Error>,
     /// A row that did not fit into the previous batch.
     held: Option<FileRow>,
-    reading: Reading<'d>,
+    reading: RowReading<'d>,
 }
 
 /// Reads the rows as ingest does, to report the unreadable cells of the whole file. A response covers only its own
 /// rows.
-struct Reading<'d> {
+struct RowReading<'d> {
     normaliser: Normaliser<'d>,
     event: Writer,
     tally: Tally,
 }
 
-impl Reading<'_> {
+impl RowReading<'_> {
     fn read(&mut self, row: &Row<'_>) {
         self.event.truncate(0);
         // Ingest reports the rows that it rejects.
@@ -187,7 +187,7 @@ impl<'d> Batches<'d> {
     pub fn new(dataset: &'d Dataset, input: Input, date_order: Option<DateOrder>) -> Self {
         let rows = Rows::new(dataset, input.format).with_charset(input.charset);
         let normaliser = Normaliser::new(dataset, date_order);
-        let reading = Reading { normaliser, event: Writer::default(), tally: Tally::default() };
+        let reading = RowReading { normaliser, event: Writer::default(), tally: Tally::default() };
         Self { dataset, input, rows, date_order, finished: false, broken: None, held: None, reading }
     }
 

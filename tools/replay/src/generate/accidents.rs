@@ -9,7 +9,7 @@ use fastrand::Rng;
 
 use super::{
     draw::{chance, one, rounded, weighted},
-    places::{Place, Places},
+    places::{GeneratedPlace, GeneratedPlaces},
 };
 
 /// A layout in which the accidents are published.
@@ -185,7 +185,7 @@ const DONA_ANA: [&str; 4] = ["Doña Ana", "Do\u{fffd}a Ana", "Doña Ana", "Doï�
 pub(super) struct Accidents {
     layout: Layout,
     rng: Rng,
-    places: Places,
+    places: GeneratedPlaces,
     rows: u64,
     /// The row of the first quirk.
     first_quirk: u64,
@@ -197,7 +197,7 @@ impl Accidents {
         let mut rng = Rng::with_seed(seed);
         let first_quirk = rng.u64(..QUIRK_DISTANCE);
         let id_offset = rng.u64(..1_000_000);
-        Self { layout, rng, places: Places::load(), rows: 0, first_quirk, id_offset }
+        Self { layout, rng, places: GeneratedPlaces::load(), rows: 0, first_quirk, id_offset }
     }
 
     /// The next row's cells, in the order of the layout's columns.
@@ -206,7 +206,7 @@ impl Accidents {
         self.layout.columns().iter().map(|column| row.cell(&mut self.rng, column)).collect()
     }
 
-    fn row(&mut self) -> Row {
+    fn row(&mut self) -> GeneratedRow {
         let number = self.rows;
         self.rows += 1;
         let quirk = self.quirk(number);
@@ -224,7 +224,7 @@ impl Accidents {
         let highway = chance(rng, 0.5);
         let road = if highway { one(rng, &HIGHWAYS) } else { one(rng, &STREETS) };
         let weather = if start.date() < STATIONS_CHANGED { &WEATHER_BEFORE[..] } else { &WEATHER };
-        Row {
+        GeneratedRow {
             id: id(number + self.id_offset),
             source: provider.name,
             severity,
@@ -323,7 +323,7 @@ fn street(rng: &mut Rng, provider: &Provider, road: &str, quirk: Option<Quirk>) 
 }
 
 /// The start and end of the accident, and the distance in miles, as text.
-fn points(rng: &mut Rng, provider: &Provider, place: &Place) -> ([String; 2], [String; 2], String) {
+fn points(rng: &mut Rng, provider: &Provider, place: &GeneratedPlace) -> ([String; 2], [String; 2], String) {
     let start = [place.lat, place.lng].map(|middle| middle + 0.06 * (rng.f64() - 0.5));
     let miles = if chance(rng, 0.4) { 0.0 } else { rounded(rng.f64() * rng.f64() * 4.0, 3) };
     let from = start.map(|degrees| degrees_text(rng, degrees));
@@ -359,7 +359,7 @@ fn miles_of_floats(rng: &mut Rng, miles: f64) -> String {
     text.trim_end_matches('0').to_owned()
 }
 
-fn zip(rng: &mut Rng, place: &Place) -> String {
+fn zip(rng: &mut Rng, place: &GeneratedPlace) -> String {
     match rng.u32(..5_000) {
         // A few rows have a ZIP+4 extension that does not exist.
         0 => format!("{}-99ND", place.zip),
@@ -374,7 +374,7 @@ fn id(number: u64) -> String {
     format!("A-{}", past_the_published + FIRST_ID + number % IDS * ID_STRIDE % IDS)
 }
 
-struct Row {
+struct GeneratedRow {
     id: String,
     source: &'static str,
     severity: u8,
@@ -386,12 +386,12 @@ struct Row {
     miles: String,
     description: String,
     street: String,
-    place: Place,
+    place: GeneratedPlace,
     zip: String,
     weather: Option<[&'static str; 9]>,
 }
 
-impl Row {
+impl GeneratedRow {
     fn cell(&self, rng: &mut Rng, column: &str) -> String {
         if BLANKS.iter().any(|(name, share)| *name == column && chance(rng, *share)) {
             return String::new();

@@ -6,7 +6,7 @@ const FILE: &str = include_str!("../../places.csv");
 
 /// A city, or its part in one county.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Place {
+pub(super) struct GeneratedPlace {
     pub state: &'static str,
     pub county: &'static str,
     pub city: &'static str,
@@ -20,13 +20,13 @@ pub(super) struct Place {
 }
 
 /// All places, drawn by weight.
-pub(super) struct Places {
-    places: Vec<Place>,
+pub(super) struct GeneratedPlaces {
+    places: Vec<GeneratedPlace>,
     /// The sum of the weights up to and including each place.
     ends: Vec<u32>,
 }
 
-impl Places {
+impl GeneratedPlaces {
     #[expect(clippy::expect_used, reason = "the file is compiled in, and a test reads it")]
     pub(super) fn load() -> Self {
         let mut places = Vec::new();
@@ -42,22 +42,22 @@ impl Places {
         Self { places, ends }
     }
 
-    pub(super) fn draw(&self, rng: &mut Rng) -> Place {
+    pub(super) fn draw(&self, rng: &mut Rng) -> GeneratedPlace {
         let total = self.ends[self.ends.len() - 1];
         let at = rng.u32(..total);
         self.places[self.ends.partition_point(|end| *end <= at)]
     }
 
     /// The first place of a county.
-    pub(super) fn in_county(&self, county: &str) -> Option<Place> {
+    pub(super) fn in_county(&self, county: &str) -> Option<GeneratedPlace> {
         self.places.iter().copied().find(|place| place.county == county)
     }
 }
 
-fn parse(line: &'static str) -> Option<(Place, u32)> {
+fn parse(line: &'static str) -> Option<(GeneratedPlace, u32)> {
     let mut cells = line.split(',');
     let mut next = || cells.next();
-    let place = Place {
+    let place = GeneratedPlace {
         state: next()?,
         county: next()?,
         city: next()?,
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn the_file_covers_the_contiguous_states_with_names_that_repeat() {
-        let all = Places::load().places;
+        let all = GeneratedPlaces::load().places;
         let states: HashSet<_> = all.iter().map(|place| place.state).collect();
         assert_eq!(states.len(), 49, "48 states and the District of Columbia");
         let counties: HashSet<_> = all.iter().map(|place| (place.state, place.county)).collect();
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn large_cities_are_drawn_more_often() {
-        let places = Places::load();
+        let places = GeneratedPlaces::load();
         let mut rng = Rng::with_seed(1);
         let drawn: Vec<_> = (0..20_000).map(|_| places.draw(&mut rng).city).collect();
         let count = |city| drawn.iter().filter(|drawn| **drawn == city).count();

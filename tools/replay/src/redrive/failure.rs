@@ -16,12 +16,12 @@ pub struct GivenUp {
     /// Why, in Lambda's words: `RetryAttemptsExhausted`, `EventAgeExceeded`, ….
     pub condition: String,
     /// What the function did not process.
-    pub event: Event,
+    pub event: DiscardedEvent,
 }
 
 /// The input of the function.
 #[derive(Debug)]
-pub enum Event {
+pub enum DiscardedEvent {
     /// A batch of a Kinesis event source mapping: its records, in order, each as in the original event.
     Batch(Vec<Box<RawValue>>),
     /// The event of an asynchronous invocation.
@@ -30,8 +30,8 @@ pub enum Event {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Record {
-    request_context: Context,
+struct FailureRecord {
+    request_context: FailureContext,
     /// For a stream's batch.
     payload: Option<Box<RawValue>>,
     /// For an asynchronous invocation.
@@ -40,34 +40,34 @@ struct Record {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Context {
+struct FailureContext {
     function_arn: String,
     #[serde(default)]
     condition: String,
 }
 
 #[derive(Deserialize)]
-struct Batch {
+struct FailedBatch {
     #[serde(rename = "Records")]
     records: Vec<Box<RawValue>>,
 }
 
 /// Reads the object of one record; the error says what is wrong with it.
 pub fn read(object: &[u8]) -> Result<GivenUp, String> {
-    let record: Record = serde_json::from_slice(object)
+    let record: FailureRecord = serde_json::from_slice(object)
         .map_err(|error| format!("expected an invocation record of Lambda: {}", place(&error)))?;
-    let Context { function_arn, condition } = record.request_context;
+    let FailureContext { function_arn, condition } = record.request_context;
     let function = function(&function_arn)
         .ok_or_else(|| "its `functionArn` is not that of a function".to_owned())?
         .to_owned();
     let event = match (record.payload, record.request_payload) {
         (Some(payload), None) => {
             let payload = unquoted(&payload)?;
-            let batch: Batch = serde_json::from_str(&payload)
+            let batch: FailedBatch = serde_json::from_str(&payload)
                 .map_err(|error| format!("expected a batch of a stream as its payload: {}", place(&error)))?;
-            Event::Batch(batch.records)
+            DiscardedEvent::Batch(batch.records)
         }
-        (None, Some(event)) => Event::Whole(event),
+        (None, Some(event)) => DiscardedEvent::Whole(event),
         _ => {
             return Err(
                 "it has no payload: Lambda sends the payload only to S3, not to SQS or SNS".to_owned()
@@ -121,7 +121,7 @@ mod tests {
                     .unwrap();
             assert_eq!(given_up.function, "us-accidents-transform-dev");
             assert_eq!(given_up.condition, "RetryAttemptsExhausted");
-            let Event::Batch(records) = given_up.event else { panic!() };
+            let DiscardedEvent::Batch(records) = given_up.event else { panic!() };
             let records: Vec<_> = records.iter().map(|record| record.get()).collect();
             assert_eq!(records, [r#"{"eventID":"s:1"}"#, r#"{"eventID":"s:2"}"#]);
         }
@@ -131,7 +131,7 @@ mod tests {
     fn an_asynchronous_event_is_read() {
         let record =
             json!({"requestContext": {"functionArn": ARN}, "requestPayload": {"records": [{"ID": 1}]}});
-        let Event::Whole(event) = read_value(&record).unwrap().event else { panic!() };
+        let DiscardedEvent::Whole(event) = read_value(&record).unwrap().event else { panic!() };
         assert_eq!(event.get(), r#"{"records":[{"ID":1}]}"#);
     }
 

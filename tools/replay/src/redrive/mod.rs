@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 pub use self::{bucket::Bucket, since::Since};
 use self::{
     marks::Settled,
-    reject::{Read, Reader},
+    reject::{ReadReject, RejectReader},
     request::{Again, Item, Request, Shape},
 };
 use crate::{
@@ -220,7 +220,7 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
     async fn run(&mut self, name: impl Fn(&str) -> String) -> Result<(), Error> {
         let objects = self.pending().await?;
         self.progress.expect(objects.len() as u64);
-        let mut reader = Reader::default();
+        let mut reader = RejectReader::default();
         let mut gathered: BTreeMap<(String, Shape), Request> = BTreeMap::new();
         for (key, begun) in objects {
             let Some(object) = self.store.get(&key).await? else { continue };
@@ -293,7 +293,7 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         &mut self,
         object: usize,
         body: &[u8],
-        reader: &mut Reader,
+        reader: &mut RejectReader,
     ) -> Vec<(String, Shape, Item)> {
         let mut decision = Vec::new();
         let mut items = 0;
@@ -305,13 +305,13 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
                 return;
             }
             let rejected = match reader.read(line, place) {
-                Read::Whole(rejected) => rejected,
-                Read::Part => return,
-                Read::Repeated(whole) => {
+                ReadReject::Whole(rejected) => rejected,
+                ReadReject::Part => return,
+                ReadReject::Repeated(whole) => {
                     self.repeated.push((place, whole));
                     return;
                 }
-                Read::Unreadable => {
+                ReadReject::Unreadable => {
                     self.summary.unreadable += 1;
                     return;
                 }

@@ -18,7 +18,7 @@ const FUNCTIONS: [&str; 4] = ["ingest", "transform", "metrics", "notify"];
 
 /// A reject, as it is in the rejects table; a large payload is split over several lines.
 #[derive(Debug, Deserialize)]
-struct Line {
+struct RejectLine {
     rejected_at: String,
     function: String,
     reason: String,
@@ -55,14 +55,14 @@ pub struct Rejected {
     /// The position of each row in the payload, if they are not to be sent as one file.
     pub rows: Option<Vec<Range<usize>>>,
     /// How the file of a row was read: its format, header line and date order.
-    pub file: Option<File>,
+    pub file: Option<RejectedFile>,
     /// The lines that contain it.
     pub places: Vec<Place>,
 }
 
 /// How a file was read.
 #[derive(Debug, PartialEq, Eq)]
-pub struct File {
+pub struct RejectedFile {
     /// `csv`, `ndjson` or `json`.
     pub format: String,
     /// The header line of a CSV.
@@ -73,7 +73,7 @@ pub struct File {
 
 /// What a line is.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Read {
+pub enum ReadReject {
     /// A reject, or the last missing part of one.
     Whole(Box<Rejected>),
     /// A part of one; other parts are still missing.
@@ -86,16 +86,16 @@ pub enum Read {
 
 /// Reads lines, and stores the parts of payloads until they are complete.
 #[derive(Debug, Default)]
-pub struct Reader {
-    open: HashMap<Key, Parts>,
+pub struct RejectReader {
+    open: HashMap<RejectKey, RejectParts>,
     /// Complete rejects that came in parts, each by one of its lines: Firehose may deliver a record twice.
-    whole: HashMap<Key, Place>,
+    whole: HashMap<RejectKey, Place>,
 }
 
 /// What the parts of one reject have in common: the function, the time, its source and its position there. Two rows of
 /// one line have one source, but different positions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
+struct RejectKey {
     function: String,
     reason: String,
     source: String,
@@ -106,42 +106,42 @@ struct Key {
 
 /// A payload or a part of it, and the sizes of the rows that end in it.
 #[derive(Debug, Default)]
-struct Piece {
+struct RejectPiece {
     bytes: Vec<u8>,
     row_bytes: Option<String>,
 }
 
 #[derive(Debug)]
-struct Parts {
-    pieces: Vec<Option<Piece>>,
+struct RejectParts {
+    pieces: Vec<Option<RejectPiece>>,
     places: Vec<Place>,
 }
 
-impl Reader {
+impl RejectReader {
     /// Reads one line at `place`.
-    pub fn read(&mut self, line: &[u8], place: Place) -> Read {
-        let Ok(mut line) = serde_json::from_slice::<Line>(line) else { return Read::Unreadable };
+    pub fn read(&mut self, line: &[u8], place: Place) -> ReadReject {
+        let Ok(mut line) = serde_json::from_slice::<RejectLine>(line) else { return ReadReject::Unreadable };
         if !FUNCTIONS.contains(&line.function.as_str()) {
-            return Read::Unreadable;
+            return ReadReject::Unreadable;
         }
-        let Some(piece) = line.piece() else { return Read::Unreadable };
+        let Some(piece) = line.piece() else { return ReadReject::Unreadable };
         let (piece, places) = match (line.part, line.parts) {
             (None, None) => (piece, vec![place]),
             (Some(part @ 1..), Some(parts)) if part <= parts && parts <= PARTS => {
                 let key = line.key(parts);
                 if let Some(whole) = self.whole.get(&key) {
-                    return Read::Repeated(*whole);
+                    return ReadReject::Repeated(*whole);
                 }
                 match self.put(&key, part - 1, piece, place) {
                     Some(whole) => whole,
-                    None => return Read::Part,
+                    None => return ReadReject::Part,
                 }
             }
-            _ => return Read::Unreadable,
+            _ => return ReadReject::Unreadable,
         };
         match line.rejected(piece, places) {
-            Some(rejected) => Read::Whole(Box::new(rejected)),
-            None => Read::Unreadable,
+            Some(rejected) => ReadReject::Whole(Box::new(rejected)),
+            None => ReadReject::Unreadable,
         }
     }
 
@@ -153,8 +153,14 @@ impl Reader {
 
     /// Adds a part to the others; returns the payload once it is complete. A repeated part counts once, but is settled
     /// with the others.
-    fn put(&mut self, key: &Key, part: usize, piece: Piece, place: Place) -> Option<(Piece, Vec<Place>)> {
-        let parts = self.open.entry(key.clone()).or_insert_with(|| Parts {
+    fn put(
+        &mut self,
+        key: &RejectKey,
+        part: usize,
+        piece: RejectPiece,
+        place: Place,
+    ) -> Option<(RejectPiece, Vec<Place>)> {
+        let parts = self.open.entry(key.clone()).or_insert_with(|| RejectParts {
             pieces: std::iter::repeat_with(|| None).take(key.parts).collect(),
             places: Vec::new(),
         });
@@ -163,13 +169,13 @@ impl Reader {
         if parts.pieces.iter().any(Option::is_none) {
             return None;
         }
-        let Parts { pieces, places } = self.open.remove(key)?;
+        let RejectParts { pieces, places } = self.open.remove(key)?;
         self.whole.insert(key.clone(), place);
-        Some((Piece::joined(pieces.into_iter().flatten()), places))
+        Some((RejectPiece::joined(pieces.into_iter().flatten()), places))
     }
 }
 
-impl Piece {
+impl RejectPiece {
     fn joined(pieces: impl Iterator<Item = Self>) -> Self {
         let mut joined = Self::default();
         for piece in pieces {
@@ -187,18 +193,18 @@ impl Piece {
     }
 }
 
-impl Line {
-    fn piece(&mut self) -> Option<Piece> {
+impl RejectLine {
+    fn piece(&mut self) -> Option<RejectPiece> {
         let bytes = match (self.payload.take(), self.payload_base64.take()) {
             (Some(text), None) => text.into_bytes(),
             (None, Some(base64)) => base64_simd::STANDARD.decode_to_vec(base64.as_bytes()).ok()?,
             _ => return None,
         };
-        Some(Piece { bytes, row_bytes: self.row_bytes.take() })
+        Some(RejectPiece { bytes, row_bytes: self.row_bytes.take() })
     }
 
-    fn key(&self, parts: usize) -> Key {
-        Key {
+    fn key(&self, parts: usize) -> RejectKey {
+        RejectKey {
             function: self.function.clone(),
             reason: self.reason.clone(),
             source: self.source.clone(),
@@ -209,7 +215,11 @@ impl Line {
     }
 
     /// The reject of that payload; `None` if the sizes of its rows do not match the payload.
-    fn rejected(self, Piece { bytes: payload, row_bytes }: Piece, places: Vec<Place>) -> Option<Rejected> {
+    fn rejected(
+        self,
+        RejectPiece { bytes: payload, row_bytes }: RejectPiece,
+        places: Vec<Place>,
+    ) -> Option<Rejected> {
         let rows = match row_bytes {
             Some(row_bytes) => Some(ranges(&row_bytes, payload.len())?),
             None => None,
@@ -224,7 +234,7 @@ impl Line {
             row_count: self.row_count.unwrap_or(1),
             row_index: self.row_index,
             rows,
-            file: self.format.map(|format| File { format, header, date_order }),
+            file: self.format.map(|format| RejectedFile { format, header, date_order }),
             places,
         })
     }
@@ -248,10 +258,10 @@ fn ranges(row_bytes: &str, payload_bytes: usize) -> Option<Vec<Range<usize>>> {
 impl Rejected {
     /// What is sent in one message: the single rows if each must be sent by itself, otherwise the payload. CSV rows
     /// that can be read next to each other are sent together, up to so many bytes.
-    pub(super) fn sendings(&mut self, bytes: usize) -> Vec<Sending> {
+    pub(super) fn sendings(&mut self, bytes: usize) -> Vec<ResentPayload> {
         let payload = mem::take(&mut self.payload);
         let Some(rows) = self.rows.take() else {
-            return vec![Sending { payload, rows: self.row_count }];
+            return vec![ResentPayload { payload, rows: self.row_count }];
         };
         let csv = self.file.as_mut().filter(|file| file.format == "csv");
         let mut rows = rows.into_iter().map(|row| &payload[row]);
@@ -262,7 +272,7 @@ impl Rejected {
         {
             file.header = Some(String::from_utf8_lossy(header).into_owned());
         }
-        let mut sendings: Vec<Sending> = Vec::new();
+        let mut sendings: Vec<ResentPayload> = Vec::new();
         let mut joinable = false;
         for row in rows {
             let is_plain = is_csv && !row.iter().any(|byte| matches!(byte, b'"' | b'\n' | b'\r'));
@@ -272,7 +282,7 @@ impl Rejected {
                     last.payload.extend_from_slice(row);
                     last.rows += 1;
                 }
-                _ => sendings.push(Sending { payload: row.to_vec(), rows: 1 }),
+                _ => sendings.push(ResentPayload { payload: row.to_vec(), rows: 1 }),
             }
             joinable = is_plain;
         }
@@ -282,7 +292,7 @@ impl Rejected {
 
 /// Rows that are sent together.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Sending {
+pub(super) struct ResentPayload {
     /// The rows, with a line feed between two of them.
     pub payload: Vec<u8>,
     /// Their number.

@@ -9,8 +9,8 @@ use serde_json::{json, value::RawValue};
 
 use super::{
     Place,
-    failure::Event,
-    reject::{Rejected, Sending},
+    failure::DiscardedEvent,
+    reject::{Rejected, ResentPayload},
 };
 
 /// The prefix of the source of a record that is sent again. It identifies a reject that comes back.
@@ -104,7 +104,7 @@ impl Again {
 }
 
 /// Rows as a message of ingest's queue.
-fn message(rejected: &Rejected, id: String, sending: &Sending) -> Item {
+fn message(rejected: &Rejected, id: String, sending: &ResentPayload) -> Item {
     let body = match &rejected.file {
         None => String::from_utf8_lossy(&sending.payload).into_owned(),
         Some(file) => {
@@ -129,7 +129,7 @@ fn message(rejected: &Rejected, id: String, sending: &Sending) -> Item {
 }
 
 /// A user record of a stream as a record. Its sequence number is derived from its place in the request.
-fn record(rejected: &Rejected, source: &str, number: usize, sending: &Sending) -> Item {
+fn record(rejected: &Rejected, source: &str, number: usize, sending: &ResentPayload) -> Item {
     let (stream, event_id) = source.split_once('/').unwrap_or(("", source));
     let place = rejected.places.first().map(|Place { object, item }| match number {
         0 => format!("{object}.{item}"),
@@ -173,14 +173,14 @@ struct Number<'a> {
 
 /// The items of what Lambda discarded, from object `object`, as in the original invocation.
 #[must_use]
-pub fn given_up(event: Event, object: usize) -> (Shape, Vec<Item>) {
+pub fn given_up(event: DiscardedEvent, object: usize) -> (Shape, Vec<Item>) {
     match event {
-        Event::Whole(event) => {
+        DiscardedEvent::Whole(event) => {
             let json = Box::<str>::from(event).into_string();
             let places = vec![Place { object, item: 0 }];
             (Shape::Event, vec![Item { id: String::new(), json, rows: 1, places }])
         }
-        Event::Batch(records) => {
+        DiscardedEvent::Batch(records) => {
             let item = |(item, record): (usize, Box<RawValue>)| Item {
                 id: serde_json::from_str::<Numbered<'_>>(record.get())
                     .map(|record| record.kinesis.sequence_number.into_owned())
@@ -287,7 +287,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::redrive::reject::File;
+    use crate::redrive::reject::RejectedFile;
 
     fn rejected(function: &str, reason: &str, source: &str, payload: &[u8]) -> Rejected {
         Rejected {
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn row_is_sent_to_ingest_with_its_file_context() {
-        let file = File {
+        let file = RejectedFile {
             format: "csv".to_owned(),
             header: Some("ID,Severity".to_owned()),
             date_order: Some("dmy".to_owned()),
@@ -336,7 +336,8 @@ mod tests {
 
     #[test]
     fn rows_of_one_reject_are_sent_together_or_separately() {
-        let file = || File { format: "csv".to_owned(), header: Some("ID".to_owned()), date_order: None };
+        let file =
+            || RejectedFile { format: "csv".to_owned(), header: Some("ID".to_owned()), date_order: None };
         let together = Rejected {
             file: Some(file()),
             row_count: 2,
@@ -373,7 +374,7 @@ mod tests {
     #[test]
     fn elements_of_one_line_have_distinct_ids() {
         let ids = [0, 1].map(|index| {
-            let file = File { format: "json".to_owned(), header: None, date_order: None };
+            let file = RejectedFile { format: "json".to_owned(), header: None, date_order: None };
             let element = Rejected {
                 file: Some(file),
                 row_index: Some(index),

@@ -62,7 +62,7 @@ struct Uniqueness {
 
 /// What was found out about a column.
 #[derive(Debug)]
-pub(super) struct Column {
+pub(super) struct SurveyedColumn {
     /// Its name in the file.
     pub(super) name: String,
     /// Rows in which it has a text.
@@ -166,7 +166,7 @@ impl Uniqueness {
     }
 }
 
-impl Column {
+impl SurveyedColumn {
     pub(super) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),

@@ -20,9 +20,9 @@ use shared::data::{
 };
 
 use self::{
-    column::Column,
-    parts::Id,
-    severity::{Scale, Severity},
+    column::SurveyedColumn,
+    parts::IdColumn,
+    severity::{Severity, SuggestedScale},
     survey::{Open, Survey},
 };
 use crate::{
@@ -50,8 +50,8 @@ pub struct Suggestion {
 }
 
 /// What the columns are in the data set.
-struct Parts {
-    id: Id,
+struct SuggestedParts {
+    id: IdColumn,
     severity: Severity,
     area: Option<usize>,
     location: Option<(usize, usize)>,
@@ -83,8 +83,8 @@ pub fn suggest(
         return Err(Error::NothingUsed { name: file, why: why.clone() });
     }
     let name = name.map_or_else(|| names::of_file(&file), str::to_owned);
-    let parts =
-        Parts::of(&survey, declared).map_err(|problem| Error::BadHeader { name: file.clone(), problem })?;
+    let parts = SuggestedParts::of(&survey, declared)
+        .map_err(|problem| Error::BadHeader { name: file.clone(), problem })?;
     let base = file.rsplit('/').next().unwrap_or(&file);
     let text = text::write(&name, base, &survey, &parts);
     let dataset = Dataset::parse(&name, &text).map_err(|error| Error::Suggestion(error.to_string()))?;
@@ -120,7 +120,7 @@ impl Suggestion {
     }
 }
 
-impl Parts {
+impl SuggestedParts {
     fn of(survey: &Survey, declared: Option<DateOrder>) -> Result<Self, String> {
         // The data set would name columns that no file has, once its charset is known.
         if survey.columns.iter().any(|column| column.name.contains(char::REPLACEMENT_CHARACTER)) {
@@ -128,9 +128,9 @@ impl Parts {
                            the file was written, for example --charset windows-1252";
             return Err(problem.to_owned());
         }
-        let all: Vec<(usize, &Column)> = survey.columns.iter().enumerate().collect();
+        let all: Vec<(usize, &SurveyedColumn)> = survey.columns.iter().enumerate().collect();
         // Alerts could not name the others: their braces would be places.
-        let nameable = |(_, column): &(usize, &Column)| !column.name.contains(['{', '}']);
+        let nameable = |(_, column): &(usize, &SurveyedColumn)| !column.name.contains(['{', '}']);
         let usable: Vec<_> = all.iter().copied().filter(nameable).collect();
         let (order, order_evidence) = parts::date_order(&all, declared);
         let id = parts::id(&usable, survey.rows, order).ok_or("no column has a text that can be the id")?;
@@ -164,12 +164,12 @@ impl Parts {
     }
 
     /// The type of a column, if all of its texts for "nothing" are blank.
-    fn kind(&self, at: usize, column: &Column) -> Type {
+    fn kind(&self, at: usize, column: &SurveyedColumn) -> Type {
         match column.kind(self.order) {
             _ if at == self.id.column => Type::String,
             _ if at == self.severity.column => match self.severity.scale {
-                Scale::Numbers(_) => Type::Int,
-                Scale::Words(_) => Type::String,
+                SuggestedScale::Numbers(_) => Type::Int,
+                SuggestedScale::Words(_) => Type::String,
             },
             _ if self.location.is_some_and(|(north, east)| at == north || at == east) => Type::Double,
             Type::Int | Type::Double if parts::is_code(column) => Type::String,
@@ -179,7 +179,7 @@ impl Parts {
 
     /// Lists the texts that mean blank. Those in the id or the severity mean something, so that a column that has them
     /// next to values of another type is a text.
-    fn read_blanks(&mut self, columns: &[Column]) {
+    fn read_blanks(&mut self, columns: &[SurveyedColumn]) {
         let [id, severity] = [self.id.column, self.severity.column].map(|at| &columns[at].nothings);
         for (column, kind) in columns.iter().zip(&self.kinds) {
             let typed = column.nothings.iter().filter(|_| *kind != Type::String);
@@ -213,7 +213,7 @@ impl Parts {
 
     /// Whether the cells of a column are the levels of severity.
     fn is_level_itself(&self, at: usize) -> bool {
-        at == self.severity.column && matches!(self.severity.scale, Scale::Numbers(_))
+        at == self.severity.column && matches!(self.severity.scale, SuggestedScale::Numbers(_))
     }
 
     fn id_remark(&self) -> &'static str {
@@ -224,9 +224,9 @@ impl Parts {
         }
     }
 
-    fn examples(&self, at: usize, column: &Column) -> Vec<String> {
+    fn examples(&self, at: usize, column: &SurveyedColumn) -> Vec<String> {
         let examples = match &self.severity.scale {
-            Scale::Words(words) if at == self.severity.column => words.clone(),
+            SuggestedScale::Words(words) if at == self.severity.column => words.clone(),
             _ => column.examples(self.kinds[at]),
         };
         examples.into_iter().filter(|text| !self.blanks.contains(text)).collect()

@@ -28,9 +28,9 @@ const RESERVED: &str = " all alter and array as authorization between bigint bin
 
 /// Names that are given once each.
 #[derive(Debug, Default)]
-pub(super) struct Names(HashSet<String>);
+pub(super) struct ColumnNames(HashSet<String>);
 
-impl Names {
+impl ColumnNames {
     /// The name in Glue of the column of that name, at that place in the file, from 1.
     pub(super) fn glue(&mut self, name: &str, place: usize) -> String {
         let mut glue = plain(name);
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn glue_names_are_plain_unique_and_not_reserved() {
-        let mut names = Names::default();
+        let mut names = ColumnNames::default();
         for (name, expected) in [
             ("Call No.", "call_no"),
             ("call-no", "call_no_2"),

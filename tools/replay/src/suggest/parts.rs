@@ -3,7 +3,7 @@
 use shared::data::{dataset::Type, time::DateOrder};
 
 use super::{
-    column::{Column, ORDERS},
+    column::{ORDERS, SurveyedColumn},
     names::words,
     severity,
 };
@@ -49,25 +49,25 @@ const CODE_NAMES: [&str; 8] = ["zip", "zipcode", "postal", "postcode", "plz", "p
 const LATITUDES: [&str; 2] = ["lat", "latitude"];
 const LONGITUDES: [&str; 4] = ["lon", "lng", "long", "longitude"];
 
-fn is_named(column: &Column, names: &[&str]) -> bool {
+fn is_named(column: &SurveyedColumn, names: &[&str]) -> bool {
     words(&column.name).iter().any(|word| names.contains(&word.as_str()))
 }
 
 /// Whether a column of digits is rather a text.
-pub(super) fn is_code(column: &Column) -> bool {
+pub(super) fn is_code(column: &SurveyedColumn) -> bool {
     is_named(column, &CODE_NAMES)
 }
 
 /// The id, and whether it is in every row and in no two.
-pub(super) struct Id {
+pub(super) struct IdColumn {
     pub(super) column: usize,
     pub(super) is_filled: bool,
     pub(super) is_unique: bool,
 }
 
 /// The column that most likely identifies a row.
-pub(super) fn id(columns: &[(usize, &Column)], rows: u64, order: DateOrder) -> Option<Id> {
-    let rank = |(at, column): &(usize, &Column)| {
+pub(super) fn id(columns: &[(usize, &SurveyedColumn)], rows: u64, order: DateOrder) -> Option<IdColumn> {
+    let rank = |(at, column): &(usize, &SurveyedColumn)| {
         let is_filled = column.filled == rows && column.nothings.is_empty();
         let is_named = is_named(column, &ID_NAMES);
         let is_text = matches!(column.kind(order), Type::String | Type::Int);
@@ -81,7 +81,7 @@ pub(super) fn id(columns: &[(usize, &Column)], rows: u64, order: DateOrder) -> O
             has_many,
             std::cmp::Reverse(*at),
         );
-        (rank, Id { column: *at, is_filled, is_unique: column.is_unique() })
+        (rank, IdColumn { column: *at, is_filled, is_unique: column.is_unique() })
     };
     columns
         .iter()
@@ -92,33 +92,37 @@ pub(super) fn id(columns: &[(usize, &Column)], rows: u64, order: DateOrder) -> O
 }
 
 /// The column whose events belong together: one that is named like an area and has few values.
-pub(super) fn area(columns: &[(usize, &Column)], rows: u64, others: [usize; 2]) -> Option<usize> {
-    let is_area = |(at, column): &&(usize, &Column)| {
+pub(super) fn area(columns: &[(usize, &SurveyedColumn)], rows: u64, others: [usize; 2]) -> Option<usize> {
+    let is_area = |(at, column): &&(usize, &SurveyedColumn)| {
         let few = column.values().is_some_and(|values| values.len() >= 2 && (values.len() as u64) < rows);
         few && !others.contains(at) && is_named(column, &AREA_NAMES)
     };
-    let by_rank = |(at, column): &&(usize, &Column)| (column.filled < rows, *at);
+    let by_rank = |(at, column): &&(usize, &SurveyedColumn)| (column.filled < rows, *at);
     columns.iter().filter(is_area).min_by_key(by_rank).map(|(at, _)| *at)
 }
 
 /// The latitude and the longitude.
-pub(super) fn location(columns: &[(usize, &Column)], others: [usize; 3]) -> Option<(usize, usize)> {
+pub(super) fn location(columns: &[(usize, &SurveyedColumn)], others: [usize; 3]) -> Option<(usize, usize)> {
     let of = |names: &'static [&'static str], most: f64| {
         columns.iter().filter(move |(at, column)| {
             !others.contains(at) && is_named(column, names) && column.is_between(-most, most)
         })
     };
-    let rest = |column: &Column, names: &[&str]| -> Vec<String> {
+    let rest = |column: &SurveyedColumn, names: &[&str]| -> Vec<String> {
         words(&column.name).into_iter().filter(|word| !names.contains(&word.as_str())).collect()
     };
     of(&LATITUDES, 90.0).find_map(|(latitude, north)| {
-        let belongs = |(_, east): &&(usize, &Column)| rest(north, &LATITUDES) == rest(east, &LONGITUDES);
+        let belongs =
+            |(_, east): &&(usize, &SurveyedColumn)| rest(north, &LATITUDES) == rest(east, &LONGITUDES);
         of(&LONGITUDES, 180.0).find(belongs).map(|(longitude, _)| (*latitude, *longitude))
     })
 }
 
 /// The order of dates, and what shows it.
-pub(super) fn date_order(columns: &[(usize, &Column)], declared: Option<DateOrder>) -> (DateOrder, String) {
+pub(super) fn date_order(
+    columns: &[(usize, &SurveyedColumn)],
+    declared: Option<DateOrder>,
+) -> (DateOrder, String) {
     let dates = || columns.iter().map(|(_, column)| *column).filter(|column| column.has_dates());
     // Columns that only one order reads as a whole.
     let reads = |order: DateOrder| dates().filter(|column| column.kind(order) != Type::String).count();

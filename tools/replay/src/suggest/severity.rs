@@ -7,7 +7,7 @@ use shared::data::{
     dataset::{OTHER, fold},
 };
 
-use super::{column::Column, names::words};
+use super::{column::SurveyedColumn, names::words};
 
 /// Words of names that mean a severity, and words that may.
 const NAMED: [&str; 6] = ["severity", "priority", "urgency", "criticality", "severities", "prio"];
@@ -56,13 +56,13 @@ pub(super) struct Severity {
     /// The column.
     pub(super) column: usize,
     /// Its values.
-    pub(super) scale: Scale,
+    pub(super) scale: SuggestedScale,
     /// How the order was found, for the comment.
     pub(super) evidence: &'static str,
 }
 
 /// The values of a severity, from the least severe.
-pub(super) enum Scale {
+pub(super) enum SuggestedScale {
     /// Whole numbers; none are listed where there are many.
     Numbers(Vec<i64>),
     /// Texts.
@@ -70,8 +70,8 @@ pub(super) enum Scale {
 }
 
 /// The column that is most likely the severity. `id` is not it, unless there is no other.
-pub(super) fn choose<'c>(columns: &[(usize, &'c Column)], rows: u64, id: usize) -> Option<Severity> {
-    let rank = |&(at, column): &(usize, &'c Column)| {
+pub(super) fn choose<'c>(columns: &[(usize, &'c SurveyedColumn)], rows: u64, id: usize) -> Option<Severity> {
+    let rank = |&(at, column): &(usize, &'c SurveyedColumn)| {
         let likelihood = likelihood(column, rows)? - if at == id { 200 } else { 0 };
         // Of several the first.
         Some((likelihood, std::cmp::Reverse(at), column))
@@ -82,12 +82,12 @@ pub(super) fn choose<'c>(columns: &[(usize, &'c Column)], rows: u64, id: usize) 
 }
 
 /// Whether the name of a column means a severity.
-pub(super) fn is_named(column: &Column) -> bool {
+pub(super) fn is_named(column: &SurveyedColumn) -> bool {
     words(&column.name).iter().any(|word| NAMED.contains(&word.as_str()))
 }
 
 /// How likely a column is the severity; nothing where it cannot be.
-fn likelihood(column: &Column, rows: u64) -> Option<i32> {
+fn likelihood(column: &SurveyedColumn, rows: u64) -> Option<i32> {
     let values = column.values().filter(|values| are_listable(values));
     if values.is_none() && !column.holds_integers() {
         return None;
@@ -120,7 +120,7 @@ fn are_listable(values: &[String]) -> bool {
 }
 
 /// The column with its values from the least severe.
-fn order(at: usize, column: &Column) -> Severity {
+fn order(at: usize, column: &SurveyedColumn) -> Severity {
     let values = column.values().filter(|values| are_listable(values)).unwrap_or_default();
     if column.holds_integers() {
         let mut numbers: Vec<i64> = values.iter().filter_map(|value| cell::integer(value)).collect();
@@ -130,10 +130,10 @@ fn order(at: usize, column: &Column) -> Severity {
             numbers.clear();
         }
         let evidence = "the higher the worse; if 1 is the worst, turn the list round: [3, 2, 1]";
-        return Severity { column: at, scale: Scale::Numbers(numbers), evidence };
+        return Severity { column: at, scale: SuggestedScale::Numbers(numbers), evidence };
     }
     let (words, evidence) = order_words(values);
-    Severity { column: at, scale: Scale::Words(words), evidence }
+    Severity { column: at, scale: SuggestedScale::Words(words), evidence }
 }
 
 /// Texts from the least severe, and how their order was found.

@@ -14,7 +14,7 @@ use shared::{
     json::Writer,
 };
 
-use super::{column::Column, names::problem, text::quoted};
+use super::{column::SurveyedColumn, names::problem, text::quoted};
 use crate::{
     error::Error,
     input::{Input, Text},
@@ -31,7 +31,7 @@ const COLUMNS: usize = 500;
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     /// The columns, in the file's order.
-    pub(super) columns: Vec<Column>,
+    pub(super) columns: Vec<SurveyedColumn>,
     /// Columns that a data set cannot describe, with the reason. ingest keeps their cells as text.
     pub(super) left_out: Vec<(String, String)>,
     /// Rows with cells.
@@ -96,7 +96,7 @@ fn table(file: &str, names: &[String], input: Input, most: u64) -> Result<Survey
         }
         match problem(name) {
             Some(why) => survey.leave_out(name, why),
-            None if folded.insert(fold(name)) => survey.columns.push(Column::new(name)),
+            None if folded.insert(fold(name)) => survey.columns.push(SurveyedColumn::new(name)),
             None => survey.leave_out(name, "another column has its name but for the case"),
         }
     }
@@ -149,7 +149,7 @@ fn objects(input: Input) -> Result<Survey, Error> {
                 }
                 let place = *places.entry(fold(&name).into_owned()).or_insert(next);
                 if place == next {
-                    survey.columns.push(Column::new(&name));
+                    survey.columns.push(SurveyedColumn::new(&name));
                 }
                 survey.columns[place].add(survey.rows, &Cell::of(Some(value)), IDS / COLUMNS, &mut out);
             }

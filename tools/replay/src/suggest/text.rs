@@ -7,7 +7,7 @@ use shared::data::{
     time::DateOrder,
 };
 
-use super::{Parts, names::Names, severity::Scale, survey::Survey};
+use super::{SuggestedParts, names::ColumnNames, severity::SuggestedScale, survey::Survey};
 
 /// Names for the column that ingest stamps.
 const RECEIVED_AT: [&str; 2] = ["Received_At", "Ingested_At"];
@@ -36,7 +36,7 @@ pub(super) fn received_at<'n>(names: impl Iterator<Item = &'n str>) -> String {
 }
 
 /// The text of a data set's file.
-pub(super) fn write(name: &str, file: &str, survey: &Survey, parts: &Parts) -> String {
+pub(super) fn write(name: &str, file: &str, survey: &Survey, parts: &SuggestedParts) -> String {
     let column = |at: usize| quoted(&survey.columns[at].name);
     let (id, severity) = (column(parts.id.column), column(parts.severity.column));
     let taken = survey.columns.iter().map(|column| column.name.as_str());
@@ -63,9 +63,11 @@ pub(super) fn write(name: &str, file: &str, survey: &Survey, parts: &Parts) -> S
     line(format!("id = {id}"), parts.id_remark());
     line(format!("severity = {severity}"), "how severe an event is");
     match &parts.severity.scale {
-        Scale::Numbers(numbers) if numbers.is_empty() => {}
-        Scale::Numbers(numbers) => line(format!("severities = {numbers:?}"), parts.severity.evidence),
-        Scale::Words(words) => {
+        SuggestedScale::Numbers(numbers) if numbers.is_empty() => {}
+        SuggestedScale::Numbers(numbers) => {
+            line(format!("severities = {numbers:?}"), parts.severity.evidence)
+        }
+        SuggestedScale::Words(words) => {
             line(
                 format!("severities = {}", array(words.iter().map(String::as_str))),
                 parts.severity.evidence,
@@ -108,8 +110,8 @@ pub(super) fn write(name: &str, file: &str, survey: &Survey, parts: &Parts) -> S
 }
 
 /// The entries of the columns, and what is said about those that have none.
-fn columns(text: &mut String, survey: &Survey, parts: &Parts, received: &str) {
-    let mut names = Names::default();
+fn columns(text: &mut String, survey: &Survey, parts: &SuggestedParts, received: &str) {
+    let mut names = ColumnNames::default();
     for (at, column) in survey.columns.iter().enumerate() {
         let kind = parts.kinds[at];
         let glue = if parts.is_level_itself(at) && column.name.eq_ignore_ascii_case("severity") {

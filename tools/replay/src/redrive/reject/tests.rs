@@ -46,12 +46,12 @@ fn one(payload: &[u8]) -> Vec<Bytes> {
 }
 
 fn read_all(lines: &[Bytes]) -> Vec<Rejected> {
-    let mut reader = Reader::default();
+    let mut reader = RejectReader::default();
     let mut rejected = Vec::new();
     for (item, line) in lines.iter().enumerate() {
         match reader.read(line, place(item)) {
-            Read::Whole(whole) => rejected.push(*whole),
-            Read::Part => {}
+            ReadReject::Whole(whole) => rejected.push(*whole),
+            ReadReject::Part => {}
             other => panic!("{other:?}"),
         }
     }
@@ -74,7 +74,7 @@ fn a_reject_is_read_as_it_was_written() {
                 row_count: 1,
                 row_index: Some(0),
                 rows: None,
-                file: Some(File {
+                file: Some(RejectedFile {
                     format: "csv".to_owned(),
                     header: Some("ID,Severity".to_owned()),
                     date_order: Some("dmy".to_owned())
@@ -90,17 +90,17 @@ fn parts_make_a_whole_in_whatever_order_they_come() {
     for payload in ["é".repeat(400_000).into_bytes(), vec![0xff; 500_000]] {
         let written = one(&payload);
         assert!(written.len() > 3);
-        let mut reader = Reader::default();
+        let mut reader = RejectReader::default();
         for (item, line) in written.iter().enumerate().skip(1).rev() {
-            assert_eq!(reader.read(line, place(item)), Read::Part);
+            assert_eq!(reader.read(line, place(item)), ReadReject::Part);
         }
         // Firehose may deliver a record twice.
-        assert_eq!(reader.read(&written[1], place(99)), Read::Part);
+        assert_eq!(reader.read(&written[1], place(99)), ReadReject::Part);
         assert_eq!(reader.incomplete(), 1);
-        let Read::Whole(read) = reader.read(&written[0], place(0)) else { panic!() };
+        let ReadReject::Whole(read) = reader.read(&written[0], place(0)) else { panic!() };
         assert_eq!(read.payload, payload);
         assert_eq!(read.places.len(), written.len() + 1);
-        assert_eq!(reader.read(&written[2], place(100)), Read::Repeated(place(0)));
+        assert_eq!(reader.read(&written[2], place(100)), ReadReject::Repeated(place(0)));
         assert_eq!(reader.incomplete(), 0);
     }
 }
@@ -123,7 +123,7 @@ fn sent(rejected: Vec<Rejected>) -> Vec<(String, Vec<u8>)> {
         let sendings = rejected.sendings(50_000);
         assert_eq!(sendings.iter().map(|sending| sending.rows).sum::<u64>(), count);
         let header = rejected.file.unwrap().header.unwrap();
-        for Sending { payload, rows } in sendings {
+        for ResentPayload { payload, rows } in sendings {
             let split: Vec<_> = payload.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
             let rows = if rows == 1 { vec![payload] } else { split };
             sent.extend(rows.into_iter().map(|row| (header.clone(), row)));
@@ -191,7 +191,7 @@ fn what_is_no_reject_is_told_from_one() {
         format!(r#"{start},"payload":"a,b","row_bytes":"1,x"}}"#),
         format!(r#"{start},"payload":"a","row_bytes":"18446744073709551615,1"}}"#),
     ] {
-        assert_eq!(Reader::default().read(line.as_bytes(), place(0)), Read::Unreadable, "{line}");
+        assert_eq!(RejectReader::default().read(line.as_bytes(), place(0)), ReadReject::Unreadable, "{line}");
     }
 }
 
