@@ -269,6 +269,26 @@ async fn nothing_is_sent_or_awaited_after_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn retry_is_sent_if_its_pause_ends_before_the_deadline() {
+    let millisecond = Duration::from_millis(1);
+    for seed in 0..20 {
+        let deliver_within = async |time: Duration| {
+            let service = Scripted::new([fail(Fault::Transient)]);
+            let began = Instant::now();
+            let report = deliver(&service, &[1], Order::Kept, Deadline { at: began + time, seed }).await;
+            (report, began.elapsed())
+        };
+        // The seed decides how long the pause is.
+        let (_, pause) = deliver_within(Duration::from_mins(1)).await;
+        for (time, is_in_time) in [(pause, false), (pause + millisecond, true)] {
+            let (report, took) = deliver_within(time).await;
+            assert_eq!((report.outcomes[0] == DONE, report.resent), (is_in_time, u64::from(is_in_time)));
+            assert_eq!(took, if is_in_time { pause } else { Duration::ZERO }, "nothing is awaited in vain");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_time_left_nothing_is_sent() {
     let service = Scripted::default();
     let report = deliver(&service, &[1, 2], Order::Free, deadline(0)).await;
