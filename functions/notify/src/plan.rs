@@ -365,6 +365,16 @@ mod tests {
     }
 
     #[test]
+    fn highest_alerted_severity_is_remembered_in_any_order() {
+        let mut memory = Memory::default();
+        for (severity, highest) in [(5, 5), (4, 5), (7, 7), (6, 7)] {
+            let incident = severe("1", severity, "a");
+            memory.note(&[&incident], at(0));
+            assert_eq!(memory.alerted(&incident), Some(highest));
+        }
+    }
+
+    #[test]
     fn memory_is_bounded_whatever_the_ids_and_areas() {
         let mut memory = Memory::default();
         let areas: Vec<_> = (0..REMEMBERED_COUNTS).map(|n| incident("x", &n.to_string())).collect();
@@ -428,6 +438,27 @@ mod tests {
                 let key = incident("k", &county.to_string()).key;
                 let of_key: Vec<_> = sent.iter().filter(|place| incidents[**place].key == key).collect();
                 prop_assert!(of_key.is_sorted(), "{:?}", plan.messages);
+            }
+        }
+
+        #[test]
+        fn counts_are_those_of_the_messages_within_the_window(
+            messages in proptest::collection::vec((0_i64..40, 0_u8..3, 1_usize..4), 0..12),
+        ) {
+            let mut memory = Memory::default();
+            let mut sent = Vec::new();
+            let mut now = 0;
+            for (seconds, county, count) in messages {
+                now += seconds;
+                memory.note(&vec![&incident("", &county.to_string()); count], at(now));
+                sent.push((now, county, count));
+                memory.forget(DIGESTS.window, at(now));
+                for county in 0..3 {
+                    let within = sent.iter().filter(|(at, of, _)| *of == county && now - at <= 60);
+                    let expected: usize = within.map(|(_, _, count)| count).sum();
+                    prop_assert_eq!(memory.recent(incident("", &county.to_string()).key), expected);
+                }
+                prop_assert!(memory.sums.values().all(|sum| *sum > 0));
             }
         }
 

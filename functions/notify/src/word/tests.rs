@@ -278,6 +278,34 @@ fn attributes_cannot_hide_another_field() {
 }
 
 #[test]
+fn raised_event_in_the_smallest_digest_is_counted() {
+    let [one, other] = ["A-1", "A-2"].map(|id| incident(&EVENT.replace("A-1", id)));
+    for raised in [[Some(3), None], [None, Some(3)]] {
+        let reported = [(&one, raised[0]), (&other, raised[1])]
+            .map(|(incident, raised_from)| Reported { incident, raised_from });
+        let (subject, email, sms, machine) = texts(&word(us_accidents(), &reported).remove(0).1);
+        let id = if raised[0].is_some() { "A-1" } else { "A-2" };
+        assert_eq!(subject, "1 raised from 3 to 4: 2 accidents of severity 4 in Doña Ana county");
+        assert!(email.starts_with(&format!("1 raised from 3 to 4: {id}\n\n2 accidents of")), "{email}");
+        assert!(sms.starts_with("1 raised from 3 to 4. 2 accidents of"), "{sms}");
+        assert_eq!(machine["raised"], json!([{"id": id, "from": 3, "to": 4}]));
+        assert_eq!(machine["raised_count"], 1);
+    }
+}
+
+#[test]
+fn long_list_of_raised_events_is_shortened() {
+    let incidents: Vec<_> = (0..60).map(|n| incident(&EVENT.replace("A-1", &format!("A-{n}")))).collect();
+    let reported: Vec<_> =
+        incidents.iter().map(|incident| Reported { incident, raised_from: Some(3) }).collect();
+    let (_, email, _, machine) = texts(&word(us_accidents(), &reported).remove(0).1);
+    let line = "60 raised from 3 to 4: A-0, A-1, A-2, A-3, A-4 and 55 more\n\n60 accidents of";
+    assert!(email.starts_with(line), "{email}");
+    assert_eq!(machine["raised"].as_array().unwrap().len(), LISTED_IDS);
+    assert_eq!(machine["raised_count"], 60);
+}
+
+#[test]
 fn message_about_a_higher_severity_has_another_id() {
     let of = |severities: [u8; 2]| {
         let of_id =
@@ -290,6 +318,21 @@ fn message_about_a_higher_severity_has_another_id() {
     assert_eq!(of([4, 5]).group, "c", "an area keeps its order, whatever the severities");
     let one = |severity: u8| alert(&EVENT.replace(":4,", &format!(":{severity},"))).id;
     assert_ne!(one(4), one(5));
+}
+
+#[test]
+fn events_without_an_id_have_messages_with_different_ids() {
+    let of = |city: &str| alert(&EVENT.replace("A-1", "").replace("Las Cruces", city)).id;
+    assert_eq!(of("Mesilla"), of("Mesilla"));
+    assert_ne!(of("Mesilla"), of("Hatch"), "a FIFO topic would drop one of them");
+}
+
+#[test]
+fn digest_for_machines_has_the_time_of_its_first_event() {
+    let times = ["2022-12-24T04:53:57Z", "2022-12-24T04:53:58Z"];
+    let of = |n: usize| incident(&DETAILED.replace("A-1", &format!("A-{n}")).replace(times[0], times[n]));
+    let (_, _, _, machine) = texts(&words(&[of(0), of(1)]).remove(0).1);
+    assert_eq!(machine["at"], times[0]);
 }
 
 #[test]
@@ -397,6 +440,38 @@ proptest! {
             })
             .collect();
         assert_each_in_one_message(&words(&incidents), count);
+    }
+
+    #[test]
+    fn every_raised_event_is_counted_in_the_text(
+        events in proptest::collection::vec((4_i64..8, proptest::option::of(1_i64..4)), 2..40),
+    ) {
+        let of = |(n, (severity, _)): (usize, &(i64, Option<i64>))| {
+            incident(&format!(r#"{{"ID":"A-{n}","Severity":{severity},"County":"c"}}"#))
+        };
+        let incidents: Vec<_> = events.iter().enumerate().map(of).collect();
+        let reported = incidents.iter().zip(&events);
+        let reported: Vec<_> = reported
+            .map(|(incident, (_, raised_from))| Reported { incident, raised_from: *raised_from })
+            .collect();
+        let (subject, email, _, machine) = texts(&word(us_accidents(), &reported).remove(0).1);
+        let raised = events.iter().filter(|(_, from)| from.is_some()).count();
+        prop_assert_eq!(subject.contains("raised"), raised > 0, "{}", subject);
+        if raised > 0 {
+            prop_assert_eq!(&machine["raised_count"], raised);
+            let mut counted = 0;
+            for line in email.lines().take_while(|line| !line.is_empty()) {
+                let (count, change) = line.split_once(' ').unwrap();
+                let count: usize = count.parse().unwrap();
+                counted += count;
+                let has_change = |(to, from): &&(i64, Option<i64>)| {
+                    from.is_some_and(|from| change.starts_with(&format!("raised from {from} to {to}: A-")))
+                };
+                let expected = events.iter().filter(has_change).count();
+                prop_assert!(count == expected || change == "more raised", "{}", email);
+            }
+            prop_assert_eq!(counted, raised, "{}", email);
+        }
     }
 
     #[test]
