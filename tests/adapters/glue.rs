@@ -1,8 +1,12 @@
 //! The Glue catalog.
 
+use std::{net::TcpListener, time::Duration};
+
+use aws_config::timeout::TimeoutConfig;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use shared::{aws::glue::Glue, delivery::Fault};
+use tokio::time::timeout;
 use transform::{
     glue::{Catalog as _, Table},
     partitions::{Partition, Registered},
@@ -76,6 +80,38 @@ async fn partition_has_the_tables_storage_at_its_own_location() {
         }],
     });
     assert_eq!(server.requests()[1].json(), expected);
+}
+
+#[tokio::test]
+async fn call_is_a_signed_post_to_glue() {
+    let server = Server::new([table(), created(&[])]);
+    connect(&server).await.register(&partitions(1)).await.unwrap();
+    for (request, operation) in server.requests().iter().zip(["GetTable", "BatchCreatePartition"]) {
+        let header = |name: &str| request.header(name).unwrap();
+        assert_eq!(request.line, "POST /");
+        assert_eq!(header("content-type"), "application/x-amz-json-1.1");
+        assert_eq!(header("x-amz-target"), format!("AWSGlue.{operation}"));
+        let (credential, signed) = header("authorization").split_once(", ").unwrap();
+        assert!(credential.starts_with("AWS4-HMAC-SHA256 Credential="), "{credential}");
+        assert!(credential.ends_with("/eu-west-1/glue/aws4_request"), "{credential}");
+        assert!(signed.contains("content-type;host;x-amz-date;x-amz-target"), "{signed}");
+        assert!(header("x-amz-user-agent").contains("api/glue/"), "{}", header("x-amz-user-agent"));
+    }
+    assert_eq!(server.requests()[0].json(), json!({"DatabaseName": "accidents", "Name": "analytical"}));
+}
+
+#[tokio::test]
+async fn silent_glue_is_given_up_after_the_timeout_of_the_configuration() {
+    // It accepts connections and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let timeouts = TimeoutConfig::builder().operation_timeout(Duration::from_millis(50)).build();
+    let config = Server::new([]).config().await.into_builder();
+    let config = config.endpoint_url(format!("http://{}", silent.local_addr().unwrap()));
+    let glue = Glue::new(&config.timeout_config(timeouts).build());
+    let register = async { Table::new(glue, "accidents", "analytical").register(&partitions(1)).await };
+    let failure = timeout(Duration::from_secs(10), register).await.unwrap().unwrap_err();
+    assert_eq!(failure.fault, Fault::Transient);
+    assert!(failure.detail.ends_with("was not answered in time"), "{failure:?}");
 }
 
 #[tokio::test]

@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     fn at(second: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp(second, 450_000_000).unwrap()
+        DateTime::from_timestamp(second, 999_450_000).unwrap()
     }
 
     fn event(record: usize, second: i64, values: [&str; 3]) -> CountedEvent {
@@ -225,16 +225,18 @@ mod tests {
         }
         assert_eq!(next, 2_500);
 
-        let long = "x".repeat(1_024);
-        let events: Vec<CountedEvent> =
-            (0..1_000).map(|n| event(n, 7 + i64::try_from(n).unwrap(), ["3", &long, &long])).collect();
-        let requests = aggregate(&events, &series(&[]));
-        assert_eq!(total(&requests, 3), 1_000);
-        for request in &requests {
-            assert!(request.data.iter().map(|datum| size(&datum.dimensions)).sum::<usize>() <= REQUEST_BYTES);
-            let values =
-                request.data.iter().flat_map(|datum| &datum.dimensions).map(|(_, value)| value.len());
-            assert!(values.sum::<usize>() <= REQUEST_BYTES);
+        for length in [20, 160, 1_024] {
+            let value = "x".repeat(length);
+            let second = |n: usize| i64::try_from(n).unwrap();
+            let events: Vec<CountedEvent> =
+                (0..1_000).map(|n| event(n, second(n), ["3", &value, &value])).collect();
+            let requests = aggregate(&events, &series(&[]));
+            assert_eq!(total(&requests, 3), 1_000);
+            for request in &requests {
+                let dimensions = request.data.iter().flat_map(|datum| &datum.dimensions);
+                let bytes: usize = dimensions.map(|(_, value)| 120 + value.len()).sum();
+                assert!(300 * request.data.len() + bytes <= 950_000, "{length}");
+            }
         }
     }
 

@@ -77,9 +77,13 @@ pub fn machine(dataset: &Dataset, incident: &Incident) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use shared::data::decision::Decision;
 
     use super::*;
-    use crate::incident::tests::{incident, us_accidents};
+    use crate::incident::{
+        decide,
+        tests::{incident, us_accidents},
+    };
 
     #[test]
     fn number_is_rounded_as_filters_compare_it() {
@@ -89,7 +93,9 @@ mod tests {
             (" 100.0 ", Some("100")),
             ("-0.000001", Some("0")),
             ("1e9", Some("1000000000")),
+            ("-1e9", Some("-1000000000")),
             ("1e300", None),
+            ("-1e300", None),
             ("NaN", None),
             ("inf", None),
             ("north", None),
@@ -117,6 +123,23 @@ mod tests {
     }
 
     #[test]
+    fn earth_ends_at_the_poles_and_the_antimeridian() {
+        let found = |latitude: f64, longitude: f64| {
+            let event =
+                format!(r#"{{"ID":"1","Severity":4,"Start_Lat":{latitude},"Start_Lng":{longitude}}}"#);
+            place(us_accidents(), &incident(&event))
+        };
+        for north in [-90.0, -33.5, 90.0] {
+            for east in [-180.0, 151.25, 180.0] {
+                assert_eq!(found(north, east), Some([north.to_string(), east.to_string()]));
+            }
+        }
+        for (north, east) in [(-90.5, 0.0), (90.5, 0.0), (0.0, -180.5), (0.0, 180.5)] {
+            assert_eq!(found(north, east), None, "{north} {east}");
+        }
+    }
+
+    #[test]
     fn degrees_are_filtered_only_as_a_place_on_earth() {
         let dataset = us_accidents();
         let location = dataset.location.unwrap();
@@ -137,9 +160,25 @@ mod tests {
 
     #[test]
     fn details_for_machines_have_their_types() {
-        let event = r#"{"ID":"1","Severity":4,"Start_Time":" ","Street":"I-70 E","Start_Lat":"39.5","Description":null}"#;
+        let event = r#"{"ID":"1","Severity":4,"Start_Time":" ","Street":"I-70 E","Start_Lat":"39.5","Start_Lng":"-inf","Description":null}"#;
         let expected = json!({"Street": "I-70 E", "Start_Lat": 39.5});
         assert_eq!(Value::Object(machine(us_accidents(), &incident(event))), expected);
+    }
+
+    #[test]
+    fn detail_that_is_not_of_its_type_stays_a_text() {
+        let mut dataset = Dataset::named("support_tickets").unwrap();
+        dataset.details = ["Wait(s)", "By_Bot", "Subject"].map(|name| dataset.column(name).unwrap()).to_vec();
+        for (wait, by_bot, expected) in [
+            ("900", "true", json!({"Wait(s)": 900, "By_Bot": true})),
+            ("\"900\"", "\"false\"", json!({"Wait(s)": 900, "By_Bot": false})),
+            ("\"long\"", "\"maybe\"", json!({"Wait(s)": "long", "By_Bot": "maybe"})),
+            ("null", "\" \"", json!({})),
+        ] {
+            let event = format!(r#"{{"Ticket_ID":"T-1","Priority":4,"Wait(s)":{wait},"By_Bot":{by_bot}}}"#);
+            let Decision::Output(incident) = decide(&dataset, 3, event.as_bytes()) else { panic!("{event}") };
+            assert_eq!(Value::Object(machine(&dataset, &incident)), expected);
+        }
     }
 
     proptest! {
@@ -148,6 +187,7 @@ mod tests {
             match filtered(&number.to_string()) {
                 None => prop_assert!(number.abs() > FILTERED),
                 Some(text) => {
+                    prop_assert!(number.abs() <= FILTERED);
                     prop_assert!((text.parse::<f64>().unwrap() - number).abs() <= 0.000_006);
                     prop_assert!(text.split_once('.').is_none_or(|(_, decimals)| decimals.len() <= DECIMALS));
                 }

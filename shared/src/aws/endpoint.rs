@@ -46,7 +46,35 @@ fn of_region(host: &str, region: &str, fips: bool, dual_stack: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aws_types::{region::Region, service_config::LoadServiceConfig};
+
     use super::*;
+
+    const GLUE: ServiceName = ServiceName { id: "Glue", host: "glue" };
+
+    /// The settings of an environment that has an address for Glue only.
+    #[derive(Debug)]
+    struct Settings;
+
+    impl LoadServiceConfig for Settings {
+        fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+            let names = (key.service_id(), key.env(), key.profile());
+            (names == ("Glue", "AWS_ENDPOINT_URL", "endpoint_url")).then(|| "http://of-glue".to_owned())
+        }
+    }
+
+    #[test]
+    fn address_of_the_service_comes_before_that_of_all_services() {
+        let config = SdkConfig::builder().region(Region::new("eu-west-1")).build();
+        assert_eq!(endpoint(&config, GLUE), "https://glue.eu-west-1.amazonaws.com");
+        let config = config.into_builder().use_fips(true).use_dual_stack(true).build();
+        assert_eq!(endpoint(&config, GLUE), "https://glue-fips.eu-west-1.api.aws");
+        let config = config.into_builder().endpoint_url("http://of-all").build();
+        assert_eq!(endpoint(&config, GLUE), "http://of-all");
+        let config = config.into_builder().service_config(Settings).build();
+        assert_eq!(endpoint(&config, GLUE), "http://of-glue");
+        assert_eq!(endpoint(&config, ServiceName { id: "Lambda", host: "lambda" }), "http://of-all");
+    }
 
     #[test]
     fn endpoint_follows_region_and_options() {

@@ -376,6 +376,18 @@ fn bytes(alert: &Alert) -> usize {
 }
 
 #[test]
+fn digest_is_about_one_area_and_severity() {
+    let of = |severity: u8, county: &str| {
+        incident(&format!(r#"{{"ID":"{severity}{county}","Severity":{severity},"County":"{county}"}}"#))
+    };
+    let kind = |incidents: &[Incident]| words(incidents).remove(0).1.kind;
+    assert_eq!(kind(&[of(4, "a")]), Kind::One);
+    assert_eq!(kind(&[of(4, "a"), of(4, "a")]), Kind::Digest);
+    assert_eq!(kind(&[of(4, "a"), of(5, "a")]), Kind::Storm);
+    assert_eq!(kind(&[of(4, "a"), of(4, "b")]), Kind::Storm);
+}
+
+#[test]
 fn storm_counts_by_severity_and_area() {
     let incidents: Vec<_> = (0..400)
         .map(|n| {

@@ -86,10 +86,17 @@ fn the_table_has_a_column_for_everything_that_a_reject_may_hold() {
 
 #[test]
 fn a_payload_is_base64_if_it_is_not_utf_8_or_json_would_double_it() {
+    // As JSON, a control character has six bytes.
     let controls = [1; 1_000];
-    for (payload, is_base64) in
-        [(&b"\xff\x00"[..], true), (&controls, true), (b"\x01\x01", false), (b"{\"ID\":\"\"}", false)]
-    {
+    let [more_than_double, less] = [b"\x01aaa".as_slice(), b"\x01aaaaaa"].map(|text| text.repeat(1_000));
+    for (payload, is_base64) in [
+        (&b"\xff\x00"[..], true),
+        (&controls, true),
+        (&more_than_double, true),
+        (&less, false),
+        (b"\x01\x01", false),
+        (b"{\"ID\":\"\"}", false),
+    ] {
         let line = &single(payload, None)[0];
         assert_eq!(line.get("payload_base64").is_some(), is_base64);
         assert_eq!(line.get("payload").is_some(), !is_base64);
