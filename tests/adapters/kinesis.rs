@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use shared::{
     aws::Stream,
-    delivery::{Order, Outcome, Report, deliver},
+    delivery::{Order, Outcome, Report, Service as _, deliver},
     stream::StreamRecord,
 };
 
@@ -46,6 +46,12 @@ fn sent(server: &Server) -> Vec<Vec<String>> {
 }
 
 const DONE: Outcome = Outcome::Delivered;
+
+#[tokio::test]
+async fn size_counts_the_bytes_of_the_partition_key() {
+    let stream = Stream::new(Client::new(&Server::new([]).config().await), "s1");
+    assert_eq!(stream.size(&record("Doña Ana", "one\n")), 9 + 4);
+}
 
 #[tokio::test]
 async fn request_names_the_stream_and_keeps_the_order() {

@@ -188,16 +188,56 @@ async fn every_published_message_is_a_row() {
 
 #[tokio::test(start_paused = true)]
 async fn row_that_is_not_delivered_is_counted_and_blocks_no_alert() {
-    let notify = notify();
-    notify.alerts.always.set(Some(Fault::Permanent));
-    let batch = kinesis(&[&event(1), &event(2)]);
-    assert_eq!(notify.handle(&batch, &logged()).await.unwrap().batch_item_failures, []);
-    assert_eq!(logged_counts(["In", "Delivered", "Failed", "Unrecorded"]), [2, 2, 0, 2]);
-    assert_eq!((subjects(&notify).len(), rows(&notify).len()), (2, 0));
-    notify.alerts.always.set(None);
-    assert_eq!(notify.handle(&kinesis(&[&event(3)]), &logged()).await.unwrap().batch_item_failures, []);
-    assert_eq!(logged_counts(["Unrecorded"]), [0]);
-    assert_eq!(rows(&notify).len(), 1);
+    for fault in [Fault::Permanent, Fault::Throttled, Fault::Misconfigured] {
+        let notify = notify();
+        notify.alerts.always.set(Some(fault));
+        let began = tokio::time::Instant::now();
+        let batch = kinesis(&[&event(1), &event(2)]);
+        assert_eq!(notify.handle(&batch, &logged()).await.unwrap().batch_item_failures, []);
+        assert!(began.elapsed().as_secs() < 5, "the next batch does not wait: {:?}", began.elapsed());
+        assert_eq!(logged_counts(["In", "Delivered", "Failed", "Unrecorded"]), [2, 2, 0, 2], "{fault:?}");
+        assert_eq!((subjects(&notify).len(), rows(&notify).len()), (2, 0));
+        notify.alerts.always.set(None);
+        assert_eq!(notify.handle(&kinesis(&[&event(3)]), &logged()).await.unwrap().batch_item_failures, []);
+        assert_eq!(logged_counts(["Unrecorded"]), [0]);
+        assert_eq!(rows(&notify).len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn single_refused_row_is_retried_or_counted() {
+    for (fault, unrecorded, ids) in
+        [(Fault::Transient, 0, vec!["1", "3", "2"]), (Fault::Permanent, 1, vec!["1", "3"])]
+    {
+        let notify = notify();
+        notify.alerts.reply([Reply::Refused(vec![1], fault)]);
+        let batch = kinesis(&[&event(1), &event(2), &event(3)]);
+        assert_eq!(notify.handle(&batch, &logged()).await.unwrap().batch_item_failures, []);
+        assert_eq!(logged_counts(["In", "Delivered", "Unrecorded"]), [3, 3, unrecorded]);
+        let rows = rows(&notify);
+        assert_eq!(rows.iter().map(|row| row["ids"][0].as_str().unwrap()).collect::<Vec<_>>(), ids);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_of_each_portion_of_a_batch_are_delivered_or_counted() {
+    let events: Vec<_> = (0..18_000).map(|n| format!(r#"{{"ID":"{n}","Severity":4}}"#)).collect();
+    let records = events.chunks(6_000);
+    let records = records.map(|events| aggregated(&events.iter().map(String::as_str).collect::<Vec<_>>()));
+    let batch = kinesis_event(&records.collect::<Vec<_>>());
+    for fault in [None, Some(Fault::Permanent)] {
+        let notify = notify();
+        notify.alerts.always.set(fault);
+        let response = notify.handle(&batch, &logged()).await.unwrap();
+        assert_all_done(&to_retry(response));
+        let unrecorded = logged_counts(["Unrecorded"]);
+        let counts: Vec<_> = rows(&notify).iter().map(|row| row["event_count"].as_u64().unwrap()).collect();
+        match fault {
+            None => assert_eq!((counts, unrecorded), (vec![12_000, 6_000], [0])),
+            Some(_) => assert_eq!((counts, unrecorded), (vec![], [2])),
+        }
+        assert_eq!((alerted(&notify), notify.alerts.requests.get()), (18_000, 2));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -309,6 +309,16 @@ mod tests {
     }
 
     #[test]
+    fn bound_that_is_reached_exactly_is_used_up() {
+        for max in [50, 1_000] {
+            let series = bounded(max);
+            let most = series.most().unwrap();
+            assert_eq!(bounded(most).entries(), series.entries());
+            assert!(bounded(most - 1).entries() < series.entries());
+        }
+    }
+
+    #[test]
     fn series_of_many_cities_are_bounded_with_exact_totals() {
         for max in [9, 100, 1_000, 5_000] {
             let series = bounded(max);

@@ -76,8 +76,7 @@ mod tests {
 
     /// The only row of the message about these events, which SNS accepted three seconds before `NOW`.
     async fn row(incidents: &[Incident], raised_from: Option<i64>) -> Value {
-        let reported: Vec<_> =
-            incidents.iter().map(|incident| Reported { incident, raised_from }).collect();
+        let reported: Vec<_> = incidents.iter().map(|incident| Reported { incident, raised_from }).collect();
         let (_, alert) = word(us_accidents(), &reported).remove(0);
         let accepted = Accepted { message_id: Some("m-1".to_owned()), at: Instant::now() };
         alert.accepted.set(accepted).unwrap();
@@ -96,7 +95,10 @@ mod tests {
         // The latency is that of the oldest event, wherever it is in the message.
         let events = [event("A-1", 4, "a", 9), event("A-2", 4, "a", 20), event("A-3", 4, "a", 10)];
         let row = row(&events, None).await;
-        assert_eq!((&row["alerted_at"], &row["message_id"]), (&json!("2026-07-14 09:30:02.250"), &json!("m-1")));
+        assert_eq!(
+            (&row["alerted_at"], &row["message_id"]),
+            (&json!("2026-07-14 09:30:02.250"), &json!("m-1"))
+        );
         assert_eq!(row["latency_ms"], 17_000);
     }
 

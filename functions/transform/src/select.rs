@@ -346,6 +346,7 @@ mod tests {
             (br#"{"ID":"A-1"}"#, "bad_severity"),
             (br#"{"ID":"A-1","Severity":"high"}"#, "bad_severity"),
             (br#"{"ID":"","Severity":3}"#, "missing_id"),
+            (br#"{"ID":" \t","Severity":3}"#, "missing_id"),
             (br#"{"Severity":3}"#, "missing_id"),
         ] {
             match select(data) {
