@@ -191,6 +191,14 @@ plan: ## What a rate of events needs and costs: EPS=events/s [SEVERE=share] [MOD
 PLAN_OPTIONS := SEVERE ALERTED MODE PACK ARCHITECTURE MEMORY_MB BATCH METRICS_BATCH NOTIFY_BATCH WINDOW_SECONDS \
   METRICS_WINDOW_SECONDS NOTIFY_WINDOW_SECONDS LOG_IDS INGEST_ROWS CALL_MS RETENTION_HOURS BUFFER_SECONDS SERIES ATHENA_TB
 
+.PHONY: rehearse
+rehearse: $(TOOLS) ## What files of the past would have caused: CSV=files [SET="DigestAbove=5"] [AGAINST=env or parameters], or WHO=events [ENV=dev] …
+	@$(if $(CSV)$(WHO),,echo 'error: name files of the past: make rehearse CSV=year.csv; or events to ask about: make rehearse WHO=event.json' >&2; exit 1)
+	@$(PY) -m tools.rehearse.rehearse --env $(ENV) --dataset $(DATASET) $(foreach name,$(REHEARSE_OPTIONS),$(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) "$($(name))"))
+
+# The options of tools/rehearse/rehearse.py, as variables.
+REHEARSE_OPTIONS := CSV WHO SET AGAINST DEPARTMENTS TIME CHARSET DATE_ORDER
+
 .PHONY: deploy
 deploy: STACK = $(subst _,-,$(DATASET))-$(ENV)
 deploy: ## Check, build and deploy to AWS [ENV=dev|test|prod] [DATASET=name]

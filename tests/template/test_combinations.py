@@ -14,10 +14,11 @@ from unittest.mock import patch
 import pytest
 from samtranslator.translator.transform import transform
 
-from tests.template.rendered import KEY, PSEUDO, TEMPLATE, Rendered, emitted, load, rendered
+from tests.template.rendered import KEY, TEMPLATE, emitted, load, rendered
 from tests.template.test_permissions import granted, needed
 from tests.template.test_watch import of_cloudwatch, read_by
 from tools.local import checks
+from tools.local.rendered import PSEUDO, Rendered
 
 # Values that add, remove or change resources, and the longest names that are allowed.
 VALUES: dict[str, list[str]] = {

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
-from tests.template.rendered import PSEUDO, Rendered, rendered
+from tests.template.rendered import rendered
 from tools.local.history import NoHistory, earlier_template
+from tools.local.rendered import PSEUDO, Rendered
 from tools.local.template import parse
 
 # Their loss: events, files, the subscribers of alerts, the position in a stream.

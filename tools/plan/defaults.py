@@ -1,7 +1,8 @@
-"""What a stack has that is deployed with its defaults, as `template.yaml` says it."""
+"""What a stack has with its defaults or with other parameters, as `template.yaml` says it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,12 @@ TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 
 @cache
 def read(path: Path = TEMPLATE) -> dict[str, Any]:
-    """The fields of a workload that the template decides."""
-    template = parse(path.read_text(encoding="utf-8"))
+    """The fields of a workload that the template decides by its defaults."""
+    return of(parse(path.read_text(encoding="utf-8")), {})
+
+
+def of(template: dict[str, Any], parameters: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of a workload that the template decides with these parameters."""
     every = template["Globals"]["Function"]
     transform = mapping(template, "TransformFunction")
     metrics = mapping(template, "MetricsFunction")
@@ -24,9 +29,10 @@ def read(path: Path = TEMPLATE) -> dict[str, Any]:
     ingest = properties(template, "IngestFunction")["Environment"]["Variables"]
 
     def value(of: Any) -> Any:
-        """The value itself, or the default of the parameter that it refers to."""
+        """The value itself, or that of the parameter to which it refers."""
         if isinstance(of, dict) and set(of) == {"Ref"}:
-            return template["Parameters"][of["Ref"]]["Default"]
+            name = of["Ref"]
+            return parameters.get(name, template["Parameters"][name]["Default"])
         return of
 
     mode = value(stream["StreamModeDetails"]["StreamMode"])

@@ -289,6 +289,27 @@ impl Tally {
         self.unknown.add(name);
     }
 
+    /// Adds the counts of another part of the same text. The form of a reason stays that of the first part that has it.
+    pub fn add(&mut self, other: &Self) {
+        let columns = self.cells.len().max(other.cells.len());
+        self.cells.resize(columns, 0);
+        self.cells.iter_mut().zip(&other.cells).for_each(|(cells, more)| *cells += more);
+        self.unreadable.resize(self.unreadable.len().max(other.unreadable.len()), Reasons::new());
+        for (reasons, more) in self.unreadable.iter_mut().zip(&other.unreadable) {
+            for (reason, found) in more {
+                match reasons.iter_mut().find(|(known, _)| known == reason) {
+                    Some((_, known)) => known.cells += found.cells,
+                    None => reasons.push((*reason, found.clone())),
+                }
+            }
+        }
+        self.rows += other.rows;
+        self.undecodable += other.undecodable;
+        other.unknown.names.iter().for_each(|name| self.unknown(name));
+        self.missing.resize(self.missing.len().max(other.missing.len()), false);
+        self.missing.iter_mut().zip(&other.missing).for_each(|(missing, more)| *missing |= more);
+    }
+
     /// Rows with a cell that could not be read, or with bytes that are not text.
     #[must_use]
     pub fn unreadable_rows(&self) -> u64 {
@@ -372,6 +393,29 @@ mod tests {
             assert_eq!(form(text), expected, "{text}");
         }
         assert_eq!(form(&"12".repeat(100)), format!("{}…", "9".repeat(32)));
+    }
+
+    #[test]
+    fn counts_of_two_parts_are_those_of_the_whole() {
+        let cells = [(0, "x"), (1, "7"), (0, "1,000"), (1, "soon"), (0, "y"), (0, "-")];
+        let tally = |cells: &[(usize, &str)]| {
+            let mut tally = Tally::default();
+            for (column, text) in cells {
+                tally.row(2).unreadable(*column, Type::Int, text, DateOrder::Mdy);
+                tally.unknown(text);
+            }
+            tally
+        };
+        for middle in 0..=cells.len() {
+            let mut parts = tally(&cells[..middle]);
+            parts.add(&tally(&cells[middle..]));
+            let counts = |tally: &Tally| {
+                let reasons =
+                    tally.unreadable().map(|(column, cells, reasons)| (column, cells, reasons.to_vec()));
+                (reasons.collect::<Vec<_>>(), tally.unreadable_rows(), tally.unknown_names().to_vec())
+            };
+            assert_eq!(counts(&parts), counts(&tally(&cells)));
+        }
     }
 
     #[test]

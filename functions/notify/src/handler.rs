@@ -28,9 +28,8 @@ use crate::{
     incident::{Incident, decide},
     pace::{NextTurn, Pace, Paced},
     plan::{Digests, Memory, Plan},
-    raise::Reported,
     rows::rows,
-    word::{Alert, word},
+    word::Alert,
 };
 
 /// The longest that delivering the rows of a portion to the alerts table may take.
@@ -160,19 +159,8 @@ where
         let invocation = sending.invocation;
         let incidents: Vec<&Incident> = pending.iter().map(|(_, incident)| incident).collect();
         let plan = self.config.digests.plan(&incidents, &mut self.memory(), invocation.now, sending.burst);
-        let dataset = &self.config.common.dataset;
-        let (messages, alerts): (Vec<Vec<usize>>, Vec<Alert>) = plan
-            .messages
-            .iter()
-            .flat_map(|message| {
-                let report = |place: &usize| Reported {
-                    incident: incidents[*place],
-                    raised_from: plan.raised.get(place).copied(),
-                };
-                let together: Vec<_> = message.iter().map(report).collect();
-                word(dataset, &together).into_iter().map(|(part, alert)| (message[part].to_vec(), alert))
-            })
-            .unzip();
+        let worded = plan.word(&self.config.common.dataset, &incidents);
+        let (messages, alerts): (Vec<Vec<usize>>, Vec<Alert>) = worded.into_iter().unzip();
         sending.burst = sending.burst.saturating_sub(messages.len());
         let report = match sending.pace {
             None => delivery::deliver(&self.topic, &alerts, Order::Kept, invocation.deadline).await,

@@ -71,6 +71,22 @@ impl Pace {
         usize::try_from(requests).unwrap_or(usize::MAX).saturating_mul(self.entries).max(1)
     }
 
+    /// How long after the first message the one at that position is sent.
+    #[must_use]
+    pub fn after(self, position: usize) -> Duration {
+        self.pauses(position / self.entries)
+    }
+
+    /// How long so many messages take, with the pause after the last.
+    #[must_use]
+    pub fn time_of(self, messages: usize) -> Duration {
+        self.pauses(messages.div_ceil(self.entries))
+    }
+
+    fn pauses(self, requests: usize) -> Duration {
+        self.pause.saturating_mul(u32::try_from(requests).unwrap_or(u32::MAX))
+    }
+
     /// The pause after each request.
     #[must_use]
     pub fn pause(self) -> Duration {
@@ -290,6 +306,13 @@ mod tests {
         assert_eq!(pace.within(Duration::from_secs(8)).pause(), Duration::from_secs(2));
         let fast = Pace::new(8, 4).unwrap();
         assert_eq!(fast.within(Duration::from_secs(8)), fast);
+    }
+
+    #[test]
+    fn messages_of_a_request_are_sent_at_once() {
+        let seconds = |position| PACE.after(position).as_secs();
+        assert_eq!([0, 1, 2, 5].map(seconds), [0, 0, 30, 60]);
+        assert_eq!([0, 1, 2, 3].map(|messages| PACE.time_of(messages).as_secs()), [0, 30, 30, 60]);
     }
 
     proptest! {

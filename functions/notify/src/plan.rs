@@ -8,8 +8,13 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use shared::data::dataset::Dataset;
 
-use crate::incident::{Identity, Incident, Key};
+use crate::{
+    incident::{Identity, Incident, Key},
+    raise::Reported,
+    word::{Alert, word},
+};
 
 /// Ids of alerts that a container remembers, each as 16 bytes, with the highest severity that was alerted.
 const REMEMBERED_IDS: usize = 50_000;
@@ -169,6 +174,21 @@ impl Digests {
 }
 
 impl Plan {
+    /// Words the messages. Each comes with the positions of its incidents; one that is too large for SNS becomes several.
+    #[must_use]
+    pub fn word(&self, dataset: &Dataset, incidents: &[&Incident]) -> Vec<(Vec<usize>, Alert)> {
+        let words = |message: &Vec<usize>| {
+            let report = |place: &usize| Reported {
+                incident: incidents[*place],
+                raised_from: self.raised.get(place).copied(),
+            };
+            let together: Vec<_> = message.iter().map(report).collect();
+            let parts = word(dataset, &together).into_iter();
+            parts.map(|(part, alert)| (message[part].to_vec(), alert)).collect::<Vec<_>>()
+        };
+        self.messages.iter().flat_map(words).collect()
+    }
+
     /// Merges the last messages, so that at most `most` remain.
     fn keep_to(&mut self, most: usize) {
         if self.messages.len() > most {

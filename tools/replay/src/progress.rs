@@ -60,9 +60,14 @@ impl Progress {
         // Drawing reads the clock, which takes longer than generating a row.
         const STEP: u64 = 512;
         if rows.is_multiple_of(STEP) {
-            self.bar.set_position(rows);
-            self.line(|| format!("{rows} of {} rows", self.bar.length().unwrap_or_default()));
+            self.at(rows);
         }
+    }
+
+    /// Records that so many rows are done, for callers that say so rarely.
+    pub fn at(&self, rows: u64) {
+        self.bar.set_position(rows);
+        self.line(|| format!("{rows} of {} rows", self.bar.length().unwrap_or_default()));
     }
 
     /// Sets the number of objects.

@@ -1,0 +1,85 @@
+"""What a year at the rate of a rehearsal costs, by the formulas of tools/plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tools.plan import defaults, model, plan
+from tools.plan.model import Line, Workload
+from tools.rehearse.setting import Setting
+
+MONTHS = 12
+
+
+def workload(
+    rows: Mapping[str, Any], of_setting: Mapping[str, Any], setting: Setting, eps: float
+) -> Workload:
+    """The shares of what was rehearsed, at a rate, on the stack of the setting."""
+    accepted = rows["accepted"]
+    fields = defaults.of(setting.template, setting.parameters)
+    severe = of_setting["severe"]["events"] / accepted
+    alerted = min(of_setting["alerts"]["events"] / accepted, severe)
+    return Workload(
+        **{
+            **fields,
+            "eps": eps,
+            "severe": severe,
+            "alerted": alerted,
+            "alerts_per_second": float(setting.variables("Notify")["ALERTS_PER_SECOND"]),
+            "series": of_setting["severe"]["series"][0]["most"],
+        }
+    )
+
+
+def average(rows: Mapping[str, Any]) -> float:
+    """Rows a second over the time of the files."""
+    rate = rows["rate"]
+    return rate["rows"] / rate["seconds"] if rate["seconds"] else 0.0
+
+
+def peak(rows: Mapping[str, Any]) -> float:
+    """Rows a second in the busiest minute."""
+    return rows["rate"]["rows_of_minute"] / 60
+
+
+def measured(rows: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record takes as it was measured, with the bytes of the rehearsed ones."""
+    held = plan.measured()
+    found = {"raw": rows["sizes"]["raw"] / rows["accepted"]}
+    if rows["severe"]:
+        found |= {name: rows["sizes"][name] / rows["severe"] for name in ("severe", "analytical")}
+    return {**held, "bytes": {**held["bytes"], **found}}
+
+
+def lines(rows: Mapping[str, Any], of_setting: Mapping[str, Any], setting: Setting) -> list[Line]:
+    """The bill of a year at the average rate."""
+    of_month = model.bill(
+        workload(rows, of_setting, setting, average(rows)), plan.prices(), measured(rows)
+    )
+    return [replace(line, dollars=line.dollars * MONTHS) for line in of_month]
+
+
+def by_service(bill: list[Line]) -> dict[str, float]:
+    """The dollars of each service."""
+    services: dict[str, float] = {}
+    for line in bill:
+        services[line.service] = services.get(line.service, 0.0) + line.dollars
+    return services
+
+
+def shards(
+    rows: Mapping[str, Any], of_setting: Mapping[str, Any], setting: Setting, eps: float
+) -> tuple[int, int]:
+    """Shards that both streams need at a rate, if they are provisioned."""
+    needs = model.need(workload(rows, of_setting, setting, eps), measured(rows))
+    return needs.raw.shards("provisioned"), needs.severe.shards("provisioned")
+
+
+def series_dollars(months: Mapping[str, Any]) -> float:
+    """What series cost in a year of months such as these: each is billed in the months with it."""
+    if not months["months"]:
+        return 0.0
+    mean = months["all"] / months["months"]
+    return model.tiered(mean, plan.prices()["cloudwatch"]["series_month"]) * MONTHS

@@ -1,0 +1,212 @@
+"""A rehearsal as one page that needs no network, with the charts and the style of the demo's."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+from rich.table import Table
+from rich.text import Text
+
+from tools.local import report
+from tools.local.stack import Alert, QueryResult
+from tools.rehearse import tables
+from tools.rehearse.setting import Setting
+
+WINDOWS = ("minute", "hour", "day")
+AREAS = 15
+DEPARTMENTS = 30
+
+FIGURES = {
+    "days": report.figure_section(
+        "days", "Day by day", "Severe and alerted events and the messages about them."
+    ),
+    "hours": report.figure_section(
+        "hours", "By the hour of the day", "Messages, in the time of the files."
+    ),
+    "weekdays": report.figure_section("weekdays", "By the day of the week", "Messages."),
+    "areas": report.figure_section("areas", "Where", "Alerted events by area, the most first."),
+    "departments": report.figure_section(
+        "departments", "To whom", "Messages that each department would have received."
+    ),
+}
+
+
+def render(result: dict[str, Any], settings: Sequence[Setting]) -> str:
+    """The page."""
+    found = result["settings"]
+    figures = {
+        "days": days(found),
+        "hours": by(found, "by_hour", [f"{hour} h" for hour in range(24)]),
+        "weekdays": by(found, "by_weekday", tables.WEEKDAYS),
+        "areas": areas(found),
+        "departments": departments(found),
+    }
+    return report.PAGE.substitute(
+        title=html.escape(heading(settings)),
+        lead=html.escape(tables.lead(result["rows"])),
+        counts=counts(result),
+        figures="".join(FIGURES.values()),
+        alerts="".join(map(worst, found)),
+        answers="".join(report.answer(answer(table)) for table in tables.every(result, settings)),
+        plotly=get_plotlyjs(),
+        data=report.in_script({name: each.to_plotly_json() for name, each in figures.items()}),
+    )
+
+
+def heading(settings: Sequence[Setting]) -> str:
+    return f"Rehearsal: {' against '.join(setting.name for setting in settings)}"
+
+
+def counts(result: dict[str, Any]) -> str:
+    """The numbers above the charts, those of the first setting."""
+    first = result["settings"][0]
+    alerts = first["alerts"]
+    numbers = [
+        ("accepted", "rows accepted", result["rows"]["accepted"]),
+        ("rejected", "rows rejected", result["rows"]["rejected"]),
+        ("severe", "severe events", first["severe"]["events"]),
+        ("alerted", "alerted events", alerts["events"]),
+        ("messages", "messages", tables.messages(alerts["received"])),
+        ("saved", "messages that digests saved", tables.saved(alerts["received"])),
+        ("minute", "messages in the worst minute", alerts["received"]["minute"]["messages"]),
+        ("hour", "messages in the worst hour", alerts["received"]["hour"]["messages"]),
+        ("day", "messages on the worst day", alerts["received"]["day"]["messages"]),
+        ("series", "series in a month", first["severe"]["series"][0]["most"]),
+    ]
+    return "".join(report.count(*number) for number in numbers)
+
+
+# ------------------------------------------------------------------------------------ figures
+
+
+def named(found: Sequence[dict[str, Any]], each: dict[str, Any], what: str) -> str:
+    return f"{what}, {each['name']}" if len(found) > 1 else what
+
+
+def days(found: Sequence[dict[str, Any]]) -> go.Figure:
+    figure = go.Figure()
+    for each in found:
+        severe, _ = each["severe"]["days"]
+        alerted, _ = each["alerts"]["days"]
+        lines = {
+            "severe events": (severe, 0),
+            "alerted events": (alerted, 0),
+            "messages": (alerted, 1),
+        }
+        for what, (of_days, place) in lines.items():
+            figure.add_scatter(
+                x=[day for day, _ in of_days],
+                y=[numbers[place] for _, numbers in of_days],
+                mode="lines",
+                name=named(found, each, what),
+                visible=True if what != "severe events" else "legendonly",
+                hovertemplate="%{x}: %{y}",
+            )
+    figure.update_layout(showlegend=True)
+    figure.update_yaxes(title="a day", rangemode="tozero")
+    return figure
+
+
+def by(found: Sequence[dict[str, Any]], key: str, names: Sequence[str]) -> go.Figure:
+    figure = go.Figure()
+    for place, each in enumerate(found):
+        figure.add_bar(
+            x=list(names),
+            y=each["alerts"]["received"][key],
+            name=each["name"],
+            marker_color=report.COLOURS[-1 - 2 * place],
+            hovertemplate="%{x}: %{y}",
+        )
+    figure.update_layout(barmode="group", showlegend=len(found) > 1)
+    figure.update_yaxes(title="messages")
+    return figure
+
+
+def areas(found: Sequence[dict[str, Any]]) -> go.Figure:
+    names = [name for name, _ in found[0]["alerts"]["by_area"]["first"][:AREAS]]
+    return bars(found, names, lambda each: dict(each["alerts"]["by_area"]["first"]))
+
+
+def departments(found: Sequence[dict[str, Any]]) -> go.Figure:
+    def received(each: dict[str, Any]) -> dict[str, int]:
+        of_all = {"every alert": tables.messages(each["alerts"]["received"])}
+        of_each = {
+            department["name"]: tables.messages(department["received"])
+            for department in each["alerts"]["departments"]
+        }
+        return of_all | of_each
+
+    names = list(dict.fromkeys(name for each in found for name in received(each)))
+    return bars(found, names[:DEPARTMENTS], received)
+
+
+def bars(found: Sequence[dict[str, Any]], names: Sequence[str], count: Any) -> go.Figure:
+    figure = go.Figure()
+    for place, each in enumerate(found):
+        counts = count(each)
+        figure.add_bar(
+            x=[counts.get(name, 0) for name in names[::-1]],
+            y=[html.escape(name) for name in names[::-1]],
+            orientation="h",
+            name=each["name"],
+            marker_color=report.COLOURS[-1 - 2 * place],
+            hovertemplate="%{y}: %{x}",
+        )
+    figure.update_layout(barmode="group", showlegend=len(found) > 1)
+    figure.update_yaxes(automargin=True)
+    return figure
+
+
+# --------------------------------------------------------------------------------------- texts
+
+
+def worst(each: dict[str, Any]) -> str:
+    """The messages of the worst minute, hour and day, and the one about the most events."""
+    received = each["alerts"]["received"]
+    parts = []
+    for unit in WINDOWS:
+        window = received[unit]
+        if not window["messages"]:
+            continue
+        title = (
+            f"{each['name']}: the worst {unit}, from {tables.moment(window['begin'])}, with"
+            f" {tables.counted(window['messages'], 'message')} about"
+            f" {tables.counted(window['events'], 'event')}"
+        )
+        more = window["messages"] - len(window["first"])
+        cards = "".join(report.card(alert(sent)) for sent in window["first"])
+        note = f"<p>and {more:,} more messages</p>" if more > 0 else ""
+        parts.append(f"<h3>{html.escape(title)}</h3>{cards}{note}")
+    largest = received["largest"]
+    if largest and largest["events"] > 1:
+        title = f"{each['name']}: the message about the most events"
+        parts.append(f"<h3>{html.escape(title)}</h3>{report.card(alert(largest))}")
+    return "".join(parts) or f"<p>{html.escape(each['name'])}: no event was alerted.</p>"
+
+
+def alert(sent: dict[str, Any]) -> Alert:
+    return Alert(
+        subject=sent["subject"],
+        message=sent["text"],
+        content={"count": sent["events"], "text": sent["text"]},
+        attributes={},
+        received=datetime.fromisoformat(sent["at"].replace("Z", "+00:00")),
+    )
+
+
+def answer(table: Table) -> report.Answer:
+    """A table of the terminal for the page."""
+    columns = [plain(column.header) for column in table.columns]
+    cells = [[plain(cell) for cell in column.cells] for column in table.columns]
+    rows = [list(row) for row in zip(*cells)]
+    result = QueryResult(columns, ["varchar"] * len(columns), rows, 0, 0)
+    return report.Answer(plain(table.title), result)
+
+
+def plain(text: Any) -> str:
+    return Text.from_markup(str(text)).plain

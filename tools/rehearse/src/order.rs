@@ -1,0 +1,302 @@
+//! Puts the severe events in the order of their times, whatever the order of the files, in bounded memory.
+//!
+//! Events are collected up to a bound, sorted and written to a temporary file. The sorted files are merged when they are
+//! read. Events of the same time keep the order of the files.
+
+use std::{
+    env,
+    fs::{self, File},
+    io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
+    process,
+};
+
+use crate::{error::Error, piece::Outcome};
+
+/// Bytes of events that are held in memory.
+const HELD_BYTES: usize = 48 * 1024 * 1024;
+/// Sorted files that are merged at once; more of them become one first.
+const FILES: usize = 64;
+/// Bytes that are read ahead of each file.
+const READ_AHEAD: usize = 64 * 1024;
+
+/// A severe event in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timed {
+    /// Its time, in microseconds since 1970.
+    pub time: i64,
+    /// The hash of its partition key.
+    pub hash: u128,
+    /// The event as it is on stream 2.
+    pub data: Vec<u8>,
+}
+
+/// Collects severe events.
+#[derive(Debug)]
+pub struct Collector {
+    held_bytes: usize,
+    files: usize,
+    held: Held,
+    sorted: Vec<File>,
+    events: u64,
+}
+
+/// Events in memory.
+#[derive(Debug, Default)]
+struct Held {
+    bytes: Vec<u8>,
+    events: Vec<HeldEvent>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct HeldEvent {
+    time: i64,
+    hash: u128,
+    begin: u32,
+    bytes: u32,
+}
+
+impl Default for Collector {
+    fn default() -> Self {
+        Self::new(HELD_BYTES, FILES)
+    }
+}
+
+impl Collector {
+    fn new(held_bytes: usize, files: usize) -> Self {
+        Self { held_bytes, files, held: Held::default(), sorted: Vec::new(), events: 0 }
+    }
+
+    /// How many events there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.events
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events == 0
+    }
+
+    /// Adds the severe events of a piece.
+    ///
+    /// # Errors
+    ///
+    /// When a temporary file cannot be written.
+    pub fn add(&mut self, outcome: &Outcome) -> Result<(), Error> {
+        if self.held.bytes.len() + outcome.projections.len() > self.held_bytes && !self.held.events.is_empty()
+        {
+            self.spill().map_err(temporary)?;
+        }
+        let mut begin = self.held.bytes.len();
+        self.held.bytes.extend_from_slice(&outcome.projections);
+        for event in &outcome.severe {
+            let place = u32::try_from(begin).unwrap_or(u32::MAX);
+            self.held.events.push(HeldEvent {
+                time: event.time,
+                hash: event.hash,
+                begin: place,
+                bytes: event.bytes,
+            });
+            begin += event.bytes as usize;
+        }
+        self.events += outcome.severe.len() as u64;
+        Ok(())
+    }
+
+    /// Writes the events in memory to a file of their own.
+    fn spill(&mut self) -> io::Result<()> {
+        if self.sorted.len() >= self.files {
+            let all = std::mem::take(&mut self.sorted);
+            let mut merged = Merge::new(all, Held::default())?;
+            let mut writer = BufWriter::new(temporary_file()?);
+            while let Some(event) = merged.next()? {
+                write(&mut writer, event.time, event.hash, &event.data)?;
+            }
+            self.sorted.push(writer.into_inner().map_err(io::IntoInnerError::into_error)?);
+        }
+        self.held.sort();
+        let mut writer = BufWriter::new(temporary_file()?);
+        for event in &self.held.events {
+            write(&mut writer, event.time, event.hash, self.held.data(event))?;
+        }
+        self.sorted.push(writer.into_inner().map_err(io::IntoInnerError::into_error)?);
+        self.held.bytes.clear();
+        self.held.events.clear();
+        Ok(())
+    }
+
+    /// Ends the collection; the events follow in order.
+    ///
+    /// # Errors
+    ///
+    /// When a temporary file cannot be read.
+    pub fn finish(mut self) -> Result<InOrder, Error> {
+        self.held.sort();
+        Ok(InOrder(Merge::new(self.sorted, self.held).map_err(temporary)?))
+    }
+}
+
+impl Held {
+    /// Sorts by time; events of the same time keep their order.
+    fn sort(&mut self) {
+        self.events.sort_by_key(|event| event.time);
+    }
+
+    fn data(&self, event: &HeldEvent) -> &[u8] {
+        let begin = event.begin as usize;
+        &self.bytes[begin..begin + event.bytes as usize]
+    }
+}
+
+/// Severe events in the order of their times.
+#[derive(Debug)]
+pub struct InOrder(Merge);
+
+impl InOrder {
+    /// The next event.
+    ///
+    /// # Errors
+    ///
+    /// When a temporary file cannot be read.
+    #[expect(clippy::should_implement_trait, reason = "an iterator of results ends less clearly at an error")]
+    pub fn next(&mut self) -> Result<Option<Timed>, Error> {
+        self.0.next().map_err(temporary)
+    }
+}
+
+/// Merges sorted files and the sorted events in memory, which are the last of the text.
+#[derive(Debug)]
+struct Merge {
+    files: Vec<(BufReader<File>, Option<Timed>)>,
+    held: Held,
+    next_held: usize,
+}
+
+impl Merge {
+    fn new(files: Vec<File>, held: Held) -> io::Result<Self> {
+        let open = |mut file: File| {
+            file.seek(SeekFrom::Start(0))?;
+            let mut reader = BufReader::with_capacity(READ_AHEAD, file);
+            let first = read(&mut reader)?;
+            Ok((reader, first))
+        };
+        Ok(Self { files: files.into_iter().map(open).collect::<io::Result<_>>()?, held, next_held: 0 })
+    }
+
+    fn next(&mut self) -> io::Result<Option<Timed>> {
+        let heads = self.files.iter().enumerate();
+        let heads = heads.filter_map(|(place, (_, head))| Some((head.as_ref()?.time, place)));
+        let held = self.held.events.get(self.next_held);
+        match (heads.min(), held) {
+            // The files hold earlier parts of the text.
+            (Some((time, place)), held) if held.is_none_or(|held| time <= held.time) => {
+                let (reader, head) = &mut self.files[place];
+                let next = read(reader)?;
+                Ok(std::mem::replace(head, next))
+            }
+            (_, Some(event)) => {
+                self.next_held += 1;
+                let data = self.held.data(event).to_vec();
+                Ok(Some(Timed { time: event.time, hash: event.hash, data }))
+            }
+            (_, None) => Ok(None),
+        }
+    }
+}
+
+/// A file that exists as long as this process has it open.
+fn temporary_file() -> io::Result<File> {
+    let folder = env::temp_dir();
+    for attempt in 0.. {
+        let path = folder.join(format!("rehearse-{}-{attempt}", process::id()));
+        match File::options().read(true).write(true).create_new(true).open(&path) {
+            Ok(file) => {
+                fs::remove_file(&path)?;
+                return Ok(file);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other("no name is free"))
+}
+
+fn temporary(source: io::Error) -> Error {
+    Error::Temporary { folder: env::temp_dir().display().to_string(), source }
+}
+
+fn write(out: &mut impl Write, time: i64, hash: u128, data: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+    out.write_all(&time.to_le_bytes())?;
+    out.write_all(&hash.to_le_bytes())?;
+    out.write_all(&length.to_le_bytes())?;
+    out.write_all(data)
+}
+
+/// The next event of a file; nothing at its end.
+fn read(file: &mut impl Read) -> io::Result<Option<Timed>> {
+    let mut time = [0; 8];
+    match file.read_exact(&mut time) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
+    let (mut hash, mut length) = ([0; 16], [0; 4]);
+    file.read_exact(&mut hash)?;
+    file.read_exact(&mut length)?;
+    let mut data = vec![0; u32::from_le_bytes(length) as usize];
+    file.read_exact(&mut data)?;
+    Ok(Some(Timed { time: i64::from_le_bytes(time), hash: u128::from_le_bytes(hash), data }))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::piece::SevereEvent;
+
+    /// A piece of events with these times; the data of each says its time and its place in the text.
+    fn piece(first: usize, times: &[i64]) -> Outcome {
+        let mut outcome = Outcome::default();
+        for (place, time) in (first..).zip(times) {
+            let data = format!("{time} {place}");
+            outcome.severe.push(SevereEvent {
+                time: *time,
+                row: 0,
+                hash: place as u128,
+                bytes: u32::try_from(data.len()).unwrap(),
+                stamp: 0,
+            });
+            outcome.projections.extend(data.bytes());
+        }
+        outcome
+    }
+
+    proptest! {
+        #[test]
+        fn events_come_in_the_order_of_their_times_and_then_of_the_text(
+            pieces in proptest::collection::vec(proptest::collection::vec(-3_i64..4, 0..20), 0..30),
+            held_bytes in 1_usize..200,
+            files in 1_usize..5,
+        ) {
+            let mut collector = Collector::new(held_bytes, files);
+            let mut expected = Vec::new();
+            for times in &pieces {
+                collector.add(&piece(expected.len(), times)).unwrap();
+                let begin = expected.len();
+                expected.extend((begin..).zip(times).map(|(place, time)| (*time, place)));
+                prop_assert!(collector.sorted.len() <= files.max(2));
+            }
+            prop_assert_eq!(collector.len(), expected.len() as u64);
+            expected.sort_unstable();
+            let mut events = collector.finish().unwrap();
+            for (time, place) in expected {
+                let event = events.next().unwrap().unwrap();
+                prop_assert_eq!(String::from_utf8(event.data).unwrap(), format!("{time} {place}"));
+                prop_assert_eq!((event.time, event.hash), (time, place as u128));
+            }
+            prop_assert_eq!(events.next().unwrap(), None);
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! The tables of a rehearsal: counts by hour, weekday, day and name, and the worst minute, hour and day.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
+
+use chrono::{DateTime, Datelike as _, NaiveDate, Timelike as _, Utc};
+use notify::word::{Alert, Kind};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+/// Names that are counted one by one; further ones count together.
+const NAMES: usize = 50_000;
+/// Names that a table shows.
+const SHOWN_NAMES: usize = 30;
+/// Days that are counted one by one; further ones count together. It is more than a century.
+const DAYS: usize = 40_000;
+/// Messages that are shown of a minute, an hour or a day.
+const SHOWN_MESSAGES: usize = 10;
+/// Microseconds of a minute.
+pub const MINUTE: i64 = 60_000_000;
+
+/// The time of microseconds since 1970.
+#[must_use]
+pub fn instant(micros: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(micros).unwrap_or_default()
+}
+
+/// The days from 1970 to a time.
+fn day(micros: i64) -> i64 {
+    micros.div_euclid(24 * 60 * MINUTE)
+}
+
+fn date(day: i64) -> NaiveDate {
+    instant(day.saturating_mul(24 * 60 * MINUTE)).date_naive()
+}
+
+/// Counts by hour of the day and by day of the week, from Monday on.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+pub struct Hours {
+    by_hour: [u64; 24],
+    by_weekday: [u64; 7],
+}
+
+impl Hours {
+    /// Counts something at a time.
+    pub fn add(&mut self, micros: i64, count: u64) {
+        let at = instant(micros);
+        self.by_hour[at.hour() as usize] += count;
+        self.by_weekday[at.weekday().num_days_from_monday() as usize] += count;
+    }
+}
+
+/// Counts by name, bounded in number.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Names {
+    counts: HashMap<String, u64>,
+    others: u64,
+}
+
+impl Names {
+    /// Counts a name.
+    pub fn add(&mut self, name: &str, count: u64) {
+        if let Some(known) = self.counts.get_mut(name) {
+            *known += count;
+        } else if self.counts.len() < NAMES {
+            self.counts.insert(name.to_owned(), count);
+        } else {
+            self.others += count;
+        }
+    }
+}
+
+impl Serialize for Names {
+    /// The first names with their counts, the most frequent first, then how many names and counts there are besides.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Table<'t> {
+            first: &'t [(&'t String, &'t u64)],
+            names: usize,
+            others: u64,
+        }
+        let mut all: Vec<_> = self.counts.iter().collect();
+        all.sort_unstable_by_key(|(name, count)| (Reverse(**count), *name));
+        let (first, rest) = all.split_at(all.len().min(SHOWN_NAMES));
+        let others = rest.iter().map(|(_, count)| *count).sum::<u64>() + self.others;
+        Table { first, names: all.len(), others }.serialize(serializer)
+    }
+}
+
+/// Counts of several things for each day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Days<const N: usize> {
+    days: BTreeMap<i64, [u64; N]>,
+    others: [u64; N],
+}
+
+impl<const N: usize> Default for Days<N> {
+    fn default() -> Self {
+        Self { days: BTreeMap::new(), others: [0; N] }
+    }
+}
+
+impl<const N: usize> Days<N> {
+    /// Counts a thing on a day.
+    pub fn add(&mut self, micros: i64, thing: usize, count: u64) {
+        let full = self.days.len() >= DAYS;
+        let counts = match self.days.entry(day(micros)) {
+            std::collections::btree_map::Entry::Vacant(_) if full => &mut self.others,
+            entry => entry.or_insert([0; N]),
+        };
+        counts[thing] += count;
+    }
+}
+
+impl<const N: usize> Serialize for Days<N> {
+    /// A list of the dates with their counts, and the counts of further days.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let days: Vec<_> = self.days.iter().map(|(day, counts)| (date(*day), counts.to_vec())).collect();
+        (days, self.others.to_vec()).serialize(serializer)
+    }
+}
+
+/// The rows of each minute, from which their greatest rate follows.
+#[derive(Debug, Default)]
+pub struct Calendar {
+    days: BTreeMap<i64, Minutes>,
+    /// The day of the last row, which most rows share.
+    last: Option<(i64, Minutes)>,
+    /// Rows of further days.
+    others: u64,
+}
+
+/// The rows of each minute of a day.
+type Minutes = Box<[u32; 24 * 60]>;
+
+/// Minutes of a day.
+const DAY_MINUTES: i64 = 24 * 60;
+/// Days whose minutes are counted; they take six kilobytes each.
+const CALENDAR_DAYS: usize = 8_000;
+
+/// The rate of rows over time.
+#[derive(Debug, Serialize, PartialEq)]
+pub struct Rate {
+    /// The first day with rows, and the last one.
+    pub days: Option<(NaiveDate, NaiveDate)>,
+    /// Seconds from the first minute with rows to the end of the last one.
+    pub seconds: i64,
+    /// Rows with a day, and the first minute with the most of them.
+    pub rows: u64,
+    /// The first minute with the most rows.
+    pub busiest_minute: Option<DateTime<Utc>>,
+    /// Its rows.
+    pub rows_of_minute: u64,
+    /// Rows of days beyond those that are counted.
+    pub others: u64,
+}
+
+impl Calendar {
+    /// Counts a row.
+    pub fn add(&mut self, micros: i64) {
+        let (today, minute) = (day(micros), micros.div_euclid(MINUTE).rem_euclid(DAY_MINUTES));
+        if self.last.as_ref().is_none_or(|(last, _)| *last != today) {
+            self.days.extend(self.last.take());
+            let known = self.days.remove(&today);
+            if known.is_none() && self.days.len() >= CALENDAR_DAYS {
+                self.others += 1;
+                return;
+            }
+            self.last = Some((today, known.unwrap_or_else(|| Box::new([0; 24 * 60]))));
+        }
+        if let Some((_, minutes)) = &mut self.last {
+            minutes[usize::try_from(minute).unwrap_or_default()] += 1;
+        }
+    }
+
+    /// The rate of all rows.
+    #[must_use]
+    pub fn rate(mut self) -> Rate {
+        self.days.extend(self.last.take());
+        let minutes = || {
+            self.days.iter().flat_map(|(day, minutes)| {
+                let minutes = (day * DAY_MINUTES..).zip(minutes.iter().copied());
+                minutes.filter(|(_, rows)| *rows > 0)
+            })
+        };
+        let busiest = minutes().max_by_key(|(minute, rows)| (*rows, Reverse(*minute)));
+        let span = minutes().next().zip(minutes().last()).map(|((first, _), (last, _))| (first, last));
+        Rate {
+            days: span.map(|(first, last)| {
+                let date = |minute: i64| date(minute.div_euclid(DAY_MINUTES));
+                (date(first), date(last))
+            }),
+            seconds: span.map_or(0, |(first, last)| (last - first + 1) * 60),
+            rows: minutes().map(|(_, rows)| u64::from(rows)).sum(),
+            busiest_minute: busiest.map(|(minute, _)| instant(minute * MINUTE)),
+            rows_of_minute: busiest.map_or(0, |(_, rows)| rows.into()),
+            others: self.others,
+        }
+    }
+}
+
+/// A message at the time at which it is sent.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// The time, in microseconds since 1970.
+    pub at: i64,
+    /// The message.
+    pub alert: Rc<Alert>,
+}
+
+impl Serialize for Sent {
+    /// The message as its readers see it.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Shown<'s> {
+            at: DateTime<Utc>,
+            events: usize,
+            subject: &'s str,
+            text: &'s Value,
+            sms: &'s Value,
+        }
+        let texts: Value = serde_json::from_str(&self.alert.message).unwrap_or_default();
+        Shown {
+            at: instant(self.at),
+            events: self.alert.count,
+            subject: &self.alert.subject,
+            text: &texts["email"],
+            sms: &texts["sms"],
+        }
+        .serialize(serializer)
+    }
+}
+
+/// The messages of a minute, an hour or a day.
+#[derive(Debug, Default, Clone, Serialize)]
+pub struct Window {
+    /// When it began.
+    pub begin: Option<DateTime<Utc>>,
+    /// Messages in it.
+    pub messages: u64,
+    /// Events in these messages.
+    pub events: u64,
+    /// The first of them.
+    pub first: Vec<Sent>,
+}
+
+/// The window with the most messages, and among those with the most events. Messages are counted in the order of their
+/// times.
+#[derive(Debug, Clone)]
+pub struct Worst {
+    length: i64,
+    open: Window,
+    most: Window,
+}
+
+impl Worst {
+    fn new(length: i64) -> Self {
+        Self { length, open: Window::default(), most: Window::default() }
+    }
+
+    fn add(&mut self, sent: &Sent) {
+        let begin = Some(instant(sent.at - sent.at.rem_euclid(self.length)));
+        if self.open.begin != begin {
+            self.close();
+            self.open.begin = begin;
+        }
+        self.open.messages += 1;
+        self.open.events += sent.alert.count as u64;
+        if self.open.first.len() < SHOWN_MESSAGES {
+            self.open.first.push(sent.clone());
+        }
+    }
+
+    fn close(&mut self) {
+        let open = std::mem::take(&mut self.open);
+        if (open.messages, open.events) > (self.most.messages, self.most.events) {
+            self.most = open;
+        }
+    }
+}
+
+impl Worst {
+    /// The worst window, with the last one among them.
+    #[must_use]
+    pub fn closed(mut self) -> Window {
+        self.close();
+        self.most
+    }
+}
+
+impl Serialize for Worst {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.clone().closed().serialize(serializer)
+    }
+}
+
+/// Messages of one kind.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct OfKind {
+    /// How many there are.
+    pub messages: u64,
+    /// Events in them.
+    pub events: u64,
+}
+
+/// What a subscriber receives.
+#[derive(Debug, Clone, Serialize)]
+pub struct Received {
+    /// Messages about one event.
+    pub single: OfKind,
+    /// Digests of one area and severity.
+    pub digests: OfKind,
+    /// Digests of several.
+    pub storms: OfKind,
+    /// Messages by the hour and the day of the week.
+    #[serde(flatten)]
+    pub hours: Hours,
+    /// The worst minute.
+    pub minute: Worst,
+    /// The worst hour.
+    pub hour: Worst,
+    /// The worst day.
+    pub day: Worst,
+    /// The message about the most events.
+    pub largest: Option<Sent>,
+}
+
+impl Default for Received {
+    fn default() -> Self {
+        let [single, digests, storms] = [OfKind::default(); 3];
+        let [minute, hour, day] = [MINUTE, 60 * MINUTE, 24 * 60 * MINUTE].map(Worst::new);
+        Self { single, digests, storms, hours: Hours::default(), minute, hour, day, largest: None }
+    }
+}
+
+impl Received {
+    /// Counts a message. Messages come in the order of their times.
+    pub fn add(&mut self, sent: &Sent) {
+        let of_kind = match sent.alert.kind {
+            Kind::One => &mut self.single,
+            Kind::Digest => &mut self.digests,
+            Kind::Storm => &mut self.storms,
+        };
+        of_kind.messages += 1;
+        of_kind.events += sent.alert.count as u64;
+        self.hours.add(sent.at, 1);
+        for worst in [&mut self.minute, &mut self.hour, &mut self.day] {
+            worst.add(sent);
+        }
+        if self.largest.as_ref().is_none_or(|largest| largest.alert.count < sent.alert.count) {
+            self.largest = Some(sent.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn rate_is_that_of_the_minutes(minutes in proptest::collection::vec(-5_000_i64..5_000, 1..200)) {
+            let mut calendar = Calendar::default();
+            let mut counts: BTreeMap<i64, u64> = BTreeMap::new();
+            for minute in &minutes {
+                calendar.add(minute * MINUTE + 59_999_999);
+                *counts.entry(*minute).or_default() += 1;
+            }
+            let most = *counts.values().max().unwrap();
+            let (busiest, _) = counts.iter().find(|(_, rows)| **rows == most).unwrap();
+            let (first, last) = (counts.keys().next().unwrap(), counts.keys().last().unwrap());
+            prop_assert_eq!(calendar.rate(), Rate {
+                days: Some((instant(first * MINUTE).date_naive(), instant(last * MINUTE).date_naive())),
+                seconds: (last - first + 1) * 60,
+                rows: minutes.len() as u64,
+                busiest_minute: Some(instant(busiest * MINUTE)),
+                rows_of_minute: most,
+                others: 0,
+            });
+        }
+    }
+
+    #[test]
+    fn tables_are_bounded_and_lose_no_count() {
+        let (mut names, mut days, mut calendar) =
+            (Names::default(), Days::<2>::default(), Calendar::default());
+        for number in 0..60_000 {
+            names.add(&number.to_string(), 2);
+            days.add(number * 24 * 60 * MINUTE, 1, 3);
+            calendar.add(number * 24 * 60 * MINUTE);
+        }
+        let names = serde_json::to_value(&names).unwrap();
+        assert_eq!((&names["names"], &names["others"]), (&json!(50_000), &json!(2 * (60_000 - 30))));
+        let days = serde_json::to_value(&days).unwrap();
+        assert_eq!((days[0].as_array().unwrap().len(), &days[1]), (40_000, &json!([0, 3 * 20_000])));
+        let rate = calendar.rate();
+        assert_eq!((rate.rows, rate.others), (8_000, 52_000));
+    }
+
+    #[test]
+    fn hours_and_weekdays_are_those_of_the_time() {
+        let mut hours = Hours::default();
+        // A Thursday, and the Wednesday before it.
+        hours.add(0, 1);
+        hours.add(-1, 2);
+        assert_eq!((hours.by_hour[0], hours.by_hour[23]), (1, 2));
+        assert_eq!((hours.by_weekday[3], hours.by_weekday[2]), (1, 2));
+    }
+}

@@ -1,0 +1,179 @@
+//! Who would be alerted about an event, by which message, and why the others would not.
+
+use ingest::rows::Rows;
+use notify::{
+    incident::{Incident, decide},
+    plan::Memory,
+    word::Alert,
+};
+use replay::input::{Input, Text};
+use serde::Serialize;
+use serde_json::Value;
+use shared::data::{dataset::Dataset, decision::Decision};
+
+use crate::{
+    error::Error,
+    piece::{Decider, NO_TIME, Outcome},
+    policy::Published,
+    settings::{Configured, Department, Reading, Request, Settings},
+    tables::instant,
+};
+
+/// Events of a file that are answered.
+const EVENTS: usize = 100;
+
+/// The answer about one event.
+#[derive(Debug, Serialize)]
+pub struct Answer {
+    /// Its id, if ingest accepts it.
+    pub id: Option<String>,
+    /// Its severity as an alert has it.
+    pub severity: Option<String>,
+    /// Why nobody is alerted, if so.
+    pub nobody: Option<String>,
+    /// The subject of a mail.
+    pub subject: Option<String>,
+    /// The attributes that filters compare, with their values.
+    pub attributes: Vec<(String, String)>,
+    /// Each subscriber, a subscriber to all alerts first.
+    pub subscribers: Vec<Subscriber>,
+}
+
+/// What becomes of a message at a subscriber.
+#[derive(Debug, Serialize)]
+pub struct Subscriber {
+    /// Its name; empty for one to all alerts.
+    pub name: String,
+    /// How its messages are delivered.
+    pub protocol: String,
+    /// The message, word for word.
+    pub message: Option<String>,
+    /// Why it does not receive it.
+    pub why_not: Option<String>,
+}
+
+/// Answers for each of the first events of the request's files, each as if it were the only one.
+///
+/// # Errors
+///
+/// When a file or the setting cannot be used.
+pub fn who(dataset: &Dataset, request: &Request) -> Result<Vec<Answer>, Error> {
+    let reading = Reading::new(dataset, request)?;
+    let [settings] = request.settings.as_slice() else {
+        return Err(Error::Request("expected one setting to ask who is alerted".to_owned()));
+    };
+    let asked = Asked { dataset, settings, configured: settings.configured()? };
+    // Every event is passed on here, so that its severity is known.
+    let mut decider = Decider::new(reading, i64::MIN);
+    let mut answers = Vec::new();
+    for path in &request.files {
+        let (mut input, _) = Input::open(path, reading.format, false)?;
+        let mut rows = Rows::new(dataset, input.format).with_charset(reading.charset);
+        loop {
+            let is_end = match input.read()? {
+                Text::Piece(piece) => {
+                    rows.push(piece);
+                    false
+                }
+                Text::End => true,
+                Text::Broken(source) => {
+                    return Err(replay::error::Error::Broken { name: input.name, source }.into());
+                }
+            };
+            if is_end {
+                rows.finish();
+            }
+            while answers.len() < EVENTS {
+                let mut outcome = Outcome::default();
+                if !decider.take_one(&mut rows, &mut outcome) {
+                    break;
+                }
+                answers.push(asked.about(outcome));
+            }
+            if is_end || answers.len() == EVENTS {
+                break;
+            }
+        }
+        if let Some(why) = rows.no_rows() {
+            return Err(Error::NothingUsed(why.to_string()));
+        }
+    }
+    Ok(answers)
+}
+
+/// The setting that is asked.
+struct Asked<'a> {
+    dataset: &'a Dataset,
+    settings: &'a Settings,
+    configured: Configured,
+}
+
+impl Asked<'_> {
+    fn about(&self, mut outcome: Outcome) -> Answer {
+        let now = chrono::Utc::now().timestamp_micros();
+        outcome.fill_times(now);
+        let mut answer = Answer {
+            id: None,
+            severity: None,
+            nobody: None,
+            subject: None,
+            attributes: Vec::new(),
+            subscribers: Vec::new(),
+        };
+        if let Some((reason, rejected)) = outcome.rejected.first_key_value() {
+            answer.nobody = Some(format!("it is rejected ({reason}): {}", rejected.first));
+            return answer;
+        }
+        let Decision::Output(incident) = decide(self.dataset, i64::MIN, &outcome.projections) else {
+            answer.nobody = Some("it cannot be read on stream 2".to_owned());
+            return answer;
+        };
+        let text = self.dataset.severities.text(incident.key.severity).into_owned();
+        answer.id.clone_from(&incident.id);
+        answer.severity = Some(text.clone());
+        let Configured { transform, notify, .. } = &self.configured;
+        let thresholds = [
+            ("TransformSeverityAbove", transform.severity_above),
+            ("NotifySeverityAbove", notify.severity_above),
+        ];
+        for (name, above) in thresholds {
+            if decide(self.dataset, above, &outcome.projections) == Decision::Nothing {
+                answer.nobody = Some(format!("its severity, {text}, is not above {name}={above}"));
+                return answer;
+            }
+        }
+        let time = outcome.times.first().copied().filter(|time| *time != NO_TIME).unwrap_or(now);
+        self.add_message(&incident, time, &mut answer);
+        answer
+    }
+
+    fn add_message(&self, incident: &Incident, time: i64, answer: &mut Answer) {
+        let incidents = [incident];
+        let digests = self.configured.notify.digests;
+        let plan = digests.plan(&incidents, &mut Memory::default(), instant(time), usize::MAX);
+        let Some((_, alert)) = plan.word(self.dataset, &incidents).into_iter().next() else { return };
+        let attributes: Vec<_> = alert.attributes.iter().map(Published::from).collect();
+        answer.subject = Some(alert.subject.clone());
+        let all = Subscriber {
+            name: String::new(),
+            protocol: "email".to_owned(),
+            message: Some(text_for("email", &alert)),
+            why_not: None,
+        };
+        let department = |Department { name, protocol, filter }: &Department| {
+            let why_not = filter.as_ref().and_then(|filter| filter.objection(&attributes));
+            let message = why_not.is_none().then(|| text_for(protocol, &alert));
+            Subscriber { name: name.clone(), protocol: protocol.clone(), message, why_not }
+        };
+        answer.subscribers =
+            std::iter::once(all).chain(self.settings.departments.iter().map(department)).collect();
+        answer.attributes = attributes.into_iter().map(|each| (each.name, each.value)).collect();
+    }
+}
+
+/// The text that SNS delivers by a protocol; the default unless the message has one for it.
+fn text_for(protocol: &str, alert: &Alert) -> String {
+    let texts: Value = serde_json::from_str(&alert.message).unwrap_or_default();
+    let text = texts.get(protocol).unwrap_or(&texts["default"]);
+    text.as_str().unwrap_or_default().to_owned()
+}
