@@ -192,8 +192,9 @@ PLAN_OPTIONS := SEVERE ALERTED MODE PACK ARCHITECTURE MEMORY_MB BATCH METRICS_BA
   METRICS_WINDOW_SECONDS NOTIFY_WINDOW_SECONDS LOG_IDS INGEST_ROWS CALL_MS RETENTION_HOURS BUFFER_SECONDS SERIES ATHENA_TB
 
 .PHONY: rehearse
-rehearse: $(TOOLS) ## What files of the past would have caused: CSV=files [SET="DigestAbove=5"] [AGAINST=env or parameters], or WHO=events [ENV=dev] …
+rehearse: ## What files of the past would have caused: CSV=files [SET="DigestAbove=5"] [AGAINST=env or parameters], or WHO=events [ENV=dev] …
 	@$(if $(CSV)$(WHO),,echo 'error: name files of the past: make rehearse CSV=year.csv; or events to ask about: make rehearse WHO=event.json' >&2; exit 1)
+	$(LOCAL_TOOLS)
 	@$(PY) -m tools.rehearse.rehearse --env $(ENV) --dataset $(DATASET) $(foreach name,$(REHEARSE_OPTIONS),$(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) "$($(name))"))
 
 # The options of tools/rehearse/rehearse.py, as variables.

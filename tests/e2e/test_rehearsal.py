@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import subprocess
+import sys
 from collections import Counter
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from tests.e2e.conftest import Run
 from tools.local import functions
 from tools.local.cloud import Cloud
-from tools.local.commands import REPOSITORY
+from tools.local.commands import REPOSITORY, shown
 from tools.rehearse import setting
 from tools.rehearse.setting import Setting
 
@@ -25,7 +26,7 @@ MESSAGES = 60
 
 @pytest.fixture(scope="module", autouse=True)
 def built() -> None:
-    functions.compile_binaries(["rehearse"])
+    shown([sys.executable, "-m", "tools.setup", "--compile", "rehearsal"])
 
 
 def rehearsed(command: str, request: dict[str, Any]) -> Any:

@@ -28,9 +28,9 @@ OUTPUT = REPOSITORY / "target" / "rehearse"
 SUMMARY = OUTPUT / "summary.json"
 PAGE = OUTPUT / "report.html"
 
-# From here on the build with optimisations is faster than the one of the tests, its own time
-# not counted.
+# Beyond this size the build with optimisations is worth its minutes.
 OPTIMISED_BYTES = 100_000_000
+OPTIMISED = REPOSITORY / "target" / "release" / "rehearse"
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -81,14 +81,10 @@ def settings(asked: argparse.Namespace) -> list[Setting]:
 
 def program(paths: Sequence[Path]) -> Path:
     """The program, built with optimisations if the files are large."""
-    if sum(path.stat().st_size for path in paths) < OPTIMISED_BYTES:
-        functions.compile_binaries(["rehearse"])
-        return functions.binary("rehearse")
-    optimised = REPOSITORY / "target" / "release" / "rehearse"
-    if not optimised.exists():
-        say("rehearse: building with optimisations, which takes some minutes the first time")
-    shown(["cargo", "build", "--release", "--workspace", "--bin=rehearse"])
-    return optimised
+    is_large = sum(path.stat().st_size for path in paths) > OPTIMISED_BYTES
+    build = "fast rehearsal" if is_large else "rehearsal"
+    shown([sys.executable, "-m", "tools.setup", "--compile", build])
+    return OPTIMISED if is_large else functions.binary("rehearse")
 
 
 def ask(binary: Path, command: str, asked: argparse.Namespace, request: dict[str, Any]) -> Any:

@@ -62,10 +62,8 @@ def lead(rows: dict[str, Any]) -> str:
         f" ({moment(rows['rate']['busiest_minute'])})."
     )
     if rows["timeless"]:
-        text += (
-            f" {rows['timeless']:,} rows have no time that can be read; each has that of the row"
-            " before it."
-        )
+        has = "1 row has" if rows["timeless"] == 1 else f"{rows['timeless']:,} rows have"
+        text += f" {has} no time that can be read, and so the time of the row before."
     return text
 
 
