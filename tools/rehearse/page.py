@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 from rich.table import Table
 from rich.text import Text
 
+from tools.live.figures import PLAIN, as_json, colour, part
 from tools.local import report
 from tools.local.stack import Alert, QueryResult
 from tools.rehearse import tables
@@ -20,6 +21,7 @@ from tools.rehearse.setting import Setting
 WINDOWS = ("minute", "hour", "day")
 AREAS = 15
 DEPARTMENTS = 30
+COLOURS = (PLAIN, colour(3))  # of the first setting and of the second
 
 FIGURES = {
     "days": report.figure_section(
@@ -49,12 +51,15 @@ def render(result: dict[str, Any], settings: Sequence[Setting]) -> str:
     return report.PAGE.substitute(
         title=html.escape(heading(settings)),
         lead=html.escape(tables.lead(result["rows"])),
+        theme=part("theme.css"),
         counts=counts(result),
         figures="".join(FIGURES.values()),
         alerts="".join(map(worst, found)),
         answers="".join(report.answer(answer(table)) for table in tables.every(result, settings)),
         plotly=get_plotlyjs(),
-        data=report.in_script({name: each.to_plotly_json() for name, each in figures.items()}),
+        drawing=part("charts.js") + part("map.js"),
+        data=report.in_script({name: as_json(each) for name, each in figures.items()}),
+        map=report.in_script(None),
     )
 
 
@@ -119,7 +124,7 @@ def by(found: Sequence[dict[str, Any]], key: str, names: Sequence[str]) -> go.Fi
             x=list(names),
             y=each["alerts"]["received"][key],
             name=each["name"],
-            marker_color=report.COLOURS[-1 - 2 * place],
+            marker_color=COLOURS[place],
             hovertemplate="%{x}: %{y}",
         )
     figure.update_layout(barmode="group", showlegend=len(found) > 1)
@@ -154,7 +159,7 @@ def bars(found: Sequence[dict[str, Any]], names: Sequence[str], count: Any) -> g
             y=[html.escape(name) for name in names[::-1]],
             orientation="h",
             name=each["name"],
-            marker_color=report.COLOURS[-1 - 2 * place],
+            marker_color=COLOURS[place],
             hovertemplate="%{y}: %{x}",
         )
     figure.update_layout(barmode="group", showlegend=len(found) > 1)
