@@ -22,7 +22,7 @@ const FIFO: &str = "arn:aws:sns:eu-west-1:000000000000:alerts.fifo";
 
 /// An answer that accepts the entries `taken` and refuses others: id, code, whether the sender is at fault.
 fn results(taken: &[&str], failed: &[(&str, &str, bool)]) -> Answer {
-    let taken = taken.iter().map(|id| format!("<member><Id>{id}</Id><MessageId>m</MessageId></member>"));
+    let taken = taken.iter().map(|id| format!("<member><Id>{id}</Id><MessageId>m-{id}</MessageId></member>"));
     let failed = failed.iter().map(|(id, code, at_fault)| {
         format!("<member><Id>{id}</Id><Code>{code}</Code><SenderFault>{at_fault}</SenderFault></member>")
     });
@@ -100,7 +100,7 @@ async fn message_has_its_texts_subject_and_attributes() {
     let server = Server::new([results(&["0"], &[])]);
     let alert = alert("A-1", "Doña Ana");
     assert_eq!(send(&server, STANDARD, std::slice::from_ref(&alert)).await.outcomes, [DONE]);
-    assert_eq!(alert.accepted.get().and_then(|accepted| accepted.message_id.as_deref()), Some("m"));
+    assert_eq!(alert.accepted.get().and_then(|accepted| accepted.message_id.as_deref()), Some("m-0"));
     let form = form(&server.requests()[0]);
     assert_eq!(form["Action"], "PublishBatch");
     assert_eq!(form["TopicArn"], STANDARD);
@@ -183,6 +183,9 @@ async fn results_are_found_by_their_ids_in_any_order() {
     assert_eq!((&report.outcomes[..2], &report.outcomes[3]), (&[DONE, DONE][..], &DONE));
     assert!(matches!(&report.outcomes[2], Outcome::Unacceptable(why) if why.contains("InvalidParameter")));
     assert_eq!(sent(&server, &alerts), [vec![0, 1, 2, 3], vec![1]]);
+    let ids = alerts.each_ref().map(|alert| alert.accepted.get()?.message_id.clone());
+    // The second was the only one of its request.
+    assert_eq!(ids.each_ref().map(Option::as_deref), [Some("m-0"), Some("m-0"), None, Some("m-3")]);
 }
 
 #[tokio::test]

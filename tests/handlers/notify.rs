@@ -266,7 +266,36 @@ async fn latency_of_each_alerted_event_is_reported_once() {
     let latency = notify.latency.take();
     assert_eq!(latency.len(), 1);
     assert_eq!(latency[0].received, [at(3), at(5)]);
-    assert_eq!(latency[0].at, now() + TimeDelta::seconds(2), "when they were alerted");
+    let alerted = now() + TimeDelta::seconds(2);
+    assert_eq!(latency[0].at, alerted);
+    for row in rows(&notify) {
+        assert_eq!(row["alerted_at"], alerted.format("%Y-%m-%d %H:%M:%S%.3f").to_string());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn latency_of_each_event_of_a_digest_is_reported() {
+    let notify = notify();
+    let at = |n: i64| now() - TimeDelta::seconds(n);
+    let event = |n: i64| format!(r#"{{"ID":"{n}","Severity":4,"Txn_Timestamp":"{}"}}"#, stamp(at(n)));
+    let events: Vec<_> = (1..=20).map(event).collect();
+    assert_all_done(&handle(&notify, &kinesis_event(&events)).await);
+    assert_eq!(subjects(&notify).len(), 1);
+    let latency = notify.latency.take();
+    assert_eq!(latency[0].received, (1..=20).map(at).collect::<Vec<_>>());
+    assert_eq!(rows(&notify)[0]["latency_ms"], 20_000, "that of the oldest");
+}
+
+#[tokio::test(start_paused = true)]
+async fn repeat_of_a_refused_event_is_alerted_before_events_after_a_reject() {
+    let notify = notify();
+    let event =
+        |id: &str, city: &str| format!(r#"{{"ID":"{id}","Severity":4,"City":"{city}","County":"{id}"}}"#);
+    let events = [event("1", "bad"), event("1", "good"), "poison".to_owned(), event("2", "next")];
+    notify.topic.reply([Reply::Refused(vec![0], Fault::Permanent)]);
+    assert_all_done(&handle(&notify, &kinesis_event(&events)).await);
+    assert_eq!(subjects(&notify), ["Severity 4 accident: good, 1", "Severity 4 accident: next, 2"]);
+    assert_eq!(reasons(&notify.rejects).len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
