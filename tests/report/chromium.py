@@ -60,6 +60,7 @@ def opened(
     scheme: str = "light",
     answers_to: Mapping[str, Callable[[], bytes]] | None = None,
     other: str = "",
+    seconds: float = DEADLINE_SECONDS,
 ) -> dict[str, Any]:
     """What a script answers in a page, what the page complained of, and what it asked for.
 
@@ -104,7 +105,7 @@ def opened(
     with (folder / "chromium.log").open("wb") as log:
         browser = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            return json.loads(answers.get(timeout=DEADLINE_SECONDS))
+            return json.loads(answers.get(timeout=seconds))
         except queue.Empty:
             raise AssertionError(f"the page did not answer; {log.name} may say why") from None
         finally:

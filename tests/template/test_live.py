@@ -9,6 +9,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from types import SimpleNamespace
@@ -607,24 +608,40 @@ def test_reading_a_busy_stream_comes_to_an_end(waiting: int, calls: int) -> None
     assert found >= waiting
 
 
+class Service:
+    """A client whose calls are noted, and fail with the given codes."""
+
+    def __init__(self, failures: dict[str, str]) -> None:
+        self.calls: list[str] = []
+        self._failures = failures
+
+    def __getattr__(self, name: str) -> Any:
+        def call(**_: Any) -> dict[str, Any]:
+            self.calls.append(name)
+            if code := self._failures.get(name):
+                raise ClientError({"Error": {"Code": code, "Message": "failed"}}, name)
+            attributes = {"QueueArn": "arn"}
+            return {"QueueUrl": "url", "SubscriptionArn": "arn", "Attributes": attributes}
+
+        return call
+
+
 def test_a_queue_that_cannot_subscribe_is_removed() -> None:
-    calls = []
-
-    class Service:
-        def __getattr__(self, name: str) -> Any:
-            def call(**given: Any) -> dict[str, Any]:
-                calls.append(name)
-                if name == "subscribe":
-                    raise LOST
-                return {"QueueUrl": "url", "Attributes": {"QueueArn": "arn"}}
-
-            return call
-
-    stack = Stack(ACCIDENTS, {"AlertTopicArn": "topic"}, lambda _: Service())
+    service = Service({"subscribe": "AuthorizationError"})
     with pytest.raises(ClientError):
-        AlertQueue(stack, "queue")
-    assert calls[0] == "create_queue"
-    assert calls[-1] == "delete_queue"
+        AlertQueue(Stack(ACCIDENTS, {"AlertTopicArn": "topic"}, lambda _: service), "queue")
+    assert service.calls[0] == "create_queue"
+    assert service.calls[-1] == "delete_queue"
+
+
+@pytest.mark.parametrize(("code", "is_error"), [("NotFound", False), ("Throttled", True)])
+def test_a_queue_is_removed_although_its_topic_is_gone(code: str, is_error: bool) -> None:
+    service = Service({"unsubscribe": code})
+    outputs = {"AlertTopicArn": "topic", "AlarmTopicArn": "alarms"}
+    queue = AlertQueue(Stack(ACCIDENTS, outputs, lambda _: service), "queue")
+    with pytest.raises(ClientError) if is_error else nullcontext():
+        queue.close()
+    assert service.calls[-3:] == ["unsubscribe", "unsubscribe", "delete_queue"]
 
 
 # ------------------------------------------------------------------------------------ the server

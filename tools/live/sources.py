@@ -58,9 +58,15 @@ class Source(ABC):
             severe_above=self.stack.severity_above("Transform"),
             stages=self.stages(),
         )
-        # Unique, since several people may watch one stack.
-        self._queue_name = f"{place.stack}-live-{time.time_ns():x}"
+        self.prepare()
+        # Last, so that nothing fails after it is made. Its name is unique, since several people may
+        # watch one stack, and has at most 80 characters.
+        self._queue_name = f"{place.stack[:50]}-live-{time.time_ns():x}"
         self._queue = AlertQueue(self.stack, self._queue_name)
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Finds what there is to read."""
 
     @abstractmethod
     def stages(self) -> list[Stage]:
@@ -108,15 +114,7 @@ class Services(Source):
     # What was read of a stream would be missing; a new source reads everything again.
     repeatable = False
 
-    def __init__(self, place: where.Place, lock: Lock) -> None:
-        super().__init__(place, lock)
-        try:
-            self._connect()
-        except BaseException:
-            self.close()
-            raise
-
-    def _connect(self) -> None:
+    def prepare(self) -> None:
         stack = self.stack
         self._raw, self._severe = stack.raw_stream(), stack.severe_stream()
         self._tables = {
@@ -192,8 +190,7 @@ class Metrics(Source):
     slow_seconds = 10
     repeatable = True
 
-    def __init__(self, place: where.Place, lock: Lock) -> None:
-        super().__init__(place, lock)
+    def prepare(self) -> None:
         # They come a minute or two after the events.
         self.view.fresh_seconds = 180
         outputs = self.stack.outputs

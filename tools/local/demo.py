@@ -413,7 +413,10 @@ def show_run(console: Console, local: cloud.Cloud, arguments: argparse.Namespace
 
     pipeline = Pipeline(Stack.of(local), count_rows(rows))
     console.print(f"{pipeline.counts.rows:,} rows of {shorter(rows)}", highlight=False)
-    console.print(f"live, in any browser: {cloud.show_page(arguments.port)}", highlight=False)
+    try:
+        console.print(f"live, in any browser: {cloud.show_page(arguments.port)}", highlight=False)
+    except cloud.CloudError as error:
+        say(f"the run is not shown live: {error}")
     started = time.monotonic()
     options = ["--dataset", arguments.dataset, "--rate", arguments.rate]
     replay(str(rows), *options, variables=local.credentials)

@@ -6,6 +6,7 @@ Athena, metrics from CloudWatch, and alerts from a queue that is subscribed to t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
@@ -16,6 +17,8 @@ from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError
 
 from tools.local.cloud import Cloud
 from tools.local.functions import DATASETS
@@ -418,10 +421,19 @@ class AlertQueue:
         self._subscriptions.append(answer["SubscriptionArn"])
 
     def close(self) -> None:
-        """Removes the queue and its subscriptions, as far as they are there."""
-        for subscription in self._subscriptions:
+        """Removes the queue and its subscriptions; the one also if the other fails."""
+        with contextlib.ExitStack() as removals:
+            removals.callback(self._sqs.delete_queue, QueueUrl=self.url)
+            for subscription in self._subscriptions:
+                removals.callback(self._unsubscribe, subscription)
+
+    def _unsubscribe(self, subscription: str) -> None:
+        try:
             self._sns.unsubscribe(SubscriptionArn=subscription)
-        self._sqs.delete_queue(QueueUrl=self.url)
+        except ClientError as error:
+            # It went with its topic.
+            if error.response["Error"]["Code"] != "NotFound":
+                raise
 
     def _admit(self, topics: list[str], queue: str) -> None:
         statement = {
