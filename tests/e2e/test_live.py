@@ -96,7 +96,8 @@ def rows_of(run: Run, file: Path) -> list[dict[str, str]]:
     rows = list(csv.DictReader(generated.splitlines()))
     rows[-1] |= {"ID": "LIVE-hostile", "Severity": "4", "City": HOSTILE, "Street": HOSTILE}
     with file.open("w", encoding="utf-8", newline="") as output:
-        writer = csv.DictWriter(output, list(rows[0]))
+        # With a header of their own, so that their reject differs from those of the shared run.
+        writer = csv.DictWriter(output, list(rows[0])[::-1])
         writer.writeheader()
         writer.writerows(rows)
         output.write("LIVE-short,1,2\n")
