@@ -60,7 +60,7 @@ def test_a_rehearsal_counts_what_the_services_hold(run: Run) -> None:
     assert found["severe"]["events"] == len(run.severe_events) == sum(run.metric_sums.values())
     assert found["severe"]["series"][1]["all"] >= found["severe"]["series"][1]["most"] > 0
     assert found["alerts"]["events"] == sum(alert.count for alert in run.alerts)
-    assert found["alerts"]["events"] == sum(row["count"] for row in run.alert_rows)
+    assert found["alerts"]["events"] == sum(len(row["ids"]) for row in run.alert_rows)
     ids = [event for alert in run.alerts for event in alert.ids]
     severities = {event["ID"]: event["Severity"] for event in run.severe_events}
     by_severity = Counter(str(int(severities[event])) for event in ids)
@@ -142,6 +142,18 @@ def policy(chance: random.Random, depth: int = 1) -> dict[str, Any]:
     return {name: [rule(chance, name) for _ in range(chance.randint(1, 2))] for name in names}
 
 
+def admission(queue: str, topic: str) -> str:
+    """The policy of a queue to which a topic may send."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue,
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
 def admitted_by_sns(
     local: Cloud, policies: list[dict[str, Any]], messages: list[Attributes]
 ) -> list[set[int]]:
@@ -151,11 +163,13 @@ def admitted_by_sns(
     queues = []
     for place, each in enumerate(policies):
         queue = sqs.create_queue(QueueName=f"rehearsal-{place}")["QueueUrl"]
-        arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
+        asked = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+        arn = asked["Attributes"]["QueueArn"]
+        sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": admission(arn, topic)})
         sns.subscribe(
             TopicArn=topic,
             Protocol="sqs",
-            Endpoint=arn["QueueArn"],
+            Endpoint=arn,
             Attributes={"FilterPolicy": json.dumps(each), "RawMessageDelivery": "true"},
         )
         queues.append(queue)
