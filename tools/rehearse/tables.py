@@ -130,6 +130,8 @@ def overview(result: dict[str, Any], settings: Sequence[Setting]) -> Table:
     def series(place: int) -> Callable[[dict[str, Any], Setting], str]:
         def cell(each: dict[str, Any], _: Setting) -> str:
             months = each["severe"]["series"][place]
+            if place == 0 and each["severe"]["bound"] is None:
+                return "no bound"
             return f"{months['most']:,}, ${money(bill.series_dollars(months))} a year"
 
         return cell

@@ -27,8 +27,8 @@ use crate::{
 const BLOCK: usize = 2_000;
 /// Blocks that wait for the counts of metrics.
 const WAITING: usize = 4;
-/// How much older than the latest row before it a row is when it counts as late: transform's watermark.
-const LATE_MICROS: i64 = 1_000_000;
+/// Microseconds of a second.
+const SECOND: i64 = 1_000_000;
 
 /// What became of the rows.
 #[derive(Debug, Serialize)]
@@ -93,7 +93,7 @@ pub fn rehearse(dataset: &Dataset, request: &Request, show: bool) -> Result<Rehe
     let Some(above) = above.filter(|_| configured.len() <= 2) else {
         return Err(Error::Request(format!("there are {} settings; expected one or two", configured.len())));
     };
-    let mut read = Read::new(i64::from(watermark) * LATE_MICROS);
+    let mut read = Read::new(i64::from(watermark) * SECOND);
     for path in &request.files {
         let (mut input, progress) = Input::open(path, reading.format, show)?;
         read.file(&Pieces::new(reading, above), &mut input, &progress)?;
@@ -109,6 +109,7 @@ pub fn rehearse(dataset: &Dataset, request: &Request, show: bool) -> Result<Rehe
 
 /// What the files hold.
 struct Read {
+    /// How much older than the latest row before it a row may be without being late, in microseconds.
     watermark: i64,
     accepted: u64,
     timeless: u64,
