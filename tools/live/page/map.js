@@ -69,7 +69,7 @@ class EventMap {
     const box = this.outline ? [0, 0, this.outline.width, this.outline.height] : this.around();
     const scale = Math.min(width / (box[2] - box[0]), height / (box[3] - box[1]));
     const severe = this.points.filter(([, , rank]) => rank > 0).length;
-    this.size = Math.max(0.55, Math.min(1.6, width / 900)) * Math.max(0.5, Math.min(1, (400 / (severe + 1)) ** 0.25));
+    this.size = Math.max(0.7, Math.min(1.6, width / 900)) * Math.max(0.5, Math.min(1, (400 / (severe + 1)) ** 0.25));
     this.drawn = Math.min(1.3 * this.points.length + 100, 1.2 * this.most - 1);
     this.halos = severe < 400;
     this.view = {
