@@ -240,6 +240,7 @@ def test_the_page_of_a_demo_lasts_until_it_is_ended(local: Cloud) -> None:
     with urllib.request.urlopen(first) as answer:
         assert b"live.js" in answer.read()
     second = cloud.show_page(PORT)
+    assert leftovers(local) == []  # nothing is read before a browser asks for it
     next(each for each in summaries(second) if shows(each))
     assert leftovers(local)
     cloud.end_page(PORT)

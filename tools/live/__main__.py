@@ -18,6 +18,9 @@ from tools.live.watch import watch
 from tools.local import cloud, where
 from tools.local.commands import CommandError, Parser, run, say
 
+# Between two looks at whether to stop, while no browser has come.
+OPENED_SECONDS = 0.5
+
 
 def listen(host: str, port: int) -> socket.socket:
     try:
@@ -64,6 +67,9 @@ def main() -> int:
     where.add_options(parser, dataset=None)
     parser.add_argument("--page", type=int, help="the page's own port, or 0 for any")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+    parser.add_argument(
+        "--when-opened", action="store_true", help="ask the services only once a browser has come"
+    )
     arguments = parser.parse_args()
     stop = threading.Event()
     until_interrupted(stop)
@@ -77,6 +83,8 @@ def main() -> int:
     feed = Feed()
     server.start(feed, listener)
     print(f"live: {address(listener)}", flush=True)
+    while arguments.when_opened and not stop.is_set() and not feed.opened.wait(OPENED_SECONDS):
+        pass
     watch(feed, lambda: sources.connect(where.place_of(arguments), feed.lock), stop, say)
     return 0
 

@@ -19,6 +19,7 @@ class Feed:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self.opened = threading.Event()  # by the first browser
         self.view: View | None = None
         self.place = ""
         self.summary = "{}"
@@ -53,6 +54,7 @@ class Feed:
 
     def browser(self) -> Browser:
         """A browser that has just connected."""
+        self.opened.set()
         return Browser(self)
 
 

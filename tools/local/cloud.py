@@ -189,7 +189,11 @@ def end_page(port: int) -> None:
 
 
 def show_page(port: int) -> str:
-    """Starts a page that shows the cloud of this port until `down`, and returns its address."""
+    """Starts a page that shows the cloud of this port until `down`, and returns its address.
+
+    It reads what the services have from the first browser on, so that it slows down no run that
+    nobody watches.
+    """
     end_page(port)
     # Any free port, if another page has the usual one.
     for page in (page_port(port), 0):
@@ -202,8 +206,9 @@ def show_page(port: int) -> str:
 def start_page(port: int, page: int) -> str | None:
     """The address of the page as a process, or nothing if it ended at once."""
     with page_log(port).open("wb") as output:
+        options = ["--local", "--when-opened", f"--port={port}", f"--page={page}"]
         process = subprocess.Popen(
-            [sys.executable, "-m", PAGE, "--local", f"--port={port}", f"--page={page}"],
+            [sys.executable, "-m", PAGE, *options],
             cwd=state(port),
             env={**without_aws(os.environ), "PYTHONPATH": str(REPOSITORY)},
             stdin=subprocess.DEVNULL,
