@@ -13,7 +13,7 @@ use crate::{
     data::{
         cell,
         dataset::{Blanks, Dataset, Type},
-        time::{DateOrder, Timestamp},
+        time::{DateOrder, Timestamp, is_stamp},
     },
     json::{self, Reader, Span, Writer, is_non_finite, masked, reader::unescaped},
 };
@@ -219,6 +219,7 @@ pub fn write(dataset: &Dataset, column: usize, value: &str, out: &mut Writer) ->
         // A value that already has the type is copied unchanged.
         (Type::String, Some(b'"')) if value.len() > 2 => out.text(value.as_bytes()),
         (Type::Boolean, Some(b't' | b'f')) => out.text(value.as_bytes()),
+        (Type::Timestamp, Some(b'"')) if is_stamp(value) => out.text(value.as_bytes()),
         (kind, _) => match Cell::of(Some(value)) {
             Cell::Text(text) => return cell::write(kind, &text, dataset.date_order, out).is_ok(),
             Cell::Blank | Cell::Nested(_) | Cell::NonFinite(_) => return false,

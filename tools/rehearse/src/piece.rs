@@ -24,11 +24,8 @@ use transform::select::{Selector, Severe};
 
 use crate::settings::Reading;
 
-/// The time of receipt until an event has its own time, as ingest stamps it and as transform writes it.
+/// The time of receipt until an event has its own time, as ingest stamps it.
 const UNSTAMPED: &str = "0001-01-01T00:00:00.000000Z";
-const UNSTAMPED_ON_STREAM_2: &str = "0001-01-01T00:00:00Z";
-/// The length of a stamp up to its seconds.
-const SECONDS: usize = "0001-01-01T00:00:00".len();
 /// The time of a row without one, in microseconds since 1970.
 pub const NO_TIME: i64 = i64::MIN;
 
@@ -103,7 +100,7 @@ impl<'d> Decider<'d> {
     pub fn new(reading: Reading<'d>, above: i64) -> Self {
         let dataset = reading.dataset;
         let mut entry = json::entry(&dataset.columns[dataset.received_at].name);
-        entry.extend_from_slice(format!("\"{UNSTAMPED_ON_STREAM_2}\"").as_bytes());
+        entry.extend_from_slice(format!("\"{UNSTAMPED}\"").as_bytes());
         Self {
             reading,
             normaliser: Normaliser::new(dataset, reading.date_order),
@@ -153,7 +150,7 @@ impl<'d> Decider<'d> {
     fn severe(&self, severe: &Severe, time: i64, outcome: &mut Outcome) {
         let projection = &self.outputs.written()[severe.projection.clone()];
         let entry = self.received.find(projection);
-        let stamp = entry.map_or(0, |at| at + self.received.needle().len() - UNSTAMPED_ON_STREAM_2.len() - 1);
+        let stamp = entry.map_or(0, |at| at + self.received.needle().len() - UNSTAMPED.len() - 1);
         outcome.sizes.severe += projection.len() as u64;
         outcome.sizes.analytical += severe.analytical.len() as u64;
         let mut event = SevereEvent {
@@ -192,14 +189,16 @@ impl<'d> Decider<'d> {
 }
 
 impl SevereEvent {
-    /// Sets its time, and writes it into its bytes as the time of receipt, in whole seconds.
+    /// Sets its time, and writes it into its bytes as the time of receipt.
     pub fn receive(&mut self, time: i64, bytes: &mut [u8]) {
         self.time = time;
         let at = usize::from(self.stamp);
         let stamp = stamp(DateTime::from_timestamp_micros(time).unwrap_or_default());
         // The place is 0 if the data set does not pass the time of receipt on.
-        if let (1.., Some(place)) = (at, bytes.get_mut(at..at + SECONDS)) {
-            place.copy_from_slice(&stamp.as_bytes()[..SECONDS]);
+        if let (1.., Some(place)) = (at, bytes.get_mut(at..at + UNSTAMPED.len()))
+            && stamp.len() == place.len()
+        {
+            place.copy_from_slice(stamp.as_bytes());
         }
     }
 }

@@ -482,7 +482,7 @@ mod tests {
         for (found, data) in &known.severe {
             let data = String::from_utf8(data.clone()).unwrap();
             assert_eq!(*found, time);
-            assert!(data.contains(r#""Txn_Timestamp":"2022-02-08T00:37:08Z""#), "{data}");
+            assert!(data.contains(r#""Txn_Timestamp":"2022-02-08T00:37:08.250000Z""#), "{data}");
         }
     }
 }

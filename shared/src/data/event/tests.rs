@@ -167,3 +167,36 @@ fn texts_that_mean_nothing_are_no_values() {
     assert_eq!(super::id(&dataset, json.as_bytes()), None);
     assert_eq!(Event::as_sent(&dataset, json).unwrap().columns.iter().flatten().count(), 6);
 }
+
+fn written(column: usize, value: &str) -> Option<String> {
+    let mut out = Writer::default();
+    write(&dataset(), column, value, &mut out).then(|| String::from_utf8(out.into_bytes()).unwrap())
+}
+
+proptest::proptest! {
+    /// Events have the same time of receipt on both streams, text by text, so that they can be joined by it.
+    #[test]
+    fn the_time_of_receipt_keeps_its_text(microseconds in 0_i64..4_102_444_800_000_000) {
+        for microseconds in [microseconds, microseconds / 10 * 10, microseconds / 1_000_000 * 1_000_000] {
+            let stamp = crate::data::time::stamp(DateTime::from_timestamp_micros(microseconds).unwrap());
+            let value = format!("\"{stamp}\"");
+            assert_eq!(written(dataset().received_at, &value), Some(value));
+        }
+    }
+}
+
+#[test]
+fn only_a_stamp_keeps_its_zeros() {
+    for (value, expected) in [
+        (r#""2022-12-24T04:53:57.450000Z""#, Some(r#""2022-12-24T04:53:57.450000Z""#)),
+        (r#""2022-12-24T04:53:57.450000""#, Some(r#""2022-12-24T04:53:57.45""#)),
+        (r#""2022-12-24 04:53:57.450000Z""#, Some(r#""2022-12-24T04:53:57.45Z""#)),
+        (r#""2022-12-24T04:53:57.4500000Z""#, Some(r#""2022-12-24T04:53:57.45Z""#)),
+        (r#""02-08-2016T00:37:08.450000Z""#, Some(r#""2016-02-08T00:37:08.45Z""#)),
+        (r#""2022-13-24T04:53:57.450000Z""#, None),
+        (r#""2022-12-24T04:53:57.45000xZ""#, None),
+        ("\"Z\"", None),
+    ] {
+        assert_eq!(written(dataset().received_at, value).as_deref(), expected, "{value}");
+    }
+}

@@ -187,6 +187,18 @@ pub fn stamp(instant: DateTime<Utc>) -> String {
     instant.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
+/// Whether a JSON value is a time as [`stamp`] writes it. Such a time keeps its text, with the zeros at its end.
+#[must_use]
+pub fn is_stamp(value: &str) -> bool {
+    let text = value.strip_prefix('"').and_then(|text| text.strip_suffix("Z\""));
+    let Some((time, fraction)) = text.and_then(|text| text.split_once('.')) else { return false };
+    time.len() == 19
+        && [(4, b'-'), (7, b'-'), (10, b'T')].iter().all(|&(at, mark)| time.as_bytes()[at] == mark)
+        && fraction.len() == 6
+        && fraction.bytes().all(|digit| digit.is_ascii_digit())
+        && Timestamp::parse(time, DateOrder::Mdy).is_some()
+}
+
 /// Writes digit by digit. chrono's `format` parses its pattern each time, which took a third of ingest's time.
 fn write_date_and_time(time: &NaiveDateTime, separator: u8, out: &mut Writer) {
     // `parse` reads years of four digits. An offset can move a time beyond them, where ISO 8601 requires a sign.
