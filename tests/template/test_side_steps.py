@@ -222,12 +222,16 @@ def test_a_file_without_a_usable_row_is_refused_with_the_reason(
     demo.check_rows("us_accidents", rows)
 
 
-def test_an_option_is_named_as_the_variable_of_make(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("port", ["x", "0", "65536", "1.5", "٣"])
+def test_an_option_is_named_as_the_variable_of_make(
+    port: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     parser = Parser()
     where.add_options(parser)
     with pytest.raises(SystemExit):
-        parser.parse_args(["--port", "x"])
-    assert capsys.readouterr().err == "error: PORT: invalid int value: 'x'\n"
+        parser.parse_args(["--port", port])
+    expected = f"error: PORT: expected a port from 1 to 65535, found {port}\n"
+    assert capsys.readouterr().err == expected
 
 
 def test_an_interrupted_command_ends_in_one_line(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tools.local import cloud, where
+from tools.local.commands import CommandError
 from tools.local.functions import Environment
 
 TARGET = Environment("dev", "us-accidents-dev", "eu-west-1", {"Environment": "dev"})
@@ -61,3 +62,22 @@ def test_an_endpoint_of_the_shell_is_used(monkeypatch: pytest.MonkeyPatch) -> No
 def test_nowhere_to_go_is_an_error(local: bool, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(cloud.CloudError, match=f"{says}.*make up PORT=4566"):
         chosen(monkeypatch, credentials=False, running=False, local=local)
+
+
+@pytest.mark.parametrize(
+    ("stack", "dataset", "says"),
+    [
+        ("us-accidents-prod", "us_accidents", "no stack us-accidents-dev, but us-accidents-prod"),
+        ("support-tickets-dev", "support_tickets", "add DATASET=support_tickets"),
+    ],
+)
+def test_another_stack_is_named_with_what_differs(
+    stack: str, dataset: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = [{"OutputKey": "DatasetName", "OutputValue": dataset}]
+    other = {"StackName": stack, "Outputs": outputs}
+    place = chosen(monkeypatch, credentials=False, running=True)
+    monkeypatch.setattr(where.Place, "deployed", lambda self: None)
+    monkeypatch.setattr(where.Place, "any_stack", lambda self: other)
+    with pytest.raises(CommandError, match=says):
+        place.outputs()

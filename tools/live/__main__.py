@@ -15,11 +15,15 @@ from types import FrameType
 from tools.live import server, sources
 from tools.live.feed import Feed
 from tools.live.watch import watch
-from tools.local import cloud, where
+from tools.local import cloud, commands, where
 from tools.local.commands import CommandError, Parser, run, say
 
 # Between two looks at whether to stop, while no browser has come.
 OPENED_SECONDS = 0.5
+
+
+def page_port(text: str) -> int:
+    return 0 if text == "0" else commands.port(text)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -65,7 +69,7 @@ def address(listener: socket.socket) -> str:
 def main() -> int:
     parser = Parser(description="one page that shows a stack while it runs")
     where.add_options(parser, dataset=None)
-    parser.add_argument("--page", type=int, help="the page's own port, or 0 for any")
+    parser.add_argument("--page", type=page_port, help="the page's own port, or 0 for any")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     parser.add_argument(
         "--when-opened", action="store_true", help="ask the services only once a browser has come"

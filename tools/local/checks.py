@@ -114,15 +114,15 @@ def refuse(target: Environment) -> None:
 
 
 def refused(parameter: dict[str, Any], value: str) -> str | None:
-    """Why CloudFormation would refuse a value, if so."""
+    """Why CloudFormation, or the function that reads it, would refuse a value, if so."""
     if parameter["Type"] == "Number":
-        try:
-            number = float(value)
-        except ValueError:
-            return "expected a number"
+        if not re.fullmatch(r"-?[0-9]+", value):
+            return "expected a whole number"
+        number = int(value)
         least, most = parameter.get("MinValue"), parameter.get("MaxValue")
         if (least is not None and number < least) or (most is not None and number > most):
-            return f"expected {least if least is not None else '…'} to {most or '…'}"
+            lower, upper = ("…" if bound is None else bound for bound in (least, most))
+            return f"expected {lower} to {upper}"
     allowed = [str(each) for each in parameter.get("AllowedValues", [])]
     if allowed and value not in allowed:
         return f"expected one of {', '.join(allowed)}"

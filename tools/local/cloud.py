@@ -25,7 +25,7 @@ import boto3
 import botocore.session
 from botocore.exceptions import ClientError
 
-from tools.local import checks, deployment
+from tools.local import checks, commands, deployment
 from tools.local.commands import (
     REPOSITORY,
     CommandError,
@@ -453,7 +453,7 @@ def outlived(port: int, local: Environment) -> str | None:
 def main() -> int:
     parser = Parser(description="the local cloud and the stack in it")
     parser.add_argument("action", choices=["up", "down"])
-    parser.add_argument("--port", type=int, default=PORT)
+    parser.add_argument("--port", type=commands.port, default=PORT)
     parser.add_argument("--dataset", default=DATASET, help="a folder of datasets/")
     parser.add_argument("--fresh", action="store_true", help="leave nothing of an earlier one")
     parser.add_argument("--all", action="store_true", help="stop the clouds of all ports")

@@ -31,6 +31,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {re.sub(r'(?:argument )?--([a-z-]+)', variable, message)}\n")
 
 
+def port(text: str) -> int:
+    """A port, as an option names it."""
+    if not (text.isdecimal() and text.isascii() and 0 < int(text) < 65_536):
+        raise argparse.ArgumentTypeError(f"expected a port from 1 to 65535, found {text}")
+    return int(text)
+
+
 def console(**options: Any) -> Console:
     """A console that writes plain text if `NO_COLOR` is set, without bold or dim text too."""
     plain = {"color_system": None} if os.environ.get("NO_COLOR") else {}

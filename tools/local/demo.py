@@ -26,7 +26,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from tools.local import cloud, functions, report
+from tools.local import cloud, commands, functions, report
 from tools.local.commands import (
     REPOSITORY,
     CommandError,
@@ -436,7 +436,7 @@ def main() -> int:
     parser.add_argument("--dataset", default=DATASET, help="a folder of datasets/")
     parser.add_argument("--rows", default=ROWS, help="how many rows to generate")
     parser.add_argument("--rate", default=ROWS_PER_SECOND, help="rows a second, or max")
-    parser.add_argument("--port", type=int, default=cloud.PORT, help="of the local cloud")
+    parser.add_argument("--port", type=commands.port, default=cloud.PORT, help="of the local cloud")
     arguments = parser.parse_args()
     where = ""
     try:

@@ -17,7 +17,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
-from tools.local import cloud, functions
+from tools.local import cloud, commands, functions
 from tools.local.commands import CommandError, Parser, run, say, without_aws
 
 # What ends a command of the tools in a sentence.
@@ -88,6 +88,10 @@ class Place:
                 "`make up` on this machine"
             )
         name = cloud.outputs_of(other)["DatasetName"]
+        if name == self.dataset:
+            raise CommandError(
+                f"{self.name} has no stack {self.stack}, but {other['StackName']}; leave out ENV"
+            )
         raise CommandError(
             f"{why} has {name}; add DATASET={name}, "
             f"or deploy the other with `make up DATASET={self.dataset}`"
@@ -137,7 +141,7 @@ def add_options(parser: argparse.ArgumentParser, dataset: str | None = functions
     """The options by which a command of `make` names its place."""
     parser.add_argument("--env", default="dev", help="an environment of samconfig.toml")
     parser.add_argument("--dataset", default=dataset, help="a folder of datasets/")
-    parser.add_argument("--port", type=int, default=cloud.PORT, help="of the local cloud")
+    parser.add_argument("--port", type=commands.port, default=cloud.PORT, help="of the local cloud")
     parser.add_argument("--local", action="store_true", help="the local cloud is meant")
 
 

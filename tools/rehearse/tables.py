@@ -378,7 +378,7 @@ def show_answers(answers: Sequence[dict[str, Any]], setting: Setting, out: Conso
         for subscriber in answer["subscribers"]:
             show_subscriber(subscriber, out)
         if len(answer["subscribers"]) == 1:
-            out.print("There are no departments; departments.toml names them.")
+            out.print("departments.toml has no department in this environment; ENV names another.")
 
 
 def show_subscriber(subscriber: dict[str, Any], out: Console) -> None:
