@@ -238,6 +238,8 @@ def test_an_interrupted_command_ends_in_one_line(
     bare: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted() -> int:
+        # A shell lets its commands in the background ignore the signal.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.kill(os.getpid(), signal.SIGINT)
         signal.pause()
         return 0
