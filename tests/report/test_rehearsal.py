@@ -82,12 +82,12 @@ def of_setting(name: str, messages: int) -> dict[str, Any]:
 
 
 def result() -> dict[str, Any]:
-    told = {"id": HOSTILE, "severity": "3", "area": HOSTILE, "at": "2022-02-08T00:37:08Z"}
+    example = {"id": HOSTILE, "severity": "3", "area": HOSTILE, "at": "2022-02-08T00:37:08Z"}
     only = {
         "events": 20,
         "by_severity": names({"3": 20}),
         "by_area": names({HOSTILE: 20}),
-        "examples": [told],
+        "examples": [example],
     }
     return {
         "rows": {

@@ -62,7 +62,7 @@ def files(text: str) -> list[Path]:
     for word in shlex.split(text):
         matches = sorted(glob.glob(word))  # noqa: PTH207
         if not matches:
-            raise CommandError(f"there is no file {word}")
+            raise CommandError(f"could not find the file {word}")
         found += map(Path, matches)
     if not found:
         raise CommandError("name the files to rehearse: make rehearse CSV=year.csv")
@@ -72,7 +72,9 @@ def files(text: str) -> list[Path]:
 def settings(asked: argparse.Namespace) -> list[Setting]:
     departments = Path(asked.departments)
     if not departments.is_file():
-        raise CommandError(f"there is no file {departments}; expected one like departments.toml")
+        raise CommandError(
+            f"could not find the file {departments}; expected one like departments.toml"
+        )
     found = [read(asked.dataset, asked.env, asked.set, departments)]
     if asked.against is not None:
         found.append(against(asked.dataset, asked.env, asked.against, departments))

@@ -325,8 +325,8 @@ def difference(result: dict[str, Any]) -> Table:
         table.add_column(name, overflow="fold", justify="right" if name == "events" else "left")
     for each, only in zip(result["settings"], found["only"]):
         examples = [
-            f"{told['id']}, severity {told['severity']}, {told['area']}, {moment(told['at'])}"
-            for told in only["examples"][:EXAMPLES]
+            f"{event['id']}, severity {event['severity']}, {event['area']}, {moment(event['at'])}"
+            for event in only["examples"][:EXAMPLES]
         ]
         table.add_row(
             escape(each["name"]),

@@ -24,7 +24,7 @@ use shared::{
 };
 
 use crate::{
-    difference::Told,
+    difference::Alerted,
     order::Timed,
     policy::{Policy, Published},
     settings::{Configured, Department, Mapping},
@@ -113,7 +113,7 @@ pub struct Simulation<'d> {
     messages: u64,
     alerts: Alerts,
     /// What became of events, for a comparison; nothing unless there is one.
-    told: Option<Vec<(u64, Option<Told>)>>,
+    decisions: Option<Vec<(u64, Option<Alerted>)>>,
 }
 
 impl<'d> Simulation<'d> {
@@ -148,7 +148,7 @@ impl<'d> Simulation<'d> {
             outbox: BTreeMap::new(),
             messages: 0,
             alerts: Alerts { departments: departments.collect(), ..Alerts::default() },
-            told: is_compared.then(Vec::new),
+            decisions: is_compared.then(Vec::new),
         }
     }
 
@@ -162,10 +162,10 @@ impl<'d> Simulation<'d> {
                 let pending = Pending { record, event: number, time: event.time, incident };
                 self.lanes[lane].pending.push_back(pending);
             }
-            Decision::Nothing => self.tell(number, None),
+            Decision::Nothing => self.note(number, None),
             Decision::Reject { .. } => {
                 self.alerts.rejected += 1;
-                self.tell(number, None);
+                self.note(number, None);
             }
         }
         self.lanes[lane].arrived += 1;
@@ -174,19 +174,19 @@ impl<'d> Simulation<'d> {
 
     /// Hands over what is left, and returns what was alerted.
     #[must_use]
-    pub fn finish(mut self) -> (Alerts, Vec<(u64, Option<Told>)>) {
+    pub fn finish(mut self) -> (Alerts, Vec<(u64, Option<Alerted>)>) {
         self.run_until(i64::MAX);
-        (self.alerts, self.told.unwrap_or_default())
+        (self.alerts, self.decisions.unwrap_or_default())
     }
 
     /// What became of events since the last call, by their numbers.
-    pub fn take_told(&mut self) -> Vec<(u64, Option<Told>)> {
-        self.told.as_mut().map(std::mem::take).unwrap_or_default()
+    pub fn take_decisions(&mut self) -> Vec<(u64, Option<Alerted>)> {
+        self.decisions.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    fn tell(&mut self, event: u64, told: Option<Told>) {
-        if let Some(all) = &mut self.told {
-            all.push((event, told));
+    fn note(&mut self, event: u64, alerted: Option<Alerted>) {
+        if let Some(all) = &mut self.decisions {
+            all.push((event, alerted));
         }
     }
 
@@ -251,7 +251,7 @@ impl<'d> Simulation<'d> {
         self.alerts.repeats += (plan.known.len() + plan.repeats.len()) as u64;
         self.alerts.raised += plan.raised.len() as u64;
         for place in plan.known.iter().chain(plan.repeats.iter().map(|(repeat, _)| repeat)) {
-            self.tell(pending[*place].event, None);
+            self.note(pending[*place].event, None);
         }
         for (position, (places, alert)) in messages.into_iter().enumerate() {
             let together: Vec<&Incident> = places.iter().map(|place| incidents[*place]).collect();
@@ -279,8 +279,8 @@ impl<'d> Simulation<'d> {
         alerts.hours.add(*time, 1);
         alerts.days.add(*time, 0, 1);
         alerts.longest_wait_ms = alerts.longest_wait_ms.max((at - time) / 1_000);
-        if self.told.is_some() {
-            self.tell(*event, Some(Told::new(self.dataset, incident, *time)));
+        if self.decisions.is_some() {
+            self.note(*event, Some(Alerted::new(self.dataset, incident, *time)));
         }
     }
 

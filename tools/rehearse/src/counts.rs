@@ -19,7 +19,7 @@ use crate::{
     tables::{Days, Hours, Names, instant},
 };
 
-/// Series of a month that are told apart; with more, there are at least so many.
+/// Distinct series of a month that are counted; with more, there are at least so many.
 const SERIES: usize = 1_000_000;
 
 /// What metrics counts.

@@ -14,14 +14,14 @@ const EXAMPLES: usize = 10;
 
 /// An event that was alerted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Told {
+pub struct Alerted {
     id: String,
     severity: String,
     area: String,
     at: DateTime<Utc>,
 }
 
-impl Told {
+impl Alerted {
     /// An incident at a time in microseconds since 1970.
     #[must_use]
     pub fn new(dataset: &Dataset, incident: &Incident, time: i64) -> Self {
@@ -44,7 +44,7 @@ pub struct OnlyOne {
     /// By area.
     pub by_area: Names,
     /// The first of them.
-    pub examples: Vec<Told>,
+    pub examples: Vec<Alerted>,
 }
 
 /// Compares two settings event by event.
@@ -56,22 +56,22 @@ pub struct Difference {
     pub both: u64,
     /// Events that one setting has decided about, by their numbers: which one, and what it alerted.
     #[serde(skip)]
-    waiting: HashMap<u64, (usize, Option<Told>)>,
+    waiting: HashMap<u64, (usize, Option<Alerted>)>,
 }
 
 impl Difference {
     /// Records what a setting, the first or the second, decided about events.
-    pub fn add(&mut self, setting: usize, decided: Vec<(u64, Option<Told>)>) {
-        for (event, told) in decided {
+    pub fn add(&mut self, setting: usize, decided: Vec<(u64, Option<Alerted>)>) {
+        for (event, alerted) in decided {
             match self.waiting.remove(&event) {
-                Some((other, earlier)) if other != setting => match (told, earlier) {
+                Some((other, earlier)) if other != setting => match (alerted, earlier) {
                     (Some(_), Some(_)) => self.both += 1,
-                    (Some(told), None) => self.only[setting].add(told),
-                    (None, Some(told)) => self.only[other].add(told),
+                    (Some(alerted), None) => self.only[setting].add(alerted),
+                    (None, Some(alerted)) => self.only[other].add(alerted),
                     (None, None) => {}
                 },
                 _ => {
-                    self.waiting.insert(event, (setting, told));
+                    self.waiting.insert(event, (setting, alerted));
                 }
             }
         }
@@ -79,12 +79,12 @@ impl Difference {
 }
 
 impl OnlyOne {
-    fn add(&mut self, told: Told) {
+    fn add(&mut self, alerted: Alerted) {
         self.events += 1;
-        self.by_severity.add(&told.severity, 1);
-        self.by_area.add(&told.area, 1);
+        self.by_severity.add(&alerted.severity, 1);
+        self.by_area.add(&alerted.area, 1);
         if self.examples.len() < EXAMPLES {
-            self.examples.push(told);
+            self.examples.push(alerted);
         }
     }
 }

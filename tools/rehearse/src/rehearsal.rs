@@ -247,7 +247,7 @@ fn decide(
                 for (number, event) in (number..).zip(block.iter()) {
                     simulation.receive(number, event);
                 }
-                difference.add(place, simulation.take_told());
+                difference.add(place, simulation.take_decisions());
             }
             number += block.len() as u64;
             progress.at(number);
@@ -258,8 +258,8 @@ fn decide(
         })?;
         let of_setting =
             |(place, ((simulation, severe), settings)): (usize, ((Simulation<'_>, Counts), &Settings))| {
-                let (alerts, told) = simulation.finish();
-                difference.add(place, told);
+                let (alerts, decisions) = simulation.finish();
+                difference.add(place, decisions);
                 OfSetting { name: settings.name.clone(), severe, alerts }
             };
         let tables = simulations.into_iter().zip(counts).zip(settings).enumerate().map(of_setting).collect();

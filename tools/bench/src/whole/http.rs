@@ -22,7 +22,7 @@ pub(crate) struct Request {
 /// A response.
 #[derive(Default)]
 pub(crate) struct Response {
-    /// The status; 0 stands for 200.
+    /// The status; 0 means 200.
     pub(crate) status: u16,
     /// Lines of the header, each with its line end.
     pub(crate) headers: String,
