@@ -1,6 +1,5 @@
 //! Firehose.
 
-use aws_sdk_firehose::Client;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use shared::{
@@ -26,7 +25,7 @@ fn taken(count: usize) -> Answer {
 }
 
 async fn send(server: &Server, records: &[Bytes]) -> Report {
-    let stream = DeliveryStream::new(Client::new(&server.config().await), "rejects");
+    let stream = DeliveryStream::new(&server.config().await, "rejects");
     deliver(&stream, records, Order::Kept, deadline()).await
 }
 
@@ -93,7 +92,7 @@ async fn requests_hold_at_most_five_hundred_records() {
 async fn requests_and_records_keep_to_their_bytes() {
     const RECORD: usize = 1_000 * 1024;
     const LEFT: usize = 4 * 1024 * 1024 - 4 * RECORD;
-    let stream = DeliveryStream::new(Client::new(&Server::new([]).config().await), "rejects");
+    let stream = DeliveryStream::new(&Server::new([]).config().await, "rejects");
     for (sizes, too_large, requests) in [
         (&[RECORD, RECORD, RECORD, RECORD, LEFT][..], None, &[5][..]),
         (&[RECORD, RECORD, RECORD, RECORD, LEFT + 1], None, &[4, 1]),

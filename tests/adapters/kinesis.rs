@@ -1,6 +1,5 @@
 //! Kinesis Data Streams.
 
-use aws_sdk_kinesis::Client;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use shared::{
@@ -27,7 +26,7 @@ fn taken(count: usize) -> Answer {
 }
 
 async fn send(server: &Server, records: &[StreamRecord]) -> Report {
-    let stream = Stream::new(Client::new(&server.config().await), "s1");
+    let stream = Stream::new(&server.config().await, "s1");
     deliver(&stream, records, Order::PerKey(StreamRecord::partition_key), deadline()).await
 }
 
@@ -49,7 +48,7 @@ const DONE: Outcome = Outcome::Delivered;
 
 #[tokio::test]
 async fn size_counts_the_bytes_of_the_partition_key() {
-    let stream = Stream::new(Client::new(&Server::new([]).config().await), "s1");
+    let stream = Stream::new(&Server::new([]).config().await, "s1");
     assert_eq!(stream.size(&record("Doña Ana", "one\n")), 9 + 4);
 }
 
@@ -158,7 +157,7 @@ async fn requests_with_partition_keys_keep_to_ten_mebibytes() {
     let of = |bytes: usize| StreamRecord::new(key.clone(), Bytes::from(vec![b'x'; bytes - key.len()]));
     // Ten records of a mebibyte fit in a request; one byte more does not fit in a record.
     let records: Vec<_> = (0..10).map(|_| of(MEBIBYTE)).chain([of(MEBIBYTE + 1), of(300)]).collect();
-    let stream = Stream::new(Client::new(&Server::new([]).config().await), "s1");
+    let stream = Stream::new(&Server::new([]).config().await, "s1");
     let unsent = Unsent::new(&stream);
     let report = deliver(&unsent, &records, Order::Kept, deadline()).await;
     assert_eq!(report.outcomes[..10], vec![DONE; 10]);

@@ -1,7 +1,5 @@
 //! The ingest function of AWS Lambda.
 
-use aws_sdk_firehose::Client as Firehose;
-use aws_sdk_kinesis::Client as Kinesis;
 use ingest::{
     handler::{Config, Handler},
     s3::Buckets,
@@ -18,8 +16,8 @@ async fn main() -> Result<(), Error> {
     let config = Config::read(&|name| std::env::var(name).ok())?;
     let sdk = sdk_config().await;
     let handler = Handler {
-        stream: Stream::new(Kinesis::new(&sdk), &config.raw_stream),
-        rejects: DeliveryStream::new(Firehose::new(&sdk), &config.common.rejects_delivery_stream),
+        stream: Stream::new(&sdk, &config.raw_stream),
+        rejects: DeliveryStream::new(&sdk, &config.common.rejects_delivery_stream),
         objects: Buckets::new(&sdk),
         config,
     };

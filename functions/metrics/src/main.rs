@@ -1,7 +1,6 @@
 //! The metrics function of AWS Lambda.
 
 use aws_sdk_cloudwatch::Client as CloudWatch;
-use aws_sdk_firehose::Client as Firehose;
 use lambda_runtime::{Error, tracing};
 use metrics::{
     cloudwatch::CountMetric,
@@ -26,7 +25,7 @@ async fn main() -> Result<(), Error> {
             dimensions,
             LatencyMetric::new(EVENT_TO_METRIC, &config.common),
         ),
-        rejects: DeliveryStream::new(Firehose::new(&sdk), &config.common.rejects_delivery_stream),
+        rejects: DeliveryStream::new(&sdk, &config.common.rejects_delivery_stream),
         config,
     };
     serve(async |event, invocation| Box::pin(handler.handle(event, invocation)).await).await

@@ -3,7 +3,6 @@
 use std::sync::Mutex;
 
 use aws_sdk_cloudwatch::Client as CloudWatch;
-use aws_sdk_firehose::Client as Firehose;
 use aws_sdk_sns::Client as Sns;
 use lambda_runtime::{Error, tracing};
 use notify::{
@@ -22,15 +21,14 @@ async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let config = Config::read(&|name| std::env::var(name).ok())?;
     let sdk = sdk_config().await;
-    let firehose = Firehose::new(&sdk);
     let handler = Handler {
         topic: Topic::new(Sns::new(&sdk), &config.topic_arn),
         latency: Latencies {
             namespace: Namespace::new(CloudWatch::new(&sdk), &config.namespace),
             metric: LatencyMetric::new(EVENT_TO_ALERT, &config.common),
         },
-        alerts: DeliveryStream::new(firehose.clone(), &config.alerts_delivery_stream),
-        rejects: DeliveryStream::new(firehose, &config.common.rejects_delivery_stream),
+        alerts: DeliveryStream::new(&sdk, &config.alerts_delivery_stream),
+        rejects: DeliveryStream::new(&sdk, &config.common.rejects_delivery_stream),
         memory: Mutex::default(),
         turn: NextTurn::default(),
         config,

@@ -2,8 +2,6 @@
 
 use std::sync::Mutex;
 
-use aws_sdk_firehose::Client as Firehose;
-use aws_sdk_kinesis::Client as Kinesis;
 use lambda_runtime::{Error, tracing};
 use shared::{
     aws::{DeliveryStream, Stream, glue::Glue, sdk_config},
@@ -20,11 +18,10 @@ async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let config = Config::read(&|name| std::env::var(name).ok())?;
     let sdk = sdk_config().await;
-    let firehose = Firehose::new(&sdk);
     let handler = Handler {
-        severe: Stream::new(Kinesis::new(&sdk), &config.severe_stream),
-        analytical: DeliveryStream::new(firehose.clone(), &config.analytical_delivery_stream),
-        rejects: DeliveryStream::new(firehose, &config.common.rejects_delivery_stream),
+        severe: Stream::new(&sdk, &config.severe_stream),
+        analytical: DeliveryStream::new(&sdk, &config.analytical_delivery_stream),
+        rejects: DeliveryStream::new(&sdk, &config.common.rejects_delivery_stream),
         catalog: Table::new(Glue::new(&sdk), &config.glue_database, &config.glue_table),
         registered: Mutex::new(Registered::default()),
         config,

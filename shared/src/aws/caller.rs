@@ -1,4 +1,4 @@
-//! Calls an operation of a service without the service's own crate, which takes minutes to compile for Glue or Lambda.
+//! Calls an operation of a service without the service's own crate, which may take minutes to compile or copy each record.
 //!
 //! The SDK's runtime offers this for "one-off unmodeled requests": signing, credentials, the HTTP client and timeouts are
 //! those of the generated clients. Only the bytes of the request and the response are read and written here.
@@ -52,6 +52,16 @@ impl fmt::Debug for Call {
 }
 
 impl Call {
+    /// A call of an operation in AWS's JSON 1.1, named as by the header `X-Amz-Target`.
+    pub(super) fn json(target: &'static str, body: Vec<u8>) -> Self {
+        let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target)];
+        Self {
+            path: "/".to_owned(),
+            headers: headers.map(|(name, value)| (name, value.to_owned())).to_vec(),
+            body,
+        }
+    }
+
     fn into_request(self) -> Result<HttpRequest, BoxError> {
         let mut request = HttpRequest::new(SdkBody::from(self.body));
         request.set_method("POST")?;

@@ -105,7 +105,7 @@ impl Glue {
     /// When Glue does not answer or refuses the call.
     pub async fn storage(&self, database: &str, table: &str) -> Result<Option<StorageDescriptor>, CallError> {
         let input = json!({"DatabaseName": database, "Name": table});
-        let described = self.get_table.call(call("GetTable", &input)).await?;
+        let described = self.get_table.call(call("AWSGlue.GetTable", &input)).await?;
         Ok(described.table.and_then(|table| table.storage_descriptor))
     }
 
@@ -121,7 +121,7 @@ impl Glue {
         partitions: &[PartitionInput],
     ) -> Result<Vec<PartitionError>, CallError> {
         let input = json!({"DatabaseName": database, "TableName": table, "PartitionInputList": partitions});
-        let created = self.create_partitions.call(call("BatchCreatePartition", &input)).await?;
+        let created = self.create_partitions.call(call("AWSGlue.BatchCreatePartition", &input)).await?;
         Ok(created.errors.unwrap_or_default())
     }
 }
@@ -133,13 +133,6 @@ where
     Caller::new(config, GLUE, operation, |_, body| Ok(serde_json::from_slice(body)?))
 }
 
-fn call(operation: &str, input: &Value) -> Call {
-    Call {
-        path: "/".to_owned(),
-        headers: vec![
-            ("content-type", "application/x-amz-json-1.1".to_owned()),
-            ("x-amz-target", format!("AWSGlue.{operation}")),
-        ],
-        body: input.to_string().into_bytes(),
-    }
+fn call(target: &'static str, input: &Value) -> Call {
+    Call::json(target, input.to_string().into_bytes())
 }

@@ -7,6 +7,7 @@ mod fault;
 mod firehose;
 pub mod glue;
 mod kinesis;
+mod put;
 
 use std::time::Duration;
 

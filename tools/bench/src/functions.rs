@@ -15,7 +15,7 @@ use shared::{
 };
 use transform::partitions::{Partition, Registered};
 
-use crate::ports::clients;
+use crate::ports;
 
 pub(crate) type Ingest = ingest::handler::Handler<Scripted<StreamRecord>, Scripted<Bytes>, RepeatedObject>;
 pub(crate) type Transform = transform::handler::Handler<
@@ -47,13 +47,13 @@ fn variables(name: &str) -> Option<String> {
 
 /// A delivery stream that takes everything.
 fn delivery() -> Scripted<Bytes> {
-    Scripted::like(DeliveryStream::new(clients::firehose(), "rejects"))
+    Scripted::like(DeliveryStream::new(&ports::config(), "rejects"))
 }
 
 pub(crate) fn ingest(objects: RepeatedObject) -> Result<Ingest, ConfigError> {
     Ok(Ingest {
         config: ingest::handler::Config::read(&variables)?,
-        stream: Scripted::like(Stream::new(clients::kinesis(), "raw")),
+        stream: Scripted::like(Stream::new(&ports::config(), "raw")),
         rejects: delivery(),
         objects,
     })
@@ -62,8 +62,8 @@ pub(crate) fn ingest(objects: RepeatedObject) -> Result<Ingest, ConfigError> {
 pub(crate) fn transform() -> Result<Transform, ConfigError> {
     Ok(Transform {
         config: transform::handler::Config::read(&variables)?,
-        severe: Scripted::like(Stream::new(clients::kinesis(), "severe")),
-        analytical: Scripted::like(DeliveryStream::new(clients::firehose(), "analytical")),
+        severe: Scripted::like(Stream::new(&ports::config(), "severe")),
+        analytical: Scripted::like(DeliveryStream::new(&ports::config(), "analytical")),
         rejects: delivery(),
         catalog: Registry(Scripted::counting(LIMITS, |_| 1)),
         registered: Mutex::new(Registered::default()),
@@ -74,7 +74,7 @@ pub(crate) fn metrics() -> Result<Metrics, ConfigError> {
     let config = metrics::handler::Config::read(&variables)?;
     let dimensions = config.common.dataset.metric.dimensions.iter().map(|(name, _)| name.clone());
     let metric = CountMetric::new(
-        Namespace::new(clients::cloudwatch(), &config.namespace),
+        Namespace::new(aws_sdk_cloudwatch::Client::new(&ports::config()), &config.namespace),
         &config.name,
         dimensions,
         LatencyMetric::new(EVENT_TO_METRIC, &config.common),
@@ -84,9 +84,9 @@ pub(crate) fn metrics() -> Result<Metrics, ConfigError> {
 
 pub(crate) fn notify() -> Result<Notify, ConfigError> {
     let config = notify::handler::Config::read(&variables)?;
-    let topic = Topic::new(clients::sns(), &config.topic_arn);
+    let topic = Topic::new(aws_sdk_sns::Client::new(&ports::config()), &config.topic_arn);
     let latency = Latencies {
-        namespace: Namespace::new(clients::cloudwatch(), &config.namespace),
+        namespace: Namespace::new(aws_sdk_cloudwatch::Client::new(&ports::config()), &config.namespace),
         metric: LatencyMetric::new(EVENT_TO_ALERT, &config.common),
     };
     Ok(Notify {

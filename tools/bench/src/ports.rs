@@ -1,6 +1,6 @@
 //! The ports of the measured functions: requests are prepared as for the services and counted, but not sent.
 
-use aws_sdk_cloudwatch::config::BehaviorVersion;
+use aws_config::{BehaviorVersion, SdkConfig};
 use bytes::Bytes;
 use fakes::RepeatedObject;
 
@@ -18,27 +18,7 @@ pub(crate) fn repeated(csv: &Bytes, blocks: u64) -> RepeatedObject {
     RepeatedObject::new(csv.slice(..header), csv.slice(header..), blocks, CHUNK)
 }
 
-/// Clients that are never called.
-pub(crate) mod clients {
-    use super::BehaviorVersion;
-
-    pub(crate) fn kinesis() -> aws_sdk_kinesis::Client {
-        let config = aws_sdk_kinesis::Config::builder().behavior_version(BehaviorVersion::latest());
-        aws_sdk_kinesis::Client::from_conf(config.build())
-    }
-
-    pub(crate) fn firehose() -> aws_sdk_firehose::Client {
-        let config = aws_sdk_firehose::Config::builder().behavior_version(BehaviorVersion::latest());
-        aws_sdk_firehose::Client::from_conf(config.build())
-    }
-
-    pub(crate) fn cloudwatch() -> aws_sdk_cloudwatch::Client {
-        let config = aws_sdk_cloudwatch::Config::builder().behavior_version(BehaviorVersion::latest());
-        aws_sdk_cloudwatch::Client::from_conf(config.build())
-    }
-
-    pub(crate) fn sns() -> aws_sdk_sns::Client {
-        let config = aws_sdk_sns::Config::builder().behavior_version(BehaviorVersion::latest());
-        aws_sdk_sns::Client::from_conf(config.build())
-    }
+/// The configuration of clients that are never called.
+pub(crate) fn config() -> SdkConfig {
+    SdkConfig::builder().behavior_version(BehaviorVersion::latest()).build()
 }

@@ -1,7 +1,7 @@
 //! A hello world with one SDK client: the least that a cold start takes.
 
 use aws_config::BehaviorVersion;
-use aws_sdk_kinesis::Client;
+use aws_sdk_sns::Client;
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
