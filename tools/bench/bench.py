@@ -152,8 +152,14 @@ def whole(load: str, laps: int, *command: str | Path, share: str = "all") -> dic
     """What an invocation uses of a function that is started as Lambda starts it, with a share of a
     processor in thousandths."""
     out = OUT / "whole.json"
-    bench("whole", load, str(laps), share, out, *command, variables=VARIABLES)
+    bench("whole", load, str(laps), share, out, *command, variables=variables())
     return json.loads(out.read_text(encoding="utf-8"))
+
+
+def variables() -> dict[str, str]:
+    """The environment of a measured function. What it sets for glibc is as the template says."""
+    deployed = functions.load(functions.TEMPLATE)["Globals"]["Function"]["Environment"]["Variables"]
+    return VARIABLES | {name: deployed[name] for name in deployed if name.startswith("MALLOC_")}
 
 
 def python(function: str, *how: str) -> list[str | Path]:
