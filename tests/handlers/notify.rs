@@ -1,6 +1,9 @@
 //! The handler of notify.
 
-use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+mod recorded;
+mod repeats;
+
+use std::{collections::BTreeMap, sync::Mutex};
 
 use bytes::Bytes;
 use chrono::TimeDelta;
@@ -11,18 +14,17 @@ use notify::{
     plan::Digests,
     word::Alert,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use shared::{
     audit::latency::LatencySample,
-    data::time::stamp,
     delivery::{Fault, Limits},
     lambda::invocation::Invocation,
 };
 use tests::simulation::unit::{Damage, aggregate};
 
 use super::{
-    assert_all_done, common, common_of, firehose, invocation, kinesis, kinesis_event, lines, log::Log,
-    logged, logged_counts, now, reasons, to_retry,
+    assert_all_done, common, common_of, firehose, invocation, kinesis, kinesis_event, lines, logged,
+    logged_counts, now, reasons, to_retry,
 };
 
 pub(super) type Notify = Handler<Scripted<Alert>, Scripted<LatencySample>, Scripted<Bytes>>;
@@ -155,91 +157,6 @@ async fn log_counts_retries_and_repeats() {
     assert_eq!(logged_counts(names), [2, 0, 2, 0, 0]);
 }
 
-/// The rows of the alerts table.
-fn rows(notify: &Notify) -> Vec<Value> {
-    notify.alerts.taken.borrow().iter().map(|row| serde_json::from_slice(row).unwrap()).collect()
-}
-
-#[tokio::test(start_paused = true)]
-async fn every_published_message_is_a_row() {
-    let notify = notify();
-    notify.topic.reply([Reply::Refused(vec![1], Fault::Permanent)]);
-    let received = stamp(now() - TimeDelta::milliseconds(412));
-    let of = |id: &str, severity: u8, county: &str| {
-        format!(
-            r#"{{"ID":"{id}","Severity":{severity},"County":"{county}","City":"c","Txn_Timestamp":"{received}"}}"#
-        )
-    };
-    let mut events = vec![of("1", 4, "a"), of("2", 4, "b"), of("1", 5, "a"), of("3", 3, "a")];
-    events.extend((10..30).map(|n| of(&n.to_string(), 4, "d")));
-    assert_all_done(&handle(&notify, &kinesis_event(&events)).await);
-    let rows = rows(&notify);
-    let texts =
-        |name: &str| -> Vec<&str> { rows.iter().map(|row| row[name].as_str().unwrap_or("-")).collect() };
-    assert_eq!(texts("kind"), ["alert", "raised", "digest"]);
-    assert_eq!(texts("area"), ["a", "a", "d"]);
-    assert_eq!(texts("subject"), subjects(&notify));
-    assert_eq!(rows[1]["ids"], json!(["1"]));
-    assert_eq!(rows[1]["severities"], json!([5]));
-    let counts: Vec<_> = rows.iter().map(|row| row["event_count"].as_u64().unwrap()).collect();
-    assert_eq!(counts, [1, 1, 20]);
-    assert!(rows.iter().all(|row| row["latency_ms"].as_i64().is_some_and(|ms| ms >= 412)), "{rows:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn row_that_is_not_delivered_is_counted_and_blocks_no_alert() {
-    for fault in [Fault::Permanent, Fault::Throttled, Fault::Misconfigured] {
-        let notify = notify();
-        notify.alerts.always.set(Some(fault));
-        let began = tokio::time::Instant::now();
-        let batch = kinesis(&[&event(1), &event(2)]);
-        assert_eq!(notify.handle(&batch, &logged()).await.unwrap().batch_item_failures, []);
-        assert!(began.elapsed().as_secs() < 5, "the next batch does not wait: {:?}", began.elapsed());
-        assert_eq!(logged_counts(["In", "Delivered", "Failed", "Unrecorded"]), [2, 2, 0, 2], "{fault:?}");
-        assert_eq!((subjects(&notify).len(), rows(&notify).len()), (2, 0));
-        notify.alerts.always.set(None);
-        assert_eq!(notify.handle(&kinesis(&[&event(3)]), &logged()).await.unwrap().batch_item_failures, []);
-        assert_eq!(logged_counts(["Unrecorded"]), [0]);
-        assert_eq!(rows(&notify).len(), 1);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn single_refused_row_is_retried_or_counted() {
-    for (fault, unrecorded, ids) in
-        [(Fault::Transient, 0, vec!["1", "3", "2"]), (Fault::Permanent, 1, vec!["1", "3"])]
-    {
-        let notify = notify();
-        notify.alerts.reply([Reply::Refused(vec![1], fault)]);
-        let batch = kinesis(&[&event(1), &event(2), &event(3)]);
-        assert_eq!(notify.handle(&batch, &logged()).await.unwrap().batch_item_failures, []);
-        assert_eq!(logged_counts(["In", "Delivered", "Unrecorded"]), [3, 3, unrecorded]);
-        let rows = rows(&notify);
-        assert_eq!(rows.iter().map(|row| row["ids"][0].as_str().unwrap()).collect::<Vec<_>>(), ids);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn rows_of_each_portion_of_a_batch_are_delivered_or_counted() {
-    let events: Vec<_> = (0..18_000).map(|n| format!(r#"{{"ID":"{n}","Severity":4}}"#)).collect();
-    let records = events.chunks(6_000);
-    let records = records.map(|events| aggregated(&events.iter().map(String::as_str).collect::<Vec<_>>()));
-    let batch = kinesis_event(&records.collect::<Vec<_>>());
-    for fault in [None, Some(Fault::Permanent)] {
-        let notify = notify();
-        notify.alerts.always.set(fault);
-        let response = notify.handle(&batch, &logged()).await.unwrap();
-        assert_all_done(&to_retry(response));
-        let unrecorded = logged_counts(["Unrecorded"]);
-        let counts: Vec<_> = rows(&notify).iter().map(|row| row["event_count"].as_u64().unwrap()).collect();
-        match fault {
-            None => assert_eq!((counts, unrecorded), (vec![12_000, 6_000], [0])),
-            Some(_) => assert_eq!((counts, unrecorded), (vec![], [2])),
-        }
-        assert_eq!((alerted(&notify), notify.alerts.requests.get()), (18_000, 2));
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn failed_alert_is_sent_when_the_same_container_retries_it() {
     let notify = notify();
@@ -250,79 +167,6 @@ async fn failed_alert_is_sent_when_the_same_container_retries_it() {
     assert_eq!(alerted(&notify), 2);
     let latency = notify.latency.take();
     assert_eq!(latency.len(), 0, "the events do not say when they were received");
-}
-
-#[tokio::test(start_paused = true)]
-async fn latency_of_each_alerted_event_is_reported_once() {
-    let notify = notify();
-    let at = |seconds: i64| now() - TimeDelta::seconds(seconds);
-    let stamped = |id: &str, severity: u8, seconds: i64| {
-        let at = stamp(at(seconds));
-        format!(r#"{{"ID":"{id}","Severity":{severity},"Txn_Timestamp":"{at}"}}"#)
-    };
-    let events = [stamped("1", 4, 3), stamped("2", 3, 9), stamped("3", 4, 5), stamped("1", 4, 3)];
-    notify.topic.takes.set(Duration::from_secs(2));
-    handle(&notify, &kinesis_event(&events)).await;
-    let latency = notify.latency.take();
-    assert_eq!(latency.len(), 1);
-    assert_eq!(latency[0].received, [at(3), at(5)]);
-    let alerted = now() + TimeDelta::seconds(2);
-    assert_eq!(latency[0].at, alerted);
-    for row in rows(&notify) {
-        assert_eq!(row["alerted_at"], alerted.format("%Y-%m-%d %H:%M:%S%.3f").to_string());
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn latency_of_each_event_of_a_digest_is_reported() {
-    let notify = notify();
-    let at = |n: i64| now() - TimeDelta::seconds(n);
-    let event = |n: i64| format!(r#"{{"ID":"{n}","Severity":4,"Txn_Timestamp":"{}"}}"#, stamp(at(n)));
-    let events: Vec<_> = (1..=20).map(event).collect();
-    assert_all_done(&handle(&notify, &kinesis_event(&events)).await);
-    assert_eq!(subjects(&notify).len(), 1);
-    let latency = notify.latency.take();
-    assert_eq!(latency[0].received, (1..=20).map(at).collect::<Vec<_>>());
-    assert_eq!(rows(&notify)[0]["latency_ms"], 20_000, "that of the oldest");
-}
-
-#[tokio::test(start_paused = true)]
-async fn repeat_of_a_refused_event_is_alerted_before_events_after_a_reject() {
-    let notify = notify();
-    let event =
-        |id: &str, city: &str| format!(r#"{{"ID":"{id}","Severity":4,"City":"{city}","County":"{id}"}}"#);
-    let events = [event("1", "bad"), event("1", "good"), "poison".to_owned(), event("2", "next")];
-    notify.topic.reply([Reply::Refused(vec![0], Fault::Permanent)]);
-    assert_all_done(&handle(&notify, &kinesis_event(&events)).await);
-    assert_eq!(subjects(&notify), ["Severity 4 accident: good, 1", "Severity 4 accident: next, 2"]);
-    assert_eq!(reasons(&notify.rejects).len(), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn unreported_latency_does_not_fail_the_batch() {
-    let notify = notify();
-    notify.latency.always.set(Some(Fault::Throttled));
-    let began = tokio::time::Instant::now();
-    let event = format!(r#"{{"ID":"1","Severity":4,"Txn_Timestamp":"{}"}}"#, stamp(now()));
-    let log = Log::default();
-    let guard = tracing::subscriber::set_default(log.clone());
-    assert_all_done(&handle(&notify, &kinesis(&[&event])).await);
-    drop(guard);
-    let warnings = log.warnings();
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].contains("could not publish the latency of the alerts"), "{}", warnings[0]);
-    assert_eq!(alerted(&notify), 1);
-    assert!(notify.latency.requests.get() > 0);
-    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
-}
-
-#[tokio::test(start_paused = true)]
-async fn container_does_not_repeat_its_alerts() {
-    let notify = notify();
-    let events: Vec<_> = (0..5).map(event).collect();
-    handle(&notify, &kinesis_event(&events[..3])).await;
-    handle(&notify, &kinesis_event(&events)).await;
-    assert_eq!((alerted(&notify), subjects(&notify).len()), (5, 5));
 }
 
 #[tokio::test(start_paused = true)]
@@ -397,164 +241,6 @@ fn aggregated(events: &[&str]) -> Bytes {
 }
 
 #[tokio::test(start_paused = true)]
-async fn repeat_of_a_refused_event_is_alerted_by_itself() {
-    for pace in [None, config().pace] {
-        let mut notify = notify();
-        notify.config.pace = pace;
-        let event = |city: &str| format!(r#"{{"ID":"A-1","Severity":4,"City":"{city}","County":"c"}}"#);
-        let events = [event("bad"), event("worse"), event("good"), event("late")];
-        notify
-            .topic
-            .reply([Reply::Refused(vec![0], Fault::Permanent), Reply::Refused(vec![0], Fault::Permanent)]);
-        assert_all_done(&handle(&notify, &kinesis_event(&events)).await);
-        assert_eq!(subjects(&notify), ["Severity 4 accident: good, c"]);
-        assert_eq!(reasons(&notify.rejects), ["unacceptable", "unacceptable"]);
-        assert_eq!(notify.topic.requests.get(), 3, "the last repeats an event that was alerted");
-    }
-}
-
-/// An event of a severity in a county.
-fn severe(id: &str, severity: u8, county: &str) -> String {
-    format!(r#"{{"ID":"{id}","Severity":{severity},"City":"{severity}","County":"{county}"}}"#)
-}
-
-#[tokio::test(start_paused = true)]
-async fn higher_severity_is_alerted_at_once() {
-    let notify = notify();
-    let of = |severities: &[u8]| severities.iter().map(|each| severe("A-1", *each, "c")).collect::<Vec<_>>();
-    // In one batch.
-    assert_all_done(&handle(&notify, &kinesis_event(&of(&[4, 4, 6, 5, 6]))).await);
-    let raised = "Severity raised from 4 to 6: Severity 6 accident: 6, c";
-    assert_eq!(subjects(&notify), ["Severity 4 accident: 4, c", raised]);
-    // In a later batch.
-    assert_all_done(&handle(&notify, &kinesis_event(&of(&[6, 5, 8, 4]))).await);
-    assert_eq!(subjects(&notify)[2..], ["Severity raised from 6 to 8: Severity 8 accident: 8, c"]);
-    let ids: Vec<_> = notify.topic.take().into_iter().map(|alert| alert.id).collect();
-    assert_eq!(ids, ["A-1/4", "A-1/6", "A-1/8"], "a FIFO topic drops none of them");
-    // One that was not alerted is not a raise.
-    assert_all_done(&handle(&notify, &kinesis_event(&[severe("A-2", 3, "c"), severe("A-2", 4, "c")])).await);
-    assert_eq!(subjects(&notify), ["Severity 4 accident: 4, c"]);
-}
-
-/// The keys by which on-call services deduplicate the messages.
-fn dedup_keys(notify: &Notify) -> Vec<String> {
-    let key = |alert: Alert| machine(&alert)["on_call"]["dedup_key"].as_str().unwrap().to_owned();
-    notify.topic.take().into_iter().map(key).collect()
-}
-
-#[tokio::test(start_paused = true)]
-async fn on_call_services_get_one_key_for_an_id() {
-    let notify = notify();
-    let of = |severities: &[u8]| severities.iter().map(|each| severe("A-1", *each, "c")).collect::<Vec<_>>();
-    // Raised, lowered and repeated, in one batch and in a later one.
-    for (severities, messages) in [(&[4, 4, 6, 5, 6][..], 2), (&[6, 5, 8, 4], 1), (&[4, 8], 0)] {
-        assert_all_done(&handle(&notify, &kinesis_event(&of(severities))).await);
-        assert_eq!(dedup_keys(&notify), vec!["us_accidents/A-1"; messages]);
-    }
-    // Another container, whose messages a FIFO topic distinguishes by the severity, and another event.
-    let other = super::notify::notify();
-    assert_all_done(&handle(&other, &kinesis_event(&[severe("A-1", 5, "c"), severe("A-2", 5, "c")])).await);
-    let ids: Vec<_> = other.topic.taken.borrow().iter().map(|alert| alert.id.clone()).collect();
-    assert_eq!(ids, ["A-1/5", "A-2/5"]);
-    assert_eq!(dedup_keys(&other), ["us_accidents/A-1", "us_accidents/A-2"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn on_call_services_get_a_key_for_each_digest() {
-    let of = |severity: u8, ids: std::ops::Range<usize>| {
-        kinesis_event(&ids.map(|n| severe(&n.to_string(), severity, "c")).collect::<Vec<_>>())
-    };
-    let notify = notify();
-    // The same digest again, after a failure; then all of its events raised, and other events.
-    notify.topic.reply([Reply::Failed(Fault::Permanent)]);
-    assert_eq!(handle(&notify, &of(4, 0..20)).await, ["1"]);
-    for batch in [of(4, 0..20), of(5, 0..20), of(5, 20..40)] {
-        assert_all_done(&handle(&notify, &batch).await);
-    }
-    let [first, raised, other] = dedup_keys(&notify).try_into().unwrap();
-    assert!(
-        first == raised && first != other && first.starts_with("us_accidents/digest-"),
-        "{first} {other}"
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn raised_event_in_a_digest_is_named() {
-    for pace in [None, config().pace] {
-        let mut notify = notify();
-        notify.config.pace = pace;
-        assert_all_done(&handle(&notify, &kinesis_event(&[severe("A-1", 4, "c")])).await);
-        let others = (0..30).map(|n| severe(&n.to_string(), 5, "c"));
-        let events: Vec<_> = others.chain([severe("A-1", 5, "c"), severe("3", 4, "c")]).collect();
-        assert_all_done(&handle(&notify, &kinesis_event(&events)).await);
-        let subject = "1 raised from 4 to 5: 31 accidents of severity 5 in c county";
-        assert_eq!(subjects(&notify)[1..], [subject]);
-        let digest = notify.topic.take().remove(1);
-        assert!(digest.message.contains("1 raised from 4 to 5: A-1"), "{}", digest.message);
-        // The digest counts for each of its events.
-        assert_all_done(&handle(&notify, &kinesis_event(&[severe("7", 5, "c"), severe("8", 6, "c")])).await);
-        assert_eq!(subjects(&notify), ["Severity raised from 5 to 6: Severity 6 accident: 6, c"]);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn lower_severity_is_alerted_if_the_higher_one_is_refused() {
-    for pace in [None, config().pace] {
-        let mut notify = notify();
-        notify.config.pace = pace;
-        let events = [severe("A-1", 4, "c"), severe("A-1", 6, "c"), severe("A-1", 5, "c")];
-        notify.topic.reply(match pace {
-            None => vec![Reply::Refused(vec![1], Fault::Permanent)],
-            Some(_) => vec![Reply::Taken, Reply::Refused(vec![0], Fault::Permanent)],
-        });
-        assert_all_done(&handle(&notify, &kinesis_event(&events)).await);
-        let raised = "Severity raised from 4 to 5: Severity 5 accident: 5, c";
-        assert_eq!(subjects(&notify), ["Severity 4 accident: 4, c", raised]);
-        assert_eq!(reasons(&notify.rejects), ["unacceptable"]);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn raised_event_that_fails_is_retried_with_its_repeats() {
-    let mut notify = notify();
-    notify.config.pace = config().pace;
-    let events = [severe("A-1", 4, "c"), severe("A-1", 5, "c"), severe("A-1", 4, "c")];
-    notify.topic.reply([Reply::Taken, Reply::Failed(Fault::Permanent)]);
-    assert_eq!(handle(&notify, &kinesis_event(&events)).await, ["2"]);
-    assert_all_done(&handle(&notify, &kinesis_event(&events[1..])).await);
-    let raised = "Severity raised from 4 to 5: Severity 5 accident: 5, c";
-    assert_eq!(subjects(&notify), ["Severity 4 accident: 4, c", raised]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn repeat_of_a_failed_event_is_retried_with_it() {
-    let notify = notify();
-    let event =
-        |id: &str, city: &str| format!(r#"{{"ID":"{id}","Severity":4,"City":"{city}","County":"c"}}"#);
-    let events = [event("1", "a"), event("2", "b"), event("1", "c"), event("2", "d")];
-    notify.topic.reply([Reply::Failed(Fault::Permanent)]);
-    let response = notify.handle(&kinesis_event(&events), &logged()).await.unwrap();
-    assert_eq!(to_retry(response), ["1"]);
-    assert_eq!(logged_counts(["In", "Filtered", "Failed"]), [4, 0, 4]);
-    assert_eq!(subjects(&notify).len(), 0);
-    assert_all_done(&handle(&notify, &kinesis_event(&events)).await);
-    assert_eq!(subjects(&notify), ["Severity 4 accident: a, c", "Severity 4 accident: b, c"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn repeat_of_a_refused_event_waits_for_its_reject() {
-    let notify = notify();
-    let event =
-        |id: &str, city: &str| format!(r#"{{"ID":"{id}","Severity":4,"City":"{city}","County":"c"}}"#);
-    // The first and the last are refused, and their rejects cannot be written.
-    let events = [event("1", "a"), event("1", "b"), event("2", "c")];
-    notify.topic.reply([Reply::Refused(vec![0, 1], Fault::Permanent)]);
-    notify.rejects.always.set(Some(Fault::Throttled));
-    assert_eq!(handle(&notify, &kinesis_event(&events)).await, ["1"]);
-    assert_eq!((alerted(&notify), notify.topic.requests.get()), (0, 1));
-}
-
-#[tokio::test(start_paused = true)]
 async fn each_event_of_refused_messages_is_a_reject() {
     let mut notify = notify();
     notify.config.digests.above = 1;
@@ -613,21 +299,6 @@ async fn alerts_before_the_window_do_not_make_a_digest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn repeat_after_a_failure_is_not_sent_before_it() {
-    let mut notify = notify();
-    // One message in a request, so that the first is refused and the second fails.
-    notify.config.pace = config().pace;
-    let event =
-        |id: &str, city: &str| format!(r#"{{"ID":"{id}","Severity":4,"City":"{city}","County":"{city}"}}"#);
-    let events = [event("1", "a"), event("2", "b"), event("1", "c")];
-    notify.topic.reply([Reply::Refused(vec![0], Fault::Permanent), Reply::Failed(Fault::Permanent)]);
-    assert_eq!(handle(&notify, &kinesis_event(&events)).await, ["2"]);
-    assert_eq!((subjects(&notify).len(), notify.topic.requests.get()), (0, 2));
-    assert_all_done(&handle(&notify, &kinesis_event(&events[1..])).await);
-    assert_eq!(subjects(&notify), ["Severity 4 accident: b, b", "Severity 4 accident: c, c"]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn event_in_the_record_of_a_failed_reject_is_not_alerted() {
     let notify = notify();
     notify.rejects.always.set(Some(Fault::Throttled));
@@ -637,21 +308,6 @@ async fn event_in_the_record_of_a_failed_reject_is_not_alerted() {
     notify.rejects.always.set(None);
     assert_all_done(&handle(&notify, &kinesis_event(&batch[1..])).await);
     assert_eq!((alerted(&notify), subjects(&notify).len()), (4, 4));
-}
-
-#[tokio::test(start_paused = true)]
-async fn event_in_the_record_of_a_failed_event_fails_with_it() {
-    let mut notify = notify();
-    notify.config.pace = config().pace;
-    let twice = |n: usize| [event(n), event(n).replace("City", "Nowhere")];
-    let [one, again] = twice(1);
-    // The first is refused permanently and its reject fails, so its repeat must not be sent.
-    notify.topic.reply([Reply::Refused(vec![0], Fault::Permanent)]);
-    notify.rejects.always.set(Some(Fault::Throttled));
-    let batch = [Bytes::from(event(2)), aggregated(&[&one, &again])];
-    notify.topic.reply([Reply::Taken]);
-    let answer = handle(&notify, &kinesis_event(&batch[1..])).await;
-    assert_eq!((answer, alerted(&notify)), (vec!["1".to_owned()], 0));
 }
 
 #[tokio::test(start_paused = true)]

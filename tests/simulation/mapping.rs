@@ -3,6 +3,8 @@
 //! Source: Lambda developer guide, "Using Lambda to process records from Amazon Kinesis Data Streams" and its pages on
 //! batching, partial batch responses, retries and on-failure destinations.
 
+mod verdict;
+
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -15,6 +17,7 @@ use futures_util::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until};
 
+pub use self::verdict::Verdict;
 use super::{
     stream::{Stored, Stream},
     trace::Trace,
@@ -159,19 +162,6 @@ pub struct Mapping {
     trace: Trace,
     chances: RefCell<Rng>,
     invocations: Cell<u64>,
-}
-
-/// The meaning of an answer for a batch.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// All of it is done.
-    Done,
-    /// It is retried from the record at that position in the batch.
-    From(usize),
-    /// The function failed, or its answer is not valid.
-    Failed,
-    /// The function was not called.
-    Throttled,
 }
 
 /// Records that are processed together, and how often that was attempted.
@@ -431,7 +421,7 @@ impl Mapping {
             Err(failure) if failure == THROTTLED => Verdict::Throttled,
             Err(_) => Verdict::Failed,
             Ok(_) if !self.settings.reports => Verdict::Done,
-            Ok(answer) => verdict(answer, records),
+            Ok(answer) => Verdict::of(answer, records),
         }
     }
 
@@ -469,34 +459,6 @@ impl Mapping {
 
 fn positions(records: &[Stored]) -> Vec<u64> {
     records.iter().map(|record| record.position).collect()
-}
-
-/// The meaning of an answer if the mapping reads failures of single records.
-fn verdict(answer: &str, records: &[Stored]) -> Verdict {
-    let answer: Value = match serde_json::from_str(answer) {
-        Ok(answer) => answer,
-        // An empty answer is a success.
-        Err(_) if answer.trim().is_empty() => return Verdict::Done,
-        Err(_) => return Verdict::Failed,
-    };
-    let failures = match &answer["batchItemFailures"] {
-        Value::Null => return Verdict::Done,
-        Value::Array(failures) => failures,
-        _ => return Verdict::Failed,
-    };
-    let positions: Option<Vec<usize>> = failures
-        .iter()
-        .map(|failure| {
-            let number = failure["itemIdentifier"].as_str()?;
-            records.iter().position(|record| record.sequence_number() == number)
-        })
-        .collect();
-    match positions.map(|positions| positions.into_iter().min()) {
-        // An identifier that is null, empty or of no record.
-        None => Verdict::Failed,
-        Some(None) => Verdict::Done,
-        Some(Some(lowest)) => Verdict::From(lowest),
-    }
 }
 
 /// The event of an invocation with these records.

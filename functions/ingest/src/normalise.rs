@@ -167,6 +167,13 @@ impl<'d> Normaliser<'d> {
             object.invalid.column(column, &unreadable);
             tally.unreadable(column, kind, &unreadable, self.date_order);
         }
+        self.write_others(row, original.as_deref(), &mut object);
+        object.close();
+        Ok(self.partition_key(row))
+    }
+
+    /// Writes the cells that are not in a column of the data set, and puts aside what an event keeps without a type.
+    fn write_others<'a>(&self, row: &impl Source<'a>, original: Option<&str>, object: &mut ObjectWriter<'_>) {
         for (name, cell) in row.unknown() {
             if !cell.is_blank() {
                 object.out.text(&json::entry(name));
@@ -175,7 +182,7 @@ impl<'d> Normaliser<'d> {
         }
         // First, so that it keeps its name.
         if let Some(original) = original {
-            object.invalid.aside(ORIGINAL_BYTES, &original, |_| false);
+            object.invalid.aside(ORIGINAL_BYTES, original, |_| false);
         }
         for (name, cell) in row.aside() {
             if !cell.is_blank() {
@@ -184,8 +191,6 @@ impl<'d> Normaliser<'d> {
                 });
             }
         }
-        object.close();
-        Ok(self.partition_key(row))
     }
 
     /// Whether a cell that could not be typed earlier is to be tried again.

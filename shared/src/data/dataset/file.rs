@@ -184,12 +184,10 @@ impl File {
                 )),
             }
         };
-        let location = match &self.location {
-            None => None,
-            Some(location) => Some(Location {
-                latitude: typed("location.latitude", &location.latitude, Type::Double)?,
-                longitude: typed("location.longitude", &location.longitude, Type::Double)?,
-            }),
+        let located = |file: &LocationFile| -> Result<Location, String> {
+            let latitude = typed("location.latitude", &file.latitude, Type::Double)?;
+            let longitude = typed("location.longitude", &file.longitude, Type::Double)?;
+            Ok(Location { latitude, longitude })
         };
         let severities =
             self.severities.as_ref().map_or_else(|| Ok(Severities::default()), Severities::read)?;
@@ -198,7 +196,7 @@ impl File {
             severity: typed("severity", &self.severity, severities.column_type())?,
             severities,
             blanks: Blanks::new(std::mem::take(&mut self.blanks))?,
-            location,
+            location: self.location.as_ref().map(located).transpose()?,
             received_at: typed("received_at", &self.received_at, Type::Timestamp)?,
             partition_key: column("partition_key", &self.partition_key)?,
             severe_partition_key: column("severe_partition_key", &self.severe_partition_key)?,

@@ -62,17 +62,8 @@ pub(super) fn write(name: &str, file: &str, survey: &Survey, parts: &SuggestedPa
     line("source_region = \"all\"".to_owned(), "the second folder: what region it is about");
     line(format!("id = {id}"), parts.id_remark());
     line(format!("severity = {severity}"), "how severe an event is");
-    match &parts.severity.scale {
-        SuggestedScale::Numbers(numbers) if numbers.is_empty() => {}
-        SuggestedScale::Numbers(numbers) => {
-            line(format!("severities = {numbers:?}"), parts.severity.evidence)
-        }
-        SuggestedScale::Words(words) => {
-            line(
-                format!("severities = {}", array(words.iter().map(String::as_str))),
-                parts.severity.evidence,
-            );
-        }
+    if let Some(levels) = levels(&parts.severity.scale) {
+        line(format!("severities = {levels}"), parts.severity.evidence);
     }
     if !parts.blanks.is_empty() {
         let blanks = array(parts.blanks.iter().map(String::as_str));
@@ -96,17 +87,31 @@ pub(super) fn write(name: &str, file: &str, survey: &Survey, parts: &SuggestedPa
         let details = details.collect::<Vec<_>>().join(", ");
         line(format!("details = [{details}]"), "what an alert says too, such as a description");
     }
-    line("\n[metric]".to_owned(), "a count of the severe events in CloudWatch");
-    line(format!("namespace = {}", quoted(name)), "");
-    line(format!("name = {}", quoted(&format!("{name}_severe"))), "");
-    let by_area = area.map_or_else(String::new, |area| format!(", area = {area}"));
-    line(format!("dimensions = {{ severity = {severity}{by_area} }}"), "");
+    metric(&mut line, name, &severity, area.as_deref());
     if let Some((latitude, longitude)) = parts.location {
         line("\n[location]".to_owned(), "degrees north and east");
         line(format!("latitude = {}\nlongitude = {}", column(latitude), column(longitude)), "");
     }
     columns(&mut text, survey, parts, &received);
     text
+}
+
+/// The levels of severities in a data set's file; `None` if any number is one.
+fn levels(scale: &SuggestedScale) -> Option<String> {
+    match scale {
+        SuggestedScale::Numbers(numbers) if numbers.is_empty() => None,
+        SuggestedScale::Numbers(numbers) => Some(format!("{numbers:?}")),
+        SuggestedScale::Words(words) => Some(array(words.iter().map(String::as_str))),
+    }
+}
+
+/// The metric of a data set, by severity and by area if there is one.
+fn metric(line: &mut impl FnMut(String, &str), name: &str, severity: &str, area: Option<&str>) {
+    line("\n[metric]".to_owned(), "a count of the severe events in CloudWatch");
+    line(format!("namespace = {}", quoted(name)), "");
+    line(format!("name = {}", quoted(&format!("{name}_severe"))), "");
+    let by_area = area.map_or_else(String::new, |area| format!(", area = {area}"));
+    line(format!("dimensions = {{ severity = {severity}{by_area} }}"), "");
 }
 
 /// The entries of the columns, and what is said about those that have none.
