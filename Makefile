@@ -11,6 +11,23 @@ PORT ?= 4566
 ENV ?= dev
 DATASET ?= us_accidents
 
+# Whether a variable says yes: DRY_RUN=0 and LOCAL=no do not.
+YES := 1 y Y yes Yes YES true True TRUE on On ON
+NO := 0 n N no No NO false False FALSE off Off OFF
+says = $(if $(strip $($(1))),$(if $(filter $(YES),$($(1))),yes,$(if $(filter $(NO),$($(1))),,$(error $(1)=$($(1)): expected yes or no))))
+
+# What the user has set, on the command line or in the shell.
+set = $(if $(filter-out file undefined,$(origin $(1))),$($(1)))
+
+# The variables of the command line.
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
+
+# Paths and queries reach the shell as they were typed, with any space, quote or dollar.
+export override CSV := $(value CSV)
+export override FILE := $(value FILE)
+export override SQL := $(value SQL)
+export override WHO := $(value WHO)
+
 # checkov asks for older versions of what sam asks for: it has an environment of its own.
 VENV := .venv
 CHECK_VENV := .venv-check
@@ -36,7 +53,7 @@ export SAM_CLI_TELEMETRY := 0
 ADVISORIES := $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs/*/.git
 
 # A stack's cloud: the one that make deploy goes to, or the local one if LOCAL=1 says so or no AWS credentials are configured.
-PLACE = --port $(PORT) --env $(ENV) $(if $(filter-out file,$(origin DATASET)),--dataset $(DATASET)) $(if $(LOCAL),--local)
+PLACE = --port "$(PORT)" $(if $(call set,ENV),--env "$(ENV)") $(if $(call set,DATASET),--dataset "$(DATASET)") $(if $(call says,LOCAL),--local)
 
 .PHONY: help
 help: ## List what there is to make
@@ -52,7 +69,7 @@ tools: ## Install what the documents use: the AWS CLI, SAM and cargo-lambda, int
 .PHONY: demo
 demo: ## Run the pipeline end to end on the local cloud [DATASET=name] [CSV=file] [ROWS=n] [RATE=rows/s] [PORT=n]
 	$(LOCAL_TOOLS) --compile programs
-	@$(PY) -m tools.local.demo --port $(PORT) --dataset $(DATASET) $(if $(CSV),--csv "$(CSV)") $(if $(ROWS),--rows $(ROWS)) $(if $(RATE),--rate $(RATE))
+	@$(PY) -m tools.local.demo --port "$(PORT)" --dataset "$(DATASET)" $(if $(CSV),--csv "$$CSV") $(if $(ROWS),--rows "$(ROWS)") $(if $(RATE),--rate "$(RATE)")
 
 # Where the tests record what is sent to the local cloud, to check it against AWS's models.
 REQUESTS := $(CURDIR)/target/requests
@@ -73,16 +90,16 @@ test: ## Run all tests, those on a local cloud of their own included
 .PHONY: faults
 faults: ## Send events through functions that are killed, before services that fail [EVENTS=20000] [SHARE=0.2] [SEED=1]
 	$(TEST_TOOLS)
-	EVENTS=$(or $(EVENTS),20000) SHARE=$(or $(SHARE),0.2) SEED=$(or $(SEED),1) $(PY) -m pytest -s tests/faults
+	EVENTS="$(or $(EVENTS),20000)" SHARE="$(or $(SHARE),0.2)" SEED="$(or $(SEED),1)" $(PY) -m pytest -s tests/faults
 
 .PHONY: fuzz
 fuzz: ## Try each format with bad input by chance [SECONDS=60 for each] [SEED=1]
-	FUZZ_SECONDS=$(or $(SECONDS),60) FUZZ_SEED=$(or $(SEED),1) cargo test --workspace --test hostile -- fuzz:: --nocapture
+	FUZZ_SECONDS="$(or $(SECONDS),60)" FUZZ_SEED="$(or $(SEED),1)" cargo test --workspace --test hostile -- fuzz:: --nocapture
 
 .PHONY: simulate
 simulate: ## Simulate the chain under faults, step by step [SEED=n], or many at once [CASES=n]
-	@cargo build --quiet --workspace --bin simulate  # with the features, and so the build, of the tests
-	@target/debug/simulate --seed $(or $(SEED),0) $(if $(CASES),--cases $(CASES))
+	$(SETUP) --compile simulator
+	@target/debug/simulate --seed "$(or $(SEED),0)" $(if $(CASES),--cases "$(CASES)")
 
 # The tree is a copy, since the changes are made in place: the checkout stays as it is. It has a target folder of its own,
 # because cargo takes both trees for the same packages and would reuse what was built of a wrong change. With few scenarios
@@ -134,12 +151,12 @@ advisories: ## Fetch the known defects of dependencies, and check for them
 .PHONY: up
 up: ## Start the local cloud with the stack deployed [DATASET=name] [PORT=n]
 	$(LOCAL_TOOLS) --compile programs
-	@$(PY) -m tools.local.cloud up --port $(PORT) --dataset $(DATASET)
+	@$(PY) -m tools.local.cloud up --port "$(PORT)" --dataset "$(DATASET)"
 
 .PHONY: down
 down: ## Stop the local cloud [PORT=n]
 	$(LOCAL_TOOLS)
-	@$(PY) -m tools.local.cloud down --port $(PORT)
+	@$(PY) -m tools.local.cloud down --port "$(PORT)"
 
 .PHONY: live
 live: ## Show a stack while it runs, on a page of this machine [ENV=dev] [DATASET=name] [LOCAL=1] [PORT=n] [PAGE=n] [HOST=address]
@@ -150,14 +167,14 @@ live: ## Show a stack while it runs, on a page of this machine [ENV=dev] [DATASE
 replay: ## Send a file as live incidents to the stack: CSV=file [DATASET=name] [RATE=rows/s] [ENV=dev] [LOCAL=1] [PORT=n]
 	@$(if $(CSV),,echo "error: name the file to send: make replay CSV=file" >&2; exit 1)
 	$(LOCAL_TOOLS) --compile programs
-	@$(PY) -m tools.local.where $(PLACE) -- target/debug/replay "$(CSV)" --dataset $(DATASET) --environment $(ENV) $(if $(RATE),--rate $(RATE))
+	@$(PY) -m tools.local.where $(PLACE) -- target/debug/replay --dataset "$(DATASET)" --environment "$(ENV)" $(if $(RATE),--rate "$(RATE)") -- "$$CSV"
 
 .PHONY: suggest
 suggest: ## Print a data set's file to start from, for a file of your own, or write it [NAME=data set]: CSV=file [CHARSET=windows-1252]
 	@$(if $(CSV),,echo "error: name the file to describe: make suggest CSV=file" >&2; exit 1)
 	@if [ -n "$(NAME)" ] && [ -e "$(SUGGESTED)" ]; then echo "error: $(SUGGESTED) exists; give another NAME=" >&2; exit 1; fi
-	@cargo build --quiet --workspace --bin replay  # with the features, and so the build, of the tests
-	@target/debug/replay normalise --suggest "$(CSV)" $(if $(CHARSET),--charset "$(CHARSET)") $(if $(NAME),--name "$(NAME)" >target/suggested.toml)
+	$(SETUP) --compile programs
+	@target/debug/replay normalise --suggest $(if $(CHARSET),--charset "$(CHARSET)") $(if $(NAME),--name "$(NAME)") -- "$$CSV" $(if $(NAME),>target/suggested.toml)
 	@$(if $(NAME),mkdir -p "$(dir $(SUGGESTED))" && mv target/suggested.toml "$(SUGGESTED)" && echo "$(SUGGESTED) is written")
 
 SUGGESTED = datasets/$(NAME)/dataset.toml
@@ -166,47 +183,50 @@ SUGGESTED = datasets/$(NAME)/dataset.toml
 redrive: ## Send again what was refused or given up: FROM=rejects|failures [SINCE=2026-11-25|6h] [DRY_RUN=1] [AGAIN=1] [DATASET=name] [ENV=dev] [LOCAL=1] [PORT=n]
 	@$(if $(FROM),,echo "error: name where to send from: make redrive FROM=rejects, or FROM=failures" >&2; exit 1)
 	$(LOCAL_TOOLS) --compile programs
-	@$(PY) -m tools.local.where $(PLACE) -- target/debug/replay redrive --dataset $(DATASET) --from "$(FROM)" --environment $(ENV) $(if $(SINCE),--since "$(SINCE)") $(if $(DRY_RUN),--dry-run) $(if $(AGAIN),--again)
+	@$(PY) -m tools.local.where $(PLACE) -- target/debug/replay redrive --dataset "$(DATASET)" --from "$(FROM)" --environment "$(ENV)" $(if $(SINCE),--since "$(SINCE)") $(if $(call says,DRY_RUN),--dry-run) $(if $(call says,AGAIN),--again)
 
 .PHONY: query
 query: ## Ask Athena: SQL="select …" or FILE=datasets/x/queries/y.sql [DATASET=name] [ENV=dev] [LOCAL=1] [PORT=n]
 	@$(if $(SQL)$(FILE),,echo 'error: name a query: make query SQL="select …", or FILE=datasets/x/queries/y.sql' >&2; exit 1)
 	$(LOCAL_TOOLS)
-	@$(PY) -m tools.local.query $(PLACE) $(if $(FILE),--file "$(FILE)",--sql "$$SQL")
-query: export override SQL := $(value SQL)
+	@$(PY) -m tools.local.query $(PLACE) $(if $(FILE),--file "$$FILE",--sql "$$SQL")
 
 .PHONY: bench
-bench: ## Measure every function with its floor and baselines [README=yes] [OBJECT_MB=n OBJECT_SECONDS=n]
+bench: ## Measure every function with its floor and baselines [README=yes] [INSTRUCTIONS=yes] [OBJECT_MB=n OBJECT_SECONDS=n]
 	$(DEPLOY_TOOLS)
-	@$(PY) -m tools.bench.bench $(if $(README),--readme) $(if $(INSTRUCTIONS),--instructions) \
-	  $(if $(OBJECT_MB),--object-mb $(OBJECT_MB)) $(if $(OBJECT_SECONDS),--object-seconds $(OBJECT_SECONDS))
+	@$(PY) -m tools.bench.bench $(if $(call says,README),--readme) $(if $(call says,INSTRUCTIONS),--instructions) \
+	  $(if $(OBJECT_MB),--object-mb "$(OBJECT_MB)") $(if $(OBJECT_SECONDS),--object-seconds "$(OBJECT_SECONDS)")
 
 .PHONY: plan
 plan: ## What a rate of events needs and costs: EPS=events/s [SEVERE=share] [MODE=provisioned] [PACK=yes] …
 	@$(if $(EPS),,echo "error: give the events a second: make plan EPS=10000" >&2; exit 1)
 	$(LOCAL_TOOLS)
-	@$(PY) -m tools.plan.plan --eps "$(EPS)" $(foreach name,$(PLAN_OPTIONS),$(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) "$($(name))"))
+	@$(PY) -m tools.plan.plan --eps "$(EPS)" $(call options,$(PLAN_OPTIONS))
+
+# Variables as the options of a program: --batch-size for BATCH_SIZE.
+options = $(foreach name,$(1),$(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) "$($(name))"))
 
 # The options of tools/plan/plan.py, as variables.
 PLAN_OPTIONS := SEVERE ALERTED MODE PACK ARCHITECTURE MEMORY_MB BATCH METRICS_BATCH NOTIFY_BATCH WINDOW_SECONDS \
-  METRICS_WINDOW_SECONDS NOTIFY_WINDOW_SECONDS LOG_IDS INGEST_ROWS CALL_MS RETENTION_HOURS BUFFER_SECONDS SERIES ATHENA_TB
+  METRICS_WINDOW_SECONDS NOTIFY_WINDOW_SECONDS LOG_IDS ALERTS_PER_SECOND INGEST_ROWS CALL_MS RETENTION_HOURS BUFFER_SECONDS SERIES ATHENA_TB
 
 .PHONY: rehearse
 rehearse: ## What files of the past would have caused: CSV=files [SET="DigestAbove=5"] [AGAINST=env or parameters], or WHO=events [ENV=dev] …
 	@$(if $(CSV)$(WHO),,echo 'error: name files of the past: make rehearse CSV=year.csv; or events to ask about: make rehearse WHO=event.json' >&2; exit 1)
 	$(LOCAL_TOOLS)
-	@$(PY) -m tools.rehearse.rehearse --env $(ENV) --dataset $(DATASET) $(foreach name,$(REHEARSE_OPTIONS),$(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) "$($(name))"))
+	@$(PY) -m tools.rehearse.rehearse --env "$(ENV)" --dataset "$(DATASET)" $(if $(CSV),--csv "$$CSV") $(if $(WHO),--who "$$WHO") \
+	  $(call options,$(REHEARSE_OPTIONS))
 
 # The options of tools/rehearse/rehearse.py, as variables.
-REHEARSE_OPTIONS := CSV WHO SET AGAINST DEPARTMENTS TIME CHARSET DATE_ORDER
+REHEARSE_OPTIONS := SET AGAINST DEPARTMENTS TIME CHARSET DATE_ORDER
 
 .PHONY: deploy
 deploy: STACK = $(subst _,-,$(DATASET))-$(ENV)
 deploy: ## Check, build and deploy to AWS [ENV=dev|test|prod] [DATASET=name]
 	$(DEPLOY_TOOLS)
-	@$(PY) -m tools.local.checks $(ENV) --dataset $(DATASET)
-	@$(PY) -m tools.local.functions $(ENV) --dataset $(DATASET)
-	sam deploy --config-env $(ENV) --stack-name $(STACK) --s3-prefix $(STACK)
+	@$(PY) -m tools.local.checks "$(ENV)" --dataset "$(DATASET)"
+	@$(PY) -m tools.local.functions "$(ENV)" --dataset "$(DATASET)"
+	sam deploy --config-env "$(ENV)" --stack-name $(STACK) --s3-prefix $(STACK)
 
 # Both say what they would do, and ask for the stack's name unless CONFIRM gives it.
 REMOVAL = $(PLACE) $(if $(CONFIRM),--confirm "$(CONFIRM)")
@@ -223,11 +243,12 @@ restore: ## Make a stack again with the buckets that it left [ENV=dev] [DATASET=
 
 .PHONY: render
 render: ## Rewrite what is generated: tables, queries, pages, alarms, dashboards, rules, departments [CHECK=1 only compares]
-	@cargo build --quiet --workspace --bin render  # with the features, and so the build, of the tests
-	@target/debug/render $(if $(CHECK),--check)
+	$(SETUP) --compile renderer
+	@target/debug/render $(if $(call says,CHECK),--check)
 
 .PHONY: rules
-rules: $(TOOLS) ## Print the alert rules of Grafana for a deployed stack [ENV=dev] [DATASET=name] [LOCAL=1]
+rules: ## Print the alert rules of Grafana for a deployed stack [ENV=dev] [DATASET=name] [LOCAL=1]
+	$(LOCAL_TOOLS)
 	@$(PY) -m tools.local.rules $(PLACE)
 
 .PHONY: clean
@@ -240,3 +261,18 @@ $(MUTANTS):
 	@cargo install --quiet --locked --debug --root target/tools/mutants-$(MUTANTS_VERSION) --version $(MUTANTS_VERSION) cargo-mutants || { \
 	  echo "error: cargo-mutants $(MUTANTS_VERSION) was not installed: it comes from crates.io" >&2; exit 1; }
 	@touch $@
+
+# A misspelled variable is not ignored: `make deploy EVN=prod` would deploy dev. A target takes the variables in its line
+# of help; all of them take those of other programs.
+OTHERS := PYTHON AWS_% CARGO% RUST% PY% UV_% PIP_% SSL_% %_PROXY %_proxy PATH HOME SHELL TMPDIR TERM COLUMNS NO_COLOR \
+  SCENARIOS MAPPING_SCENARIOS PROPTEST_%
+GOALS := $(if $(GIVEN),$(filter $(shell sed -nE 's/^([a-z]+):.*\#\# .*/\1/p' Makefile),$(MAKECMDGOALS)))
+taken = $(shell sed -nE 's/^$(1):.*\#\# //p' Makefile | grep -oE '[A-Z_]+=' | tr -d =) \
+  $(if $(filter plan,$(1)),$(PLAN_OPTIONS)) $(if $(filter rehearse,$(1)),$(REHEARSE_OPTIONS))
+ifneq ($(and $(GIVEN),$(GOALS)),)
+  TAKEN := $(sort $(foreach goal,$(GOALS),$(call taken,$(goal))))
+  UNKNOWN := $(filter-out $(OTHERS) $(TAKEN),$(GIVEN))
+  ifneq ($(UNKNOWN),)
+    $(error $(GOALS) takes no $(UNKNOWN); $(if $(TAKEN),expected $(TAKEN),it has no variables))
+  endif
+endif

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
+import os
 import re
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tools.local.commands import REPOSITORY
 from tools.setup import environments
-from tools.setup.compiling import Cargo, SetupError, lines
+from tools.setup.compiling import BUILDS, Cargo, SetupError, lines
 from tools.setup.environments import VirtualEnvironment, read
 from tools.setup.progress import Display, Stream, duration
 
@@ -97,6 +101,45 @@ def test_every_command_compiles_the_same_graph() -> None:
 
 
 # ---------------------------------------------------------------------------- progress
+
+
+def test_no_crate_of_the_sdk_is_compiled_in_two_ways() -> None:
+    """A crate is compiled again if a build asks for it, or for what it needs, with other features
+    or in another profile."""
+    compiled: dict[str, set[str]] = {}
+    for command in (["build", *BUILDS["programs"]], ["build", *BUILDS["tests"]], ["test"]):
+        units = graph(command)
+        for index, unit in enumerate(units):
+            if unit["target"]["name"].startswith(("aws_", "lambda_runtime")):
+                name = f"{unit['pkg_id']} {unit['target']['kind']} {unit['mode']}"
+                compiled.setdefault(name, set()).add(identity(units, index, {}))
+    assert len([name for name in compiled if "aws-sdk-" in name]) >= 5
+    assert {name: ways for name, ways in compiled.items() if len(ways) > 1} == {}
+
+
+def graph(command: list[str]) -> list[dict[str, Any]]:
+    """What cargo would compile."""
+    listed = subprocess.run(
+        ["cargo", *command, "--workspace", "--offline", "-Z", "unstable-options", "--unit-graph"],
+        cwd=REPOSITORY,
+        env={**os.environ, "RUSTC_BOOTSTRAP": "1"},  # the graph is not yet an option of its own
+        capture_output=True,
+        check=True,
+    )
+    return json.loads(listed.stdout)["units"]
+
+
+def identity(units: list[dict[str, Any]], index: int, known: dict[int, str]) -> str:
+    """All that decides whether a unit was compiled before, that of its dependencies included."""
+    if index not in known:
+        unit = units[index]
+        needs = sorted(identity(units, each["index"], known) for each in unit["dependencies"])
+        # `cargo test` names its profile otherwise, with the same settings.
+        profile = {**unit["profile"], "name": ""}
+        what = [unit["pkg_id"], unit["target"]["name"], unit["mode"], unit["features"], profile]
+        text = json.dumps([*what, needs], sort_keys=True)
+        known[index] = hashlib.sha256(text.encode()).hexdigest()
+    return known[index]
 
 
 def test_the_progress_of_cargo_is_read_from_its_own() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tools.live import __main__ as live
 from tools.local import checks, cloud, demo, functions, query, where
 from tools.local.cloud import Cloud
 from tools.local.commands import REPOSITORY, CommandError, Parser, run
@@ -258,3 +261,132 @@ def test_an_unknown_target_points_to_the_list() -> None:
     )
     assert finished.returncode == 2
     assert "there is no target nosuch; make help lists them" in finished.stderr
+
+
+def make(*words: str, **shell: str) -> subprocess.CompletedProcess[str]:
+    environment = {n: v for n, v in os.environ.items() if n not in ("MAKEFLAGS", "MAKELEVEL")}
+    return subprocess.run(
+        ["make", *words],
+        cwd=REPOSITORY,
+        env={**environment, **shell},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("deploy", "EVN=prod"), "deploy takes no EVN; expected DATASET ENV."),
+        (("replay", "CVS=rows.csv"), "replay takes no CVS; expected CSV "),
+        (("replay", "ROWS=5", "CSV=rows.csv"), "replay takes no ROWS;"),
+        (("up", "ENV=prod"), "up takes no ENV; expected DATASET PORT."),
+        (("plan", "EPS=5", "BACH=3"), "plan takes no BACH; expected ALERTED ALERTS_PER_SECOND "),
+        (("test", "PORT=3"), "test takes no PORT; it has no variables."),
+        (("query", "SQL=select 1", "LOCAL=maybe"), "LOCAL=maybe: expected yes or no."),
+    ],
+)
+def test_make_refuses_a_variable_that_means_nothing(words: tuple[str, ...], says: str) -> None:
+    refused = make(*words)
+    assert refused.returncode == 2
+    assert says in refused.stderr
+    assert refused.stdout == ""
+
+
+def test_make_takes_every_variable_of_the_documents() -> None:
+    command = re.compile(r"make ([a-z]+)((?: [A-Z_]+=(?:\"[^\"]*\"|[^\s`|)\]]*))+)")
+    found = {
+        (target, name)
+        for file in [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
+        if file.name != "CHANGELOG.md"
+        for target, given in command.findall(file.read_text("utf-8"))
+        for name in re.findall(r" ([A-Z_]+)=", given)
+    }
+    assert len(found) > 20
+    for target, name in sorted(found):
+        value = "yes" if name in ("LOCAL", "CHECK", "README", "DRY_RUN", "AGAIN") else "1"
+        tried = make("--dry-run", target, f"{name}={value}")
+        assert "takes no" not in tried.stderr, (target, name)
+
+
+@pytest.mark.parametrize("no", ["0", "no", "FALSE", ""])
+def test_a_no_is_not_a_yes(no: str) -> None:
+    given = ["--dry-run", "redrive", "FROM=rejects"]
+    options = {"LOCAL": "--local", "DRY_RUN": "--dry-run", "AGAIN": "--again"}
+    refused = make(*given, *(f"{name}={no}" for name in options)).stdout
+    taken = make(*given, *(f"{name}=Yes" for name in options)).stdout
+    for option in options.values():
+        assert f" {option}" not in refused
+        assert f" {option}" in taken
+    assert " --check" not in make("--dry-run", "render", f"CHECK={no}").stdout
+
+
+@pytest.mark.parametrize("path", ["a b", "a'b", 'a"b', "$HOME", "`id`"])
+def test_a_path_reaches_its_command_as_it_was_typed(path: str) -> None:
+    refused = make("query", f"FILE=nowhere/{path}", f"PYTHON={sys.executable}")
+    assert f"cannot read FILE=nowhere/{path}: " in refused.stderr
+
+
+def test_the_options_of_plan_and_rehearse_are_those_of_make() -> None:
+    for program, option, given in (
+        ("plan", "PLAN_OPTIONS", {"eps"}),
+        ("rehearse", "REHEARSE_OPTIONS", {"csv", "who", "dataset", "env"}),
+    ):
+        listed = make("--print-data-base", "--dry-run", "help").stdout
+        (words,) = re.findall(rf"^{option} :?= (.*)$", listed, re.MULTILINE)
+        command = [sys.executable, "-m", f"tools.{program}.{program}", "--help"]
+        shown = subprocess.run(
+            command, cwd=REPOSITORY, capture_output=True, encoding="utf-8", check=True
+        ).stdout
+        options = set(re.findall(r"^  (?:-h, )?--([a-z-]+)", shown, re.MULTILINE))
+        expected = options - {"help"} - given
+        assert {word.lower().replace("_", "-") for word in words.split()} == expected
+
+
+@pytest.mark.parametrize("after", [0.05, 0.15, 0.3, 0.6])
+def test_ctrl_c_while_a_command_begins_ends_in_one_line(after: float) -> None:
+    """Interrupts it while it imports its libraries, and later."""
+    command = [sys.executable, "-m", "tools.live", "--port", "1", "--page", "0"]
+    with subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        encoding="utf-8",
+        # A shell lets its commands in the background ignore the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        time.sleep(after)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=30)[1]
+    assert "Traceback" not in said
+
+
+def test_an_interrupted_program_is_followed_by_what_is_left_running(bare: Cloud) -> None:
+    options = ["--local", "--port", str(bare.port), "--", "sh", "-c", "echo begun; sleep 60"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "tools.local.where", *options],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=30)[1]
+    assert process.returncode == 130
+    assert said.splitlines()[-1].startswith("interrupted; the local cloud is still running")
+
+
+def test_a_page_for_all_addresses_names_them() -> None:
+    with live.listen("0.0.0.0", 0) as listener:
+        port = listener.getsockname()[1]
+        own, *others = live.addresses(listener)
+        assert own == f"http://127.0.0.1:{port}/"
+        assert [f"http://{live.own_address()}:{port}/"] == others or live.own_address() is None
+    with live.listen("127.0.0.1", 0) as listener:
+        assert len(live.addresses(listener)) == 1

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+
 import pytest
+from botocore import exceptions
 
 from tools.local import cloud, where
 from tools.local.commands import CommandError
 from tools.local.functions import Environment
+from tools.local.problems import sentence
 
 TARGET = Environment("dev", "us-accidents-dev", "eu-west-1", {"Environment": "dev"})
 LOCAL = cloud.Cloud(4566, "us-accidents-dev", "eu-west-1", {})
@@ -81,3 +85,53 @@ def test_another_stack_is_named_with_what_differs(
     monkeypatch.setattr(where.Place, "any_stack", lambda self: other)
     with pytest.raises(CommandError, match=says):
         place.outputs()
+
+
+@pytest.mark.parametrize(
+    ("named", "stack"),
+    [(None, "us-accidents-dev"), ("dev", "us-accidents-dev"), ("prod", "us-accidents-prod")],
+)
+def test_an_environment_that_is_named_is_meant(
+    named: str | None, stack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = [{"OutputKey": "DatasetName", "OutputValue": "us_accidents"}]
+    there = {"StackName": "us-accidents-dev", "Outputs": outputs}
+    monkeypatch.setattr(cloud, "running", lambda port: 1)
+    monkeypatch.setattr(where.Place, "any_stack", lambda self: there)
+    options = argparse.Namespace(env=named, dataset=None, port=4566, local=True)
+    assert where.place_of(options).stack == stack
+
+
+CODE_ERRORS = {
+    "ExpiredTokenException": "aws sso login",
+    "InvalidClientTokenId": "AWS_PROFILE",
+    "AccessDenied": "docs/RUNBOOK.md",
+}
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (exceptions.NoCredentialsError(), "aws configure sso"),
+        (exceptions.PartialCredentialsError(provider="env", cred_var="x"), "aws configure sso"),
+        (exceptions.UnauthorizedSSOTokenError(), "aws sso login"),
+        (exceptions.SSOTokenLoadError(error_msg="gone"), "aws sso login"),
+        (exceptions.EndpointConnectionError(endpoint_url="https://x"), "AWS_ENDPOINT_URL"),
+        *(
+            (exceptions.ClientError({"Error": {"Code": code, "Message": "m"}}, "Do"), hint)
+            for code, hint in CODE_ERRORS.items()
+        ),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_an_error_about_the_account_says_what_to_do(error: Exception, hint: str) -> None:
+    text = sentence(error)
+    assert text.startswith(str(error).rstrip("."))
+    assert hint in text
+    assert "\n" not in text
+
+
+def test_another_error_stays_as_it_is() -> None:
+    assert sentence(CommandError("no such file")) == "no such file"
+    error = exceptions.ClientError({"Error": {"Code": "Other", "Message": "m"}}, "Do")
+    assert sentence(error) == str(error)

@@ -9,7 +9,6 @@ and `tools/plan/measured.toml`.
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import os
@@ -30,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tools.local import functions
-from tools.local.commands import REPOSITORY, CommandError, say, shown
+from tools.local.commands import REPOSITORY, CommandError, Parser, run, say, shown
 
 HERE = Path(__file__).resolve().parent
 
@@ -498,7 +497,7 @@ def verdicts(found: Sequence[Ratio]) -> Table:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__.splitlines()[0])
+    parser = Parser(prog="make bench", description=__doc__.splitlines()[0])
     parser.add_argument("--readme", action="store_true", help="write the figures into the README")
     parser.add_argument("--no-build", action="store_true", help="measure an existing build")
     parser.add_argument("--instructions", action="store_true", help="count instructions as well")
@@ -548,4 +547,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

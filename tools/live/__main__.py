@@ -17,6 +17,7 @@ from tools.live.feed import Feed
 from tools.live.watch import watch
 from tools.local import cloud, commands, where
 from tools.local.commands import CommandError, Parser, run, say
+from tools.local.problems import sentence
 
 # Between two looks at whether to stop, while no browser has come.
 OPENED_SECONDS = 0.5
@@ -44,7 +45,7 @@ def check(arguments: argparse.Namespace) -> None:
         place = where.place_of(arguments)
     except cloud.CloudError:
         return
-    if not place.local or arguments.env != "dev":
+    if not place.local or arguments.env not in (None, where.DEFAULT_ENVIRONMENT):
         place.announce()
         place.outputs()
 
@@ -61,9 +62,21 @@ def until_interrupted(stop: threading.Event) -> None:
         signal.signal(number, handle)
 
 
-def address(listener: socket.socket) -> str:
+def addresses(listener: socket.socket) -> list[str]:
+    """Where the page is: for this machine, and for others if it listens on all addresses."""
     host, port = listener.getsockname()[:2]
-    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/"
+    hosts = ["127.0.0.1", *filter(None, [own_address()])] if host == "0.0.0.0" else [host]
+    return [f"http://{each}:{port}/" for each in hosts]
+
+
+def own_address() -> str | None:
+    """The address by which this machine reaches others, if it has a network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            return None
+        return probe.getsockname()[0]
 
 
 def main() -> int:
@@ -82,14 +95,18 @@ def main() -> int:
         page = cloud.page_port(arguments.port) if arguments.page is None else arguments.page
         listener = listen(arguments.host, page)
     except where.PROBLEMS as error:
-        say(f"error: {error}")
+        say(f"error: {sentence(error)}")
         return 1
     feed = Feed()
     server.start(feed, listener)
-    print(f"live: {address(listener)}", flush=True)
+    own, *others = addresses(listener)
+    print(f"live: {own}", flush=True)
+    for other in others:
+        print(f"live: {other} on other devices of your network", flush=True)
     while arguments.when_opened and not stop.is_set() and not feed.opened.wait(OPENED_SECONDS):
         pass
     watch(feed, lambda: sources.connect(where.place_of(arguments), feed.lock), stop, say)
+    say(f"\nlive: the page has ended; {cloud.left_running()}")
     return 0
 
 

@@ -9,6 +9,7 @@ from time import monotonic
 
 from tools.live.feed import Feed
 from tools.live.sources import Gone, Source
+from tools.local.problems import sentence
 from tools.local.stack import now
 from tools.local.where import PROBLEMS
 
@@ -68,7 +69,3 @@ def follow(feed: Feed, source: Source, stop: threading.Event, say: Callable[[str
                 stop.wait(RETRY_SECONDS)
             feed.tick(now())
             stop.wait(PAUSE_SECONDS)
-
-
-def sentence(error: BaseException) -> str:
-    return str(error) or type(error).__name__

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -17,7 +16,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tools.local.commands import CommandError, Parser, say
+from tools.local.commands import CommandError, Parser, run, say
 from tools.local.functions import (
     DATASET,
     Environment,
@@ -26,6 +25,7 @@ from tools.local.functions import (
     load,
     template_of,
 )
+from tools.local.problems import sentence
 
 # Shards of an on-demand stream at the beginning.
 # Source: Kinesis developer guide, "Choose the right mode in Kinesis Data Streams".
@@ -441,7 +441,7 @@ def main() -> int:
             found.problems += account.problems
             found.notes += account.notes
     except (CommandError, BotoCoreError, ClientError) as error:
-        say(f"error: {error}")
+        say(f"error: {sentence(error)}")
         return 1
     for note in found.notes:
         say(f"note: {note}")
@@ -451,4 +451,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,12 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
+from tools import interruptible
+
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+# The status of a command that Ctrl-C has ended, as shells have it.
+INTERRUPTED = 128 + signal.SIGINT
 
 
 class CommandError(RuntimeError):
@@ -28,7 +34,12 @@ class Parser(argparse.ArgumentParser):
         def variable(option: re.Match[str]) -> str:
             return option[1].replace("-", "_").upper()
 
-        self.exit(2, f"error: {re.sub(r'(?:argument )?--([a-z-]+)', variable, message)}\n")
+        message = re.sub(r"(?:argument )?--([a-z-]+)", variable, message)
+        chosen = re.match(r"(\w+): invalid choice: '(.*)' \(choose from (.*)\)$", message)
+        if chosen:
+            choices = chosen[3].replace("'", "").replace(", ", " or ")
+            message = f"{chosen[1]}: expected {choices}, found {chosen[2]}"
+        self.exit(2, f"error: {message}\n")
 
 
 def port(text: str) -> int:
@@ -44,13 +55,22 @@ def console(**options: Any) -> Console:
     return Console(**plain, **options)
 
 
-def run(main: Callable[[], int], left: Callable[[], str]) -> NoReturn:
+def nothing_left() -> str:
+    """What an interrupted command leaves that only computes, in a sentence."""
+    return "nothing was sent or changed"
+
+
+def run(main: Callable[[], int], left: Callable[[], str] = nothing_left) -> NoReturn:
     """Runs a command; one that is interrupted ends in a line that says what is left running."""
+    interruptible()
     try:
         status = main()
     except KeyboardInterrupt:
+        # A second Ctrl-C would end in a traceback instead of the line.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         say(f"\ninterrupted; {left()}")
-        status = 130
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        status = INTERRUPTED
     sys.exit(status)
 
 

@@ -37,6 +37,7 @@ from tools.local.commands import (
     without_aws,
 )
 from tools.local.functions import DATASET
+from tools.local.problems import sentence
 from tools.local.stack import (
     Alert,
     AlertQueue,
@@ -449,7 +450,7 @@ def main() -> int:
         where = f"; the local cloud's log is {cloud.emulator_log(arguments.port)}"
         show_run(console(), local, arguments)
     except PROBLEMS as error:
-        say(f"error: {error}{where}")
+        say(f"error: {sentence(error)}{where}")
         return 1
     return 0
 

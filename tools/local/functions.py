@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tools.local.commands import REPOSITORY, CommandError, Parser, logged, say, shown
+from tools.local.commands import REPOSITORY, CommandError, Parser, logged, run, say, shown
 from tools.local.template import parse
 
 if sys.version_info >= (3, 11):
@@ -195,4 +195,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

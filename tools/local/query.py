@@ -19,6 +19,7 @@ from rich.text import Text
 
 from tools.local import cloud, where
 from tools.local.commands import Parser, console, run, say
+from tools.local.problems import sentence
 from tools.local.stack import Dataset, QueryFailed, QueryResult, Stack
 
 NUMBERS = {"tinyint", "smallint", "integer", "bigint", "float", "real", "double", "decimal"}
@@ -148,7 +149,7 @@ def main() -> int:
             why = explained(error, sql, place, stack)
             raise QueryNotAsked(f"the query failed: {why}") from error
     except (QueryNotAsked, *where.PROBLEMS) as error:
-        say(f"error: {error}")
+        say(f"error: {sentence(error)}")
         return 1
     output.print(shown(result, output.width))
     output.print(Text(footer(result), style="dim"))

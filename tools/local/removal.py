@@ -19,6 +19,7 @@ from botocore.exceptions import WaiterError
 
 from tools.local import cloud, functions, where
 from tools.local.commands import Parser, run, say
+from tools.local.problems import sentence
 
 # Objects of one request. Source: S3 API reference, DeleteObjects and ListObjectVersions.
 OBJECTS = 1_000
@@ -178,7 +179,7 @@ def agreed(stack: str, given: str | None, ask: Callable[[str], str] = input) -> 
 
 
 def act(arguments: argparse.Namespace) -> None:
-    target = functions.environment(arguments.env, arguments.dataset)
+    target = functions.environment(arguments.env or where.DEFAULT_ENVIRONMENT, arguments.dataset)
     place = where.place_of(arguments)
     place.announce()
     client, events = place.client, arguments.events == "delete"
@@ -211,7 +212,7 @@ def main() -> int:
     try:
         act(parser.parse_args())
     except (NotDone, *where.PROBLEMS) as error:
-        say(f"error: {error}")
+        say(f"error: {sentence(error)}")
         return 1
     return 0
 

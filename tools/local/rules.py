@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from tools.local import cloud, functions, where
 from tools.local.commands import Parser, run, say
+from tools.local.problems import sentence
 
 # The resources whose physical ids are dimensions of metrics.
 MEASURED = (
@@ -56,7 +57,7 @@ def main() -> int:
     try:
         print(rules(where.place_of(arguments)), end="")
     except where.PROBLEMS as error:
-        say(f"error: {error}")
+        say(f"error: {sentence(error)}")
         return 1
     return 0
 

@@ -2,7 +2,8 @@
 
     python -m tools.local.where --env dev -- target/debug/replay rows.csv
 
-runs the command with the variables that lead it there, and says first where that is.
+runs the command with the variables that lead it there, and says first where that is. At the end of
+one that was interrupted it says what is left running.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,7 +21,10 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
 from tools.local import cloud, commands, functions
-from tools.local.commands import CommandError, Parser, run, say, without_aws
+from tools.local.commands import INTERRUPTED, CommandError, Parser, run, say, without_aws
+from tools.local.problems import LOG_IN, sentence
+
+DEFAULT_ENVIRONMENT = "dev"
 
 # What ends a command of the tools in a sentence.
 PROBLEMS = (CommandError, cloud.CloudError, TimeoutError, BotoCoreError, ClientError)
@@ -52,6 +58,8 @@ class Place:
         if self.name == "AWS":
             account = f" account {self.client('sts').get_caller_identity()['Account']}"
         say(f"goes to {self.name}{account}, stack {self.stack} in {self.region}")
+        if self.local and (reason := cloud.without_mappings(self.port)):
+            say(f"warning: {reason}")
 
     def deployed(self) -> dict[str, Any] | None:
         """The stack, or nothing when there is none."""
@@ -69,11 +77,14 @@ class Place:
             each["ParameterKey"]: each["ParameterValue"] for each in deployed.get("Parameters", [])
         }
 
+    @property
+    def port(self) -> int:
+        """The port of a local cloud."""
+        return int(self.variables["AWS_ENDPOINT_URL"].rpartition(":")[2])
+
     def any_stack(self) -> dict[str, Any] | None:
         """The stack of a local cloud, whatever its data set."""
-        return cloud.deployed(
-            int(self.variables["AWS_ENDPOINT_URL"].rpartition(":")[2]), self.region
-        )
+        return cloud.deployed(self.port, self.region)
 
     def outputs(self) -> dict[str, str]:
         """The outputs of the stack, which must be there."""
@@ -118,10 +129,10 @@ def choose(
         region = {"AWS_REGION": target.region, "AWS_DEFAULT_REGION": target.region}
         return Place("AWS", target.region, target.stack, target.dataset, variables=region)
     if cloud.running(port) is None:
-        why = "" if local else "no AWS credentials are configured, and "
-        raise cloud.CloudError(
-            f"{why}there is no local cloud on port {port}; `make up PORT={port}` starts one"
-        )
+        why = f"there is no local cloud on port {port}; `make up PORT={port}` starts one"
+        if not local:
+            why = f"no AWS credentials are configured, and {why}. For a stack on AWS, {LOG_IN}"
+        raise cloud.CloudError(why)
     name, variables = f"the local cloud on port {port}", cloud.credentials(port, target.region)
     return Place(name, target.region, target.stack, target.dataset, True, variables)
 
@@ -133,13 +144,15 @@ def configured(port: int) -> bool:
         return boto3.Session().get_credentials() is not None
     except ProfileNotFound as error:
         up = cloud.running(port) is not None
-        hint = "; LOCAL=1 goes to the local cloud, which is running" if up else ""
+        hint = "; `aws configure list-profiles` lists those that are there"
+        if up:
+            hint += ", and LOCAL=1 goes to the local cloud, which is running"
         raise CommandError(f"{error}{hint}") from error
 
 
 def add_options(parser: argparse.ArgumentParser, dataset: str | None = functions.DATASET) -> None:
     """The options by which a command of `make` names its place."""
-    parser.add_argument("--env", default="dev", help="an environment of samconfig.toml")
+    parser.add_argument("--env", help="an environment of samconfig.toml [default: dev]")
     parser.add_argument("--dataset", default=dataset, help="a folder of datasets/")
     parser.add_argument("--port", type=commands.port, default=cloud.PORT, help="of the local cloud")
     parser.add_argument("--local", action="store_true", help="the local cloud is meant")
@@ -147,11 +160,14 @@ def add_options(parser: argparse.ArgumentParser, dataset: str | None = functions
 
 def place_of(arguments: argparse.Namespace) -> Place:
     """The place that the options name; without a data set it has the one that is deployed there."""
-    target = functions.environment(arguments.env, arguments.dataset or functions.DATASET)
+    env = arguments.env or DEFAULT_ENVIRONMENT
+    target = functions.environment(env, arguments.dataset or functions.DATASET)
     place = choose(arguments.port, target, arguments.local)
     if place.local and arguments.dataset is None and (stack := place.any_stack()):
         name = cloud.outputs_of(stack)["DatasetName"]
-        return replace(place, stack=stack["StackName"], dataset=name)
+        # An environment that was named is meant: `outputs` says if it is another one.
+        meant = functions.environment(env, name).stack if arguments.env else stack["StackName"]
+        return replace(place, stack=meant, dataset=name)
     return place
 
 
@@ -165,10 +181,18 @@ def main() -> int:
         place.announce()
         place.outputs()
     except PROBLEMS as error:
-        say(f"error: {error}")
+        say(f"error: {sentence(error)}")
         return 1
-    command = arguments.command
-    return os.execvpe(command[0], command, place.environment(os.environ))  # does not return
+    return run_there(arguments.command, place)
+
+
+def run_there(command: list[str], place: Place) -> int:
+    """Runs a command. Ctrl-C reaches it, too, and it says itself what it has done by then."""
+    signal.signal(signal.SIGINT, lambda *_: None)
+    status = subprocess.run(command, env=place.environment(os.environ), check=False).returncode
+    if status in (-signal.SIGINT, INTERRUPTED) and place.local:
+        say(f"interrupted; {cloud.left_running()}")
+    return INTERRUPTED if status < 0 else status
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import isfinite, isinf
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tools.local.commands import Parser
+from tools.local.commands import Parser, run
 from tools.plan import defaults, model
 from tools.plan.model import Limit, Line, Workload
 
@@ -87,38 +87,37 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parsed
 
 
+def within(text: str, expected: str, fits: Callable[[Any], bool], kind: Any = float) -> Any:
+    """A number as an option names it."""
+    try:
+        value = kind(text)
+        if isfinite(value) and fits(value):
+            return value
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected {expected}, found {text}")
+
+
 def rate(text: str) -> float:
-    value = float(text)
-    if not (isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value
+    return within(text, "a number above 0", lambda value: value > 0)
 
 
 def rate_or_nought(text: str) -> float:
-    value = float(text)
-    if not (isfinite(value) and value >= 0):
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0")
-    return value
+    return within(text, "a number from 0", lambda value: value >= 0)
 
 
 def positive_integer(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
-    return value
+    return within(text, "a whole number above 0", lambda value: value > 0, int)
 
 
 def share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a share from 0 to 1")
-    return value
+    return within(text, "a share from 0 to 1", lambda value: 0 <= value <= 1)
 
 
 def switch(text: str) -> bool:
     answers = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
     if text.lower() not in answers:
-        raise argparse.ArgumentTypeError(f"{text} is neither yes nor no")
+        raise argparse.ArgumentTypeError(f"expected yes or no, found {text}")
     return answers[text.lower()]
 
 
@@ -290,4 +289,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -59,7 +59,11 @@ def files(text: str) -> list[Path]:
         return [whole]
     found: list[Path] = []
     # `Path.glob` takes no pattern that is absolute.
-    for word in shlex.split(text):
+    try:
+        words = shlex.split(text)
+    except ValueError:  # a quote that does not end
+        words = [text]
+    for word in words:
         matches = sorted(glob.glob(word))  # noqa: PTH207
         if not matches:
             raise CommandError(f"could not find the file {word}")
@@ -144,4 +148,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run(main, lambda: "nothing was sent or changed")
+    run(main)

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 
+from tools import interruptible
 from tools.setup.compiling import BUILDS, Cargo, SetupError
 from tools.setup.environments import VirtualEnvironment
 from tools.setup.progress import Display
@@ -60,6 +61,7 @@ def run(found: list[Work], display: Display) -> list[SetupError]:
 
 
 def main() -> int:
+    interruptible()
     parser = argparse.ArgumentParser(description="make ready what a command needs")
     parser.add_argument("--tools", nargs="+", default=[], help="files of tools/requirements")
     parser.add_argument("--check-tools", nargs="+", default=[], help="those for .venv-check")

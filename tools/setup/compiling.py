@@ -23,6 +23,8 @@ PROGRAMS = ("ingest", "transform", "metrics", "notify", "replay")
 BUILDS = {
     "programs": [f"--bin={name}" for name in PROGRAMS],
     "tests": ["--lib", "--bins", "--tests"],  # and all programs
+    "renderer": ["--bin=render"],
+    "simulator": ["--bin=simulate"],
     "rehearsal": ["--bin=rehearse"],
     "fast rehearsal": ["--release", "--bin=rehearse"],  # for large files
 }
