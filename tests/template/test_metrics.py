@@ -1,4 +1,4 @@
-"""The local cloud makes the metrics that a log declares, and those of queues."""
+"""The local cloud makes the metrics that a log declares, and those of its services."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from tools.local.cloud import Cloud
 from tools.local.metrics import QUEUE_SECONDS, Datum, embedded
 from tools.local.stack import now, wait_for
+from tools.local.streams import Shards
 
 TIME = 1_795_900_000_123
 
@@ -56,10 +57,10 @@ def test_other_lines_publish_nothing(text: str) -> None:
     assert list(embedded(text)) == []
 
 
-def values(bare: Cloud, metric: dict[str, Any]) -> list[float]:
+def values(bare: Cloud, metric: dict[str, Any], statistic: str = "Maximum") -> list[float]:
     answer = bare.client("cloudwatch").get_metric_data(
         MetricDataQueries=[
-            {"Id": "m", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Maximum"}}
+            {"Id": "m", "MetricStat": {"Metric": metric, "Period": 60, "Stat": statistic}}
         ],
         StartTime=now() - timedelta(minutes=5),
         EndTime=now() + timedelta(minutes=1),
@@ -101,3 +102,101 @@ def test_a_waiting_message_is_in_the_metrics_of_its_queue(bare: Cloud) -> None:
     visible, age = wait_for(published, QUEUE_SECONDS * 2, 0.5, lambda: "nothing is published")
     assert max(visible) == 1
     assert 0 < max(age) <= QUEUE_SECONDS * 2
+
+
+def total(bare: Cloud, namespace: str, name: str, **dimensions: str) -> float:
+    """The sum of the last minutes."""
+    of = [{"Name": key, "Value": value} for key, value in dimensions.items()]
+    metric = {"Namespace": namespace, "MetricName": name, "Dimensions": of}
+    return sum(values(bare, metric, "Sum"))
+
+
+def test_a_put_counts_for_the_filters_that_it_is_in(bare: Cloud) -> None:
+    formation = bare.client("cloudformation")
+    bucket = formation.describe_stack_resource(
+        StackName=bare.stack, LogicalResourceId="FailuresBucket"
+    )["StackResourceDetail"]["PhysicalResourceId"]
+    of = {"BucketName": bucket, "FilterId": "Failures"}
+    before = total(bare, "AWS/S3", "PutRequests", **of)
+    for key in ("aws/lambda/batch", "redriven/batch", "aws/other"):
+        bare.client("s3").put_object(Bucket=bucket, Key=key, Body=b"")
+    assert total(bare, "AWS/S3", "PutRequests", **of) == before + 1
+
+
+def queue(bare: Cloud, name: str, *topics: str) -> tuple[str, str]:
+    """The URL and ARN of a queue to which these topics may send."""
+    sqs = bare.client("sqs")
+    arn = f"arn:aws:sqs:{bare.region}:000000000000:{name}"
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": list(topics)}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    url = sqs.create_queue(QueueName=name, Attributes={"Policy": policy} if topics else {})
+    return url["QueueUrl"], arn
+
+
+def test_a_message_that_sns_cannot_deliver_is_counted_and_kept(bare: Cloud) -> None:
+    sns, sqs = bare.client("sns"), bare.client("sqs")
+    topic = sns.create_topic(Name="undeliverable")["TopicArn"]
+    kept, dead_letters = queue(bare, "undeliverable-kept", topic)
+    _, refusing = queue(bare, "undeliverable-refusing")
+    _, taking = queue(bare, "undeliverable-taking", topic)
+    missing = f"arn:aws:lambda:{bare.region}:000000000000:function:missing"
+    policy = {"RedrivePolicy": json.dumps({"deadLetterTargetArn": dead_letters})}
+    for protocol, endpoint, attributes in (
+        ("sqs", refusing, {**policy, "RawMessageDelivery": "true"}),
+        ("sqs", taking, policy),
+        ("lambda", missing, policy),
+    ):
+        sns.subscribe(TopicArn=topic, Protocol=protocol, Endpoint=endpoint, Attributes=attributes)
+    attribute = {"severity": {"DataType": "Number", "StringValue": "4"}}
+    sns.publish(TopicArn=topic, Message="an alert", MessageAttributes=attribute)
+
+    names = ("NumberOfMessagesPublished", "NumberOfNotificationsFailed")
+    counted = [total(bare, "AWS/SNS", name, TopicName="undeliverable") for name in names]
+    assert counted == [1, 2]
+    messages = sqs.receive_message(
+        QueueUrl=kept, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+    )["Messages"]
+    # One was to be raw.
+    raw = [each for each in messages if each["Body"] == "an alert"]
+    assert [each["MessageAttributes"]["severity"]["StringValue"] for each in raw] == ["4"]
+    others = [json.loads(each["Body"])["Message"] for each in messages if each not in raw]
+    assert others == ["an alert"]
+
+
+def test_a_provisioned_shard_refuses_what_is_beyond_its_throughput(bare: Cloud) -> None:
+    kinesis = bare.client("kinesis")
+    stream = "provisioned"
+    kinesis.create_stream(StreamName=stream, ShardCount=1)
+    # More than a shard takes in a second, and in two if the request is at the turn of one.
+    rows = [{"Data": bytes(600_000), "PartitionKey": str(number)} for number in range(4)]
+    answer = kinesis.put_records(StreamName=stream, Records=rows)
+    refused = [each["ErrorCode"] for each in answer["Records"] if "ErrorCode" in each]
+    assert set(refused) == {"ProvisionedThroughputExceededException"}
+    assert len(refused) in (2, 3)
+    assert answer["FailedRecordCount"] == len(refused)
+    iterator = kinesis.get_shard_iterator(
+        StreamName=stream, ShardId="shardId-000000000000", ShardIteratorType="TRIM_HORIZON"
+    )["ShardIterator"]
+    taken = kinesis.get_records(ShardIterator=iterator, Limit=10_000)["Records"]
+    assert len(taken) == len(rows) - len(refused)
+    counted = [
+        total(bare, "AWS/Kinesis", name, StreamName=stream)
+        for name in ("IncomingRecords", "WriteProvisionedThroughputExceeded")
+    ]
+    assert counted == [len(taken), len(refused)]
+
+
+def test_a_shard_takes_1000_records_or_a_mebibyte_a_second() -> None:
+    shards = Shards()
+    assert sum(shards.take("s", "0", 1, 7.0) for _ in range(1_500)) == 1_000
+    assert shards.take("s", "1", 1, 7.9)
+    assert shards.take("s", "0", 1, 8.0)
+    assert not shards.take("s", "0", 1024 * 1024, 8.5)
+    assert shards.take("s", "0", 1024 * 1024 - 1, 8.5)
+    assert not shards.take("s", "0", 1, 8.6)

@@ -1,6 +1,7 @@
 """Metrics that AWS makes by itself and the emulator does not.
 
-Those that functions declare in their log, in the embedded metric format, and those of queues.
+Those that functions declare in their log, in the embedded metric format, those of queues, and those
+of requests to buckets.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ministack.services import cloudwatch, cloudwatch_logs, sqs
+from ministack.services import cloudwatch, cloudwatch_logs, s3, sqs
+from ministack.services.cloudformation import provisioners
 
 log = logging.getLogger("metrics")
 
@@ -21,6 +23,11 @@ log = logging.getLogger("metrics")
 QUEUE_SECONDS = 15
 
 own_append = cloudwatch_logs._append_log_events
+own_put_object = s3._put_object
+own_buckets = dict(provisioners._RESOURCE_HANDLERS["AWS::S3::Bucket"])
+
+# The filters of each bucket's request metrics: their ids and the prefixes of the keys.
+filters: dict[str, list[tuple[str, str]]] = {}
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,11 @@ class Datum:
 
 def install() -> None:
     cloudwatch_logs._append_log_events = append
+    s3._put_object = put_object
+    provisioners._RESOURCE_HANDLERS["AWS::S3::Bucket"] |= {
+        "create": create_bucket,
+        "update": update_bucket,
+    }
     threading.Thread(target=watch_queues, name="queue metrics", daemon=True).start()
 
 
@@ -111,3 +123,33 @@ def publish_queues(now: float) -> None:
             ("ApproximateAgeOfOldestMessage", now - oldest, "Seconds"),
         ):
             cloudwatch.record_metric("AWS/SQS", name, value, unit, of)
+
+
+def create_bucket(name: str, properties: dict[str, Any], stack: str) -> Any:
+    return with_filters(own_buckets["create"](name, properties, stack), properties)
+
+
+def update_bucket(
+    bucket: str, before: dict[str, Any], properties: dict[str, Any], stack: str
+) -> Any:
+    return with_filters(own_buckets["update"](bucket, before, properties, stack), properties)
+
+
+def with_filters(made: Any, properties: dict[str, Any]) -> Any:
+    """Keeps the filters of a bucket, which the emulator does not."""
+    filters[made[0]] = [
+        (each["Id"], each.get("Prefix", "")) for each in properties.get("MetricsConfigurations", [])
+    ]
+    return made
+
+
+def put_object(bucket: str, key: str, body: bytes, headers: dict[str, str]) -> Any:
+    """Puts an object, and counts the request under each filter that it is in.
+
+    Source: S3 user guide, "Metrics and dimensions": a request counts whatever its answer.
+    """
+    for name, prefix in filters.get(bucket, []):
+        if key.startswith(prefix):
+            of = {"BucketName": bucket, "FilterId": name}
+            cloudwatch.record_metric("AWS/S3", "PutRequests", 1, "Count", of)
+    return own_put_object(bucket, key, body, headers)

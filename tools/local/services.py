@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from ministack import app
 
-from tools.local import alarms, athena, firehose, metrics
+from tools.local import alarms, athena, firehose, metrics, notifications, streams
 from tools.local.mapping import service as mapping
 from tools.local.recorder import recording
 
-INSTALLED = (alarms, athena, firehose, metrics, mapping)
+INSTALLED = (alarms, athena, firehose, metrics, notifications, streams, mapping)
 
 
 def main() -> None:
