@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from tests.mapping.scenario import sequence_number
+
 Json = dict[str, Any]
 
-KEYS = "abcdefgh"
+KEYS = [*"abcdefgh", "é", "日本", "\U0001f600", "\0", '"', "k" * 256]
 SIZES = (0, 100)
 LARGE = (1_500_000, 6_000_000)  # rare, because every attempt makes an event of them
 RESPONSES = (
@@ -24,6 +26,8 @@ RESPONSES = (
     {"batchItemFailures": [{"itemIdentifier": None}]},
     {"batchItemFailures": [{"itemidentifier": "1"}]},
 )
+# What an identifier may be by mistake.
+VALUES = (None, "", "1", 1, 0.5, True, [], {}, "é\0")
 
 
 def draw(seed: int) -> Json:
@@ -95,7 +99,8 @@ def draw_records(chance: random.Random, owners: list[tuple[int, int, int]]) -> l
             # Times that coincide with windows, pauses and answers.
             at = min(begins + chance.choice([0, 0, 500, 1_000, 5_000, 61_000]), ends - 1)
             record = {"at": at, "shard": shard, "key": chance.choice(KEYS)}
-            records.append({**record, "bytes": chance.choice(sizes)})
+            count = chance.choice([1, 1, 1, 1, 3])
+            records.append({**record, "bytes": chance.choice(sizes), "count": count})
     return sorted(records, key=lambda record: record["at"])
 
 
@@ -106,8 +111,21 @@ def draw_rule(chance: random.Random, records: int) -> Json:
     if chance.random() < 0.7:
         rule["times"] = chance.randint(1, 4)
     failed = {"failed": [chance.randint(0, records) for _ in range(chance.randint(0, 2))]}
-    response = {"response": chance.choice(RESPONSES)}
+    response = {"response": draw_response(chance, records)}
     rule["answer"] = chance.choice(
         ["done", "error", "error", "throttled", failed, failed, response]
     )
     return rule
+
+
+def draw_response(chance: random.Random, records: int) -> Any:
+    """A response of any form, often with valid and invalid items side by side."""
+    if chance.random() < 0.5:
+        return chance.choice(RESPONSES)
+    items: list[Any] = []
+    for _ in range(chance.randint(1, 4)):
+        identifier = sequence_number(chance.randint(0, records))
+        wrong = {"itemIdentifier": chance.choice(VALUES)}
+        right = {"itemIdentifier": identifier}
+        items.append(chance.choice([right, right, {**right, "why": 1}, wrong, identifier, None]))
+    return {"batchItemFailures": items, "other": chance.choice(VALUES)}

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -83,7 +84,7 @@ class Scenario:
     @classmethod
     def load(cls, path: Path) -> Scenario:
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = strict_json(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise InvalidScenario(f"{path}: could not be read: {error.strerror}") from error
         except ValueError as error:
@@ -122,6 +123,25 @@ class Scenario:
         )
         scenario.end()
         return read
+
+
+def strict_json(text: str) -> Any:
+    """JSON as its standard has it: Python also takes infinities and halves of a character."""
+    document = json.loads(text, parse_constant=finite, parse_float=finite, parse_int=whole)
+    json.dumps(document, ensure_ascii=False).encode()
+    return document
+
+
+def finite(word: str) -> float:
+    number = float(word)
+    if not math.isfinite(number):
+        raise ValueError(f"{word[:20]} is not a number of JSON")
+    return number
+
+
+def whole(word: str) -> int:
+    finite(word)
+    return int(word)
 
 
 def numbered(puts: list[Put]) -> list[Put]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
+from tests.template.conftest import free_port
+from tools.local import cloud
 from tools.local.mapping.destination import Destination
 from tools.local.mapping.kinesis import Context, KinesisMapping
 from tools.local.mapping.rules import Answer, FunctionError, Settings, Succeeded
 from tools.local.mapping.sqs import Queue
+from tools.local.stack import wait_for
 
 STREAM = "arn:aws:kinesis:eu-west-1:000000000000:stream/events"
 FUNCTION = "arn:aws:lambda:eu-west-1:000000000000:function:reader"
@@ -175,6 +180,34 @@ def test_a_fault_of_a_poller_is_not_silent() -> None:
     mapping = mapped(Broken({"parent": [], "child": []}), Reader(lambda _: DONE), Kept())
     with pytest.raises(KeyError):
         run_until(mapping, 1)
+
+
+@pytest.fixture
+def empty() -> Iterator[int]:
+    """The port of a local cloud without a stack."""
+    port = free_port()
+    cloud.start(port, "eu-west-1")
+    yield port
+    cloud.down(port)
+
+
+def test_mappings_that_ended_are_reported_with_their_log(empty: int) -> None:
+    file = cloud.state(empty) / "mapping.pid"
+    pid = wait_for(
+        lambda: cloud.process_of(empty, file, cloud.MAPPINGS), 20, 0.1, lambda: "they do not run"
+    )
+    assert cloud.without_mappings(empty) is None
+    os.kill(pid, signal.SIGKILL)
+    says = f"error: the event source mappings ended with -9; see {cloud.mapping_log(empty)}"
+    log = cloud.emulator_log(empty)
+    wait_for(lambda: says in log.read_text() or None, 20, 0.1, lambda: says)
+    with pytest.raises(cloud.CloudError) as refused:
+        cloud.connect(empty)
+    assert str(refused.value) == (
+        f"the event source mappings of the local cloud on port {empty} have ended, so that no "
+        f"function gets events from a stream or queue; {cloud.mapping_log(empty)} says why, and "
+        f"`make up PORT={empty}` starts the cloud again"
+    )
 
 
 class Messages:
