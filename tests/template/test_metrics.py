@@ -167,6 +167,7 @@ def test_a_message_that_sns_cannot_deliver_is_counted_and_kept(bare: Cloud) -> N
     assert [each["MessageAttributes"]["severity"]["StringValue"] for each in raw] == ["4"]
     others = [json.loads(each["Body"])["Message"] for each in messages if each not in raw]
     assert others == ["an alert"]
+    sns.delete_topic(TopicArn=topic)
 
 
 def test_a_provisioned_shard_refuses_what_is_beyond_its_throughput(bare: Cloud) -> None:
@@ -190,6 +191,7 @@ def test_a_provisioned_shard_refuses_what_is_beyond_its_throughput(bare: Cloud) 
         for name in ("IncomingRecords", "WriteProvisionedThroughputExceeded")
     ]
     assert counted == [len(taken), len(refused)]
+    kinesis.delete_stream(StreamName=stream)
 
 
 def test_a_shard_takes_1000_records_or_a_mebibyte_a_second() -> None:
