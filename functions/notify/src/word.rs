@@ -12,7 +12,7 @@ use std::{
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use shared::data::dataset::{Dataset, Place, Template, Type, Wording};
+use shared::data::dataset::{Dataset, Place, Template, Wording};
 use tokio::time::Instant;
 
 use crate::{
@@ -224,7 +224,7 @@ fn attributes(dataset: &Dataset, incidents: &[&Incident], id: &str) -> Vec<Attri
                 vec![text::legible(id).unwrap_or_default()]
             }
             column if column == dataset.severity => levels(incidents).iter().map(i64::to_string).collect(),
-            column if is_number(dataset, column) => {
+            column if dataset.is_filtered_as_number(column) => {
                 let mut seen = BTreeSet::new();
                 let numbers =
                     incidents.iter().filter_map(|incident| filtered_cell(dataset, incident, column));
@@ -236,16 +236,11 @@ fn attributes(dataset: &Dataset, incidents: &[&Incident], id: &str) -> Vec<Attri
         // Filter policies can compare the level, and can match the text.
         let text = dataset.severity_text_attribute(name).filter(|_| is_severity);
         let text = text.map(|name| Attribute { name, values: texts(), numeric: false });
-        let numeric = is_severity || is_number(dataset, *column);
+        let numeric = is_severity || dataset.is_filtered_as_number(*column);
         iter::once(Attribute { name: name.clone(), values, numeric }).chain(text)
     };
     let attributes = dataset.alert.attributes.iter().flat_map(attribute);
     attributes.filter(|attribute| !attribute.values.is_empty()).collect()
-}
-
-/// Whether the values of a column are numbers for filter policies, such as degrees. A column of integers may hold names.
-fn is_number(dataset: &Dataset, column: usize) -> bool {
-    dataset.columns[column].kind == Type::Double
 }
 
 /// The distinct levels of severity of the incidents, lowest first.
@@ -356,7 +351,7 @@ fn machine(
         let value = match values(name) {
             _ if *column == dataset.severity => one_or_list(&Vec::from_iter(levels(incidents))),
             [] => Value::Null,
-            values if is_number(dataset, *column) => {
+            values if dataset.is_filtered_as_number(*column) => {
                 let listed = values.iter().take(LISTED_VALUES).filter_map(|value| number(value));
                 one_or_list(&listed.collect::<Vec<_>>())
             }

@@ -5,8 +5,10 @@ use toml::Table;
 use crate::yaml::{json, quoted};
 
 mod check;
+mod filter;
 
 pub(crate) use check::{NotADepartment, read};
+pub(crate) use filter::Attributes;
 
 const TOPIC: &str = "!If [IsFifo, !Ref AlertFifoTopic, !Ref AlertTopic]";
 const UNDELIVERED: &str = "!If [IsFifo, !GetAtt UndeliveredFifoAlerts.Arn, !GetAtt UndeliveredAlerts.Arn]";

@@ -34,7 +34,7 @@ use shared::data::{
 pub use crate::product::{Difference, Product};
 use crate::{
     alarms::rules::{self, NoVariable},
-    departments::NotADepartment,
+    departments::{Attributes, NotADepartment},
     template::NoBlock,
 };
 
@@ -48,8 +48,13 @@ pub enum RenderError {
     #[error(transparent)]
     Dataset(#[from] DatasetError),
     /// The departments' file is invalid.
-    #[error(transparent)]
-    Department(#[from] NotADepartment),
+    #[error("{file}{source}")]
+    Department {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        source: NotADepartment,
+    },
     /// Metrics could not distinguish severities of a data set.
     #[error(
         "datasets/{dataset}.toml: `severities`: expected texts that differ in their ASCII letters, under which metrics count \
@@ -119,8 +124,10 @@ pub fn template(name: &str, departments: Option<&Path>, root: &Path) -> Result<S
     check_dimensions(dataset)?;
     let folder = root.join("datasets").join(name).join("queries");
     let queries = &queries::all(dataset, &folder).map_err(at(&folder))?;
-    let departments = departments.map_or_else(|| root.join("departments.toml"), Path::to_owned);
-    let departments = &departments::read(&read(departments)?)?;
+    let path = departments.map_or_else(|| root.join("departments.toml"), Path::to_owned);
+    let file = departments.map_or_else(|| "departments.toml".to_owned(), |path| path.display().to_string());
+    let departments = &departments::read(&read(path)?, &Attributes::of(dataset))
+        .map_err(|source| RenderError::Department { file, source })?;
     let source = template::TemplateSource { dataset, queries, departments };
     Ok(template::render(&source, &read(root.join("template.yaml"))?)?)
 }

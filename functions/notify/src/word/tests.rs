@@ -1,7 +1,10 @@
 mod digest;
 
 use proptest::prelude::*;
-use shared::data::{dataset::MACHINE_FIELDS, decision::Decision};
+use shared::data::{
+    dataset::{MACHINE_FIELDS, Type},
+    decision::Decision,
+};
 
 use super::*;
 use crate::incident::{

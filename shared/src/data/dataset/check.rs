@@ -103,11 +103,7 @@ pub(super) fn dataset(dataset: &Dataset) -> Check {
 
 /// The names of the attributes that an alert has.
 fn attributes(dataset: &Dataset) -> Vec<String> {
-    let names = |(name, column): &(String, usize)| {
-        let text = dataset.severity_text_attribute(name).filter(|_| *column == dataset.severity);
-        std::iter::once(name.clone()).chain(text)
-    };
-    dataset.alert.attributes.iter().flat_map(names).collect()
+    dataset.attributes().map(|(name, _)| name).collect()
 }
 
 /// The columns, whose names are keys of events, columns of tables and text in the template.

@@ -294,6 +294,24 @@ impl Dataset {
         (!self.severities.are_levels()).then(|| format!("{name}_text"))
     }
 
+    /// Whether the values of a column are numbers for filter policies, such as degrees. A column of integers may hold
+    /// names.
+    #[must_use]
+    pub fn is_filtered_as_number(&self, column: usize) -> bool {
+        self.columns[column].kind == Type::Double
+    }
+
+    /// The attributes of an alert: each name, and whether its values are numbers. A severity is filtered by its level, and
+    /// by its text if it has one.
+    pub fn attributes(&self) -> impl Iterator<Item = (String, bool)> {
+        self.alert.attributes.iter().flat_map(|(name, column)| {
+            let is_severity = *column == self.severity;
+            let text = self.severity_text_attribute(name).filter(|_| is_severity);
+            let is_number = is_severity || self.is_filtered_as_number(*column);
+            std::iter::once((name.clone(), is_number)).chain(text.map(|name| (name, false)))
+        })
+    }
+
     /// The least and the greatest level that name partitions of the analytical table: one below the data set's range,
     /// and one above it.
     #[must_use]

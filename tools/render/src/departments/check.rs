@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use shared::data::dataset::line_of;
 use toml::{Table, Value};
 
-use super::{Arn, Department};
+use super::{
+    Arn, Department,
+    filter::{self, Attributes},
+};
 use crate::yaml::json;
 
 /// Filter policies of a topic. Source: Amazon SNS endpoints and quotas.
 const DEPARTMENTS_AT_MOST: usize = 200;
-/// Attributes of a filter policy. Source: Amazon SNS developer guide, "Filter policy constraints".
-const ATTRIBUTES_AT_MOST: usize = 5;
 /// Conditions in an `Fn::Or`. Source: `CloudFormation` user guide, "Condition functions".
 const ENVIRONMENTS_AT_MOST: usize = 10;
 const KEYS: [&str; 5] = ["address", "environments", "filter", "name", "protocol"];
@@ -21,13 +22,13 @@ const CHAT: &str = "chat";
 const CHAT_PROTOCOL: &str = "https";
 const CHAT_ADDRESS: &str = "https://global.sns-api.chatbot.amazonaws.com";
 
-/// What is wrong with the file, and what is expected.
+/// What is wrong with the file, and what is expected; it follows the file's name.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("departments.toml{0}")]
+#[error("{0}")]
 pub struct NotADepartment(String);
 
-/// The departments in the file's text.
-pub(crate) fn read(text: &str) -> Result<Vec<Department>, NotADepartment> {
+/// The departments in the file's text, whose alerts have these attributes.
+pub(crate) fn read(text: &str, attributes: &Attributes) -> Result<Vec<Department>, NotADepartment> {
     let document: Table = toml::from_str(text).map_err(|error| {
         let line = line_of(text, &error);
         NotADepartment(format!(":{line}: {}; expected TOML", error.message().trim()))
@@ -41,8 +42,10 @@ pub(crate) fn read(text: &str) -> Result<Vec<Department>, NotADepartment> {
         Some(Value::Array(entries)) => entries.as_slice(),
         Some(_) => return Err(no_list()),
     };
-    let departments: Vec<_> =
-        entries.iter().map(|entry| check(entry.as_table().ok_or_else(no_list)?)).collect::<Result<_, _>>()?;
+    let departments: Vec<_> = entries
+        .iter()
+        .map(|entry| check(entry.as_table().ok_or_else(no_list)?, attributes))
+        .collect::<Result<_, _>>()?;
     if departments.len() > DEPARTMENTS_AT_MOST {
         let count = departments.len();
         return Err(NotADepartment(format!(" has {count} departments; a topic takes {DEPARTMENTS_AT_MOST}")));
@@ -81,7 +84,7 @@ fn check_pair(one: &Department, other: &Department) -> Result<(), NotADepartment
     Ok(())
 }
 
-fn check(entry: &Table) -> Result<Department, NotADepartment> {
+fn check(entry: &Table, attributes: &Attributes) -> Result<Department, NotADepartment> {
     let is_name = |name: &&str| {
         name.starts_with(|c: char| c.is_ascii_alphabetic())
             && name.len() <= 64
@@ -123,7 +126,11 @@ fn check(entry: &Table) -> Result<Department, NotADepartment> {
     };
     Ok(Department {
         environments: entry.get("environments").map(environments).transpose().map_err(wrong)?,
-        filter: entry.get("filter").map(filter).transpose().map_err(wrong)?,
+        filter: entry
+            .get("filter")
+            .map(|filter| filter::read(filter, attributes))
+            .transpose()
+            .map_err(wrong)?,
         name: name.to_owned(),
         protocol: protocol.to_owned(),
         address: address.to_owned(),
@@ -189,52 +196,21 @@ fn environments(value: &Value) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-fn filter(value: &Value) -> Result<Table, String> {
-    let example = "{ county = [\"Franklin\"] }";
-    let Some(policy) = value.as_table().filter(|policy| !policy.is_empty()) else {
-        let expected = format!("expected a table such as {example}, or no line for every alert");
-        return Err(format!("has filter = {}; {expected}", json(value)));
-    };
-    if policy.len() > ATTRIBUTES_AT_MOST {
-        return Err(format!(
-            "has a filter of {} attributes; a policy takes {ATTRIBUTES_AT_MOST}",
-            policy.len()
-        ));
-    }
-    for (attribute, allowed) in policy {
-        let list = allowed.as_array();
-        if attribute == "$or" && list.is_some() {
-            continue;
-        }
-        let Some(list) = list.filter(|list| !list.is_empty()) else {
-            let expected = format!("expected a list of values as in {example}");
-            return Err(format!("filters by {attribute} = {}; {expected}", json(allowed)));
-        };
-        for value in list {
-            let is_condition = match value {
-                Value::Array(_) | Value::Datetime(_) => false,
-                Value::Table(comparison) => !comparison.is_empty(),
-                Value::Float(number) => number.is_finite(),
-                Value::String(_) | Value::Integer(_) | Value::Boolean(_) => true,
-            };
-            if !is_condition {
-                let expected = "expected a text, a number or a comparison such as { numeric = [\">=\", 4] }";
-                return Err(format!("filters by {attribute} with {}; {expected}", json(value)));
-            }
-        }
-    }
-    Ok(policy.clone())
-}
-
 #[cfg(test)]
 mod tests {
+    use shared::data::dataset::Dataset;
+
     use super::*;
 
     const FRANKLIN: &str =
         "[[department]]\nname = \"Franklin\"\nprotocol = \"email\"\naddress = \"dispatch@example.com\"\n";
 
+    fn departments(text: &str) -> Result<Vec<Department>, NotADepartment> {
+        read(text, &Attributes::of(&Dataset::named("us_accidents").unwrap()))
+    }
+
     fn error(text: &str) -> String {
-        read(text).unwrap_err().to_string()
+        departments(text).unwrap_err().to_string()
     }
 
     #[test]
@@ -282,11 +258,11 @@ mod tests {
             ("[department]\nname = 'Franklin'", "expected [[department]], in double brackets"),
             ("department = ['Franklin']", "expected [[department]], in double brackets"),
             ("[[departments]]\nname = 'Franklin'", "has [\"departments\"]; expected only [[department]]"),
-            ("\n[[department]\n", "departments.toml:2: "),
+            ("\n[[department]\n", ":2: "),
         ] {
             assert!(error(text).contains(said), "{text}: {}", error(text));
         }
-        assert_eq!(read(""), Ok(vec![]));
+        assert_eq!(departments(""), Ok(vec![]));
     }
 
     #[test]
@@ -296,16 +272,19 @@ mod tests {
         let same = "Franklin and Other have the same address";
         assert!(error(&format!("{FRANKLIN}{other}")).contains(same));
         assert!(error(&format!("{FRANKLIN}{other}{prod}")).contains(same));
-        assert_eq!(read(&format!("{FRANKLIN}{dev}{other}{prod}")).map(|them| them.len()), Ok(2));
-        assert_eq!(read(&format!("{FRANKLIN}{}", other.replace('@', "@b."))).map(|them| them.len()), Ok(2));
+        assert_eq!(departments(&format!("{FRANKLIN}{dev}{other}{prod}")).map(|them| them.len()), Ok(2));
+        assert_eq!(
+            departments(&format!("{FRANKLIN}{}", other.replace('@', "@b."))).map(|them| them.len()),
+            Ok(2)
+        );
         assert!(error(&format!("{FRANKLIN}{FRANKLIN}")).contains("two departments are called Franklin"));
     }
 
     #[test]
     fn channels_of_a_topic_share_one_subscription() {
         let chat = "[[department]]\nname = \"ControlRoom\"\nprotocol = \"chat\"\n";
-        let departments = read(chat).unwrap();
-        let Department { protocol, address, arn, .. } = &departments[0];
+        let them = departments(chat).unwrap();
+        let Department { protocol, address, arn, .. } = &them[0];
         assert_eq!((protocol.as_str(), address.as_str(), arn), ("https", CHAT_ADDRESS, &None));
         for address in ["\"arn:aws:chatbot::1:chat-configuration/slack-channel/ops\"", "\" \"", "7"] {
             let error = error(&format!("{chat}address = {address}\n"));
@@ -319,7 +298,7 @@ mod tests {
         }
         let [dev, prod] = ["dev", "prod"].map(|name| format!("environments = [\"{name}\"]\n"));
         let other = chat.replace("ControlRoom", "Other");
-        assert_eq!(read(&format!("{chat}{dev}{other}{prod}")).map(|them| them.len()), Ok(2));
+        assert_eq!(departments(&format!("{chat}{dev}{other}{prod}")).map(|them| them.len()), Ok(2));
     }
 
     #[test]
@@ -343,7 +322,7 @@ mod tests {
         let file = include_str!("../../../../departments.toml");
         let lines = file.lines().filter_map(|line| line.strip_prefix("# "));
         let example: Vec<_> = lines.filter(|line| line.starts_with("[[") || line.contains(" = ")).collect();
-        let departments = read(&example.join("\n")).unwrap();
+        let departments = departments(&example.join("\n")).unwrap();
         let [Department { filter: Some(_), environments: Some(_), .. }] = departments.as_slice() else {
             panic!("{departments:?}");
         };
