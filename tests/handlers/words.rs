@@ -178,7 +178,7 @@ async fn unlisted_word_is_rejected_everywhere_without_its_text() {
     let answer = ingest::handle(&ingest, &json!({"format": "csv", "body": csv}).to_string()).await.unwrap();
     let found: Vec<_> =
         answer["rejects"].as_array().unwrap().iter().map(|r| (&r["reason"], &r["detail"])).collect();
-    let blank = "`Priority` is blank: expected one of `Low`, `Medium`, `High`, `Critical`";
+    let blank = "`Priority` has no value: expected one of `Low`, `Medium`, `High`, `Critical`";
     assert_eq!(
         found,
         [

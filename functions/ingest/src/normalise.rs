@@ -216,7 +216,7 @@ impl<'d> Normaliser<'d> {
                 return Err(refused("bad_id", detail));
             }
             Cell::Blank | Cell::Text(_) => {
-                return Err(refused("missing_id", format!("`{name}` is blank: expected an id")));
+                return Err(refused("missing_id", format!("`{name}` has no value: expected an id")));
             }
         }
         match row.known(*severity) {
@@ -229,7 +229,7 @@ impl<'d> Normaliser<'d> {
             Cell::Blank | Cell::Text(_) => {
                 let name = &columns[*severity].name;
                 let expected = self.dataset.severities.expected();
-                Err(refused("missing_severity", format!("`{name}` is blank: {expected}")))
+                Err(refused("missing_severity", format!("`{name}` has no value: {expected}")))
             }
             Cell::Nested(_) | Cell::NonFinite(_) => Err(refused("bad_severity", self.dataset.bad_severity())),
         }

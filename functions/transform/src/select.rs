@@ -109,7 +109,7 @@ impl<'d> Selector<'d> {
             let name = &self.dataset.columns[self.dataset.id].name;
             return Decision::Reject {
                 reason: "missing_id",
-                detail: format!("`{name}` is blank: expected an id"),
+                detail: format!("`{name}` has no value: expected an id"),
             };
         }
         let key = text(self.dataset.severe_partition_key);

@@ -246,9 +246,9 @@ fn bytes_of_a_row_that_is_not_text_are_kept_with_its_event() {
 #[test]
 fn a_row_is_refused_only_when_it_cannot_be_placed() {
     let cases = [
-        ("ID,Severity\n,3\n", "missing_id: `ID` is blank"),
-        ("ID,Severity\n  ,3\n", "missing_id: `ID` is blank"),
-        ("ID,Severity\nA-1,\n", "missing_severity: `Severity` is blank"),
+        ("ID,Severity\n,3\n", "missing_id: `ID` has no value"),
+        ("ID,Severity\n  ,3\n", "missing_id: `ID` has no value"),
+        ("ID,Severity\nA-1,\n", "missing_severity: `Severity` has no value"),
         ("ID,Severity\nA-1,3.5\n", "bad_severity: `Severity`: expected an integer such as 3 or 3.0"),
         ("ID,Severity\nA-1,high\n", "bad_severity: `Severity`: expected an integer such as 3 or 3.0"),
         ("ID,Severity\nA-1,3,4\n", "cell_count: the row has 3 cells, but the header has 2"),
