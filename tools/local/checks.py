@@ -77,6 +77,7 @@ def of_parameters(template: dict[str, Any], given: dict[str, str], now: datetime
     found.problems += together(values, now)
     found.problems += twice(template, values)
     found.notes += worth_knowing(values, now)
+    found.notes += thresholds(template["Mappings"]["Severities"], values)
     found.notes += partitions(template["Mappings"]["Severities"], values)
     found.notes += unwatched(template["Mappings"]["Dataset"], values)
     return found
@@ -254,6 +255,23 @@ def worth_knowing(values: dict[str, str], now: datetime) -> Iterator[str]:
             f"ProjectedYears={values['ProjectedYears']} ends this year; deploy with a later one "
             f"before it is over, or "
             "Athena shows nothing of the next"
+        )
+
+
+def thresholds(severities: dict[str, Any], values: dict[str, str]) -> Iterator[str]:
+    """Thresholds that change nothing, or alert nobody."""
+    transform, notify = (int(values[f"{name}SeverityAbove"]) for name in ("Transform", "Notify"))
+    # The range ends one above the highest severity.
+    highest = int(severities[str(transform)]["Range"].split(",")[1]) - 1
+    if notify < transform:
+        yield (
+            f"NotifySeverityAbove={notify} is below TransformSeverityAbove={transform}, which lets "
+            f"nothing lower through; it has the effect of NotifySeverityAbove={transform}"
+        )
+    elif notify >= highest:
+        yield (
+            f"NotifySeverityAbove={notify} alerts about no severity that the data set lists; the "
+            f"highest is {highest}"
         )
 
 
