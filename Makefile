@@ -192,10 +192,11 @@ query: ## Ask Athena: SQL="select …" or FILE=datasets/x/queries/y.sql [DATASET
 	@$(PY) -m tools.local.query $(PLACE) $(if $(FILE),--file "$$FILE",--sql "$$SQL")
 
 .PHONY: bench
-bench: ## Measure every function with its floor and baselines [README=yes] [INSTRUCTIONS=yes] [OBJECT_MB=n OBJECT_SECONDS=n]
+bench: ## Measure every function, and a rehearsal, with floors and baselines [README=yes] [INSTRUCTIONS=yes] [OBJECT_MB=n OBJECT_SECONDS=n] [REHEARSAL_ROWS=n]
 	$(DEPLOY_TOOLS)
 	@$(PY) -m tools.bench.bench $(if $(call says,README),--readme) $(if $(call says,INSTRUCTIONS),--instructions) \
-	  $(if $(OBJECT_MB),--object-mb "$(OBJECT_MB)") $(if $(OBJECT_SECONDS),--object-seconds "$(OBJECT_SECONDS)")
+	  $(if $(OBJECT_MB),--object-mb "$(OBJECT_MB)") $(if $(OBJECT_SECONDS),--object-seconds "$(OBJECT_SECONDS)") \
+	  $(if $(REHEARSAL_ROWS),--rehearsal-rows "$(REHEARSAL_ROWS)")
 
 .PHONY: plan
 plan: ## What a rate of events needs and costs: EPS=events/s [SEVERE=share] [MODE=provisioned] [PACK=yes] …
@@ -211,14 +212,14 @@ PLAN_OPTIONS := SEVERE ALERTED MODE PACK ARCHITECTURE MEMORY_MB BATCH METRICS_BA
   METRICS_WINDOW_SECONDS NOTIFY_WINDOW_SECONDS LOG_IDS ALERTS_PER_SECOND INGEST_ROWS CALL_MS RETENTION_HOURS BUFFER_SECONDS SERIES ATHENA_TB
 
 .PHONY: rehearse
-rehearse: ## What files of the past would have caused: CSV=files [SET="DigestAbove=5"] [AGAINST=env or parameters], or WHO=events [ENV=dev] …
+rehearse: ## What files of the past would have caused: CSV=files [AREA=county] [SET="DigestAbove=5"] [AGAINST=env or parameters], or WHO=events [ENV=dev] …
 	@$(if $(CSV)$(WHO),,echo 'error: name files of the past: make rehearse CSV=year.csv; or events to ask about: make rehearse WHO=event.json' >&2; exit 1)
 	$(LOCAL_TOOLS)
 	@$(PY) -m tools.rehearse.rehearse --env "$(ENV)" --dataset "$(DATASET)" $(if $(CSV),--csv "$$CSV") $(if $(WHO),--who "$$WHO") \
 	  $(call options,$(REHEARSE_OPTIONS))
 
 # The options of tools/rehearse/rehearse.py, as variables.
-REHEARSE_OPTIONS := SET AGAINST DEPARTMENTS TIME CHARSET DATE_ORDER
+REHEARSE_OPTIONS := SET AGAINST AREA THRESHOLDS DEPARTMENTS TIME FORMAT CHARSET DATE_ORDER
 
 .PHONY: deploy
 deploy: STACK = $(subst _,-,$(DATASET))-$(ENV)
@@ -273,6 +274,6 @@ ifneq ($(and $(GIVEN),$(GOALS)),)
   TAKEN := $(sort $(foreach goal,$(GOALS),$(call taken,$(goal))))
   UNKNOWN := $(filter-out $(OTHERS) $(TAKEN),$(GIVEN))
   ifneq ($(UNKNOWN),)
-    $(error $(GOALS) takes no $(UNKNOWN); $(if $(TAKEN),expected $(TAKEN),it has no variables))
+    $(error $(GOALS) takes no $(UNKNOWN); $(if $(TAKEN),expected $(TAKEN),it has no variables)$(if $(filter rehearse,$(GOALS)),; parameters of the template go into SET="…"))
   endif
 endif

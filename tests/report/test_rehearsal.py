@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tests.report import chromium
 from tests.report.test_report import HOSTILE, needs_chromium
-from tools.rehearse import page, setting, tables
+from tools.rehearse import page, rehearse, setting, tables
 from tools.rehearse.setting import Setting
 
 DEPARTMENTS = Path(__file__).parents[2] / "departments.toml"
@@ -45,7 +45,38 @@ def received(messages: int) -> dict[str, Any]:
         "storms": {"messages": 0, "events": 0},
         **hours(messages),
         **dict.fromkeys(("minute", "hour", "day"), window),
+        "days": 18,
         "largest": sent,
+    }
+
+
+def load(messages: int) -> dict[str, Any]:
+    window = {"begin": "2022-02-08T13:00:00Z", "messages": 2, "events": 3, "first": []}
+    return {
+        "events": 2 * messages,
+        "messages": messages,
+        "days": 9,
+        **dict.fromkeys(("minute", "hour", "day"), window),
+    }
+
+
+def at_threshold(above: int) -> dict[str, Any]:
+    return {
+        "above": above,
+        "severities": [str(severity) for severity in range(above + 1, 5)],
+        "every": load(400 - 100 * above),
+        "departments": [["Franklin", load(0)], [HOSTILE, load(7)]],
+    }
+
+
+def nothing() -> dict[str, Any]:
+    window = {"begin": None, "messages": 0, "events": 0, "first": []}
+    return {
+        **{kind: {"messages": 0, "events": 0} for kind in ("single", "digests", "storms")},
+        **hours(0),
+        **dict.fromkeys(("minute", "hour", "day"), window),
+        "days": 0,
+        "largest": None,
     }
 
 
@@ -64,6 +95,7 @@ def of_setting(name: str, messages: int) -> dict[str, Any]:
             "bound": 500,
         },
         "alerts": {
+            "above": 3,
             "events": messages + 2,
             "repeats": 1,
             "raised": 1,
@@ -74,7 +106,8 @@ def of_setting(name: str, messages: int) -> dict[str, Any]:
             "days": [[[f"2022-02-{day:02}", [2, 2]] for day in range(8, 27)], [0, 0]],
             "received": received(messages),
             "departments": [
-                {"name": "Franklin", "protocol": "email", "received": received(messages)}
+                {"name": "Franklin", "protocol": "email", "received": received(messages)},
+                {"name": "Quiet", "protocol": "chat", "received": nothing()},
             ],
             "longest_wait_ms": 2_000,
         },
@@ -102,8 +135,11 @@ def result() -> dict[str, Any]:
                         "unreadable": 2,
                         "reasons": {"not_a_time": {"cells": 2, "form": "<a>"}},
                     }
-                }
+                },
+                "undecodable_rows": 3,
+                "warnings": [f"the header has no column {HOSTILE}"],
             },
+            "empty": [f"{HOSTILE}.csv: there is only a header"],
             "time": "Start_Time",
             "timeless": 1,
             "late": 5,
@@ -119,7 +155,9 @@ def result() -> dict[str, Any]:
             "sizes": {"raw": 900_000, "severe": 60_000, "analytical": 200_000},
         },
         "settings": [of_setting("dev", 40), of_setting("prod", 20)],
+        "thresholds": list(map(at_threshold, range(4))),
         "difference": {"only": [only, {**only, "events": 0, "examples": []}], "both": 22},
+        "notes": [f"{HOSTILE} is named twice, and was read once"],
     }
 
 
@@ -139,6 +177,7 @@ EVERYTHING = """
     numbers: Object.fromEntries(all("[data-summary]").map(
       each => [each.dataset.summary, each.dataset.value])),
     text: document.querySelector(".alert pre").textContent,
+    lead: document.querySelector("main > p").textContent,
     tables: all(".answer h3").map(each => each.textContent),
     cells: all(".answer td").map(each => each.textContent),
   };
@@ -156,11 +195,14 @@ def test_the_page_shows_every_table_and_figure(
     found = opened["value"]
     # The severe events of both are hidden until they are asked for.
     assert found["lines"] == 4
-    assert found["bars"] == {"hours": 48, "weekdays": 14, "areas": 4, "departments": 4}
+    assert found["bars"] == {"hours": 48, "weekdays": 14, "areas": 4, "departments": 6}
     assert found["numbers"]["messages"] == "40"
     assert found["numbers"]["saved"] == "2"
     assert found["text"] == f"They were in {HOSTILE}."
-    assert len(found["tables"]) == len(tables.every(result(), settings)) == 10
+    assert len(found["tables"]) == len(tables.every(result(), settings)) == 11
+    assert found["tables"][0].startswith("which threshold?")
+    assert found["lead"].count(HOSTILE) == 1
+    assert "in the worst hour (2022-02-08 00:37)" in found["lead"]
     assert f"found {HOSTILE}" in found["cells"]
     assert found["width"] <= width
 
@@ -176,6 +218,73 @@ def test_the_terminal_shows_the_same(settings: list[Setting]) -> None:
         "digests of one area",
         "what differs; both alert 22 events",
         "3 accidents in",
+        "which threshold?",
+        "3 (rehearsed)",
+        "shards needed",
     ):
         assert text in shown, text
     assert HOSTILE in shown
+
+
+def test_notes_say_what_may_surprise(settings: list[Setting]) -> None:
+    found = tables.notes(result(), settings)
+    for text in (
+        ".csv: there is only a header",
+        "the header has no column",
+        "3 rows would have damaged texts",
+        "dev: no message would have reached Quiet",
+    ):
+        assert sum(text in note for note in found) == 1, (text, found)
+    same = result()
+    same["settings"] = [of_setting("dev", 40), of_setting("prod", 40)]
+    assert "both settings alert about the same events by the same messages" in tables.notes(
+        same, settings
+    )
+
+
+@pytest.mark.parametrize(
+    ("a_second", "shown"),
+    [
+        (1_234, "1,234 a second"),
+        (1, "1 a second"),
+        (0.5, "30 a minute"),
+        (1 / 2_400, "1.5 an hour"),
+        (2.2e-5, "1.9 a day"),
+        (1e-7, "3.2 a year"),
+        (0, "0 a year"),
+    ],
+)
+def test_a_rate_has_a_unit_in_which_it_can_be_read(a_second: float, shown: str) -> None:
+    assert tables.rate(a_second) == shown
+
+
+def test_a_day_has_no_hour_and_nouns_have_their_number() -> None:
+    window = {"begin": "2022-02-08T13:37:00Z"}
+    assert [tables.begin(window, unit) for unit in ("minute", "day")] == [
+        "2022-02-08 13:37",
+        "2022-02-08",
+    ]
+    assert [tables.counted(number, "row") for number in (0, 1, 2_000)] == [
+        "0 rows",
+        "1 row",
+        "2,000 rows",
+    ]
+
+
+def answers(**given: Any) -> dict[str, Any]:
+    usual = {"name": "A-1", "severity": "4", "rejected": None, "nobody": None, "subject": "s"}
+    return {"answers": [{**usual, "attributes": [], "subscribers": [], **given}], "more": False}
+
+
+def test_an_event_that_is_rejected_is_an_error(
+    settings: list[Setting], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rehearse.answer(answers(nobody="it is mild"), settings[0]) == 0
+    assert "A-1: nobody is alerted, because it is mild." in capsys.readouterr().out
+    given = answers(name="event 1 of a.json", rejected="`ID` has no value: expected an id")
+    assert rehearse.answer(given, settings[0]) == 1
+    said = capsys.readouterr()
+    assert said.err == (
+        "error: event 1 of a.json would be rejected: `ID` has no value: expected an id\n"
+    )
+    assert "event 1" not in said.out

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tools.local.commands import CommandError
-from tools.rehearse import bill, setting
+from tools.local.commands import REPOSITORY, CommandError
+from tools.plan import model, plan
+from tools.rehearse import bill, rehearse, setting
 
 FILE = """
 [[department]]
@@ -92,6 +95,7 @@ def test_a_parameter_is_checked_as_before_a_deployment(departments: Path) -> Non
         ("NotifySeverity=2", "did you mean NotifySeverityAbove"),
         ("TransformSeverityAbove=9", "expected one of 0, 1, 2, 3"),
         ("FifoAlerts=true AlertEmail=a@b.c", "FifoAlerts=true cannot be used"),
+        ("DigestAbove=5 DigestAbove=6", "DigestAbove is given twice, as 5 and 6"),
     ]:
         with pytest.raises(CommandError, match=said):
             setting.read("us_accidents", "dev", given, departments)
@@ -125,3 +129,142 @@ def test_the_bill_follows_the_rows_and_the_setting(departments: Path) -> None:
     assert bill.shards(rows, found, chosen, bill.peak(rows)) == (3, 1)
     assert bill.series_dollars(months) == pytest.approx(30 * 0.3 * 12)
     assert sum(bill.by_service(bill.lines(rows, found, chosen)).values()) > 0
+    peak = sum(bill.by_service(bill.lines_for_peak(rows, found, chosen)).values())
+    average = bill.workload(rows, found, chosen, bill.average(rows))
+    provisioned = model.bill(
+        replace(average, mode="provisioned"), plan.prices(), bill.measured(rows)
+    )
+    # Two more shards of stream 1 for twelve months.
+    price = plan.prices()["kinesis_provisioned"]
+    a_month = plan.prices()["hours_per_month"] * (
+        price["shard_hour"] + price["shard_hour_extended"]
+    )
+    assert peak == pytest.approx(12 * (sum(line.dollars for line in provisioned) + 2 * a_month))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("NotifySeverityAbove=1", ["has the effect of NotifySeverityAbove=2"]),
+        ("NotifySeverityAbove=4", ["no severity that the data set lists; the highest is 4"]),
+        ("NotifySeverityAbove=2", []),
+        ("NotifySeverityAbove=3", []),
+        ("NotifySeverityAbove=1 TransformSeverityAbove=1", []),
+    ],
+)
+def test_a_threshold_without_effect_is_noted(
+    departments: Path, given: str, said: list[str]
+) -> None:
+    notes = setting.read("us_accidents", "dev", given, departments).notes()
+    assert len(notes) == len(said)
+    assert all(text in note for text, note in zip(said, notes))
+
+
+def test_an_area_has_a_subscriber_of_its_own(departments: Path) -> None:
+    found = setting.read("us_accidents", "dev", "", departments, ["Los Angeles"])
+    first, *_ = found.departments()
+    assert first == {
+        "name": "Los Angeles (AREA)",
+        "protocol": "email",
+        "filter": {"county": ["Los Angeles"]},
+    }
+    assert found.request()["departments"][0] == first
+
+
+def test_channels_of_a_chat_are_called_chat(tmp_path: Path) -> None:
+    path = tmp_path / "departments.toml"
+    path.write_text('[[department]]\nname = "Room"\nprotocol = "chat"\n', encoding="utf-8")
+    (found,) = setting.read("us_accidents", "dev", "", path).departments()
+    assert found == {"name": "Room", "protocol": "chat"}
+
+
+def test_what_is_wrong_with_departments_names_their_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    for text, said in [
+        ("[[department]\n", ":1: "),
+        (FILE.replace("county", "conty"), ": Franklin filters by conty, which no alert"),
+        (FILE.replace('{ county = ["Franklin"] }', '{ severity = ["4"] }'), "as a number"),
+    ]:
+        path.write_text(text, encoding="utf-8")
+        setting.template_with.cache_clear()
+        with pytest.raises(CommandError) as raised:
+            setting.read("us_accidents", "dev", "", path)
+        assert str(raised.value).startswith(str(path)), raised.value
+        assert said in str(raised.value), raised.value
+
+
+# -------------------------------------------------------------------------------------- files
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("a.csv", "b.csv", "my year.csv", "bob's.csv", "my data/c.csv"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(name, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.csv", ["a.csv"]),
+        (" b.csv  a.csv ", ["b.csv", "a.csv"]),
+        ("my year.csv", ["my year.csv"]),
+        ("my year.csv a.csv", ["my year.csv", "a.csv"]),
+        ("'my year.csv' a.csv", ["my year.csv", "a.csv"]),
+        ("a.csv bob's.csv", ["a.csv", "bob's.csv"]),
+        ("my data/*.csv b.csv", ["my data/c.csv", "b.csv"]),
+        ("[ab].csv", ["a.csv", "b.csv"]),
+    ],
+)
+def test_files_are_found_by_name_and_pattern(folder: Path, text: str, expected: list[str]) -> None:
+    assert [str(path) for path in rehearse.files(text)] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("c.csv", "could not find the file c.csv$"),
+        ("a.csv my yaer.csv", "could not find the file my; put a name with blanks in quotes"),
+        ("my data", "my data is a folder; name its files, such as CSV='my data/"),
+        ("  ", "name the files to rehearse"),
+    ],
+)
+def test_a_file_that_is_not_there_is_named(folder: Path, text: str, said: str) -> None:
+    with pytest.raises(CommandError, match=said):
+        rehearse.files(text)
+
+
+def test_files_that_are_given_twice_are_noted(folder: Path) -> None:
+    (folder / "copy.csv").write_text("a.csv", encoding="utf-8")
+    (folder / "empty.csv").touch()
+    (folder / "none.csv").touch()
+    given = ["a.csv", "./a.csv", "b.csv", "copy.csv", "empty.csv", "none.csv"]
+    paths, notes = rehearse.once([Path(name) for name in given])
+    assert [path.name for path in paths] == ["a.csv", "b.csv", "copy.csv", "empty.csv", "none.csv"]
+    assert notes == [
+        "a.csv is named twice, and was read once",
+        "copy.csv has the same content as a.csv, so that its rows count twice",
+    ]
+
+
+def test_a_comparison_with_itself_is_refused(departments: Path) -> None:
+    given = ["--csv", "x", "--departments", str(departments)]
+    with pytest.raises(CommandError, match="AGAINST=dev is what is rehearsed anyway"):
+        rehearse.settings(rehearse.arguments([*given, "--against", "dev"]))
+    default = [*given, "--against", "NotifySeverityAbove=3"]
+    with pytest.raises(CommandError, match="is what is rehearsed anyway"):
+        rehearse.settings(rehearse.arguments(default))
+    assert len(rehearse.settings(rehearse.arguments([*given, "--against", "prod"]))) == 2
+
+
+def test_a_parameter_without_set_is_refused() -> None:
+    command = ["make", "rehearse", "CSV=x.csv", "NotifySeverityAbove=2"]
+    made = subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, encoding="utf-8", check=False
+    )
+    assert made.returncode != 0
+    assert "make rehearse has no NotifySeverityAbove; it has ENV DATASET CSV" in made.stderr
+    assert 'goes into SET: SET="NotifySeverityAbove=2"' in made.stderr

@@ -207,7 +207,9 @@ def alerts(sent: Sequence[Alert]) -> str:
         return "<p>No event was severe enough for an alert.</p>"
     cards = "".join(map(card, sent[:SHOWN_ALERTS]))
     more = len(sent) - SHOWN_ALERTS
-    return cards + (f"<p>and {more:,} more messages</p>" if more > 0 else "")
+    return cards + (
+        f"<p>and {more:,} more message{'s' if more > 1 else ''}</p>" if more > 0 else ""
+    )
 
 
 def card(alert: Alert) -> str:
@@ -227,7 +229,7 @@ def answer(given: Answer) -> str:
         for row in result.rows[:SHOWN_ROWS]
     )
     more = len(result.rows) - SHOWN_ROWS
-    note = f"<p>and {more:,} more rows</p>" if more > 0 else ""
+    note = f"<p>and {more:,} more row{'s' if more > 1 else ''}</p>" if more > 0 else ""
     return (
         f'<section class="answer"><h3>{html.escape(given.question)}</h3><div class="table"><table>'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{note}</section>"

@@ -61,6 +61,25 @@ def lines(rows: Mapping[str, Any], of_setting: Mapping[str, Any], setting: Setti
     return [replace(line, dollars=line.dollars * MONTHS) for line in of_month]
 
 
+def lines_for_peak(
+    rows: Mapping[str, Any], of_setting: Mapping[str, Any], setting: Setting
+) -> list[Line]:
+    """The bill of a year with provisioned shards for the busiest minute, else at the average."""
+    average_load = replace(workload(rows, of_setting, setting, average(rows)), mode="provisioned")
+    needs = model.need(average_load, measured(rows))
+    at_peak = shards(rows, of_setting, setting, peak(rows))
+    more = {
+        stream.name: number / stream.shards("provisioned")
+        for stream, number in zip((needs.raw, needs.severe), at_peak)
+    }
+    return [
+        replace(line, dollars=line.dollars * MONTHS * more[line.what.partition(":")[0]])
+        if line.need.endswith(" shards")
+        else replace(line, dollars=line.dollars * MONTHS)
+        for line in model.bill(average_load, plan.prices(), measured(rows))
+    ]
+
+
 def by_service(bill: list[Line]) -> dict[str, float]:
     """The dollars of each service."""
     services: dict[str, float] = {}

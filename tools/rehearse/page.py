@@ -41,6 +41,9 @@ FIGURES = {
 def render(result: dict[str, Any], settings: Sequence[Setting]) -> str:
     """The page."""
     found = result["settings"]
+    every = list(tables.every(result, settings))
+    # The thresholds are what most readers look for.
+    first = every[: 1 if result["thresholds"] else 0]
     figures = {
         "days": days(found),
         "hours": by(found, "by_hour", [f"{hour} h" for hour in range(24)]),
@@ -50,12 +53,18 @@ def render(result: dict[str, Any], settings: Sequence[Setting]) -> str:
     }
     return report.PAGE.substitute(
         title=html.escape(heading(settings)),
-        lead=html.escape(tables.lead(result["rows"])),
+        lead="<br>".join(
+            html.escape(sentence)
+            for sentence in (
+                *tables.sentences(result),
+                *(f"Note: {note}." for note in result["notes"]),
+            )
+        ),
         theme=part("theme.css"),
         counts=counts(result),
-        figures="".join(FIGURES.values()),
+        figures="".join([*(report.answer(answer(table)) for table in first), *FIGURES.values()]),
         alerts="".join(map(worst, found)),
-        answers="".join(report.answer(answer(table)) for table in tables.every(result, settings)),
+        answers="".join(report.answer(answer(table)) for table in every[len(first) :]),
         plotly=get_plotlyjs(),
         drawing=part("charts.js") + part("map.js"),
         data=report.in_script({name: as_json(each) for name, each in figures.items()}),
@@ -179,13 +188,13 @@ def worst(each: dict[str, Any]) -> str:
         if not window["messages"]:
             continue
         title = (
-            f"{each['name']}: the worst {unit}, from {tables.moment(window['begin'])}, with"
+            f"{each['name']}: the worst {unit}, from {tables.begin(window, unit)}, with"
             f" {tables.counted(window['messages'], 'message')} about"
             f" {tables.counted(window['events'], 'event')}"
         )
         more = window["messages"] - len(window["first"])
         cards = "".join(report.card(alert(sent)) for sent in window["first"])
-        note = f"<p>and {more:,} more messages</p>" if more > 0 else ""
+        note = f"<p>and {tables.counted(more, 'further message')}</p>" if more > 0 else ""
         parts.append(f"<h3>{html.escape(title)}</h3>{cards}{note}")
     largest = received["largest"]
     if largest and largest["events"] > 1:

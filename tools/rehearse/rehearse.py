@@ -8,6 +8,7 @@ The functions' own code decides, with the time of an event as the clock. Nothing
 from __future__ import annotations
 
 import argparse
+import filecmp
 import glob
 import json
 import shlex
@@ -30,6 +31,7 @@ PAGE = OUTPUT / "report.html"
 
 # Beyond this size the build with optimisations is worth its minutes.
 OPTIMISED_BYTES = 100_000_000
+HINT = "; put a name with blanks in quotes: CSV=\"'a b.csv' c.csv\""
 OPTIMISED = REPOSITORY / "target" / "release" / "rehearse"
 
 
@@ -44,6 +46,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--against", help="an environment or parameters to compare with")
     parser.add_argument("--departments", default="departments.toml", help="the departments' file")
     parser.add_argument("--time", help="the column with an event's time")
+    parser.add_argument("--area", default="", help="areas, with commas: a subscriber for each")
+    parser.add_argument("--format", choices=["csv", "ndjson", "json"], help="of all files")
     parser.add_argument("--charset", help="the charset of the files")
     parser.add_argument("--date-order", choices=["mdy", "dmy"], help="how 2/8/2016 is read")
     parsed = parser.parse_args(argv)
@@ -53,24 +57,55 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def files(text: str) -> list[Path]:
-    """The files of a text: one name, or several names and patterns."""
-    whole = Path(text)
-    if whole.is_file():
-        return [whole]
-    found: list[Path] = []
-    # `Path.glob` takes no pattern that is absolute.
-    try:
-        words = shlex.split(text)
-    except ValueError:  # a quote that does not end
-        words = [text]
-    for word in words:
-        matches = sorted(glob.glob(word))  # noqa: PTH207
-        if not matches:
-            raise CommandError(f"could not find the file {word}")
-        found += map(Path, matches)
+    """The files of a text: a name or a pattern, or several of them. Names may have blanks."""
+    found = matches(text.strip())
+    if not found:
+        try:
+            words = shlex.split(text)
+        except ValueError:  # an apostrophe in a name
+            words = text.split()
+        while words:
+            # The most words that are the name of something, since a blank may be part of a name.
+            for length in range(len(words), 0, -1):
+                if matched := matches(" ".join(words[:length])):
+                    break
+            else:
+                hint = "" if words == text.split() == words[:1] else HINT
+                raise CommandError(f"could not find the file {words[0]}{hint}")
+            found += matched
+            words = words[length:]
     if not found:
         raise CommandError("name the files to rehearse: make rehearse CSV=year.csv")
+    for path in found:
+        if path.is_dir():
+            raise CommandError(f"{path} is a folder; name its files, such as CSV='{path}/*.csv'")
     return found
+
+
+def matches(name: str) -> list[Path]:
+    """The files of a name or of a pattern."""
+    if not name:
+        return []
+    # `Path.glob` takes no pattern that is absolute.
+    return [Path(name)] if Path(name).exists() else [Path(each) for each in sorted(glob.glob(name))]  # noqa: PTH207
+
+
+def once(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """The files, each once, and what is said about those that are there twice."""
+    found: dict[Path, Path] = {}
+    notes = []
+    for path in paths:
+        if found.setdefault(path.resolve(), path) is not path:
+            notes.append(f"{path} is named twice, and was read once")
+    by_size: dict[int, list[Path]] = {}
+    for path in found.values():
+        alike = by_size.setdefault(path.stat().st_size, [])
+        same = next((other for other in alike if filecmp.cmp(path, other, shallow=False)), None)
+        if same is None:
+            alike.append(path)
+        elif path.stat().st_size:
+            notes.append(f"{path} has the same content as {same}, so that its rows count twice")
+    return list(found.values()), notes
 
 
 def settings(asked: argparse.Namespace) -> list[Setting]:
@@ -79,15 +114,22 @@ def settings(asked: argparse.Namespace) -> list[Setting]:
         raise CommandError(
             f"could not find the file {departments}; expected one like departments.toml"
         )
-    found = [read(asked.dataset, asked.env, asked.set, departments)]
+    areas = [area.strip() for area in asked.area.split(",") if area.strip()]
+    found = [read(asked.dataset, asked.env, asked.set, departments, areas)]
     if asked.against is not None:
-        found.append(against(asked.dataset, asked.env, asked.against, departments))
+        other = against(asked.dataset, asked.env, asked.against, departments, areas)
+        if other.values() == found[0].values():
+            raise CommandError(
+                f"AGAINST={asked.against} is what is rehearsed anyway ({found[0].name}); name"
+                " another environment, or parameters that differ"
+            )
+        found.append(other)
     return found
 
 
 def program(paths: Sequence[Path]) -> Path:
     """The program, built with optimisations if the files are large."""
-    is_large = sum(path.stat().st_size for path in paths) > OPTIMISED_BYTES
+    is_large = size(paths) > OPTIMISED_BYTES
     build = "fast rehearsal" if is_large else "rehearsal"
     shown([sys.executable, "-m", "tools.setup", "--compile", build])
     return OPTIMISED if is_large else functions.binary("rehearse")
@@ -108,35 +150,51 @@ def ask(binary: Path, command: str, asked: argparse.Namespace, request: dict[str
 
 
 def rehearse(asked: argparse.Namespace) -> int:
-    paths = files(asked.who or asked.csv)
+    paths, notes = once(files(asked.who or asked.csv))
     compared = settings(asked)
     request = {
         "files": [str(path) for path in paths],
         "settings": [setting.request() for setting in compared],
         "time": asked.time,
+        "format": asked.format,
         "charset": asked.charset,
         "date_order": asked.date_order,
+        # Every row of a large file would be kept for the lowest threshold.
+        "every_threshold": size(paths) <= OPTIMISED_BYTES,
     }
     binary = program(paths)
     if asked.who:
-        tables.show_answers(ask(binary, "who", asked, request), compared[0], console())
-        return 0
+        return answer(ask(binary, "who", asked, request), compared[0])
     started = time.monotonic()
     result = ask(binary, "run", asked, request)
     seconds = time.monotonic() - started
+    result["notes"] = notes + tables.notes(result, compared)
     out = console(**({} if sys.stdout.isatty() else {"width": 120}), highlight=False)
     tables.show(result, compared, out)
     OUTPUT.mkdir(parents=True, exist_ok=True)
     SUMMARY.write_text(json.dumps(result, indent=1), encoding="utf-8")
     PAGE.write_text(page.render(result, compared), encoding="utf-8")
+    rows = result["rows"]["accepted"] + result["rows"]["rejected"]
     out.print(
-        f"{result['rows']['accepted'] + result['rows']['rejected']:,} rows of {len(paths)}"
-        f" file{'s' if len(paths) > 1 else ''} were rehearsed in {seconds:.0f} s. All tables and"
-        f" messages are in {PAGE.relative_to(REPOSITORY)}, and the numbers in"
-        f" {SUMMARY.relative_to(REPOSITORY)}.",
+        f"{tables.counted(rows, 'row')} of {tables.counted(len(paths), 'file')} rehearsed in"
+        f" {seconds:.0f} s. All tables and messages are in {PAGE.relative_to(REPOSITORY)}, and the"
+        f" numbers in {SUMMARY.relative_to(REPOSITORY)}.",
         soft_wrap=True,
     )
     return 0
+
+
+def answer(found: dict[str, Any], setting: Setting) -> int:
+    """Shows who is alerted; an event that the pipeline would reject is an error."""
+    tables.show_answers(found, setting, console(highlight=False))
+    rejected = [each for each in found["answers"] if each["rejected"]]
+    for each in rejected:
+        say(f"error: {each['name']} would be rejected: {each['rejected']}")
+    return 1 if rejected else 0
+
+
+def size(paths: Sequence[Path]) -> int:
+    return sum(path.stat().st_size for path in paths)
 
 
 def main() -> int:

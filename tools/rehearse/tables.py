@@ -11,13 +11,15 @@ from rich.table import Table
 
 from tools.plan.plan import money
 from tools.rehearse import bill
-from tools.rehearse.setting import Setting
+from tools.rehearse.setting import Setting, area_name
 
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 BARS = " ▁▂▃▄▅▆▇█"
 AREAS = 10
 SUBJECTS = 5
 EXAMPLES = 5
+RECEIVERS = 5
+EVERY = "every alert"
 REJECTS = 8
 
 # A row of a table that compares settings: what it is, and its cell for one of them.
@@ -26,7 +28,10 @@ Row = tuple[str, Callable[[dict[str, Any], Setting], str]]
 
 def show(result: dict[str, Any], settings: Sequence[Setting], out: Console) -> None:
     """All tables."""
-    out.print(lead(result["rows"]), soft_wrap=True)
+    for sentence in sentences(result):
+        out.print(sentence, soft_wrap=True, markup=False)
+    for note in result["notes"]:
+        out.print(f"note: {note}", soft_wrap=True, markup=False, style="yellow")
     for table in every(result, settings):
         out.print(table)
     for each in result["settings"]:
@@ -37,6 +42,7 @@ def every(result: dict[str, Any], settings: Sequence[Setting]) -> list[Table]:
     """All tables that have rows."""
     rows = result["rows"]
     found = [
+        thresholds(result, settings),
         of_rows(rows),
         of_rejects(rows),
         of_cells(rows),
@@ -51,14 +57,19 @@ def every(result: dict[str, Any], settings: Sequence[Setting]) -> list[Table]:
     return [table for table in found if table is not None]
 
 
-# ----------------------------------------------------------------------------------------- rows
+# ------------------------------------------------------------------------------------ in words
+
+
+def sentences(result: dict[str, Any]) -> list[str]:
+    """What matters most, in words."""
+    return [lead(result["rows"]), *map(verdict, result["settings"])]
 
 
 def lead(rows: dict[str, Any]) -> str:
     first, last = rows["rate"]["days"] or ("an unknown day", "an unknown day")
     text = (
-        f"Events from {first} to {last} by their {rows['time']}, {bill.average(rows):,.2g} a second"
-        f" on average and {bill.peak(rows):,.2g} in the busiest minute"
+        f"Events from {first} to {last} by their {rows['time']}, {rate(bill.average(rows))}"
+        f" on average and {rate(bill.peak(rows))} in the busiest minute"
         f" ({moment(rows['rate']['busiest_minute'])})."
     )
     if rows["timeless"]:
@@ -67,14 +78,133 @@ def lead(rows: dict[str, Any]) -> str:
     return text
 
 
+def rate(a_second: float) -> str:
+    """A rate in the shortest unit of time in which there is one event."""
+    units = {"a second": 1, "a minute": 60, "an hour": 3_600, "a day": 86_400, "a year": 31_557_600}
+    unit, seconds = next(
+        (each for each in units.items() if a_second * each[1] >= 1), ("a year", 31_557_600)
+    )
+    return f"{number(a_second * seconds)} {unit}"
+
+
+def number(value: float) -> str:
+    """A mean: with a digit after the point if it is small."""
+    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:,.1f}"
+
+
+def verdict(each: dict[str, Any]) -> str:
+    """What a subscriber to every alert would have had of a setting."""
+    received = each["alerts"]["received"]
+    if not messages(received):
+        return f"{each['name']}: nobody would have been alerted."
+    hour, day = received["hour"], received["day"]
+    return (
+        f"{each['name']}: a subscriber to every alert would have received"
+        f" {counted(messages(received), 'message')} on {counted(received['days'], 'day')},"
+        f" {counted(hour['messages'], 'message')} in the worst hour"
+        f" ({begin(hour, 'hour')}) and {counted(day['messages'], 'message')} on the worst day"
+        f" ({begin(day, 'day')})."
+    )
+
+
+def notes(result: dict[str, Any], settings: Sequence[Setting]) -> list[str]:
+    """What may surprise, and what to do."""
+    rows = result["rows"]
+    found = [f"{each}" for each in rows["empty"]]
+    found += rows["report"].get("warnings", [])
+    if undecodable := rows["report"].get("undecodable_rows"):
+        found.append(
+            f"{counted(undecodable, 'row')} would have damaged texts; if the files are in another"
+            " charset, name it by CHARSET=windows-1252, for example"
+        )
+    for setting, each in zip(settings, result["settings"]):
+        found += [f"{setting.name}: {note}" for note in setting.notes()]
+        silent = [
+            department["name"]
+            for department in each["alerts"]["departments"]
+            if not messages(department["received"])
+        ]
+        if silent and messages(each["alerts"]["received"]):
+            found.append(f"{setting.name}: no message would have reached {', '.join(silent)}")
+    if len(settings) == 2 and is_same(*result["settings"]):
+        found.append("both settings alert about the same events by the same messages")
+    return found
+
+
+def is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two settings alert in the same way."""
+    first, second = ({**each["alerts"], "above": 0} for each in (one, other))
+    return first == second
+
+
+# ----------------------------------------------------------------------------------- thresholds
+
+
+def thresholds(result: dict[str, Any], settings: Sequence[Setting]) -> Table | None:
+    """What each threshold would have caused, for every alert and for single subscribers."""
+    tried = result["thresholds"]
+    if not tried:
+        return None
+    current = result["settings"][0]["alerts"]["above"]
+    days = days_of(result["rows"])
+    table = titled("which threshold? NotifySeverityAbove, and TransformSeverityAbove not above it")
+    for name in ("receives", "threshold", "severities"):
+        table.add_column(name, overflow="fold")
+    for name in ("messages", "a day", "on days", "worst hour", "worst day"):
+        table.add_column(name, justify="right")
+    for name in receivers(tried, settings):
+        table.add_section()
+        for each in tried:
+            load = dict(each["departments"]).get(name, each["every"])
+            above = each["above"]
+            table.add_row(
+                escape(name) if each is tried[0] else "",
+                f"{above} (rehearsed)" if above == current else str(above),
+                escape(", ".join(each["severities"])) or "none that is listed",
+                f"{load['messages']:,}",
+                number(load["messages"] / days),
+                f"{load['days']:,}",
+                *(peak(load[unit], unit) for unit in ("hour", "day")),
+            )
+    return table
+
+
+def receivers(tried: Sequence[dict[str, Any]], settings: Sequence[Setting]) -> list[str]:
+    """The areas that are asked for, every alert, and the first departments."""
+    areas = [area_name(area) for area in settings[0].areas]
+    names = [name for name, _ in tried[0]["departments"] if name not in areas]
+    return [*areas, EVERY, *names][: max(RECEIVERS, len(areas) + 1)]
+
+
+def peak(window: dict[str, Any], unit: str) -> str:
+    """The most messages of a time, and when it began."""
+    return f"{window['messages']:,} ({begin(window, unit)})" if window["messages"] else "none"
+
+
+def begin(window: dict[str, Any], unit: str) -> str:
+    """When a minute, an hour or a day began, without what is always zero."""
+    return moment(window["begin"])[: 10 if unit == "day" else None]
+
+
+def days_of(rows: dict[str, Any]) -> float:
+    """The days of the files, but not less than an hour."""
+    return max(rows["rate"]["seconds"] / 86_400, 1 / 24)
+
+
+# ----------------------------------------------------------------------------------------- rows
+
+
 def of_rows(rows: dict[str, Any]) -> Table:
     table = titled("rows")
     numbers = {
         "accepted": rows["accepted"],
         "rejected": rows["rejected"],
         "with unreadable cells": rows["unreadable_rows"],
+        "with bytes of another charset": rows["report"].get("undecodable_rows", 0),
         "late in the file's order": rows["late"],
     }
+    if not numbers["with bytes of another charset"]:
+        del numbers["with bytes of another charset"]
     for name in numbers:
         table.add_column(name, justify="right")
     table.add_row(*(f"{number:,}" for number in numbers.values()))
@@ -116,14 +246,14 @@ def of_cells(rows: dict[str, Any]) -> Table | None:
 def overview(result: dict[str, Any], settings: Sequence[Setting]) -> Table:
     """What each setting makes of the rows."""
     rows = result["rows"]
-    days = max(rows["rate"]["seconds"] / 86_400, 1 / 24)
+    days = days_of(rows)
 
     def worst_of(unit: str) -> Callable[[dict[str, Any], Setting], str]:
         def cell(each: dict[str, Any], _: Setting) -> str:
             window = each["alerts"]["received"][unit]
             if not window["messages"]:
                 return "none"
-            return f"{window['messages']:,} about {window['events']:,} ({moment(window['begin'])})"
+            return f"{window['messages']:,} about {window['events']:,} ({begin(window, unit)})"
 
         return cell
 
@@ -136,18 +266,12 @@ def overview(result: dict[str, Any], settings: Sequence[Setting]) -> Table:
 
         return cell
 
-    def shards(rate: Callable[[dict[str, Any]], float]) -> Callable[[dict[str, Any], Setting], str]:
-        def cell(each: dict[str, Any], setting: Setting) -> str:
-            raw, severe = bill.shards(rows, each, setting, rate(rows))
-            return f"{raw} and {severe}"
-
-        return cell
-
     lines: list[Row] = [
         ("severe events", lambda each, _: f"{each['severe']['events']:,}"),
         ("alerted events", lambda each, _: f"{each['alerts']['events']:,}"),
         ("messages", lambda each, _: f"{messages(each['alerts']['received']):,}"),
-        ("  a day", lambda each, _: f"{messages(each['alerts']['received']) / days:,.1f}"),
+        ("  a day", lambda each, _: number(messages(each["alerts"]["received"]) / days)),
+        ("days with messages", lambda each, _: f"{each['alerts']['received']['days']:,}"),
         ("  about one event", lambda each, _: kind(each, "single")),
         ("  digests of one area", lambda each, _: kind(each, "digests")),
         ("  digests of several", lambda each, _: kind(each, "storms")),
@@ -160,8 +284,6 @@ def overview(result: dict[str, Any], settings: Sequence[Setting]) -> Table:
         ("longest wait for a message", lambda each, _: wait(each["alerts"]["longest_wait_ms"])),
         ("series in a month, bounded", series(0)),
         ("  without MaxSeries", series(1)),
-        ("shards on average", shards(bill.average)),
-        ("  in the busiest minute", shards(bill.peak)),
     ]
     table = titled("what would have happened")
     table.add_column("")
@@ -278,7 +400,7 @@ def departments(result: dict[str, Any], settings: Sequence[Setting]) -> Table:
             table.add_column(name + suffix, justify="right")
     rows: dict[tuple[str, str], list[dict[str, Any] | None]] = {}
     for place, each in enumerate(result["settings"]):
-        received = [("every alert", "", each["alerts"]["received"])]
+        received = [(EVERY, "", each["alerts"]["received"])]
         received += [
             (found["name"], found["protocol"], found["received"])
             for found in each["alerts"]["departments"]
@@ -301,26 +423,32 @@ def received_cells(received: dict[str, Any] | None) -> tuple[str, str, str]:
 
 
 def costs(result: dict[str, Any], settings: Sequence[Setting]) -> Table:
-    """The bill of a year at the average rate."""
-    table = titled("a year at the average rate, in dollars")
+    """The bill of a year: at the average rate, and with shards for the busiest minute."""
+    table = titled(
+        "a year in dollars: at the average rate, and with provisioned shards for the busiest minute"
+    )
     table.add_column("service")
-    for setting in settings:
-        table.add_column(escape(setting.name), justify="right", overflow="fold")
-    bills = [
-        bill.by_service(bill.lines(result["rows"], each, setting))
-        for each, setting in zip(result["settings"], settings)
-    ]
+    rows, bills, shards = result["rows"], [], []
+    for each, setting in zip(result["settings"], settings):
+        for title, lines, need in (
+            ("average", bill.lines, bill.average),
+            ("busiest minute", bill.lines_for_peak, bill.peak),
+        ):
+            table.add_column(f"{escape(setting.name)}: {title}", justify="right", overflow="fold")
+            bills.append(bill.by_service(lines(rows, each, setting)))
+            shards.append("{} and {}".format(*bill.shards(rows, each, setting, need(rows))))
     for service in bills[0]:
         table.add_row(service, *(money(each.get(service, 0.0)) for each in bills))
     table.add_section()
     table.add_row("all", *(money(sum(each.values())) for each in bills), style="bold")
+    table.add_row("shards needed", *shards)
     return table
 
 
 def difference(result: dict[str, Any]) -> Table:
     """The events that only one of the settings alerts."""
     found = result["difference"]
-    table = titled(f"what differs; both alert {found['both']:,} events")
+    table = titled(f"what differs; both alert {counted(found['both'], 'event')}")
     for name in ("alerted only by", "events", "by severity", "most in", "for example"):
         table.add_column(name, overflow="fold", justify="right" if name == "events" else "left")
     for each, only in zip(result["settings"], found["only"]):
@@ -362,15 +490,24 @@ def worst(each: dict[str, Any], out: Console) -> None:
 # ------------------------------------------------------------------------------------------ who
 
 
-def show_answers(answers: Sequence[dict[str, Any]], setting: Setting, out: Console) -> None:
+def show_answers(found: dict[str, Any], setting: Setting, out: Console) -> None:
     """Who is alerted about each event, by which message, and why others are not."""
-    for answer in answers:
-        name = answer["id"] or "The event"
+    for note in setting.notes():
+        out.print(f"note: {note}", markup=False, soft_wrap=True)
+    for answer in found["answers"]:
+        if answer["rejected"]:
+            continue
         if answer["nobody"]:
-            out.print(f"{name}: nobody is alerted, because {answer['nobody']}.", markup=False)
+            out.print(
+                f"{answer['name']}: nobody is alerted, because {answer['nobody']}.",
+                markup=False,
+                soft_wrap=True,
+            )
             continue
         out.print(
-            f"{name}: an alert of severity {answer['severity']} by {setting.name}.", markup=False
+            f"{answer['name']}: an alert of severity {answer['severity']} by {setting.name}.",
+            markup=False,
+            soft_wrap=True,
         )
         out.print(f"Subject: {answer['subject']}", markup=False, soft_wrap=True)
         filtered = ", ".join(f"{name} {value}" for name, value in answer["attributes"])
@@ -379,6 +516,8 @@ def show_answers(answers: Sequence[dict[str, Any]], setting: Setting, out: Conso
             show_subscriber(subscriber, out)
         if len(answer["subscribers"]) == 1:
             out.print("departments.toml has no department in this environment; ENV names another.")
+    if found["more"]:
+        out.print(f"These are the first {len(found['answers']):,} events; the files have more.")
 
 
 def show_subscriber(subscriber: dict[str, Any], out: Console) -> None:

@@ -5,7 +5,7 @@
 //! words the messages and paces them. A lane has one container, which remembers what it has alerted for all the time.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     rc::Rc,
     time::Duration,
 };
@@ -24,16 +24,20 @@ use shared::{
 };
 
 use crate::{
-    difference::Alerted,
+    backlog::{Backlog, Pending},
+    difference::Decided,
+    error::Error,
     order::Timed,
     policy::{Policy, Published},
-    settings::{Configured, Department, Mapping},
+    settings::{Configured, Department, Mapping, Settings, Thresholds},
     tables::{Days, Hours, Names, Received, Sent, instant},
 };
 
 /// What is alerted.
 #[derive(Debug, Default, Serialize)]
 pub struct Alerts {
+    /// Events of a severity above it are alerted.
+    pub above: i64,
     /// Events in messages.
     pub events: u64,
     /// Events that were not alerted, because an alert about their id had at least their severity.
@@ -72,20 +76,9 @@ pub struct DepartmentAlerts {
     filter: Option<Policy>,
 }
 
-/// An incident that waits for its batch.
-struct Pending {
-    /// The position of its record in the lane.
-    record: u64,
-    /// The number of its event.
-    event: u64,
-    time: i64,
-    incident: Incident,
-}
-
 /// A lane: a share of the keys of a shard, with the container that handles its batches.
-#[derive(Default)]
-struct Lane {
-    pending: VecDeque<Pending>,
+struct Lane<'d> {
+    pending: Backlog<'d>,
     /// Records that have arrived, and those of them that were handed over.
     arrived: u64,
     handed_over: u64,
@@ -98,39 +91,60 @@ struct Lane {
     memory: Memory,
 }
 
+impl<'d> Lane<'d> {
+    fn new(dataset: &'d Dataset) -> Self {
+        Self {
+            pending: Backlog::new(dataset),
+            arrived: 0,
+            handed_over: 0,
+            opened: 0,
+            free_at: 0,
+            due: None,
+            memory: Memory::default(),
+        }
+    }
+}
+
+/// An event as notify reads it; nothing if notify rejects it.
+#[must_use]
+pub fn incident(dataset: &Dataset, event: &Timed) -> Option<Rc<Incident>> {
+    match decide(dataset, i64::MIN, &event.data) {
+        Decision::Output(incident) => Some(Rc::new(incident)),
+        Decision::Nothing | Decision::Reject { .. } => None,
+    }
+}
+
 /// notify, and the stream that it reads.
 pub struct Simulation<'d> {
     dataset: &'d Dataset,
-    above: i64,
+    thresholds: Thresholds,
     digests: Digests,
     pace: Option<Pace>,
     mapping: Mapping,
-    lanes: Vec<Lane>,
+    lanes: Vec<Lane<'d>>,
     /// The lanes with records, by the time at which their next batch is handed over.
     due: BTreeSet<(i64, usize)>,
     /// Messages that are sent later than now, by their times and in their order.
     outbox: BTreeMap<(i64, u64), Rc<Alert>>,
     messages: u64,
     alerts: Alerts,
-    /// What became of events, for a comparison; nothing unless there is one.
-    decisions: Option<Vec<(u64, Option<Alerted>)>>,
+    /// What is decided about events, for a comparison; nothing unless there is one.
+    decisions: Option<Vec<Decided>>,
 }
 
 impl<'d> Simulation<'d> {
-    /// notify with that configuration, and the subscriptions to its topic.
+    /// notify with that configuration and these thresholds, and the subscriptions to its topic.
     #[must_use]
     pub fn new(
         dataset: &'d Dataset,
-        configured: &Configured,
-        mapping: &Mapping,
-        departments: &[Department],
+        (configured, settings): (&Configured, &Settings),
+        thresholds: Thresholds,
         is_compared: bool,
     ) -> Self {
-        let departments = departments.iter().map(|department| DepartmentAlerts {
-            name: department.name.clone(),
-            protocol: department.protocol.clone(),
-            received: Received::default(),
-            filter: department.filter.clone(),
+        let mapping = &settings.mapping;
+        let departments = settings.departments.iter().map(|Department { name, protocol, filter }| {
+            let (name, protocol, filter) = (name.clone(), protocol.clone(), filter.clone());
+            DepartmentAlerts { name, protocol, received: Received::default(), filter }
         });
         let timeout = TimeDelta::seconds(mapping.timeout_seconds.into());
         let now = instant(0);
@@ -139,68 +153,98 @@ impl<'d> Simulation<'d> {
         let left = invocation.deadline.at.saturating_duration_since(invocation.began);
         Self {
             dataset,
-            above: configured.alerted_above(),
+            thresholds,
             digests: configured.notify.digests,
             pace: configured.notify.pace.map(|pace| pace.within(left)),
-            lanes: (0..mapping.lanes()).map(|_| Lane::default()).collect(),
+            lanes: (0..mapping.lanes()).map(|_| Lane::new(dataset)).collect(),
             mapping: mapping.clone(),
             due: BTreeSet::new(),
             outbox: BTreeMap::new(),
             messages: 0,
-            alerts: Alerts { departments: departments.collect(), ..Alerts::default() },
+            alerts: Alerts {
+                above: thresholds.alerted(),
+                departments: departments.collect(),
+                ..Alerts::default()
+            },
             decisions: is_compared.then(Vec::new),
         }
     }
 
-    /// Receives the next event of stream 2, the `number`th.
-    pub fn receive(&mut self, number: u64, event: &Timed) {
-        self.run_until(event.time);
+    /// Receives the next event, the `number`th, as [`incident`] reads it.
+    ///
+    /// # Errors
+    ///
+    /// When a temporary file cannot be used.
+    pub fn receive(
+        &mut self,
+        number: u64,
+        event: &Timed,
+        incident: Option<&Rc<Incident>>,
+    ) -> Result<(), Error> {
+        self.run_until(event.time)?;
+        let severity = incident.map(|incident| incident.key.severity);
+        if severity.is_some_and(|severity| severity <= self.thresholds.transform) {
+            // It is not on stream 2.
+            self.note(number, event.time, incident, false);
+            return Ok(());
+        }
         let lane = self.mapping.lane(event.hash);
-        match decide(self.dataset, self.above, &event.data) {
-            Decision::Output(incident) => {
-                let record = self.lanes[lane].arrived;
+        match incident {
+            Some(incident) if incident.key.severity > self.thresholds.notify => {
+                let (record, incident) = (self.lanes[lane].arrived, incident.clone());
                 let pending = Pending { record, event: number, time: event.time, incident };
-                self.lanes[lane].pending.push_back(pending);
+                self.lanes[lane].pending.push(pending, event)?;
             }
-            Decision::Nothing => self.note(number, None),
-            Decision::Reject { .. } => {
-                self.alerts.rejected += 1;
-                self.note(number, None);
+            incident => {
+                self.alerts.rejected += u64::from(incident.is_none());
+                self.note(number, event.time, incident, false);
             }
         }
         self.lanes[lane].arrived += 1;
         self.schedule(lane, event.time);
+        Ok(())
     }
 
-    /// Hands over what is left, and returns what was alerted.
+    /// Hands over one of the batches that are left after the last event; false if there is none.
+    ///
+    /// # Errors
+    ///
+    /// When a temporary file cannot be used.
+    pub fn continue_to_end(&mut self) -> Result<bool, Error> {
+        let next = self.due.first().map(|(time, _)| *time);
+        self.run_until(next.unwrap_or(i64::MAX))?;
+        Ok(next.is_some())
+    }
+
+    /// What was alerted, once nothing is left.
     #[must_use]
-    pub fn finish(mut self) -> (Alerts, Vec<(u64, Option<Alerted>)>) {
-        self.run_until(i64::MAX);
-        (self.alerts, self.decisions.unwrap_or_default())
+    pub fn finish(self) -> Alerts {
+        self.alerts
     }
 
-    /// What became of events since the last call, by their numbers.
-    pub fn take_decisions(&mut self) -> Vec<(u64, Option<Alerted>)> {
+    /// What is decided about events since the last call.
+    pub fn take_decisions(&mut self) -> Vec<Decided> {
         self.decisions.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    fn note(&mut self, event: u64, alerted: Option<Alerted>) {
+    fn note(&mut self, event: u64, time: i64, incident: Option<&Rc<Incident>>, is_alerted: bool) {
         if let Some(all) = &mut self.decisions {
-            all.push((event, alerted));
+            all.push(Decided { event, time, incident: incident.cloned(), is_alerted });
         }
     }
 
     /// Hands over all batches that are due before `now`, and sends the messages of this time.
-    fn run_until(&mut self, now: i64) {
+    fn run_until(&mut self, now: i64) -> Result<(), Error> {
         while let Some((time, lane)) = self.due.first().copied().filter(|(time, _)| *time <= now) {
             self.due.pop_first();
             self.lanes[lane].due = None;
-            self.invoke(lane, time);
+            self.invoke(lane, time)?;
         }
         while let Some(entry) = self.outbox.first_entry().filter(|entry| entry.key().0 <= now) {
             let ((at, _), alert) = entry.remove_entry();
             self.send(&Sent { at, alert });
         }
+        Ok(())
     }
 
     /// Decides when the next batch of a lane is handed over.
@@ -225,11 +269,13 @@ impl<'d> Simulation<'d> {
     }
 
     /// Handles the next batch of a lane.
-    fn invoke(&mut self, lane: usize, now: i64) {
+    fn invoke(&mut self, lane: usize, now: i64) -> Result<(), Error> {
         let state = &mut self.lanes[lane];
         state.handed_over = state.arrived.min(state.handed_over + self.mapping.batch as u64);
-        let count = state.pending.iter().take_while(|pending| pending.record < state.handed_over).count();
-        let pending: Vec<Pending> = state.pending.drain(..count).collect();
+        let mut pending = Vec::new();
+        while let Some(next) = state.pending.pop_before(state.handed_over)? {
+            pending.push(next);
+        }
         let sent = if pending.is_empty() { 0 } else { self.publish(lane, &pending, now) };
         let time = self.pace.map_or(Duration::ZERO, |pace| pace.time_of(sent));
         let state = &mut self.lanes[lane];
@@ -238,11 +284,12 @@ impl<'d> Simulation<'d> {
         if state.arrived > state.handed_over {
             self.schedule(lane, now);
         }
+        Ok(())
     }
 
     /// Plans and words the messages about the incidents of a batch; returns how many there are.
     fn publish(&mut self, lane: usize, pending: &[Pending], now: i64) -> usize {
-        let incidents: Vec<&Incident> = pending.iter().map(|pending| &pending.incident).collect();
+        let incidents: Vec<&Incident> = pending.iter().map(|pending| pending.incident.as_ref()).collect();
         let memory = &mut self.lanes[lane].memory;
         let burst = self.pace.map_or(usize::MAX, Pace::burst);
         let plan = self.digests.plan(&incidents, memory, instant(now), burst);
@@ -251,7 +298,8 @@ impl<'d> Simulation<'d> {
         self.alerts.repeats += (plan.known.len() + plan.repeats.len()) as u64;
         self.alerts.raised += plan.raised.len() as u64;
         for place in plan.known.iter().chain(plan.repeats.iter().map(|(repeat, _)| repeat)) {
-            self.note(pending[*place].event, None);
+            let Pending { event, time, incident, .. } = &pending[*place];
+            self.note(*event, *time, Some(incident), false);
         }
         for (position, (places, alert)) in messages.into_iter().enumerate() {
             let together: Vec<&Incident> = places.iter().map(|place| incidents[*place]).collect();
@@ -279,9 +327,7 @@ impl<'d> Simulation<'d> {
         alerts.hours.add(*time, 1);
         alerts.days.add(*time, 0, 1);
         alerts.longest_wait_ms = alerts.longest_wait_ms.max((at - time) / 1_000);
-        if self.decisions.is_some() {
-            self.note(*event, Some(Alerted::new(self.dataset, incident, *time)));
-        }
+        self.note(*event, *time, Some(incident), true);
     }
 
     /// Sends a message to its subscribers.

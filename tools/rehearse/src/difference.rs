@@ -1,10 +1,11 @@
 //! What differs between two settings: the events that only one of them alerts.
 
-use std::collections::HashMap;
+use std::{collections::VecDeque, rc::Rc};
 
 use chrono::{DateTime, Utc};
-use notify::incident::Incident;
+use notify::{incident::Incident, raise::Reported, word::word};
 use serde::Serialize;
+use serde_json::Value;
 use shared::data::dataset::Dataset;
 
 use crate::tables::{Names, instant};
@@ -12,26 +13,26 @@ use crate::tables::{Names, instant};
 /// Examples of a kind.
 const EXAMPLES: usize = 10;
 
-/// An event that was alerted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Alerted {
-    id: String,
-    severity: String,
-    area: String,
-    at: DateTime<Utc>,
+/// What a setting decided about an event.
+#[derive(Debug)]
+pub struct Decided {
+    /// Its number.
+    pub event: u64,
+    /// Its time, in microseconds since 1970.
+    pub time: i64,
+    /// The event; nothing if notify cannot read it.
+    pub incident: Option<Rc<Incident>>,
+    /// Whether it is alerted.
+    pub is_alerted: bool,
 }
 
-impl Alerted {
-    /// An incident at a time in microseconds since 1970.
-    #[must_use]
-    pub fn new(dataset: &Dataset, incident: &Incident, time: i64) -> Self {
-        Self {
-            id: incident.value(dataset.id).to_owned(),
-            severity: dataset.severities.text(incident.key.severity).into_owned(),
-            area: incident.value(dataset.severe_partition_key).to_owned(),
-            at: instant(time),
-        }
-    }
+/// An event that one setting alerts.
+#[derive(Debug, Serialize)]
+pub struct Example {
+    id: String,
+    at: DateTime<Utc>,
+    /// Its alert on a phone.
+    text: String,
 }
 
 /// Events that only one of two settings alerts.
@@ -44,47 +45,156 @@ pub struct OnlyOne {
     /// By area.
     pub by_area: Names,
     /// The first of them.
-    pub examples: Vec<Alerted>,
+    pub examples: Vec<Example>,
 }
 
-/// Compares two settings event by event.
+/// What differs between two settings.
 #[derive(Debug, Default, Serialize)]
 pub struct Difference {
     /// Alerted by the first setting only, and by the second only.
     pub only: [OnlyOne; 2],
     /// Alerted by both.
     pub both: u64,
-    /// Events that one setting has decided about, by their numbers: which one, and what it alerted.
-    #[serde(skip)]
-    waiting: HashMap<u64, (usize, Option<Alerted>)>,
 }
 
-impl Difference {
+/// Compares two settings event by event.
+#[derive(Debug)]
+pub struct Comparison<'d> {
+    dataset: &'d Dataset,
+    difference: Difference,
+    waiting: Waiting,
+}
+
+/// Events about which one setting has decided, by their numbers, in a few bits each: the other may be far behind.
+#[derive(Debug, Default)]
+struct Waiting {
+    first: u64,
+    states: VecDeque<State>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Open,
+    Decided { is_second: bool, is_alerted: bool },
+    Done,
+}
+
+impl<'d> Comparison<'d> {
+    /// Compares settings over a data set.
+    #[must_use]
+    pub fn new(dataset: &'d Dataset) -> Self {
+        Self { dataset, difference: Difference::default(), waiting: Waiting::default() }
+    }
+
     /// Records what a setting, the first or the second, decided about events.
-    pub fn add(&mut self, setting: usize, decided: Vec<(u64, Option<Alerted>)>) {
-        for (event, alerted) in decided {
-            match self.waiting.remove(&event) {
-                Some((other, earlier)) if other != setting => match (alerted, earlier) {
-                    (Some(_), Some(_)) => self.both += 1,
-                    (Some(alerted), None) => self.only[setting].add(alerted),
-                    (None, Some(alerted)) => self.only[other].add(alerted),
-                    (None, None) => {}
-                },
-                _ => {
-                    self.waiting.insert(event, (setting, alerted));
+    pub fn add(&mut self, is_second: bool, decided: Vec<Decided>) {
+        for decided in decided {
+            let Some(is_alerted) = self.waiting.decide(&decided, is_second) else { continue };
+            let one = match (decided.is_alerted, is_alerted) {
+                (true, true) => {
+                    self.difference.both += 1;
+                    continue;
                 }
+                (true, false) => is_second,
+                (false, true) => !is_second,
+                (false, false) => continue,
+            };
+            if let Some(incident) = &decided.incident {
+                self.difference.only[usize::from(one)].add(self.dataset, incident, decided.time);
             }
+        }
+    }
+
+    /// What differs.
+    #[must_use]
+    pub fn finish(self) -> Difference {
+        self.difference
+    }
+}
+
+impl Waiting {
+    /// Records a decision; returns that of the other setting, if it has decided before.
+    fn decide(&mut self, decided: &Decided, is_second: bool) -> Option<bool> {
+        let place = usize::try_from(decided.event.checked_sub(self.first)?).ok()?;
+        if self.states.len() <= place {
+            self.states.resize(place + 1, State::Open);
+        }
+        let state = &mut self.states[place];
+        match *state {
+            State::Open => {
+                *state = State::Decided { is_second, is_alerted: decided.is_alerted };
+                None
+            }
+            State::Decided { is_second: other, is_alerted } if other != is_second => {
+                *state = State::Done;
+                while matches!(self.states.front(), Some(State::Done)) {
+                    self.states.pop_front();
+                    self.first += 1;
+                }
+                Some(is_alerted)
+            }
+            State::Decided { .. } | State::Done => None,
         }
     }
 }
 
 impl OnlyOne {
-    fn add(&mut self, alerted: Alerted) {
+    fn add(&mut self, dataset: &Dataset, incident: &Incident, time: i64) {
         self.events += 1;
-        self.by_severity.add(&alerted.severity, 1);
-        self.by_area.add(&alerted.area, 1);
+        self.by_severity.add(&dataset.severities.text(incident.key.severity), 1);
+        self.by_area.add(incident.value(dataset.severe_partition_key), 1);
         if self.examples.len() < EXAMPLES {
-            self.examples.push(alerted);
+            let alerts = word(dataset, &[Reported { incident, raised_from: None }]);
+            let message = alerts.first().map(|(_, alert)| alert.message.as_str()).unwrap_or_default();
+            let texts: Value = serde_json::from_str(message).unwrap_or_default();
+            let text = texts["sms"].as_str().unwrap_or_default().to_owned();
+            self.examples.push(Example { id: incident.name(), at: instant(time), text });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::incident::decide;
+    use proptest::prelude::*;
+    use shared::data::decision::Decision;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn differences_do_not_depend_on_who_decides_first(
+            alerted in proptest::collection::vec((any::<bool>(), any::<bool>()), 0..100),
+            turns in proptest::collection::vec(any::<bool>(), 200),
+        ) {
+            let dataset = Dataset::named("us_accidents").unwrap();
+            let incident = |number: usize| {
+                let data = format!(r#"{{"ID":"A-{number}","Severity":4,"County":"Lucas"}}"#);
+                match decide(&dataset, 3, data.as_bytes()) {
+                    Decision::Output(incident) => Some(Rc::new(incident)),
+                    _ => None,
+                }
+            };
+            let mut comparison = Comparison::new(&dataset);
+            let mut next = [0, 0];
+            let ends = [false, true].into_iter().cycle().take(2 * alerted.len());
+            for is_second in turns.into_iter().chain(ends) {
+                let number = &mut next[usize::from(is_second)];
+                let Some((first, second)) = alerted.get(*number) else { continue };
+                let is_alerted = if is_second { *second } else { *first };
+                let event = *number as u64;
+                comparison.add(is_second, vec![Decided { event, time: 0, incident: incident(*number), is_alerted }]);
+                *number += 1;
+            }
+            prop_assert!(comparison.waiting.states.is_empty());
+            let found = comparison.finish();
+            let count = |one, other| alerted.iter().filter(|each| **each == (one, other)).count() as u64;
+            prop_assert_eq!(found.both, count(true, true));
+            prop_assert_eq!(found.only.each_ref().map(|only| only.events), [count(true, false), count(false, true)]);
+            for only in &found.only {
+                prop_assert_eq!(only.examples.len() as u64, only.events.min(10));
+                prop_assert!(only.examples.iter().all(|each| each.text.contains(&each.id) && each.text.contains("Lucas county")));
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! and [`alerts`] alerts as notify does, with [`policy`] for its subscribers. [`who`] shows one event in full.
 
 pub mod alerts;
+mod backlog;
 pub mod counts;
 pub mod difference;
 pub mod error;
@@ -15,4 +16,5 @@ pub mod policy;
 pub mod rehearsal;
 pub mod settings;
 pub mod tables;
+pub mod thresholds;
 pub mod who;

@@ -206,7 +206,7 @@ impl Merge {
 }
 
 /// A file that exists as long as this process has it open.
-fn temporary_file() -> io::Result<File> {
+pub(crate) fn temporary_file() -> io::Result<File> {
     let folder = env::temp_dir();
     for attempt in 0.. {
         let path = folder.join(format!("rehearse-{}-{attempt}", process::id()));
@@ -222,11 +222,12 @@ fn temporary_file() -> io::Result<File> {
     Err(io::Error::other("no name is free"))
 }
 
-fn temporary(source: io::Error) -> Error {
+pub(crate) fn temporary(source: io::Error) -> Error {
     Error::Temporary { folder: env::temp_dir().display().to_string(), source }
 }
 
-fn write(out: &mut impl Write, time: i64, hash: u128, data: &[u8]) -> io::Result<()> {
+/// Writes an event, which [`read`] reads.
+pub(crate) fn write(out: &mut impl Write, time: i64, hash: u128, data: &[u8]) -> io::Result<()> {
     let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
     out.write_all(&time.to_le_bytes())?;
     out.write_all(&hash.to_le_bytes())?;
@@ -235,7 +236,7 @@ fn write(out: &mut impl Write, time: i64, hash: u128, data: &[u8]) -> io::Result
 }
 
 /// The next event of a file; nothing at its end.
-fn read(file: &mut impl Read) -> io::Result<Option<Timed>> {
+pub(crate) fn read(file: &mut impl Read) -> io::Result<Option<Timed>> {
     let mut time = [0; 8];
     match file.read_exact(&mut time) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),

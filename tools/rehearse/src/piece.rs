@@ -66,13 +66,28 @@ pub struct Outcome {
     pub severe: Vec<SevereEvent>,
     /// The bytes of the severe events.
     pub projections: Vec<u8>,
-    /// Bytes of all events, and of the analytical records of the severe ones.
+    /// What is written for the events.
     pub sizes: Sizes,
     /// Accepted rows without a time that can be read.
     pub timeless: u64,
 }
 
-/// Bytes of the outputs.
+/// Which severe events are taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Above {
+    /// Events of a severity above it are passed on.
+    pub passed: i64,
+    /// Those above it are counted as what is written.
+    pub written: i64,
+}
+
+impl From<i64> for Above {
+    fn from(above: i64) -> Self {
+        Self { passed: above, written: above }
+    }
+}
+
+/// Bytes of the outputs, and how many severe events they have.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Sizes {
     /// On stream 1.
@@ -81,6 +96,8 @@ pub struct Sizes {
     pub severe: u64,
     /// Of the analytical records.
     pub analytical: u64,
+    /// Severe events.
+    pub severe_events: u64,
 }
 
 /// Decides about rows as ingest and transform do.
@@ -88,6 +105,7 @@ pub struct Decider<'d> {
     reading: Reading<'d>,
     normaliser: Normaliser<'d>,
     selector: Selector<'d>,
+    written_above: i64,
     /// Finds the time of receipt in an event.
     received: Finder<'static>,
     event: Writer,
@@ -97,15 +115,16 @@ pub struct Decider<'d> {
 impl<'d> Decider<'d> {
     /// Decides about rows that are read so; events of a severity above `above` are severe.
     #[must_use]
-    pub fn new(reading: Reading<'d>, above: i64) -> Self {
-        let dataset = reading.dataset;
+    pub fn new(reading: Reading<'d>, above: impl Into<Above>) -> Self {
+        let (dataset, above) = (reading.dataset, above.into());
         let mut entry = json::entry(&dataset.columns[dataset.received_at].name);
         entry.extend_from_slice(format!("\"{UNSTAMPED}\"").as_bytes());
         Self {
             reading,
             normaliser: Normaliser::new(dataset, reading.date_order),
             // Late is what transform sees late, which has no meaning while the time of an event is the clock.
-            selector: Selector::new(dataset, above, DateTime::UNIX_EPOCH),
+            selector: Selector::new(dataset, above.passed, DateTime::UNIX_EPOCH),
+            written_above: above.written,
             // The first entry of an object has no comma.
             received: Finder::new(&entry[1..]).into_owned(),
             event: Writer::default(),
@@ -151,8 +170,11 @@ impl<'d> Decider<'d> {
         let projection = &self.outputs.written()[severe.projection.clone()];
         let entry = self.received.find(projection);
         let stamp = entry.map_or(0, |at| at + self.received.needle().len() - UNSTAMPED.len() - 1);
-        outcome.sizes.severe += projection.len() as u64;
-        outcome.sizes.analytical += severe.analytical.len() as u64;
+        if severe.partition > self.written_above {
+            outcome.sizes.severe += projection.len() as u64;
+            outcome.sizes.analytical += severe.analytical.len() as u64;
+            outcome.sizes.severe_events += 1;
+        }
         let mut event = SevereEvent {
             time,
             row: u32::try_from(outcome.times.len() - 1).unwrap_or(u32::MAX),

@@ -18,7 +18,7 @@ use replay::input::{Input, Text};
 
 use crate::{
     error::Error,
-    piece::{Decider, Outcome, Rejected},
+    piece::{Above, Decider, Outcome, Rejected},
     settings::Reading,
 };
 
@@ -56,8 +56,8 @@ pub struct FileEnd {
 /// Reads files.
 pub struct Pieces<'d> {
     reading: Reading<'d>,
-    /// The severity above which events are severe.
-    above: i64,
+    /// The severities above which events are severe.
+    above: Above,
     workers: usize,
     piece_bytes: usize,
 }
@@ -65,9 +65,9 @@ pub struct Pieces<'d> {
 impl<'d> Pieces<'d> {
     /// Reads on all cores.
     #[must_use]
-    pub fn new(reading: Reading<'d>, above: i64) -> Self {
+    pub fn new(reading: Reading<'d>, above: impl Into<Above>) -> Self {
         let workers = available_parallelism().map_or(1, usize::from);
-        Self { reading, above, workers, piece_bytes: PIECE_BYTES }
+        Self { reading, above: above.into(), workers, piece_bytes: PIECE_BYTES }
     }
 
     /// Passes on the outcome of every piece of a file, in their order.

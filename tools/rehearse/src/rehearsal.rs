@@ -12,15 +12,16 @@ use serde::Serialize;
 use shared::data::dataset::Dataset;
 
 use crate::{
-    alerts::{Alerts, Simulation},
+    alerts::{Alerts, Simulation, incident},
     counts::{Counter, Counts},
-    difference::Difference,
+    difference::{Comparison, Difference},
     error::Error,
     order::{Collector, InOrder, Timed},
-    piece::{NO_TIME, Outcome, Rejected, Sizes},
+    piece::{Above, NO_TIME, Outcome, Rejected, Sizes},
     pieces::Pieces,
     settings::{Configured, Reading, Request, Settings},
     tables::{Calendar, Rate},
+    thresholds::{self, AtThreshold},
 };
 
 /// Severe events that are handed on at once.
@@ -53,6 +54,8 @@ pub struct Rows {
     pub rate: Rate,
     /// Severe events of the setting that has the most.
     pub severe: u64,
+    /// Files without rows, each with the reason.
+    pub empty: Vec<String>,
     /// Bytes of what is written for them.
     pub sizes: Sizes,
 }
@@ -75,6 +78,8 @@ pub struct Rehearsal {
     pub rows: Rows,
     /// The tables of each setting.
     pub settings: Vec<OfSetting>,
+    /// The first setting with other thresholds.
+    pub thresholds: Vec<AtThreshold>,
     /// What differs between two settings.
     pub difference: Option<Difference>,
 }
@@ -84,15 +89,18 @@ pub struct Rehearsal {
 /// # Errors
 ///
 /// When a file or a setting cannot be used.
-pub fn rehearse(dataset: &Dataset, request: &Request, show: bool) -> Result<Rehearsal, Error> {
+pub fn rehearse<'r>(dataset: &'r Dataset, request: &'r Request, show: bool) -> Result<Rehearsal, Error> {
     let reading = Reading::new(dataset, request)?;
-    let configured: Vec<Configured> =
-        request.settings.iter().map(Settings::configured).collect::<Result<_, _>>()?;
-    let above = configured.iter().map(|each| each.transform.severity_above).min();
-    let watermark = configured.first().map_or(0, |each| each.transform.watermark_seconds);
-    let Some(above) = above.filter(|_| configured.len() <= 2) else {
-        return Err(Error::Request(format!("there are {} settings; expected one or two", configured.len())));
+    let configured = |setting: &'r Settings| Ok((setting.configured()?, setting));
+    let settings: Vec<_> = request.settings.iter().map(configured).collect::<Result<_, Error>>()?;
+    let written = settings.iter().map(|(each, _)| each.transform.severity_above).min();
+    let watermark = settings.first().map_or(0, |(each, _)| each.transform.watermark_seconds);
+    let Some(written) = written.filter(|_| settings.len() <= 2) else {
+        return Err(Error::Request(format!("there are {} settings; expected one or two", settings.len())));
     };
+    let thresholds = thresholds::all(dataset).into_iter();
+    let lowest = thresholds.clone().min().filter(|_| request.every_threshold);
+    let above = Above { passed: written.min(lowest.unwrap_or(written)), written };
     let mut read = Read::new(i64::from(watermark) * SECOND);
     for path in &request.files {
         let (mut input, progress) = Input::open(path, reading.format, show)?;
@@ -102,9 +110,11 @@ pub fn rehearse(dataset: &Dataset, request: &Request, show: bool) -> Result<Rehe
     let Read { severe, .. } = &read;
     let progress = if show { Progress::of_rows(severe.len()) } else { Progress::hidden() };
     let (rows, events) = read.finish(&reading)?;
-    let (settings, difference) = decide(dataset, &configured, &request.settings, events, &progress)?;
+    let thresholds = thresholds.filter(|threshold| *threshold >= above.passed);
+    let simulations = Simulations::new(dataset, &settings, thresholds);
+    let (settings, thresholds, difference) = decide(dataset, &settings, simulations, events, &progress)?;
     progress.finish();
-    Ok(Rehearsal { rows, settings, difference })
+    Ok(Rehearsal { rows, settings, thresholds, difference })
 }
 
 /// What the files hold.
@@ -122,7 +132,8 @@ struct Read {
     /// The latest time so far, and the time of the last row.
     latest: i64,
     last: i64,
-    why_nothing: Option<String>,
+    /// Files without rows.
+    empty: Vec<String>,
 }
 
 impl Read {
@@ -139,7 +150,7 @@ impl Read {
             severe: Collector::default(),
             latest: NO_TIME,
             last: NO_TIME,
-            why_nothing: None,
+            empty: Vec::new(),
         }
     }
 
@@ -150,7 +161,7 @@ impl Read {
             progress.say(|| format!("{} rows accepted, {} severe", self.accepted, self.severe.len()));
             added
         })?;
-        self.why_nothing = end.no_rows.map(|why| format!("{name}: {why}")).or(self.why_nothing.take());
+        self.empty.extend(end.no_rows.map(|why| format!("{name}: {why}")));
         Ok(())
     }
 
@@ -181,7 +192,7 @@ impl Read {
             let why = first
                 .map(|first| format!("all {rejected} rows are rejected, the first because {}", first.first));
             return Err(Error::NothingUsed(
-                why.or(self.why_nothing).unwrap_or_else(|| "no file is named".to_owned()),
+                why.or(self.empty.into_iter().next()).unwrap_or_else(|| "no file is named".to_owned()),
             ));
         }
         if self.timeless == self.accepted {
@@ -198,7 +209,8 @@ impl Read {
             timeless: self.timeless,
             late: self.late,
             rate: self.calendar.rate(),
-            severe: self.severe.len(),
+            severe: self.sizes.severe_events,
+            empty: self.empty,
             sizes: self.sizes,
         };
         Ok((rows, self.severe.finish()?))
@@ -210,21 +222,99 @@ impl Sizes {
         self.raw += other.raw;
         self.severe += other.severe;
         self.analytical += other.analytical;
+        self.severe_events += other.severe_events;
+    }
+}
+
+/// What the settings and the thresholds decide about the events.
+struct Simulations<'d> {
+    dataset: &'d Dataset,
+    settings: Vec<Simulation<'d>>,
+    /// The first setting with other thresholds.
+    swept: Vec<(i64, Simulation<'d>)>,
+    /// What is alerted by the threshold of the first setting.
+    current: i64,
+    comparison: Option<Comparison<'d>>,
+}
+
+impl<'d> Simulations<'d> {
+    fn new(
+        dataset: &'d Dataset,
+        settings: &[(Configured, &Settings)],
+        thresholds: impl Iterator<Item = i64>,
+    ) -> Self {
+        let is_compared = settings.len() == 2;
+        let new = |(configured, setting): &(Configured, &Settings)| {
+            Simulation::new(dataset, (configured, setting), configured.thresholds(), is_compared)
+        };
+        let current = settings.first().map(|(configured, _)| configured.thresholds().alerted());
+        let swept = thresholds.filter(|above| Some(*above) != current).filter_map(|above| {
+            let (configured, setting) = settings.first()?;
+            let thresholds = thresholds::lowered(configured.thresholds(), above);
+            Some((above, Simulation::new(dataset, (configured, setting), thresholds, false)))
+        });
+        Self {
+            dataset,
+            swept: swept.collect(),
+            settings: settings.iter().map(new).collect(),
+            current: current.unwrap_or_default(),
+            comparison: is_compared.then(|| Comparison::new(dataset)),
+        }
+    }
+
+    /// Receives events, the first of them the `first`th.
+    fn receive(&mut self, first: u64, block: &[Timed]) -> Result<(), Error> {
+        for (number, event) in (first..).zip(block) {
+            let incident = incident(self.dataset, event);
+            for simulation in self.settings.iter_mut().chain(self.swept.iter_mut().map(|(_, each)| each)) {
+                simulation.receive(number, event, incident.as_ref())?;
+            }
+        }
+        self.compare();
+        Ok(())
+    }
+
+    fn compare(&mut self) {
+        if let Some(comparison) = &mut self.comparison {
+            for (place, simulation) in self.settings.iter_mut().enumerate() {
+                comparison.add(place > 0, simulation.take_decisions());
+            }
+        }
+    }
+
+    /// What is alerted by each setting and with each threshold, and what differs.
+    fn finish(mut self) -> Result<(Vec<Alerts>, Vec<AtThreshold>, Option<Difference>), Error> {
+        for (_, simulation) in &mut self.swept {
+            while simulation.continue_to_end()? {}
+        }
+        for place in 0..self.settings.len() {
+            while self.settings[place].continue_to_end()? {
+                self.compare();
+            }
+        }
+        let dataset = self.dataset;
+        let of_settings: Vec<_> = self.settings.into_iter().map(Simulation::finish).collect();
+        let current = of_settings.first().map(|alerts| AtThreshold::new(dataset, self.current, alerts));
+        let swept = self.swept.into_iter();
+        let swept = swept.map(|(above, simulation)| AtThreshold::new(dataset, above, &simulation.finish()));
+        let mut thresholds: Vec<_> = swept.chain(current).collect();
+        thresholds.sort_by_key(|each| each.above);
+        Ok((of_settings, thresholds, self.comparison.map(Comparison::finish)))
     }
 }
 
 /// Counts and alerts, the two next to each other.
 fn decide(
     dataset: &Dataset,
-    configured: &[Configured],
-    settings: &[Settings],
+    settings: &[(Configured, &Settings)],
+    mut simulations: Simulations<'_>,
     mut events: InOrder,
     progress: &Progress,
-) -> Result<(Vec<OfSetting>, Option<Difference>), Error> {
+) -> Result<(Vec<OfSetting>, Vec<AtThreshold>, Option<Difference>), Error> {
     let (to_counters, blocks) = mpsc::sync_channel::<Arc<Vec<Timed>>>(WAITING);
     thread::scope(|scope| {
         let counting = scope.spawn(move || {
-            let mut counters: Vec<_> = configured.iter().map(|each| Counter::new(dataset, each)).collect();
+            let mut counters: Vec<_> = settings.iter().map(|(each, _)| Counter::new(dataset, each)).collect();
             for block in blocks {
                 for counter in &mut counters {
                     block.iter().for_each(|event| counter.add(event));
@@ -232,23 +322,13 @@ fn decide(
             }
             counters.into_iter().map(Counter::finish).collect::<Vec<_>>()
         });
-        let is_compared = settings.len() == 2;
-        let new = |(configured, settings): (&Configured, &Settings)| {
-            Simulation::new(dataset, configured, &settings.mapping, &settings.departments, is_compared)
-        };
-        let mut simulations: Vec<_> = configured.iter().zip(settings).map(new).collect();
-        let (mut difference, mut number) = (Difference::default(), 0);
+        let mut number = 0;
         loop {
             let block = Arc::new(next_block(&mut events)?);
             if block.is_empty() || to_counters.send(block.clone()).is_err() {
                 break;
             }
-            for (place, simulation) in simulations.iter_mut().enumerate() {
-                for (number, event) in (number..).zip(block.iter()) {
-                    simulation.receive(number, event);
-                }
-                difference.add(place, simulation.take_decisions());
-            }
+            simulations.receive(number, &block)?;
             number += block.len() as u64;
             progress.at(number);
         }
@@ -256,14 +336,13 @@ fn decide(
         let counts = counting.join().map_err(|_| {
             Error::Request("the counts ended early, which is a fault of this program".to_owned())
         })?;
-        let of_setting =
-            |(place, ((simulation, severe), settings)): (usize, ((Simulation<'_>, Counts), &Settings))| {
-                let (alerts, decisions) = simulation.finish();
-                difference.add(place, decisions);
-                OfSetting { name: settings.name.clone(), severe, alerts }
-            };
-        let tables = simulations.into_iter().zip(counts).zip(settings).enumerate().map(of_setting).collect();
-        Ok((tables, is_compared.then_some(difference)))
+        let (alerts, thresholds, difference) = simulations.finish()?;
+        let tables = alerts
+            .into_iter()
+            .zip(counts)
+            .zip(settings)
+            .map(|((alerts, severe), (_, setting))| OfSetting { name: setting.name.clone(), severe, alerts });
+        Ok((tables.collect(), thresholds, difference))
     })
 }
 

@@ -30,6 +30,9 @@ pub struct Request {
     /// How `2/8/2016` is read; by default as in the data set.
     #[serde(default)]
     pub date_order: Option<DateOrder>,
+    /// Whether to try all thresholds, or only those that need no more events than the settings.
+    #[serde(default)]
+    pub every_threshold: bool,
     /// One setting, or two to compare.
     pub settings: Vec<Settings>,
 }
@@ -124,11 +127,28 @@ impl Settings {
     }
 }
 
-impl Configured {
-    /// The severity above which an event is alerted: it must also pass transform.
+/// The severities above which an event passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Of transform.
+    pub transform: i64,
+    /// Of notify.
+    pub notify: i64,
+}
+
+impl Thresholds {
+    /// The severity above which an event is alerted.
     #[must_use]
-    pub fn alerted_above(&self) -> i64 {
-        self.notify.severity_above.max(self.transform.severity_above)
+    pub fn alerted(self) -> i64 {
+        self.transform.max(self.notify)
+    }
+}
+
+impl Configured {
+    /// The thresholds.
+    #[must_use]
+    pub fn thresholds(&self) -> Thresholds {
+        Thresholds { transform: self.transform.severity_above, notify: self.notify.severity_above }
     }
 }
 

@@ -318,6 +318,10 @@ pub struct Received {
     /// Messages by the hour and the day of the week.
     #[serde(flatten)]
     pub hours: Hours,
+    /// Days with messages, and the last of them.
+    pub days: u64,
+    #[serde(skip)]
+    last_day: Option<i64>,
     /// The worst minute.
     pub minute: Worst,
     /// The worst hour.
@@ -332,7 +336,18 @@ impl Default for Received {
     fn default() -> Self {
         let [single, digests, storms] = [OfKind::default(); 3];
         let [minute, hour, day] = [MINUTE, 60 * MINUTE, 24 * 60 * MINUTE].map(Worst::new);
-        Self { single, digests, storms, hours: Hours::default(), minute, hour, day, largest: None }
+        Self {
+            single,
+            digests,
+            storms,
+            hours: Hours::default(),
+            days: 0,
+            last_day: None,
+            minute,
+            hour,
+            day,
+            largest: None,
+        }
     }
 }
 
@@ -347,6 +362,7 @@ impl Received {
         of_kind.messages += 1;
         of_kind.events += sent.alert.count as u64;
         self.hours.add(sent.at, 1);
+        self.days += u64::from(self.last_day.replace(day(sent.at)) != Some(day(sent.at)));
         for worst in [&mut self.minute, &mut self.hour, &mut self.day] {
             worst.add(sent);
         }

@@ -19,14 +19,25 @@ use crate::{
     tables::instant,
 };
 
-/// Events of a file that are answered.
+/// Events that are answered.
 const EVENTS: usize = 100;
 
-/// The answer about one event.
+/// The answers about events.
 #[derive(Debug, Serialize)]
+pub struct Answers {
+    /// Those about the first events.
+    pub answers: Vec<Answer>,
+    /// Whether there are more events.
+    pub more: bool,
+}
+
+/// The answer about one event.
+#[derive(Debug, Default, Serialize)]
 pub struct Answer {
-    /// Its id, if ingest accepts it.
-    pub id: Option<String>,
+    /// Its id, or its place in its file.
+    pub name: String,
+    /// Why ingest rejects it, if so.
+    pub rejected: Option<String>,
     /// Its severity as an alert has it.
     pub severity: Option<String>,
     /// Why nobody is alerted, if so.
@@ -57,7 +68,7 @@ pub struct Subscriber {
 /// # Errors
 ///
 /// When a file or the setting cannot be used.
-pub fn who(dataset: &Dataset, request: &Request) -> Result<Vec<Answer>, Error> {
+pub fn who(dataset: &Dataset, request: &Request) -> Result<Answers, Error> {
     let reading = Reading::new(dataset, request)?;
     let [settings] = request.settings.as_slice() else {
         return Err(Error::Request("expected one setting to ask who is alerted".to_owned()));
@@ -65,10 +76,11 @@ pub fn who(dataset: &Dataset, request: &Request) -> Result<Vec<Answer>, Error> {
     let asked = Asked { dataset, settings, configured: settings.configured()? };
     // Every event is passed on here, so that its severity is known.
     let mut decider = Decider::new(reading, i64::MIN);
-    let mut answers = Vec::new();
+    let mut answers: Vec<Answer> = Vec::new();
     for path in &request.files {
         let (mut input, _) = Input::open(path, reading.format, false)?;
         let mut rows = Rows::new(dataset, input.format).with_charset(reading.charset);
+        let before = answers.len();
         loop {
             let is_end = match input.read()? {
                 Text::Piece(piece) => {
@@ -83,22 +95,25 @@ pub fn who(dataset: &Dataset, request: &Request) -> Result<Vec<Answer>, Error> {
             if is_end {
                 rows.finish();
             }
-            while answers.len() < EVENTS {
+            while answers.len() <= EVENTS {
                 let mut outcome = Outcome::default();
                 if !decider.take_one(&mut rows, &mut outcome) {
                     break;
                 }
-                answers.push(asked.about(outcome));
+                let place = answers.len() - before + 1;
+                answers.push(asked.about(format!("event {place} of {}", path.display()), outcome));
             }
-            if is_end || answers.len() == EVENTS {
+            if is_end || answers.len() > EVENTS {
                 break;
             }
         }
         if let Some(why) = rows.no_rows() {
-            return Err(Error::NothingUsed(why.to_string()));
+            return Err(Error::NothingUsed(format!("{}: {why}", path.display())));
         }
     }
-    Ok(answers)
+    let more = answers.len() > EVENTS;
+    answers.truncate(EVENTS);
+    Ok(Answers { answers, more })
 }
 
 /// The setting that is asked.
@@ -109,27 +124,20 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    fn about(&self, mut outcome: Outcome) -> Answer {
+    fn about(&self, place: String, mut outcome: Outcome) -> Answer {
         let now = chrono::Utc::now().timestamp_micros();
         outcome.fill_times(now);
-        let mut answer = Answer {
-            id: None,
-            severity: None,
-            nobody: None,
-            subject: None,
-            attributes: Vec::new(),
-            subscribers: Vec::new(),
-        };
+        let mut answer = Answer { name: place, ..Answer::default() };
         if let Some((reason, rejected)) = outcome.rejected.first_key_value() {
-            answer.nobody = Some(format!("it is rejected ({reason}): {}", rejected.first));
+            answer.rejected = Some(format!("{} ({reason})", self.explained(reason, &rejected.first)));
             return answer;
         }
         let Decision::Output(incident) = decide(self.dataset, i64::MIN, &outcome.projections) else {
-            answer.nobody = Some("it cannot be read on stream 2".to_owned());
+            answer.rejected = Some("notify cannot read it".to_owned());
             return answer;
         };
         let text = self.dataset.severities.text(incident.key.severity).into_owned();
-        answer.id.clone_from(&incident.id);
+        answer.name = incident.id.clone().unwrap_or(answer.name);
         answer.severity = Some(text.clone());
         let Configured { transform, notify, .. } = &self.configured;
         let thresholds = [
@@ -145,6 +153,19 @@ impl Asked<'_> {
         let time = outcome.times.first().copied().filter(|time| *time != NO_TIME).unwrap_or(now);
         self.add_message(&incident, time, &mut answer);
         answer
+    }
+
+    /// Why an event is rejected, in words for people.
+    fn explained(&self, reason: &str, detail: &str) -> String {
+        if reason != "not_json" {
+            return detail.to_owned();
+        }
+        let [id, severity] =
+            [self.dataset.id, self.dataset.severity].map(|column| self.dataset.columns[column].name.as_str());
+        format!(
+            "it is not a whole JSON object; expected one such as {{\"{id}\": …, \"{severity}\": …}}, with each quote and \
+             bracket closed"
+        )
     }
 
     fn add_message(&self, incident: &Incident, time: i64, answer: &mut Answer) {
@@ -171,9 +192,15 @@ impl Asked<'_> {
     }
 }
 
-/// The text that SNS delivers by a protocol; the default unless the message has one for it.
+/// The text that SNS delivers by a protocol: the default unless the message has one for it. A channel of a chat shows the
+/// title and the description of the text for machines.
 fn text_for(protocol: &str, alert: &Alert) -> String {
     let texts: Value = serde_json::from_str(&alert.message).unwrap_or_default();
-    let text = texts.get(protocol).unwrap_or(&texts["default"]);
-    text.as_str().unwrap_or_default().to_owned()
+    let text = texts.get(protocol).unwrap_or(&texts["default"]).as_str().unwrap_or_default();
+    if protocol != "chat" {
+        return text.to_owned();
+    }
+    let machine: Value = serde_json::from_str(text).unwrap_or_default();
+    let part = |name| machine["content"][name].as_str().unwrap_or_default();
+    format!("{}\n\n{}", part("title"), part("description"))
 }

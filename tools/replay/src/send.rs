@@ -121,7 +121,8 @@ impl Summary {
     #[must_use]
     pub fn text(&self) -> String {
         let Self { rejected, failed, resent, requests, seconds, .. } = self;
-        let mut lines = vec![format!("{} in {seconds:.1} s and {requests} requests", self.state())];
+        let s = if *requests == 1 { "" } else { "s" };
+        let mut lines = vec![format!("{} in {seconds:.1} s and {requests} request{s}", self.state())];
         if *resent > 0 {
             lines.push(format!("{resent} rows were sent again, because the first attempt failed"));
         }

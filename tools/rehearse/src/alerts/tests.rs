@@ -37,13 +37,15 @@ pub(crate) fn settings(notify: &Value, mapping: &Value, departments: &Value) -> 
 /// The alerts about events, each with its second, id, severity and county, and their longest wait.
 fn alerts(settings: &Settings, events: &[(i64, &str, i64, &str)]) -> Alerts {
     let configured = settings.configured().unwrap();
-    let mut simulation =
-        Simulation::new(&ACCIDENTS, &configured, &settings.mapping, &settings.departments, false);
+    let thresholds = configured.thresholds();
+    let mut simulation = Simulation::new(&ACCIDENTS, (&configured, settings), thresholds, false);
     for (number, (second, id, severity, county)) in (0..).zip(events) {
         let data = format!(r#"{{"ID":"{id}","Severity":{severity},"County":"{county}"}}"#).into_bytes();
-        simulation.receive(number, &Timed { time: second * 1_000_000, hash: 0, data });
+        let event = Timed { time: second * 1_000_000, hash: 0, data };
+        simulation.receive(number, &event, incident(&ACCIDENTS, &event).as_ref()).unwrap();
     }
-    simulation.finish().0
+    while simulation.continue_to_end().unwrap() {}
+    simulation.finish()
 }
 
 const MAPPING: &str =
@@ -88,6 +90,9 @@ fn full_batch_is_handed_over_before_its_window_ends() {
     let alerts = alerts(&settings, &events);
     assert_eq!(alerts.longest_wait_ms, 2_000, "the third waits for its own window");
     assert_eq!(self::alerts(&settings, &events[..2]).longest_wait_ms, 0);
+    // What transform filters out is on no stream, and fills no batch.
+    let events = [(0, "a", 4, "x"), (0, "b", 2, "x")];
+    assert_eq!(self::alerts(&settings, &events).longest_wait_ms, 2_000);
 }
 
 #[test]
