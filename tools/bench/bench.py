@@ -28,6 +28,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tools.bench import rehearsal
 from tools.local import functions
 from tools.local.commands import REPOSITORY, CommandError, Parser, run, say, shown
 
@@ -37,6 +38,7 @@ OUT = REPOSITORY / "target" / "bench"
 DATA = OUT / "data"
 BUILT = REPOSITORY / "target" / "lambda"
 FUNCTIONS = ("ingest", "transform", "metrics", "notify")
+TOOLS = ("rehearse", "replay")
 COLD_LAPS = 15
 # What is measured whole, by its function, and the load of its cold start.
 WHOLE = {
@@ -107,9 +109,9 @@ def build() -> None:
     """Builds the benchmarks together with the functions, in one build."""
     command = ["cargo", "lambda", "build", "--release"]
     command += ["--arm64"] if functions.host_architecture() == "arm64" else []
-    for binary in (*FUNCTIONS, "bench", "hello"):
+    for binary in (*FUNCTIONS, *TOOLS, "bench", "hello"):
         command.append(f"--bin={binary}")
-    for package in (*FUNCTIONS, "bench"):
+    for package in (*FUNCTIONS, *TOOLS, "bench"):
         command.append(f"--package={package}")
     say("bench: building")
     shown(command)
@@ -269,7 +271,7 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores, {system}, Python {platform.python_version()}"
 
 
-def measure(object_mb: int, object_seconds: int) -> dict[str, Any]:
+def measure(object_mb: int, object_seconds: int, rehearsal_rows: int) -> dict[str, Any]:
     OUT.mkdir(parents=True, exist_ok=True)
     say("bench: making the records")
     bench("data", DATA)
@@ -279,6 +281,8 @@ def measure(object_mb: int, object_seconds: int) -> dict[str, Any]:
     say(f"bench: an object of {object_mb} MB by invocations of {object_seconds} seconds")
     bench("object", str(object_mb), str(object_seconds), OUT / "object.json")
     large = json.loads((OUT / "object.json").read_text(encoding="utf-8"))
+    say(f"bench: a rehearsal of {rehearsal_rows:,} rows")
+    rehearsed = rehearsal.measure(binary("rehearse"), binary("replay"), rehearsal_rows, OUT)
     say("bench: the cookbook's steps in Python")
     python = cookbook()
     say("bench: the functions as Lambda starts them, with their requests (some minutes)")
@@ -307,6 +311,7 @@ def measure(object_mb: int, object_seconds: int) -> dict[str, Any]:
         },
         "with_requests": sending,
         "object": {**large, "mb_per_second": large["bytes"] / large["seconds"] / MB},
+        "rehearsal": rehearsed,
         "cold_start_ms": cold,
         "memory_mb": held,
         "package_mb": sizes,
@@ -400,8 +405,19 @@ def ratios(summary: Mapping[str, Any]) -> list[Ratio]:
         Ratio("ingest: CSV of a large object, MB/s", large["mb_per_second"], at_least=100),
         Ratio("ingest: memory with a large object, MB", large["peak_bytes"] / MB, at_most=128),
     ]
+    found += rehearsal_ratios(summary["rehearsal"])
     found.append(Ratio("API calls for 10,000 events", sum(calls.values()), at_most=120))
     return found
+
+
+def rehearsal_ratios(rehearsed: Mapping[str, Any]) -> list[Ratio]:
+    rows, seconds = rehearsal.PUBLISHED_ROWS / 1e6, rehearsed["seconds_of_published"]
+    by_csv = rehearsed["seconds"] / rehearsed["csv_seconds"]
+    return [
+        Ratio(f"rehearsal: seconds for {rows:g} million rows", seconds, at_most=90),
+        Ratio("rehearsal: memory, MB", rehearsed["peak_bytes"] / MB, at_most=256),
+        Ratio("rehearsal: time by the csv crate's", by_csv, at_most=4),
+    ]
 
 
 def whole_ratios(summary: Mapping[str, Any]) -> list[Ratio]:
@@ -505,11 +521,14 @@ def main() -> int:
     parser.add_argument(
         "--object-seconds", type=int, default=4, help="time of each invocation that reads of it"
     )
+    parser.add_argument(
+        "--rehearsal-rows", type=int, default=1_000_000, help="rows of the rehearsal"
+    )
     arguments = parser.parse_args()
     try:
         if not arguments.no_build:
             build()
-        summary = measure(arguments.object_mb, arguments.object_seconds)
+        summary = measure(arguments.object_mb, arguments.object_seconds, arguments.rehearsal_rows)
         if arguments.instructions:
             say("bench: instructions (some minutes)")
             summary["instructions_per_record"] = instructions()
