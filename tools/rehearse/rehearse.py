@@ -46,6 +46,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--against", help="an environment or parameters to compare with")
     parser.add_argument("--departments", default="departments.toml", help="the departments' file")
     parser.add_argument("--time", help="the column with an event's time")
+    parser.add_argument("--thresholds", choices=["all"], help="try all, also for a large file")
     parser.add_argument("--area", default="", help="areas, with commas: a subscriber for each")
     parser.add_argument("--format", choices=["csv", "ndjson", "json"], help="of all files")
     parser.add_argument("--charset", help="the charset of the files")
@@ -159,8 +160,8 @@ def rehearse(asked: argparse.Namespace) -> int:
         "format": asked.format,
         "charset": asked.charset,
         "date_order": asked.date_order,
-        # Every row of a large file would be kept for the lowest threshold.
-        "every_threshold": size(paths) <= OPTIMISED_BYTES,
+        # Every row would be kept for the lowest threshold, which takes long for a large file.
+        "every_threshold": asked.thresholds == "all" or size(paths) <= OPTIMISED_BYTES,
     }
     binary = program(paths)
     if asked.who:

@@ -126,6 +126,8 @@ def notes(result: dict[str, Any], settings: Sequence[Setting]) -> list[str]:
         ]
         if silent and messages(each["alerts"]["received"]):
             found.append(f"{setting.name}: no message would have reached {', '.join(silent)}")
+    if len(result["thresholds"]) == 1:
+        found.append("THRESHOLDS=all tries every threshold, which takes longer for large files")
     if len(settings) == 2 and is_same(*result["settings"]):
         found.append("both settings alert about the same events by the same messages")
     return found

@@ -213,6 +213,12 @@ fn id(incidents: &[&Incident]) -> String {
     }
 }
 
+/// The message attributes of an alert about one incident.
+#[must_use]
+pub fn attributes_of(dataset: &Dataset, incident: &Incident) -> Vec<Attribute> {
+    attributes(dataset, &[incident], &id(&[incident]))
+}
+
 /// The message attributes of an alert about these incidents, with all of their values. One with numbers is left out if
 /// no incident has such a number.
 fn attributes(dataset: &Dataset, incidents: &[&Incident], id: &str) -> Vec<Attribute> {

@@ -14,8 +14,7 @@ use chrono::TimeDelta;
 use notify::{
     incident::{Incident, decide},
     pace::Pace,
-    plan::{Digests, Memory},
-    word::Alert,
+    plan::{Digests, Memory, Plan},
 };
 use serde::Serialize;
 use shared::{
@@ -27,10 +26,11 @@ use crate::{
     backlog::{Backlog, Pending},
     difference::Decided,
     error::Error,
+    message::{Message, Sent},
     order::Timed,
-    policy::{Policy, Published},
+    policy::Policy,
     settings::{Configured, Department, Mapping, Settings, Thresholds},
-    tables::{Days, Hours, Names, Received, Sent, instant},
+    tables::{Days, Hours, Names, Received, instant},
 };
 
 /// What is alerted.
@@ -125,7 +125,7 @@ pub struct Simulation<'d> {
     /// The lanes with records, by the time at which their next batch is handed over.
     due: BTreeSet<(i64, usize)>,
     /// Messages that are sent later than now, by their times and in their order.
-    outbox: BTreeMap<(i64, u64), Rc<Alert>>,
+    outbox: BTreeMap<(i64, u64), Rc<Message>>,
     messages: u64,
     alerts: Alerts,
     /// What is decided about events, for a comparison; nothing unless there is one.
@@ -170,7 +170,8 @@ impl<'d> Simulation<'d> {
         }
     }
 
-    /// Receives the next event, the `number`th, as [`incident`] reads it.
+    /// Receives the next event, the `number`th, with its severity, and as [`incident`] reads it. An event without a severity
+    /// is rejected, and one that is not alerted need not be read.
     ///
     /// # Errors
     ///
@@ -179,10 +180,10 @@ impl<'d> Simulation<'d> {
         &mut self,
         number: u64,
         event: &Timed,
+        severity: Option<i64>,
         incident: Option<&Rc<Incident>>,
     ) -> Result<(), Error> {
         self.run_until(event.time)?;
-        let severity = incident.map(|incident| incident.key.severity);
         if severity.is_some_and(|severity| severity <= self.thresholds.transform) {
             // It is not on stream 2.
             self.note(number, event.time, incident, false);
@@ -190,13 +191,13 @@ impl<'d> Simulation<'d> {
         }
         let lane = self.mapping.lane(event.hash);
         match incident {
-            Some(incident) if incident.key.severity > self.thresholds.notify => {
+            Some(incident) if severity > Some(self.thresholds.notify) => {
                 let (record, incident) = (self.lanes[lane].arrived, incident.clone());
                 let pending = Pending { record, event: number, time: event.time, incident };
                 self.lanes[lane].pending.push(pending, event)?;
             }
             incident => {
-                self.alerts.rejected += u64::from(incident.is_none());
+                self.alerts.rejected += u64::from(severity.is_none());
                 self.note(number, event.time, incident, false);
             }
         }
@@ -218,7 +219,11 @@ impl<'d> Simulation<'d> {
 
     /// What was alerted, once nothing is left.
     #[must_use]
-    pub fn finish(self) -> Alerts {
+    pub fn finish(mut self) -> Alerts {
+        let departments = self.alerts.departments.iter_mut().map(|department| &mut department.received);
+        for received in departments.chain([&mut self.alerts.received]) {
+            received.finish(self.dataset);
+        }
         self.alerts
     }
 
@@ -241,8 +246,8 @@ impl<'d> Simulation<'d> {
             self.invoke(lane, time)?;
         }
         while let Some(entry) = self.outbox.first_entry().filter(|entry| entry.key().0 <= now) {
-            let ((at, _), alert) = entry.remove_entry();
-            self.send(&Sent { at, alert });
+            let ((at, _), message) = entry.remove_entry();
+            self.send(&Sent { at, message });
         }
         Ok(())
     }
@@ -293,15 +298,28 @@ impl<'d> Simulation<'d> {
         let memory = &mut self.lanes[lane].memory;
         let burst = self.pace.map_or(usize::MAX, Pace::burst);
         let plan = self.digests.plan(&incidents, memory, instant(now), burst);
-        let messages = plan.word(self.dataset, &incidents);
-        let sent = messages.len();
         self.alerts.repeats += (plan.known.len() + plan.repeats.len()) as u64;
         self.alerts.raised += plan.raised.len() as u64;
         for place in plan.known.iter().chain(plan.repeats.iter().map(|(repeat, _)| repeat)) {
             let Pending { event, time, incident, .. } = &pending[*place];
             self.note(*event, *time, Some(incident), false);
         }
-        for (position, (places, alert)) in messages.into_iter().enumerate() {
+        let messages = plan.messages.iter().flat_map(|places| match places.as_slice() {
+            [place] => {
+                let incident = pending[*place].incident.clone();
+                let raised_from = plan.raised.get(place).copied();
+                vec![(places.clone(), Message::One { incident, raised_from })]
+            }
+            _ => {
+                let (messages, raised) = (vec![places.clone()], plan.raised.clone());
+                let digest = Plan { messages, raised, ..Plan::default() };
+                let parts = digest.word(self.dataset, &incidents).into_iter();
+                parts.map(|(places, alert)| (places, Message::Digest(alert))).collect()
+            }
+        });
+        let messages: Vec<_> = messages.collect();
+        let sent = messages.len();
+        for (position, (places, message)) in messages.into_iter().enumerate() {
             let together: Vec<&Incident> = places.iter().map(|place| incidents[*place]).collect();
             self.lanes[lane].memory.note(&together, instant(now));
             let at =
@@ -309,7 +327,7 @@ impl<'d> Simulation<'d> {
             for place in places {
                 self.count(&pending[place], at);
             }
-            self.outbox.insert((at, self.messages), Rc::new(alert));
+            self.outbox.insert((at, self.messages), Rc::new(message));
             self.messages += 1;
         }
         sent
@@ -333,14 +351,12 @@ impl<'d> Simulation<'d> {
     /// Sends a message to its subscribers.
     fn send(&mut self, sent: &Sent) {
         self.alerts.days.add(sent.at, 1, 1);
-        self.alerts.received.add(sent);
-        if self.alerts.departments.is_empty() {
-            return;
-        }
-        let attributes: Vec<_> = sent.alert.attributes.iter().map(Published::from).collect();
+        self.alerts.received.add(self.dataset, sent);
+        let is_filtered = self.alerts.departments.iter().any(|department| department.filter.is_some());
+        let attributes = if is_filtered { sent.message.attributes(self.dataset) } else { Vec::new() };
         for department in &mut self.alerts.departments {
             if department.filter.as_ref().is_none_or(|filter| filter.admits(&attributes)) {
-                department.received.add(sent);
+                department.received.add(self.dataset, sent);
             }
         }
     }

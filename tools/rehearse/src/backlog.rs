@@ -75,7 +75,7 @@ impl<'d> Backlog<'d> {
     fn add(&mut self, pending: &Pending, event: &Timed) -> io::Result<()> {
         self.last.extend_from_slice(&pending.record.to_le_bytes());
         self.last.extend_from_slice(&pending.event.to_le_bytes());
-        order::write(&mut self.last, event.time, event.hash, &event.data)?;
+        order::write(&mut self.last, event)?;
         self.last_events += 1;
         if self.last_events < self.held {
             return Ok(());
@@ -159,7 +159,7 @@ mod tests {
             for (pushes, pops) in steps {
                 for _ in 0..pushes {
                     let data = format!(r#"{{"ID":"A-{pushed}","Severity":4}}"#).into_bytes();
-                    let event = Timed { time: -7, hash: 9, data };
+                    let event = Timed { time: -7, hash: 9, severity: 4, data };
                     let incident = incident(&dataset, &event).unwrap();
                     let pending = Pending { record: 2 * pushed, event: pushed, time: -7, incident };
                     backlog.push(pending, &event).unwrap();

@@ -3,12 +3,14 @@
 use std::{collections::VecDeque, rc::Rc};
 
 use chrono::{DateTime, Utc};
-use notify::{incident::Incident, raise::Reported, word::word};
+use notify::incident::Incident;
 use serde::Serialize;
-use serde_json::Value;
 use shared::data::dataset::Dataset;
 
-use crate::tables::{Names, instant};
+use crate::{
+    message::{Message, Sent},
+    tables::Names,
+};
 
 /// Examples of a kind.
 const EXAMPLES: usize = 10;
@@ -139,16 +141,14 @@ impl Waiting {
 }
 
 impl OnlyOne {
-    fn add(&mut self, dataset: &Dataset, incident: &Incident, time: i64) {
+    fn add(&mut self, dataset: &Dataset, incident: &Rc<Incident>, time: i64) {
         self.events += 1;
         self.by_severity.add(&dataset.severities.text(incident.key.severity), 1);
         self.by_area.add(incident.value(dataset.severe_partition_key), 1);
         if self.examples.len() < EXAMPLES {
-            let alerts = word(dataset, &[Reported { incident, raised_from: None }]);
-            let message = alerts.first().map(|(_, alert)| alert.message.as_str()).unwrap_or_default();
-            let texts: Value = serde_json::from_str(message).unwrap_or_default();
-            let text = texts["sms"].as_str().unwrap_or_default().to_owned();
-            self.examples.push(Example { id: incident.name(), at: instant(time), text });
+            let message = Message::One { incident: incident.clone(), raised_from: None };
+            let shown = Sent { at: time, message: message.into() }.shown(dataset);
+            self.examples.push(Example { id: incident.name(), at: shown.at, text: shown.sms });
         }
     }
 }

@@ -9,6 +9,7 @@ mod backlog;
 pub mod counts;
 pub mod difference;
 pub mod error;
+pub mod message;
 pub mod order;
 pub mod piece;
 pub mod pieces;

@@ -26,6 +26,8 @@ pub struct Timed {
     pub time: i64,
     /// The hash of its partition key.
     pub hash: u128,
+    /// Its severity, if that is in the data set's range; else a number beside the range.
+    pub severity: i64,
     /// The event as it is on stream 2.
     pub data: Vec<u8>,
 }
@@ -51,6 +53,7 @@ struct Held {
 struct HeldEvent {
     time: i64,
     hash: u128,
+    severity: i64,
     begin: u32,
     bytes: u32,
 }
@@ -95,6 +98,7 @@ impl Collector {
             self.held.events.push(HeldEvent {
                 time: event.time,
                 hash: event.hash,
+                severity: event.severity,
                 begin: place,
                 bytes: event.bytes,
             });
@@ -111,14 +115,14 @@ impl Collector {
             let mut merged = Merge::new(all, Held::default())?;
             let mut writer = BufWriter::new(temporary_file()?);
             while let Some(event) = merged.next()? {
-                write(&mut writer, event.time, event.hash, &event.data)?;
+                write(&mut writer, &event)?;
             }
             self.sorted.push(writer.into_inner().map_err(io::IntoInnerError::into_error)?);
         }
         self.held.sort();
         let mut writer = BufWriter::new(temporary_file()?);
         for event in &self.held.events {
-            write(&mut writer, event.time, event.hash, self.held.data(event))?;
+            write(&mut writer, &self.held.timed(event))?;
         }
         self.sorted.push(writer.into_inner().map_err(io::IntoInnerError::into_error)?);
         self.held.bytes.clear();
@@ -143,9 +147,10 @@ impl Held {
         self.events.sort_by_key(|event| event.time);
     }
 
-    fn data(&self, event: &HeldEvent) -> &[u8] {
-        let begin = event.begin as usize;
-        &self.bytes[begin..begin + event.bytes as usize]
+    fn timed(&self, event: &HeldEvent) -> Timed {
+        let HeldEvent { time, hash, severity, begin, bytes } = *event;
+        let data = self.bytes[begin as usize..(begin + bytes) as usize].to_vec();
+        Timed { time, hash, severity, data }
     }
 }
 
@@ -197,8 +202,7 @@ impl Merge {
             }
             (_, Some(event)) => {
                 self.next_held += 1;
-                let data = self.held.data(event).to_vec();
-                Ok(Some(Timed { time: event.time, hash: event.hash, data }))
+                Ok(Some(self.held.timed(event)))
             }
             (_, None) => Ok(None),
         }
@@ -227,10 +231,12 @@ pub(crate) fn temporary(source: io::Error) -> Error {
 }
 
 /// Writes an event, which [`read`] reads.
-pub(crate) fn write(out: &mut impl Write, time: i64, hash: u128, data: &[u8]) -> io::Result<()> {
+pub(crate) fn write(out: &mut impl Write, event: &Timed) -> io::Result<()> {
+    let Timed { time, hash, severity, data } = event;
     let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
     out.write_all(&time.to_le_bytes())?;
     out.write_all(&hash.to_le_bytes())?;
+    out.write_all(&severity.to_le_bytes())?;
     out.write_all(&length.to_le_bytes())?;
     out.write_all(data)
 }
@@ -242,12 +248,14 @@ pub(crate) fn read(file: &mut impl Read) -> io::Result<Option<Timed>> {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         read => read?,
     }
-    let (mut hash, mut length) = ([0; 16], [0; 4]);
+    let (mut hash, mut severity, mut length) = ([0; 16], [0; 8], [0; 4]);
     file.read_exact(&mut hash)?;
+    file.read_exact(&mut severity)?;
     file.read_exact(&mut length)?;
     let mut data = vec![0; u32::from_le_bytes(length) as usize];
     file.read_exact(&mut data)?;
-    Ok(Some(Timed { time: i64::from_le_bytes(time), hash: u128::from_le_bytes(hash), data }))
+    let [time, severity] = [time, severity].map(i64::from_le_bytes);
+    Ok(Some(Timed { time, hash: u128::from_le_bytes(hash), severity, data }))
 }
 
 #[cfg(test)]
@@ -266,6 +274,7 @@ mod tests {
                 time: *time,
                 row: 0,
                 hash: place as u128,
+                severity: 3,
                 bytes: u32::try_from(data.len()).unwrap(),
                 stamp: 0,
             });

@@ -38,6 +38,8 @@ pub struct SevereEvent {
     pub row: u32,
     /// The hash of its partition key.
     pub hash: u128,
+    /// Its severity, if that is in the data set's range; else a number beside the range.
+    pub severity: i64,
     /// Its bytes.
     pub bytes: u32,
     /// Where its time of receipt is in these bytes.
@@ -179,6 +181,7 @@ impl<'d> Decider<'d> {
             time,
             row: u32::try_from(outcome.times.len() - 1).unwrap_or(u32::MAX),
             hash: u128::from_be_bytes(Md5::digest(&severe.key).into()),
+            severity: severe.partition,
             // A record is at most a mebibyte, and the time of receipt is within its first columns.
             bytes: u32::try_from(projection.len()).unwrap_or(u32::MAX),
             stamp: u16::try_from(stamp).unwrap_or_default(),

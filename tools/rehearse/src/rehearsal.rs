@@ -110,11 +110,17 @@ pub fn rehearse<'r>(dataset: &'r Dataset, request: &'r Request, show: bool) -> R
     let Read { severe, .. } = &read;
     let progress = if show { Progress::of_rows(severe.len()) } else { Progress::hidden() };
     let (rows, events) = read.finish(&reading)?;
-    let thresholds = thresholds.filter(|threshold| *threshold >= above.passed);
+    let thresholds = thresholds.filter(|_| request.every_threshold);
     let simulations = Simulations::new(dataset, &settings, thresholds);
-    let (settings, thresholds, difference) = decide(dataset, &settings, simulations, events, &progress)?;
+    let (counts, simulated) = decide(dataset, &settings, simulations, events, &progress)?;
     progress.finish();
-    Ok(Rehearsal { rows, settings, thresholds, difference })
+    let Simulated { of_settings, thresholds, difference } = simulated;
+    let tables = of_settings.into_iter().zip(counts).zip(&settings);
+    let tables = tables.map(|((alerts, severe), (_, setting))| {
+        let name = setting.name.clone();
+        OfSetting { name, severe, alerts }
+    });
+    Ok(Rehearsal { rows, settings: tables.collect(), thresholds, difference })
 }
 
 /// What the files hold.
@@ -226,14 +232,23 @@ impl Sizes {
     }
 }
 
+/// What is alerted by each setting and with each threshold, and what differs.
+struct Simulated {
+    of_settings: Vec<Alerts>,
+    thresholds: Vec<AtThreshold>,
+    difference: Option<Difference>,
+}
+
 /// What the settings and the thresholds decide about the events.
 struct Simulations<'d> {
     dataset: &'d Dataset,
     settings: Vec<Simulation<'d>>,
     /// The first setting with other thresholds.
     swept: Vec<(i64, Simulation<'d>)>,
-    /// What is alerted by the threshold of the first setting.
+    /// The threshold of the first setting.
     current: i64,
+    /// Events of a severity up to it are alerted by none.
+    quiet: i64,
     comparison: Option<Comparison<'d>>,
 }
 
@@ -253,9 +268,12 @@ impl<'d> Simulations<'d> {
             let thresholds = thresholds::lowered(configured.thresholds(), above);
             Some((above, Simulation::new(dataset, (configured, setting), thresholds, false)))
         });
+        let swept: Vec<_> = swept.collect();
+        let alerted = settings.iter().map(|(configured, _)| configured.thresholds().alerted());
         Self {
             dataset,
-            swept: swept.collect(),
+            quiet: alerted.chain(swept.iter().map(|(above, _)| *above)).min().unwrap_or_default(),
+            swept,
             settings: settings.iter().map(new).collect(),
             current: current.unwrap_or_default(),
             comparison: is_compared.then(|| Comparison::new(dataset)),
@@ -265,9 +283,15 @@ impl<'d> Simulations<'d> {
     /// Receives events, the first of them the `first`th.
     fn receive(&mut self, first: u64, block: &[Timed]) -> Result<(), Error> {
         for (number, event) in (first..).zip(block) {
-            let incident = incident(self.dataset, event);
+            let (least, greatest) = self.dataset.severity_range();
+            let is_quiet = (least..=greatest.min(self.quiet)).contains(&event.severity);
+            let incident = if is_quiet { None } else { incident(self.dataset, event) };
+            let severity = match &incident {
+                Some(incident) => Some(incident.key.severity),
+                None => is_quiet.then_some(event.severity),
+            };
             for simulation in self.settings.iter_mut().chain(self.swept.iter_mut().map(|(_, each)| each)) {
-                simulation.receive(number, event, incident.as_ref())?;
+                simulation.receive(number, event, severity, incident.as_ref())?;
             }
         }
         self.compare();
@@ -283,7 +307,7 @@ impl<'d> Simulations<'d> {
     }
 
     /// What is alerted by each setting and with each threshold, and what differs.
-    fn finish(mut self) -> Result<(Vec<Alerts>, Vec<AtThreshold>, Option<Difference>), Error> {
+    fn finish(mut self) -> Result<Simulated, Error> {
         for (_, simulation) in &mut self.swept {
             while simulation.continue_to_end()? {}
         }
@@ -299,7 +323,8 @@ impl<'d> Simulations<'d> {
         let swept = swept.map(|(above, simulation)| AtThreshold::new(dataset, above, &simulation.finish()));
         let mut thresholds: Vec<_> = swept.chain(current).collect();
         thresholds.sort_by_key(|each| each.above);
-        Ok((of_settings, thresholds, self.comparison.map(Comparison::finish)))
+        let difference = self.comparison.map(Comparison::finish);
+        Ok(Simulated { of_settings, thresholds, difference })
     }
 }
 
@@ -310,7 +335,7 @@ fn decide(
     mut simulations: Simulations<'_>,
     mut events: InOrder,
     progress: &Progress,
-) -> Result<(Vec<OfSetting>, Vec<AtThreshold>, Option<Difference>), Error> {
+) -> Result<(Vec<Counts>, Simulated), Error> {
     let (to_counters, blocks) = mpsc::sync_channel::<Arc<Vec<Timed>>>(WAITING);
     thread::scope(|scope| {
         let counting = scope.spawn(move || {
@@ -336,13 +361,7 @@ fn decide(
         let counts = counting.join().map_err(|_| {
             Error::Request("the counts ended early, which is a fault of this program".to_owned())
         })?;
-        let (alerts, thresholds, difference) = simulations.finish()?;
-        let tables = alerts
-            .into_iter()
-            .zip(counts)
-            .zip(settings)
-            .map(|((alerts, severe), (_, setting))| OfSetting { name: setting.name.clone(), severe, alerts });
-        Ok((tables.collect(), thresholds, difference))
+        Ok((counts, simulations.finish()?))
     })
 }
 

@@ -30,7 +30,7 @@ pub struct Request {
     /// How `2/8/2016` is read; by default as in the data set.
     #[serde(default)]
     pub date_order: Option<DateOrder>,
-    /// Whether to try all thresholds, or only those that need no more events than the settings.
+    /// Whether to try all thresholds too, which takes longer.
     #[serde(default)]
     pub every_threshold: bool,
     /// One setting, or two to compare.

@@ -3,13 +3,14 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
-    rc::Rc,
 };
 
 use chrono::{DateTime, Datelike as _, NaiveDate, Timelike as _, Utc};
-use notify::word::{Alert, Kind};
+use notify::word::Kind;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use shared::data::dataset::Dataset;
+
+use crate::message::{Sent, Shown};
 
 /// Names that are counted one by one; further ones count together.
 const NAMES: usize = 50_000;
@@ -202,38 +203,6 @@ impl Calendar {
     }
 }
 
-/// A message at the time at which it is sent.
-#[derive(Debug, Clone)]
-pub struct Sent {
-    /// The time, in microseconds since 1970.
-    pub at: i64,
-    /// The message.
-    pub alert: Rc<Alert>,
-}
-
-impl Serialize for Sent {
-    /// The message as its readers see it.
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Shown<'s> {
-            at: DateTime<Utc>,
-            events: usize,
-            subject: &'s str,
-            text: &'s Value,
-            sms: &'s Value,
-        }
-        let texts: Value = serde_json::from_str(&self.alert.message).unwrap_or_default();
-        Shown {
-            at: instant(self.at),
-            events: self.alert.count,
-            subject: &self.alert.subject,
-            text: &texts["email"],
-            sms: &texts["sms"],
-        }
-        .serialize(serializer)
-    }
-}
-
 /// The messages of a minute, an hour or a day.
 #[derive(Debug, Default, Clone, Serialize)]
 pub struct Window {
@@ -244,56 +213,52 @@ pub struct Window {
     /// Events in these messages.
     pub events: u64,
     /// The first of them.
-    pub first: Vec<Sent>,
+    pub first: Vec<Shown>,
 }
 
 /// The window with the most messages, and among those with the most events. Messages are counted in the order of their
 /// times.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Worst {
     length: i64,
     open: Window,
-    most: Window,
+    /// The first messages of the open window.
+    first: Vec<Sent>,
+    /// The worst window.
+    pub most: Window,
 }
 
 impl Worst {
     fn new(length: i64) -> Self {
-        Self { length, open: Window::default(), most: Window::default() }
+        Self { length, open: Window::default(), first: Vec::new(), most: Window::default() }
     }
 
-    fn add(&mut self, sent: &Sent) {
+    fn add(&mut self, dataset: &Dataset, sent: &Sent) {
         let begin = Some(instant(sent.at - sent.at.rem_euclid(self.length)));
         if self.open.begin != begin {
-            self.close();
+            self.close(dataset);
             self.open.begin = begin;
         }
         self.open.messages += 1;
-        self.open.events += sent.alert.count as u64;
-        if self.open.first.len() < SHOWN_MESSAGES {
-            self.open.first.push(sent.clone());
+        self.open.events += sent.message.count() as u64;
+        if self.first.len() < SHOWN_MESSAGES {
+            self.first.push(sent.clone());
         }
     }
 
-    fn close(&mut self) {
+    fn close(&mut self, dataset: &Dataset) {
         let open = std::mem::take(&mut self.open);
         if (open.messages, open.events) > (self.most.messages, self.most.events) {
             self.most = open;
+            self.most.first = self.first.iter().map(|sent| sent.shown(dataset)).collect();
         }
-    }
-}
-
-impl Worst {
-    /// The worst window, with the last one among them.
-    #[must_use]
-    pub fn closed(mut self) -> Window {
-        self.close();
-        self.most
+        self.first.clear();
     }
 }
 
 impl Serialize for Worst {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.clone().closed().serialize(serializer)
+        self.most.serialize(serializer)
     }
 }
 
@@ -307,7 +272,7 @@ pub struct OfKind {
 }
 
 /// What a subscriber receives.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct Received {
     /// Messages about one event.
     pub single: OfKind,
@@ -329,7 +294,9 @@ pub struct Received {
     /// The worst day.
     pub day: Worst,
     /// The message about the most events.
-    pub largest: Option<Sent>,
+    pub largest: Option<Shown>,
+    #[serde(skip)]
+    largest_sent: Option<Sent>,
 }
 
 impl Default for Received {
@@ -347,28 +314,38 @@ impl Default for Received {
             hour,
             day,
             largest: None,
+            largest_sent: None,
         }
     }
 }
 
 impl Received {
     /// Counts a message. Messages come in the order of their times.
-    pub fn add(&mut self, sent: &Sent) {
-        let of_kind = match sent.alert.kind {
+    pub fn add(&mut self, dataset: &Dataset, sent: &Sent) {
+        let of_kind = match sent.message.kind() {
             Kind::One => &mut self.single,
             Kind::Digest => &mut self.digests,
             Kind::Storm => &mut self.storms,
         };
         of_kind.messages += 1;
-        of_kind.events += sent.alert.count as u64;
+        of_kind.events += sent.message.count() as u64;
         self.hours.add(sent.at, 1);
         self.days += u64::from(self.last_day.replace(day(sent.at)) != Some(day(sent.at)));
         for worst in [&mut self.minute, &mut self.hour, &mut self.day] {
-            worst.add(sent);
+            worst.add(dataset, sent);
         }
-        if self.largest.as_ref().is_none_or(|largest| largest.alert.count < sent.alert.count) {
-            self.largest = Some(sent.clone());
+        let largest = self.largest_sent.as_ref().map(|largest| largest.message.count());
+        if largest < Some(sent.message.count()) {
+            self.largest_sent = Some(sent.clone());
         }
+    }
+
+    /// Ends the last windows.
+    pub fn finish(&mut self, dataset: &Dataset) {
+        for worst in [&mut self.minute, &mut self.hour, &mut self.day] {
+            worst.close(dataset);
+        }
+        self.largest = self.largest_sent.take().map(|sent| sent.shown(dataset));
     }
 }
 

@@ -63,7 +63,7 @@ impl Load {
     fn of(received: &Received) -> Self {
         let kinds = || [received.single, received.digests, received.storms].into_iter();
         // Their messages are shown for the settings only.
-        let numbers = |worst: &Worst| Window { first: Vec::new(), ..worst.clone().closed() };
+        let numbers = |worst: &Worst| Window { first: Vec::new(), ..worst.most };
         Self {
             events: kinds().map(|kind| kind.events).sum(),
             messages: kinds().map(|kind| kind.messages).sum(),

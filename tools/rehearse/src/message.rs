@@ -1,0 +1,109 @@
+//! Messages, worded only where they are shown: a rehearsal counts many more than that.
+
+use std::rc::Rc;
+
+use chrono::{DateTime, Utc};
+use notify::{
+    incident::Incident,
+    raise::Reported,
+    word::{Alert, Kind, attributes_of, word},
+};
+use serde::Serialize;
+use serde_json::Value;
+use shared::data::dataset::Dataset;
+
+use crate::{policy::Published, tables::instant};
+
+/// A message.
+#[derive(Debug)]
+pub enum Message {
+    /// About one event. It is never split, so that it can be counted before it is worded.
+    One {
+        /// The event.
+        incident: Rc<Incident>,
+        /// The severity that was alerted of its id before, if it is raised.
+        raised_from: Option<i64>,
+    },
+    /// A digest, as it is sent.
+    Digest(Alert),
+}
+
+/// A message at the time at which it is sent.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// The time, in microseconds since 1970.
+    pub at: i64,
+    /// The message.
+    pub message: Rc<Message>,
+}
+
+/// A message as its readers see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    /// When it is sent.
+    pub at: DateTime<Utc>,
+    /// How many events it reports.
+    pub events: usize,
+    /// The subject of a mail.
+    pub subject: String,
+    /// The text of a mail.
+    pub text: String,
+    /// The text on a phone.
+    pub sms: String,
+}
+
+impl Message {
+    /// How many events it reports.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match self {
+            Self::One { .. } => 1,
+            Self::Digest(alert) => alert.count,
+        }
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::One { .. } => Kind::One,
+            Self::Digest(alert) => alert.kind,
+        }
+    }
+
+    /// Its attributes.
+    #[must_use]
+    pub fn attributes(&self, dataset: &Dataset) -> Vec<Published> {
+        match self {
+            Self::One { incident, .. } => {
+                attributes_of(dataset, incident).iter().map(Published::from).collect()
+            }
+            Self::Digest(alert) => alert.attributes.iter().map(Published::from).collect(),
+        }
+    }
+}
+
+impl Sent {
+    /// The message as its readers see it.
+    #[must_use]
+    pub fn shown(&self, dataset: &Dataset) -> Shown {
+        let worded;
+        let alert = match self.message.as_ref() {
+            Message::Digest(alert) => Some(alert),
+            Message::One { incident, raised_from } => {
+                worded = word(dataset, &[Reported { incident, raised_from: *raised_from }]);
+                worded.first().map(|(_, alert)| alert)
+            }
+        };
+        let (subject, message) = alert.map(|alert| (alert.subject.clone(), alert.message.as_str())).unzip();
+        let texts: Value = serde_json::from_str(message.unwrap_or_default()).unwrap_or_default();
+        let text = |name| texts[name].as_str().unwrap_or_default().to_owned();
+        Shown {
+            at: instant(self.at),
+            events: self.message.count(),
+            subject: subject.unwrap_or_default(),
+            text: text("email"),
+            sms: text("sms"),
+        }
+    }
+}
