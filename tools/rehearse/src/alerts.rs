@@ -344,7 +344,7 @@ impl<'d> Simulation<'d> {
         alerts.by_area.add(area, 1);
         alerts.hours.add(*time, 1);
         alerts.days.add(*time, 0, 1);
-        alerts.longest_wait_ms = alerts.longest_wait_ms.max((at - time) / 1_000);
+        alerts.longest_wait_ms = alerts.longest_wait_ms.max(at.saturating_sub(*time) / 1_000);
         self.note(*event, *time, Some(incident), true);
     }
 
