@@ -115,7 +115,7 @@ def of_setting(name: str, messages: int) -> dict[str, Any]:
 
 
 def result() -> dict[str, Any]:
-    example = {"id": HOSTILE, "severity": "3", "area": HOSTILE, "at": "2022-02-08T00:37:08Z"}
+    example = {"id": HOSTILE, "at": "2022-02-08T00:37:08Z", "text": f"Severity 3 in {HOSTILE}."}
     only = {
         "events": 20,
         "by_severity": names({"3": 20}),

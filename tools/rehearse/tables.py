@@ -454,17 +454,20 @@ def difference(result: dict[str, Any]) -> Table:
     for name in ("alerted only by", "events", "by severity", "most in", "for example"):
         table.add_column(name, overflow="fold", justify="right" if name == "events" else "left")
     for each, only in zip(result["settings"], found["only"]):
-        examples = [
-            f"{event['id']}, severity {event['severity']}, {event['area']}, {moment(event['at'])}"
-            for event in only["examples"][:EXAMPLES]
-        ]
-        table.add_row(
+        first = (
             escape(each["name"]),
             f"{only['events']:,}",
             named(only["by_severity"], 4),
             named(only["by_area"], 4),
-            escape("\n".join(examples)),
         )
+        examples = [
+            f"{moment(event['at'])}: {escape(event['text'])}"
+            for event in only["examples"][:EXAMPLES]
+        ]
+        table.add_section()
+        table.add_row(*first, *examples[:1])
+        for example in examples[1:]:
+            table.add_row("", "", "", "", example)
     return table
 
 
