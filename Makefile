@@ -212,7 +212,7 @@ PLAN_OPTIONS := SEVERE ALERTED MODE PACK ARCHITECTURE MEMORY_MB BATCH METRICS_BA
   METRICS_WINDOW_SECONDS NOTIFY_WINDOW_SECONDS LOG_IDS ALERTS_PER_SECOND INGEST_ROWS CALL_MS RETENTION_HOURS BUFFER_SECONDS SERIES ATHENA_TB
 
 .PHONY: rehearse
-rehearse: ## What files of the past would have caused: CSV=files [AREA=county] [SET="DigestAbove=5"] [AGAINST=env or parameters], or WHO=events [ENV=dev] …
+rehearse: ## What files of the past would have caused: CSV=files [AREA=county] [SET="DigestAbove=5"] [AGAINST=env or parameters], or WHO=events [DATASET=name] [ENV=dev] …
 	@$(if $(CSV)$(WHO),,echo 'error: name files of the past: make rehearse CSV=year.csv; or events to ask about: make rehearse WHO=event.json' >&2; exit 1)
 	$(LOCAL_TOOLS)
 	@$(PY) -m tools.rehearse.rehearse --env "$(ENV)" --dataset "$(DATASET)" $(if $(CSV),--csv "$$CSV") $(if $(WHO),--who "$$WHO") \

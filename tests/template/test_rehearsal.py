@@ -266,5 +266,5 @@ def test_a_parameter_without_set_is_refused() -> None:
         command, cwd=REPOSITORY, capture_output=True, encoding="utf-8", check=False
     )
     assert made.returncode != 0
-    assert "make rehearse has no NotifySeverityAbove; it has ENV DATASET CSV" in made.stderr
-    assert 'goes into SET: SET="NotifySeverityAbove=2"' in made.stderr
+    assert "rehearse takes no NotifySeverityAbove; expected AGAINST AREA" in made.stderr
+    assert "parameters of the template go into SET=" in made.stderr
