@@ -233,12 +233,12 @@ deploy: ## Check, build and deploy to AWS [ENV=dev|test|prod] [DATASET=name]
 REMOVAL = $(PLACE) $(if $(CONFIRM),--confirm "$(CONFIRM)")
 
 .PHONY: remove
-remove: ## Take a stack down, all but the buckets; EVENTS=delete deletes them too [ENV=dev] [DATASET=name] [CONFIRM=stack] [LOCAL=1]
+remove: ## Take a stack down, all but the buckets; EVENTS=delete deletes them too [ENV=dev] [DATASET=name] [CONFIRM=stack] [LOCAL=1] [PORT=n]
 	$(LOCAL_TOOLS)
 	@$(PY) -m tools.local.removal remove $(REMOVAL) $(if $(EVENTS),--events "$(EVENTS)")
 
 .PHONY: restore
-restore: ## Make a stack again with the buckets that it left [ENV=dev] [DATASET=name] [CONFIRM=stack] [LOCAL=1]
+restore: ## Make a stack again with the buckets that it left [ENV=dev] [DATASET=name] [CONFIRM=stack] [LOCAL=1] [PORT=n]
 	$(LOCAL_TOOLS)
 	@$(PY) -m tools.local.removal restore $(REMOVAL)
 
@@ -248,7 +248,7 @@ render: ## Rewrite what is generated: tables, queries, pages, alarms, dashboards
 	@target/debug/render $(if $(call says,CHECK),--check)
 
 .PHONY: rules
-rules: ## Print the alert rules of Grafana for a deployed stack [ENV=dev] [DATASET=name] [LOCAL=1]
+rules: ## Print the alert rules of Grafana for a deployed stack [ENV=dev] [DATASET=name] [LOCAL=1] [PORT=n]
 	$(LOCAL_TOOLS)
 	@$(PY) -m tools.local.rules $(PLACE)
 

@@ -294,6 +294,28 @@ def test_make_refuses_a_variable_that_means_nothing(words: tuple[str, ...], says
     assert refused.stdout == ""
 
 
+def test_make_takes_every_variable_that_a_recipe_uses() -> None:
+    text = (REPOSITORY / "Makefile").read_text("utf-8")
+    used = re.compile(r"\$\((?:call \w+,)?([A-Z_]+)[),]|\$\$(CSV|FILE|SQL|WHO)\b")
+    # Those that a recipe takes by others, and those that a user does not set.
+    held = dict(re.findall(r"^(PLACE|REMOVAL|SUGGESTED) :?= (.*)$", text, re.MULTILINE))
+    own = {*re.findall(r"^([A-Z_]+) :?= ", text, re.MULTILINE), "CURDIR", "MAKE", "MAKEFILE_LIST"}
+
+    def names(recipe: str) -> set[str]:
+        found = {first or second for first, second in used.findall(recipe)}
+        through = [names(held[name]) for name in found & held.keys()]
+        return (found - own).union(*through)
+
+    targets = re.findall(
+        r"^([a-z]+):.*## (.*)\n((?:(?:\t.*| .*|[a-z]+: .*)\n)+)", text, re.MULTILINE
+    )
+    assert len(targets) > 20
+    for target, listed, recipe in targets:
+        taken = {*re.findall(r"([A-Z_]+)=", listed)}
+        missing = names(recipe) - taken - {"STACK"}
+        assert not missing, f"{target} does not list {missing}"
+
+
 def test_make_takes_every_variable_of_the_documents() -> None:
     command = re.compile(r"make ([a-z]+)((?: [A-Z_]+=(?:\"[^\"]*\"|[^\s`|)\]]*))+)")
     found = {
