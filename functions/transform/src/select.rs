@@ -293,14 +293,29 @@ mod tests {
             of(r#""Description":"a \"b\"","Start_Lng":" -82.5 ","Street":"I-70""#),
             r#","Street":"I-70","Start_Lng":-82.5,"Description":"a \"b\""}"#
         );
+        assert_eq!(
+            of(&format!(r#""Start_Lat":"{}""#, "1".repeat(1_001))),
+            "}",
+            "a cut number is not a number"
+        );
+        // A text counts by its bytes, not by those of its JSON.
+        for (c, times) in [("x", 1_000), ("\\u00e9", 500), ("\\n", 1_000)] {
+            let text = of(&format!(r#""Description":"{}""#, c.repeat(times)));
+            assert!(text.ends_with("\"}") && !text.contains('…'), "{c}: {text}");
+        }
         // Characters of several bytes, and escapes, which no cut splits.
-        for c in ["x", "é", "🚒", "\\\"", "\\u00e9", "\\n"] {
-            let long = of(&format!(r#""Description":"{}""#, c.repeat(40_000)));
+        for (c, times) in
+            ["x", "é", "🚒", "\\\"", "\\u00e9", "\\n"].into_iter().flat_map(|c| [(c, 1_002), (c, 40_000)])
+        {
+            let long = of(&format!(r#""Description":"{}""#, c.repeat(times)));
             let event = format!("{{{}", &long[1..]);
             let read = event::Event::parse(&dataset, &event).unwrap();
             let text = read.cell(dataset.column("Description").unwrap()).into_text();
             assert!(text.ends_with('…') && (997..=1_003).contains(&text.len()), "{c}: {}", text.len());
         }
+        let (_, _, _, analytical) =
+            severe(format!(r#"{{"ID":"A-1","Severity":3,"Description":"{}"}}"#, "x".repeat(1_002)));
+        assert!(analytical.contains(&"x".repeat(1_002)) && !analytical.contains('…'), "{analytical}");
     }
 
     #[test]

@@ -164,23 +164,39 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
         #[test]
         fn every_event_is_in_one_row_and_every_row_fits(
             lengths in proptest::collection::vec(prop_oneof![0_usize..60, Just(90_000_usize), Just(300_000)], 1..40),
+            character in prop_oneof![Just("\""), Just("\u{1f}"), Just("x")],
         ) {
-            let ids: Vec<String> = lengths.iter().map(|length| "\"".repeat(*length)).collect();
+            // No id is longer than a row may be. The row of a longer one is refused and counted.
+            let longest = if character == "\u{1f}" { 100_000 } else { usize::MAX };
+            let ids: Vec<String> = lengths.iter().map(|length| character.repeat(*length.min(&longest))).collect();
             let events: Vec<(&str, i64)> = ids.iter().map(String::as_str).zip(4..).collect();
             let message = published(events.clone());
             let rows = message.rows();
-            // One id of the longest event that Kinesis accepts is at most twice as long as JSON.
-            prop_assert!(rows.iter().all(|row| row.len() < 1_000 * 1024));
+            let is_line = |row: &Bytes| row.len() < 1_000 * 1024 && row.ends_with(b"}\n");
+            prop_assert!(rows.iter().all(is_line));
             let mut found = Vec::new();
-            for row in parsed(&rows) {
+            let rows = parsed(&rows);
+            for row in &rows {
                 let (ids, levels) = (row["ids"].as_array().unwrap(), row["severities"].as_array().unwrap());
                 prop_assert_eq!(row["event_count"].as_u64(), Some(ids.len() as u64));
                 let both = ids.iter().zip(levels);
                 found.extend(both.map(|(id, level)| (id.as_str().unwrap().to_owned(), level.as_i64().unwrap())));
+                // All else is that of the message.
+                let of_message = json!([events.last().unwrap().1, "digest", "Doña Ana", "2 accidents", "m-1", 412]);
+                let names = ["severity", "kind", "area", "subject", "message_id", "latency_ms"];
+                prop_assert_eq!(json!(names.map(|name| &row[name])), of_message);
             }
+            // No two neighbouring rows would fit into one.
+            let bytes = |row: &Value| -> usize {
+                let ids = row["ids"].as_array().unwrap();
+                ids.iter().map(|id| id.as_str().unwrap().len() * ESCAPED_BYTES + 3).sum()
+            };
+            prop_assert!(rows.windows(2).all(|two| bytes(&two[0]) + bytes(&two[1]) > IDS_BYTES));
             let expected: Vec<_> = events.iter().map(|(id, level)| ((*id).to_owned(), *level)).collect();
             prop_assert_eq!(found, expected);
         }

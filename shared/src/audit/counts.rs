@@ -218,20 +218,35 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_that_the_line_declares_stands_in_it() {
-        let emitter = Emitter { dataset: "us_accidents", environment: "dev", function: "transform" };
-        let line = Counts { received: 3, delivered: 3, ..Counts::default() }.line(
-            &emitter,
-            "r-1",
-            DateTime::default(),
-        );
-        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        for name in METRICS {
-            assert!(line[name].is_u64(), "{name}");
-        }
-        for name in DIMENSIONS {
-            assert!(line[name].is_string(), "{name}");
-        }
-        assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap().len(), METRICS.len());
+    fn line_has_each_count_and_its_dimensions() {
+        let emitter = Emitter { dataset: "us_accidents", environment: "prod", function: "notify" };
+        let counts = Counts {
+            received: 10,
+            delivered: 1,
+            filtered: 2,
+            rejected: 3,
+            failed: 3,
+            retried: 4,
+            late: 5,
+            unknown_severity: 6,
+            unrecorded: 7,
+        };
+        let now = DateTime::from_timestamp(1_784_021_400, 7_000_000).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&counts.line(&emitter, "r-1", now)).unwrap();
+        let expected = serde_json::json!({
+            "_aws": {
+                "Timestamp": 1_784_021_400_007_i64,
+                "CloudWatchMetrics": [{
+                    "Namespace": "perishable",
+                    "Dimensions": [["Dataset", "Environment", "Function"]],
+                    "Metrics": METRICS.map(|name| serde_json::json!({"Name": name, "Unit": "Count"})),
+                }],
+            },
+            "Dataset": "us_accidents", "Environment": "prod", "Function": "notify", "request_id": "r-1",
+            "In": 10, "Delivered": 1, "Filtered": 2, "Rejected": 3, "Failed": 3, "Retried": 4, "Late": 5,
+            "UnknownSeverity": 6, "Unrecorded": 7, "Unaccounted": 1,
+        });
+        assert_eq!(line, expected);
+        assert!(METRICS.iter().all(|name| line[name].is_u64()), "every declared metric has a value");
     }
 }

@@ -340,6 +340,34 @@ async fn pauses_grow_while_nothing_is_taken_and_start_again_when_something_is() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn first_pause_is_short() {
+    let timeout = u64::try_from(ATTEMPT_TIMEOUT.as_millis()).unwrap();
+    let cases: [(fn() -> Reply, u64); 3] = [
+        (|| fail(Fault::Transient), 100),
+        (|| fail(Fault::Throttled), 400),
+        // Silence is a transient fault.
+        (|| Reply::Silence, timeout + 100),
+    ];
+    for (reply, most) in cases {
+        for seed in 0..50 {
+            let service = Scripted::new([reply()]);
+            let report = deliver(&service, &[1], Order::Kept, Deadline { seed, ..deadline(60) }).await;
+            assert_eq!(report.outcomes, [DONE]);
+            let at = service.at.borrow();
+            assert!(at[1] - at[0] <= Duration::from_millis(most), "{:?}", at[1] - at[0]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_entry_reports_the_last_refusal() {
+    let refusals = (0..1000).map(|_| refuse(&[(0, Fault::Transient)]));
+    let service = Scripted::new(std::iter::once(refuse(&[(0, Fault::Throttled)])).chain(refusals));
+    let report = deliver(&service, &[1], Order::Kept, deadline(5)).await;
+    assert_eq!(report.outcomes, [Outcome::Failed("transient".to_owned())]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn requests_in_flight_and_other_seeds_have_other_pauses() {
     async fn second_attempts(seed: u64) -> Vec<Duration> {
         let service = Scripted::new((0..IN_FLIGHT).map(|_| fail(Fault::Throttled)));

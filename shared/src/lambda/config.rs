@@ -153,5 +153,6 @@ mod tests {
         let above = variables.value("SEVERITY_ABOVE", 2_i64);
         let common = variables.finish().unwrap();
         assert_eq!((common.dataset.name.as_str(), above), ("us_accidents", 2));
+        assert_eq!((common.environment.as_str(), common.log_event_ids), ("dev", true));
     }
 }

@@ -425,7 +425,7 @@ mod tests {
             header in prop_oneof![Just(None), (0..4_000_usize).prop_map(Some), (70_000..500_000_usize).prop_map(Some)],
             // A third more as JSON, so that rows are text under a header that is repeated.
             row in prop_oneof![Just("a\"b"), Just("abc"), Just("\"\"\"")],
-            times in 1..40_usize,
+            times in 1..400_usize,
             rows in 1..20_u64,
             alone in any::<bool>(),
         ) {

@@ -254,17 +254,17 @@ async fn a_reject_is_written_once_all_of_its_parts_are() {
         });
         ends.take_while(|end| *end <= line).count()
     };
-    for refused in 0..7 {
+    for refused in (0..7).flat_map(|first| (first..7).map(move |second| [first, second])) {
         let mut collector = collector();
         for (index, parts) in (0..).zip(parts) {
             let payload = vec![b'x'; (parts - 1) * PART_BYTES + 1];
             collector.add(RefusedRow { row_index: None, ..row(index, &payload, &detail, None) });
         }
-        let stream = Stream { refuses: vec![refused], ..Stream::default() };
+        let stream = Stream { refuses: refused.to_vec(), ..Stream::default() };
         let written = write(&stream, collector.take(), deadline()).await;
         let failed: Vec<bool> = written.outcomes.iter().map(|(_, failure)| failure.is_some()).collect();
-        let expected: Vec<bool> = (0..4).map(|owner| owner == owner_of(refused)).collect();
-        assert_eq!(failed, expected, "line {refused} is refused");
+        let expected: Vec<bool> = (0..4).map(|owner| refused.map(owner_of).contains(&owner)).collect();
+        assert_eq!(failed, expected, "lines {refused:?} are refused");
         let owners: Vec<u64> = written.outcomes.iter().flat_map(|(owners, _)| owners.positions()).collect();
         assert_eq!(owners, [0, 1, 2, 3]);
     }
