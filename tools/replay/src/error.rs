@@ -27,7 +27,9 @@ pub enum Error {
     #[error("could not write the output: {0}")]
     Write(#[source] io::Error),
     /// The file's name does not say which format it has.
-    #[error("could not infer the format of {0} from its name; add --format csv, ndjson or json")]
+    #[error(
+        "could not infer the format of {0} from its name; expected one that ends in .csv, .ndjson or .json, or --format with one of these"
+    )]
     UnknownFormat(String),
     /// No row of the file can become an event.
     #[error("{name} cannot be used: {problem}")]
@@ -51,6 +53,9 @@ pub enum Error {
     /// What was suggested is not a data set, as only a name that was given can cause.
     #[error("could not make a data set of the file: {0}")]
     Suggestion(String),
+    /// The command was interrupted; where, and what was not done.
+    #[error("interrupted {0}")]
+    Interrupted(String),
     /// The deployed stack cannot be used.
     #[error("{0}")]
     Cloud(String),
@@ -61,5 +66,11 @@ impl Error {
     #[must_use]
     pub fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// Whether the command was interrupted.
+    #[must_use]
+    pub fn is_interrupt(&self) -> bool {
+        matches!(self, Self::Interrupted(_))
     }
 }

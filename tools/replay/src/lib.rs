@@ -7,6 +7,7 @@ pub mod batches;
 pub mod error;
 pub mod generate;
 pub mod input;
+pub mod interrupt;
 pub mod lambda;
 pub mod normalise;
 pub mod pace;

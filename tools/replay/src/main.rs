@@ -13,6 +13,7 @@ use replay::{
     error::Error,
     generate,
     input::Input,
+    interrupt::{self, Interrupt},
     lambda::{Function, Lambda, configuration},
     normalise,
     pace::Rate,
@@ -161,7 +162,7 @@ fn main() -> ExitCode {
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {
             to_stderr(&format!("replay: {error}"));
-            ExitCode::FAILURE
+            if error.is_interrupt() { ExitCode::from(interrupt::STATUS) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -252,8 +253,9 @@ async fn send(dataset: &str, file: &FileOptions, options: SendOptions) -> Result
     let function = Function { lambda: Lambda::new(&configuration().await)?, name };
     let mut batches = Batches::new(&dataset, input, file.date_order);
     let mut summary = Summary::default();
-    let sent =
-        send::send(&mut batches, &function, options.rate.unwrap_or_default(), &mut summary, &progress).await;
+    let interrupt = interrupt()?;
+    let rate = options.rate.unwrap_or_default();
+    let sent = send::send(&mut batches, &function, rate, &mut summary, &progress, &interrupt).await;
     progress.finish();
     if let Some(separator) = batches.separator() {
         to_stderr(&format!("the cells are separated by {separator}"));
@@ -263,7 +265,7 @@ async fn send(dataset: &str, file: &FileOptions, options: SendOptions) -> Result
     if options.json {
         let json = serde_json::to_string(&summary).map_err(|error| Error::Write(error.into()))?;
         print(&json)?;
-    } else if sent.is_ok() || summary.requests > 1 {
+    } else if sent.as_ref().map_or_else(Error::is_interrupt, |()| true) || summary.requests > 1 {
         print(&summary.text())?;
     }
     sent?;
@@ -296,7 +298,9 @@ async fn redrive(dataset: &str, options: &RedriveOptions) -> Result<ExitCode, Er
     };
     let progress = Progress::of_objects();
     let mut summary = redrive::Summary::default();
-    let sent = redrive::redrive(&bucket, &functions, name, &selection, &mut summary, &progress).await;
+    let interrupt = interrupt()?;
+    let sent =
+        redrive::redrive(&bucket, &functions, name, &selection, &mut summary, &progress, &interrupt).await;
     progress.finish();
     if options.json {
         let json = serde_json::to_string(&summary).map_err(|error| Error::Write(error.into()))?;
@@ -306,6 +310,11 @@ async fn redrive(dataset: &str, options: &RedriveOptions) -> Result<ExitCode, Er
     }
     sent?;
     Ok(if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Finishes the request of an interrupted command.
+fn interrupt() -> Result<Interrupt, Error> {
+    Interrupt::watch().map_err(|error| Error::Cloud(format!("could not watch for Ctrl-C: {error}")))
 }
 
 /// The name of a function of the stack.

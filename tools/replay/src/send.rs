@@ -4,11 +4,12 @@ use std::{future::Future, pin::pin, time::Duration};
 
 use ingest::report::ReadingReport;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::{
     batches::{Batch, Batches},
     error::Error,
+    interrupt::Interrupt,
     pace::{Pace, Rate},
     progress::Progress,
 };
@@ -142,23 +143,27 @@ impl Summary {
 ///
 /// # Errors
 ///
-/// When the file cannot be read any further, or the function cannot accept anything. The summary says how far it came.
+/// When the file cannot be read any further, the function cannot accept anything, or it is interrupted. The summary says
+/// how far it came.
 pub async fn send(
     batches: &mut Batches<'_>,
     ingest: &impl Ingest,
     rate: Rate,
     summary: &mut Summary,
     progress: &Progress,
+    interrupt: &Interrupt,
 ) -> Result<(), Error> {
     let begin = Instant::now();
     let mut pace = Pace::new(rate);
     let mut jitter = fastrand::Rng::new();
     while let Some(batch) = batches.next(pace.rows())? {
-        sleep(pace.wait(begin.elapsed())).await;
-        pace.sending(batch.rows.len(), begin.elapsed());
         let line = batch.rows[0].line;
+        if interrupt.sleep(pace.wait(begin.elapsed())).await {
+            return Err(before(line));
+        }
+        pace.sending(batch.rows.len(), begin.elapsed());
         summary.rows += batch.rows.len() as u64;
-        let sent = settle(batch, ingest, summary, progress, &mut jitter).await;
+        let sent = settle(batch, ingest, summary, progress, &mut jitter, interrupt).await;
         summary.seconds = begin.elapsed().as_secs_f64();
         progress.say(|| summary.state());
         sent.map_err(|error| match error {
@@ -171,6 +176,10 @@ pub async fn send(
     Ok(())
 }
 
+fn before(line: u64) -> Error {
+    Error::Interrupted(format!("before line {line}; the rows from there on were not delivered"))
+}
+
 /// Sends a batch, and its failed rows again, until all of it is settled.
 async fn settle(
     mut batch: Batch,
@@ -178,6 +187,7 @@ async fn settle(
     summary: &mut Summary,
     progress: &Progress,
     jitter: &mut fastrand::Rng,
+    interrupt: &Interrupt,
 ) -> Result<(), Error> {
     if batch.is_too_large() {
         let line = batch.rows[0].line;
@@ -190,7 +200,7 @@ async fn settle(
     let mut attempt = 1;
     loop {
         summary.requests += 1;
-        let problem = match invoke(ingest, &batch, progress).await {
+        let problem = match invoke(ingest, &batch, progress, interrupt).await {
             Ok(answer) => {
                 check(&answer, &batch)?;
                 count(&answer, &batch, summary, progress);
@@ -212,14 +222,32 @@ async fn settle(
                 .note(&format!("line {}: given up after {ATTEMPTS} attempts: {problem}", batch.rows[0].line));
             return Ok(());
         }
-        sleep(backoff(attempt, jitter)).await;
+        if interrupt.sleep(backoff(attempt, jitter)).await {
+            summary.failed += batch.rows.len() as u64;
+            return Err(before(batch.rows[0].line));
+        }
         attempt += 1;
         summary.resent += batch.rows.len() as u64;
     }
 }
 
+/// Sends a request, and waits for its response also after an interruption: only the response says what was accepted.
+async fn invoke(
+    ingest: &impl Ingest,
+    batch: &Batch,
+    progress: &Progress,
+    interrupt: &Interrupt,
+) -> Result<Answer, Failure> {
+    let invocation = answered(ingest, batch, progress);
+    tokio::select! {
+        biased;
+        answer = invocation => answer,
+        never = interrupt.note(progress) => never,
+    }
+}
+
 /// Sends a request, and reports a slow response: a throttled stream delays it.
-async fn invoke(ingest: &impl Ingest, batch: &Batch, progress: &Progress) -> Result<Answer, Failure> {
+async fn answered(ingest: &impl Ingest, batch: &Batch, progress: &Progress) -> Result<Answer, Failure> {
     let mut invocation = pin!(ingest.invoke(batch.request()));
     let mut waited = Duration::ZERO;
     loop {
@@ -280,6 +308,7 @@ mod tests {
 
     use ingest::rows::Format;
     use serde_json::Value;
+    use tokio::time::sleep;
 
     use super::*;
     use crate::batches::tests::batches;
@@ -289,12 +318,22 @@ mod tests {
         script: RefCell<VecDeque<Result<Answer, Failure>>>,
         sent: RefCell<Vec<(Duration, Vec<String>)>>,
         begin: Instant,
+        interrupt: Interrupt,
+        /// The request during which it is interrupted.
+        interrupted: Option<usize>,
     }
 
     impl Scripted {
         fn new(script: impl IntoIterator<Item = Result<Answer, Failure>>) -> Self {
             let script = RefCell::new(script.into_iter().collect());
-            Self { script, sent: RefCell::default(), begin: Instant::now() }
+            let begin = Instant::now();
+            Self {
+                script,
+                sent: RefCell::default(),
+                begin,
+                interrupt: Interrupt::default(),
+                interrupted: None,
+            }
         }
 
         fn ids(&self) -> Vec<String> {
@@ -309,6 +348,10 @@ mod tests {
             let ids: Vec<_> = rows.map(|row| row.split_once(',').unwrap().0.to_owned()).collect();
             let accepted = ids.len() as u64;
             self.sent.borrow_mut().push((self.begin.elapsed(), ids));
+            if self.interrupted == Some(self.sent.borrow().len()) {
+                self.interrupt.happen();
+                sleep(Duration::from_secs(5)).await;
+            }
             self.script.borrow_mut().pop_front().unwrap_or(Ok(Answer { accepted, ..Answer::default() }))
         }
     }
@@ -316,8 +359,15 @@ mod tests {
     async fn run(ingest: &Scripted, rate: &str) -> (Summary, Result<(), Error>) {
         let mut summary = Summary::default();
         let mut batches = batches(Format::Csv, "ID,Severity\na,1\nb,2\n\nc,3\nd,4\ne,4\n");
-        let result =
-            send(&mut batches, ingest, rate.parse().unwrap(), &mut summary, &Progress::hidden()).await;
+        let result = send(
+            &mut batches,
+            ingest,
+            rate.parse().unwrap(),
+            &mut summary,
+            &Progress::hidden(),
+            &ingest.interrupt,
+        )
+        .await;
         (summary, result)
     }
 
@@ -376,6 +426,28 @@ mod tests {
         let (summary, result) = run(&Scripted::new([good, lasting()]), "2").await;
         assert_eq!(result.unwrap_err().to_string(), "there is no function f; stopped at line 5");
         assert_eq!((summary.rows, summary.accepted, summary.failed), (4, 2, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn interrupted_command_waits_for_its_response_and_says_where_it_stopped() {
+        let mut ingest = Scripted::new([]);
+        ingest.interrupted = Some(2);
+        let (summary, result) = run(&ingest, "2").await;
+        assert_eq!(
+            result.unwrap_err().to_string(),
+            "interrupted before line 7; the rows from there on were not delivered"
+        );
+        assert_eq!(ingest.ids(), ["ab", "cd"]);
+        assert_eq!((summary.rows, summary.accepted, summary.failed, summary.requests), (4, 4, 0, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn interrupted_retry_counts_its_rows_as_failed() {
+        let mut ingest = Scripted::new([Err(Failure::Passing("throttled".to_owned()))]);
+        ingest.interrupted = Some(1);
+        let (summary, result) = run(&ingest, "max").await;
+        assert!(result.unwrap_err().to_string().starts_with("interrupted before line 2;"));
+        assert_eq!((summary.rows, summary.accepted, summary.failed), (5, 0, 5));
     }
 
     #[tokio::test(start_paused = true)]

@@ -19,7 +19,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 use serde::Serialize;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 pub use self::{bucket::Bucket, since::Since};
 use self::{
@@ -29,6 +29,7 @@ use self::{
 };
 use crate::{
     error::Error,
+    interrupt::Interrupt,
     progress::Progress,
     send::{Failure, backoff},
 };
@@ -136,7 +137,9 @@ impl Summary {
     pub fn text(&self) -> String {
         let Self { objects, found, requests, seconds, .. } = self;
         let first = if self.dry_run {
-            format!("{found} found in {objects} objects; nothing was sent, because of --dry-run")
+            format!(
+                "{found} found in {objects} objects; nothing was sent, because of --dry-run (DRY_RUN=1 of make)"
+            )
         } else {
             format!("{} in {seconds:.1} s: {objects} objects, {requests} requests", self.state())
         };
@@ -178,6 +181,7 @@ struct Run<'a, S, F> {
     selection: &'a Selection,
     summary: &'a mut Summary,
     progress: &'a Progress,
+    interrupt: &'a Interrupt,
     opened: Vec<Opened>,
     /// Parts that were read before, each with a place of their reject.
     repeated: Vec<(Place, Place)>,
@@ -189,7 +193,7 @@ struct Run<'a, S, F> {
 ///
 /// # Errors
 ///
-/// When the bucket cannot be read or written, or the functions cannot be invoked at all.
+/// When the bucket cannot be read or written, the functions cannot be invoked at all, or it is interrupted.
 pub async fn redrive<S: Store, F: Functions>(
     store: &S,
     functions: &F,
@@ -197,6 +201,7 @@ pub async fn redrive<S: Store, F: Functions>(
     selection: &Selection,
     summary: &mut Summary,
     progress: &Progress,
+    interrupt: &Interrupt,
 ) -> Result<(), Error> {
     let begin = Instant::now();
     summary.dry_run = selection.dry_run;
@@ -207,6 +212,7 @@ pub async fn redrive<S: Store, F: Functions>(
         selection,
         summary,
         progress,
+        interrupt,
         opened: Vec::new(),
         repeated: Vec::new(),
         jitter,
@@ -223,6 +229,7 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         let mut reader = RejectReader::default();
         let mut gathered: BTreeMap<(String, Shape), Request> = BTreeMap::new();
         for (key, begun) in objects {
+            self.continues()?;
             let Some(object) = self.store.get(&key).await? else { continue };
             let place = self.open(key, begun).await?;
             if self.selection.from == Source::Failures {
@@ -251,6 +258,17 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         }
         self.settle_repeated().await?;
         self.summary.incomplete = reader.incomplete();
+        Ok(())
+    }
+
+    /// Whether it is not interrupted.
+    fn continues(&self) -> Result<(), Error> {
+        if self.interrupt.happened() {
+            return Err(Error::Interrupted(
+                "before the end; what the functions accepted is marked, and the next run sends the rest"
+                    .to_owned(),
+            ));
+        }
         Ok(())
     }
 
@@ -399,11 +417,18 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         let mut attempt = 0;
         while request.fits() && attempt < ATTEMPTS {
             if attempt > 0 {
-                sleep(backoff(attempt, &mut self.jitter)).await;
+                self.interrupt.sleep(backoff(attempt, &mut self.jitter)).await;
             }
+            self.continues()?;
             attempt += 1;
             self.summary.requests += 1;
-            match self.functions.invoke(function, request.json()).await {
+            let invocation = self.functions.invoke(function, request.json());
+            let answer = tokio::select! {
+                biased;
+                answer = invocation => answer,
+                never = self.interrupt.note(self.progress) => never,
+            };
+            match answer {
                 Ok(answer) => {
                     let done = request.settle(&answer).map_err(|error| {
                         Error::Cloud(format!("{function} does not respond like a function of this version ({error}); deploy it again"))

@@ -154,9 +154,34 @@ fn selection(from: Source) -> Selection {
 }
 
 async fn run(shelf: &Shelf, functions: &Deployed<'_>, selection: &Selection) -> (Summary, Result<(), Error>) {
-    let mut summary = Summary::default();
-    let done = redrive(shelf, functions, str::to_owned, selection, &mut summary, &Progress::hidden()).await;
+    run_until(shelf, functions, selection, &Interrupt::default()).await
+}
+
+async fn run_until(
+    shelf: &Shelf,
+    functions: &Deployed<'_>,
+    selection: &Selection,
+    interrupt: &Interrupt,
+) -> (Summary, Result<(), Error>) {
+    let (mut summary, progress) = (Summary::default(), Progress::hidden());
+    let done = redrive(shelf, functions, str::to_owned, selection, &mut summary, &progress, interrupt).await;
     (summary, done)
+}
+
+#[tokio::test(start_paused = true)]
+async fn interrupted_run_says_that_the_next_one_sends_the_rest() {
+    let shelf = Shelf::default();
+    shelf.put_at("lake/1", 0, reject("ingest", "a:1", "A"));
+    let (functions, interrupt) = (Deployed::new(&shelf), Interrupt::default());
+    interrupt.happen();
+    let (summary, done) = run_until(&shelf, &functions, &selection(Source::Rejects), &interrupt).await;
+    let error = done.unwrap_err();
+    assert!(error.is_interrupt());
+    assert!(error.to_string().ends_with("and the next run sends the rest"), "{error}");
+    assert_eq!(summary.requests, 0);
+    let (summary, done) = run(&shelf, &functions, &selection(Source::Rejects)).await;
+    done.unwrap();
+    assert_eq!((summary.sent, summary.requests), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
