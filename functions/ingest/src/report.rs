@@ -35,6 +35,9 @@ pub struct ReadingReport {
     /// The first columns that are unknown to the data set. Their cells are kept as text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unknown_columns: Vec<String>,
+    /// Whether there are others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub more_unknown_columns: bool,
     /// Columns of the data set that the header does not have.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing_columns: Vec<String>,
@@ -74,6 +77,7 @@ impl ReadingReport {
             unreadable: unreadable.collect(),
             undecodable_rows: tally.undecodable_rows(),
             unknown_columns: tally.unknown_names().to_vec(),
+            more_unknown_columns: tally.has_more_unknown(),
             missing_columns: tally.missing().map(name).collect(),
             warnings: Vec::new(),
         }
@@ -224,11 +228,28 @@ fn warning(name: &str, kind: Type, column: &ColumnReport) -> Option<String> {
     let of_them =
         if *cells == column.unreadable { "all".to_owned() } else { format!("{} of them", number(*cells)) };
     Some(format!(
-        "`{name}`: {} of {} cells could not be read as {read_as}; {of_them}, such as `{form}`, {}",
+        "`{name}`: {} of {} cells could not be read as {read_as}; {of_them}, {}, {}",
         number(column.unreadable),
         number(column.cells),
+        example(reason, form),
         remedy(reason)
     ))
+}
+
+/// An example by its form, which nobody finds in the file if it looks like a cell of it.
+fn example(reason: Reason, form: &str) -> String {
+    // These words and infinities are quoted as they are.
+    if matches!(reason, Reason::MeansNothing | Reason::NotFinite) {
+        return format!("such as `{form}`");
+    }
+    let has = |marks: &[char]| form.contains(marks);
+    let meaning = match (has(&['9']), has(&['A', 'a'])) {
+        (true, true) => " (9 is any digit, a any letter)",
+        (true, false) => " (9 is any digit)",
+        (false, true) => " (a is any letter)",
+        (false, false) => "",
+    };
+    format!("of a form such as `{form}`{meaning}")
 }
 
 /// What the cells of a reason have in common, and the likeliest remedy.
@@ -346,7 +367,7 @@ mod tests {
         assert_eq!(
             found.warnings,
             [
-                "`Start_Time`: 3,424 of 5,998 cells could not be read as month/day/year; all, such as `99/99/9999 99:99`, \
+                "`Start_Time`: 3,424 of 5,998 cells could not be read as month/day/year; all, of a form such as `99/99/9999 99:99` (9 is any digit), \
                  can only be day/month/year: declare `date_order=dmy` and send the file again, since its other dates may \
                  have day and month swapped"
             ]
@@ -360,7 +381,7 @@ mod tests {
             (
                 "Number",
                 &["1 500", "many", "2 %"][..],
-                "2 of them, such as `9 999`, have separators or units: write numbers such as",
+                "2 of them, of a form such as `9 999` (9 is any digit), have separators or units: write numbers such as",
             ),
             (
                 "Number",
@@ -375,9 +396,13 @@ mod tests {
             (
                 "Amenity",
                 &["yes"],
-                "as boolean; all, such as `aaa`, are other text: declare `type = \"string\"`",
+                "as boolean; all, of a form such as `aaa` (a is any letter), are other text: declare `type = \"string\"`",
             ),
-            ("Start_Time", &["45:00.0"], "as timestamp; all, such as `99:99.9`, are times without a day: "),
+            (
+                "Start_Time",
+                &["45:00.0"],
+                "as timestamp; all, of a form such as `99:99.9` (9 is any digit), are times without a day: ",
+            ),
         ] {
             let warnings = warnings(column, cells);
             assert_eq!(warnings.len(), 1, "{warnings:?}");

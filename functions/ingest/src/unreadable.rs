@@ -190,31 +190,35 @@ pub struct Tally {
 /// Names in the order in which they were found, bounded in number.
 #[derive(Debug, Default)]
 struct Names {
-    names: Vec<String>,
+    listed: Vec<String>,
     /// Where the next name is expected: most rows have the same names in the same order.
     next: usize,
+    /// Whether there are names beyond the bound.
+    has_more: bool,
 }
 
 impl Names {
     fn add(&mut self, name: &str) {
-        if self.names.len() >= NAMES {
+        if self.has_more {
             return;
         }
         let is = |known: &String| match known.strip_suffix('…') {
             Some(begin) => name.starts_with(begin),
             None => known == name,
         };
-        if self.names.get(self.next).is_some_and(is) {
+        if self.listed.get(self.next).is_some_and(is) {
             self.next += 1;
-        } else if let Some(at) = self.names.iter().position(is) {
+        } else if let Some(at) = self.listed.iter().position(is) {
             self.next = at + 1;
+        } else if self.listed.len() == NAMES {
+            self.has_more = true;
         } else {
             let mut kept: String = name.chars().take(NAME_CHARACTERS).collect();
             if kept.len() < name.len() {
                 kept.push('…');
             }
-            self.names.push(kept);
-            self.next = self.names.len();
+            self.listed.push(kept);
+            self.next = self.listed.len();
         }
     }
 }
@@ -305,7 +309,8 @@ impl Tally {
         }
         self.rows += other.rows;
         self.undecodable += other.undecodable;
-        other.unknown.names.iter().for_each(|name| self.unknown(name));
+        other.unknown.listed.iter().for_each(|name| self.unknown(name));
+        self.unknown.has_more |= other.unknown.has_more;
         self.missing.resize(self.missing.len().max(other.missing.len()), false);
         self.missing.iter_mut().zip(&other.missing).for_each(|(missing, more)| *missing |= more);
     }
@@ -336,7 +341,13 @@ impl Tally {
     /// The first names of columns that are unknown to the data set.
     #[must_use]
     pub fn unknown_names(&self) -> &[String] {
-        &self.unknown.names
+        &self.unknown.listed
+    }
+
+    /// Whether there are unknown columns in addition to those that are named.
+    #[must_use]
+    pub fn has_more_unknown(&self) -> bool {
+        self.unknown.has_more
     }
 }
 
@@ -428,9 +439,17 @@ mod tests {
         }
         let long = format!("{}…", "ñ".repeat(NAME_CHARACTERS));
         assert_eq!(tally.unknown_names(), ["b".to_owned(), "a".to_owned(), long]);
+        for number in 0..NAMES - 3 {
+            tally.unknown(&number.to_string());
+        }
+        tally.unknown("a");
+        assert_eq!((tally.unknown_names().len(), tally.has_more_unknown()), (NAMES, false));
         for number in 0..100_000 {
             tally.unknown(&number.to_string());
         }
-        assert_eq!(tally.unknown_names().len(), NAMES);
+        assert_eq!((tally.unknown_names().len(), tally.has_more_unknown()), (NAMES, true));
+        let mut sum = Tally::default();
+        sum.add(&tally);
+        assert!(sum.has_more_unknown());
     }
 }

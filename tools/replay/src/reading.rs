@@ -70,12 +70,18 @@ pub fn lines(report: &ReadingReport) -> Vec<String> {
         }
     }
     let columns = [
-        (&report.unknown_columns, "columns that the data set does not have, kept as text"),
-        (&report.missing_columns, "columns of the data set that the file does not have"),
+        (
+            &report.unknown_columns,
+            report.more_unknown_columns,
+            "columns that the data set does not have, kept as text",
+        ),
+        (&report.missing_columns, false, "columns of the data set that the file does not have"),
     ];
-    for (names, what) in columns.into_iter().filter(|(names, _)| !names.is_empty()) {
-        let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-        lines.push(format!("{what}: {}", names.join(", ")));
+    for (names, has_more, what) in columns.into_iter().filter(|(names, ..)| !names.is_empty()) {
+        let listed: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+        let rest =
+            if has_more { format!(" and more; the first {} are listed", names.len()) } else { String::new() };
+        lines.push(format!("{what}: {}{rest}", listed.join(", ")));
     }
     lines
 }
@@ -83,6 +89,16 @@ pub fn lines(report: &ReadingReport) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn list_of_columns_that_is_cut_says_so() {
+        let unknown_columns = vec!["a".to_owned(), "b".to_owned()];
+        let mut report = ReadingReport { unknown_columns, ..ReadingReport::default() };
+        let all = "columns that the data set does not have, kept as text: `a`, `b`";
+        assert_eq!(lines(&report), [all]);
+        report.more_unknown_columns = true;
+        assert_eq!(lines(&report), [format!("{all} and more; the first 2 are listed")]);
+    }
 
     #[test]
     fn same_sentence_is_not_repeated_for_every_row() {
