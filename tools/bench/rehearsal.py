@@ -33,9 +33,8 @@ def measure(rehearse: Path, replay: Path, rows: int, folder: Path) -> dict[str, 
         result, seconds, peak = timed([rehearse, "run"], json.dumps(request).encode())
         (records, bare), *_ = timed([rehearse, "read-csv", file], b"")
         accepted = result["rows"]["accepted"]
-        # The first record is the header.
-        if not accepted == records - 1 == rows:
-            raise CommandError(f"expected {rows} rows, found {records - 1} and accepted {accepted}")
+        if not accepted == records == rows:
+            raise CommandError(f"expected {rows} rows, found {records} and accepted {accepted}")
         size = file.stat().st_size
     finally:
         file.unlink()
