@@ -17,7 +17,7 @@ use replay::redrive::{
 use shared::{
     data::{event::Event, time::DateOrder},
     json::Writer,
-    stream::batch::{Batch, Record, UserRecords},
+    stream::batch::{NotABatch, Record, Records},
 };
 
 use super::*;
@@ -212,6 +212,10 @@ fn any_request_is_recognised_or_refused_in_a_sentence() {
     });
 }
 
+fn records(event: &str) -> Result<Vec<Record<'_>>, NotABatch> {
+    Records::of(event).collect()
+}
+
 #[test]
 fn any_batch_accounts_for_each_of_its_records() {
     let dataset = Dataset::named("us_accidents").unwrap();
@@ -219,7 +223,7 @@ fn any_batch_accounts_for_each_of_its_records() {
     let transform = transform();
     fuzz("batches", |input, _| {
         let text = String::from_utf8_lossy(input).into_owned();
-        let event = if Batch::decode(&text).is_ok() {
+        let event = if records(&text).is_ok() {
             text
         } else {
             // Any other input is the data of a record.
@@ -227,12 +231,8 @@ fn any_batch_accounts_for_each_of_its_records() {
             let record = json!({"kinesis": {"sequenceNumber": "1", "data": data}});
             json!({"Records": [record]}).to_string()
         };
-        let batch = Batch::decode(&event).unwrap();
-        let users = |record: &Record<'_>| match record.user_records(&mut Vec::new()) {
-            Ok(UserRecords::Parts(parts)) => parts.count(),
-            Ok(UserRecords::Itself(_)) | Err(_) => 1,
-        };
-        let users: usize = batch.records.iter().map(users).sum();
+        let users = |record: &Record<'_>| record.user_records(&mut Vec::new()).map_or(1, Iterator::count);
+        let users: usize = records(&event).unwrap().iter().map(users).sum();
         let answer = runtime.block_on(transform.handle(&event, &invocation())).unwrap();
         assert!(answer.batch_item_failures.is_empty(), "no record blocks another");
         let (severe, analytical) = (transform.severe.take(), transform.analytical.take());

@@ -17,7 +17,7 @@ use crate::{
         reject::{self, Collector, Detail, RefusedRow},
     },
     lambda::{config::Common, invocation::Invocation},
-    stream::batch::{self, BatchItemFailure, BatchResponse, NotABatch, Record, UserRecords},
+    stream::batch::{BatchItemFailure, BatchResponse, NotABatch, Poison, Record, Records},
 };
 
 /// The least bytes of a record in an event: Lambda's fields around its data take nearly as many. From it the ledger
@@ -110,7 +110,7 @@ pub struct UserRecord<'r> {
 }
 
 impl<'b> Ledger<'b> {
-    /// Parses the batch of an invocation, and asks `decide` for the outputs of each user record of the first portion.
+    /// Parses the batch of an invocation, and calls `decide` for the output of each user record of the first portion.
     /// Returns the outputs with the positions of their records. Records without an output are marked filtered. Records
     /// that cannot be de-aggregated are rejected. An event that is not a batch is counted as one failed record.
     ///
@@ -125,12 +125,14 @@ impl<'b> Ledger<'b> {
         mut decide: impl FnMut(UserRecord<'_>) -> Decision<T>,
     ) -> Result<(Self, Vec<(usize, T)>), NotABatch> {
         let mut ledger = Self::new(function, event, common, invocation);
-        let (mut outputs, mut buffer, mut goes_on) = (Vec::new(), Vec::new(), true);
-        batch::read(event, |held| {
-            goes_on = goes_on && ledger.look_at(&held, &mut buffer, portion, &mut decide, &mut outputs);
+        let (mut outputs, mut buffer, mut is_full) = (Vec::new(), Vec::new(), false);
+        for held in Records::of(event) {
+            let held = held.inspect_err(|_| {
+                Counts::unreadable_event().log(&common.emitter(function), invocation);
+            })?;
+            is_full = is_full || ledger.decide_record(&held, &mut buffer, portion, &mut decide, &mut outputs);
             ledger.records.push(held);
-        })
-        .inspect_err(|_| Counts::unreadable_event().log(&common.emitter(function), invocation))?;
+        }
         Ok((ledger, outputs))
     }
 
@@ -143,7 +145,7 @@ impl<'b> Ledger<'b> {
         let (mut outputs, mut buffer) = (Vec::new(), Vec::new());
         let records = mem::take(&mut self.records);
         for held in &records[self.looked.0..] {
-            if !self.look_at(held, &mut buffer, portion, &mut decide, &mut outputs) {
+            if self.decide_record(held, &mut buffer, portion, &mut decide, &mut outputs) {
                 break;
             }
         }
@@ -178,9 +180,12 @@ impl<'b> Ledger<'b> {
         }
     }
 
-    /// Reads the user records of the next record of the stream, and adds their outputs. Returns false if the portion is
+    /// Reads the user records of the next record of the stream, and adds their outputs. Returns whether the portion is
     /// full.
-    fn look_at<T>(
+    ///
+    /// Not inlined, so that the position of the parser stays in a register while records are read.
+    #[inline(never)]
+    fn decide_record<T>(
         &mut self,
         held: &Record<'_>,
         buffer: &mut Vec<u8>,
@@ -189,54 +194,45 @@ impl<'b> Ledger<'b> {
         outputs: &mut Vec<(usize, T)>,
     ) -> bool {
         let (record, from) = self.looked;
-        let is_whole = self.look(held, buffer, from, |ledger, data, part| {
-            let decision = decide(UserRecord { record, held, data });
-            let index = ledger.add(data, part);
-            match decision {
-                Decision::Nothing => ledger.record(index, Status::Filtered),
-                Decision::Output(output) => outputs.push((index, output)),
-                Decision::Reject { reason, detail } => {
-                    ledger.first_rejected.get_or_insert(record);
-                    ledger.reject(index, held, (part, data), reason, &detail.into());
-                }
-            }
-            ledger.looked.1 = part.map_or(0, |part| part + 1);
-            part.is_none() || outputs.len() < portion.most
-        });
-        if is_whole {
-            self.looked = (record + 1, 0);
-        }
-        is_whole && outputs.len() < portion.enough
-    }
-
-    /// Passes each user record of a record of the stream to `each`, starting from one, with its position if there are
-    /// several. Stops and returns false once `each` returns false.
-    fn look(
-        &mut self,
-        held: &Record<'_>,
-        buffer: &mut Vec<u8>,
-        from: u64,
-        mut each: impl FnMut(&mut Self, &[u8], Option<u64>) -> bool,
-    ) -> bool {
         match held.user_records(buffer) {
-            Ok(UserRecords::Itself(data)) => each(self, data, None),
-            Ok(UserRecords::Parts(parts)) => {
-                let from_there = (0_u64..).zip(parts).skip_while(|(part, _)| *part < from);
-                for (part, data) in from_there {
-                    if !each(self, data, Some(part)) {
-                        return false;
+            Ok(user_records) => {
+                for (part, data) in user_records.from(from) {
+                    let decision = decide(UserRecord { record, held, data });
+                    let index = self.add(data, part);
+                    match decision {
+                        Decision::Nothing => self.record(index, Status::Filtered),
+                        Decision::Output(output) => outputs.push((index, output)),
+                        Decision::Reject { reason, detail } => {
+                            self.reject_read(index, held, (part, data), reason, detail);
+                        }
+                    }
+                    self.looked.1 = part.map_or(0, |part| part + 1);
+                    if part.is_some() && outputs.len() >= portion.most {
+                        return true;
                     }
                 }
-                true
             }
-            Err(poison) => {
+            Err(Poison { reason, detail }) => {
                 let payload = held.payload();
                 let index = self.add(&payload, None);
-                self.first_rejected.get_or_insert(self.looked.0);
-                self.reject(index, held, (None, &payload), poison.reason, &poison.detail.into());
-                true
+                self.reject_read(index, held, (None, &payload), reason, detail);
             }
         }
+        self.looked = (record + 1, 0);
+        outputs.len() >= portion.enough
+    }
+
+    /// Rejects a user record of the record that is being read.
+    fn reject_read(
+        &mut self,
+        index: usize,
+        held: &Record<'_>,
+        row: (Option<u64>, &[u8]),
+        reason: &'static str,
+        detail: String,
+    ) {
+        self.first_rejected.get_or_insert(self.looked.0);
+        self.reject(index, held, row, reason, &detail.into());
     }
 
     /// Adds a user record of the record that is being read; returns its position.
@@ -260,11 +256,8 @@ impl<'b> Ledger<'b> {
         let records = mem::take(&mut self.records);
         for held in &records[self.looked.0..] {
             match held.user_records(&mut buffer) {
-                Ok(UserRecords::Itself(data)) => self.fail(data, None),
-                Ok(UserRecords::Parts(parts)) => {
-                    let from = self.looked.1;
-                    let rest = (0_u64..).zip(parts).skip_while(|(part, _)| *part < from);
-                    rest.for_each(|(part, data)| self.fail(data, Some(part)));
+                Ok(user_records) => {
+                    user_records.from(self.looked.1).for_each(|(part, data)| self.fail(data, part));
                 }
                 Err(_) => self.fail(&held.payload(), None),
             }
@@ -336,15 +329,17 @@ impl<'b> Ledger<'b> {
             let record = self.entries[refused[0].0].record;
             let first = self.entries.partition_point(|entry| entry.record < record);
             let held = &records[record as usize];
+            // A record that cannot be split was rejected when it was read.
+            let Ok(user_records) = held.user_records(&mut buffer) else { continue };
             let mut refused = refused.iter().peekable();
-            let mut index = first;
-            self.look(held, &mut buffer, 0, |ledger, data, part| {
-                if let Some((index, reason, detail)) = refused.next_if(|(refused, ..)| *refused == index) {
-                    ledger.reject(*index, held, (part, data), reason, detail);
+            for (index, row) in (first..).zip(user_records) {
+                if let Some((_, reason, detail)) = refused.next_if(|(refused, ..)| *refused == index) {
+                    self.reject(index, held, row, reason, detail);
                 }
-                index += 1;
-                refused.peek().is_some()
-            });
+                if refused.peek().is_none() {
+                    break;
+                }
+            }
         }
         self.records = records;
     }

@@ -297,30 +297,28 @@ fn entries<'a>(
     text: &str,
     mut entry: impl FnMut(Key<'a>, Span),
 ) -> Option<()> {
-    Reader::read(text, |reader| {
-        let mut next = 0;
-        let mut more = reader.begin_object()?;
-        while more {
-            let key = match dataset.key_from(next, reader.rest()) {
-                Some((column, bytes)) => {
-                    reader.pass(bytes);
-                    Key::Column(column)
-                }
-                None => {
-                    let key = reader.key()?;
-                    let key = reader.unescaped_in(key, json)?;
-                    dataset.column_from(next, &key).map_or(Key::Unknown(key), Key::Column)
-                }
-            };
-            if let Key::Column(column) = key {
-                next = column + 1;
+    let (mut reader, mut next) = (Reader::new(text), 0);
+    let mut more = reader.begin_object()?;
+    while more {
+        let key = match dataset.key_from(next, reader.rest()) {
+            Some((column, bytes)) => {
+                reader.pass(bytes);
+                Key::Column(column)
             }
-            let value = reader.value()?;
-            entry(key, value);
-            more = reader.next_entry()?;
+            None => {
+                let key = reader.key()?;
+                let key = reader.unescaped_in(key, json)?;
+                dataset.column_from(next, &key).map_or(Key::Unknown(key), Key::Column)
+            }
+        };
+        if let Key::Column(column) = key {
+            next = column + 1;
         }
-        Some(())
-    })
+        let value = reader.value()?;
+        entry(key, value);
+        more = reader.next_entry()?;
+    }
+    reader.end()
 }
 
 /// The entries of a JSON object in their order, including repeated keys; nothing if the text is not an object.
@@ -331,15 +329,15 @@ pub fn pairs(json: &str) -> Option<Vec<(Cow<'_, str>, &str)>> {
 
 /// The entries of `json`, of which `text` has the form.
 fn pairs_in<'a>(json: &'a str, text: &str) -> Option<Vec<(Cow<'a, str>, &'a str)>> {
-    let mut pairs = Vec::new();
-    Reader::read(text, |reader| {
-        reader.object(|reader, key| {
-            let key = reader.unescaped_in(key, json)?;
-            let value = reader.value()?;
-            pairs.push((key, value.of(json)));
-            Some(())
-        })
-    })?;
+    let (mut pairs, mut reader) = (Vec::new(), Reader::new(text));
+    let mut more = reader.begin_object()?;
+    while more {
+        let key = reader.key()?;
+        let key = reader.unescaped_in(key, json)?;
+        pairs.push((key, reader.value()?.of(json)));
+        more = reader.next_entry()?;
+    }
+    reader.end()?;
     Some(pairs)
 }
 
@@ -368,24 +366,27 @@ pub fn id<'a>(dataset: &Dataset, data: &'a [u8]) -> Option<Cow<'a, str>> {
 
 /// The id of `json`, of which `text` has the form.
 fn id_in<'a>(dataset: &Dataset, json: &'a str, text: &str) -> Option<Cow<'a, str>> {
-    let name = dataset.columns[dataset.id].name.as_str();
-    let mut id = None;
-    // Reading stops at the id, so the text is not read as a whole.
-    let _ = Reader::read(text, |reader| {
-        let mut more = reader.begin_object()?;
-        while more && id.is_none() {
-            let key = reader.key()?;
-            let value = reader.value()?;
-            // A value at the end of the text may be cut off.
-            more = reader.next_entry()?;
-            id = reader.is(key, name).then_some(value);
-        }
-        Some(())
-    });
-    match Cell::of(id.map(|id: Span| id.of(json))) {
+    let id = id_place(&dataset.columns[dataset.id].name, text)?;
+    match Cell::of(Some(id.of(json))) {
         Cell::Text(text) if !dataset.blanks.hold(&text) => Some(text),
         _ => None,
     }
+}
+
+/// Where the value of the first entry of that name is. Reading stops there, so the text is not read as a whole.
+fn id_place(name: &str, text: &str) -> Option<Span> {
+    let mut reader = Reader::new(text);
+    let mut more = reader.begin_object()?;
+    while more {
+        let key = reader.key()?;
+        let value = reader.value()?;
+        // A value at the end of the text may be cut off.
+        more = reader.next_entry()?;
+        if reader.is(key, name) {
+            return Some(value);
+        }
+    }
+    None
 }
 
 /// Whether a value of an event means nothing: `NaN`, an infinity, or a text that the data set lists.

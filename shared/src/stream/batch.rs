@@ -41,11 +41,16 @@ struct KinesisData<'a> {
     approximate_arrival_timestamp: Option<f64>,
 }
 
-/// A batch of one shard.
-#[derive(Debug)]
-pub struct Batch<'a> {
-    /// The records of the mapping's event, in order.
-    pub records: Vec<Record<'a>>,
+/// The records of the event of a Kinesis event source mapping, in order. Each is read when it is asked for. If the event
+/// is not a batch, the error may follow some of its records, and is the last item.
+///
+/// Reads in place, since four fifths of an event are its records' data: long texts, of which it needs only the end.
+pub struct Records<'a> {
+    event: &'a str,
+    reader: Reader<'a>,
+    ending: Option<Ending<'a>>,
+    /// Whether another record follows; `None` if the event is not a batch.
+    more: Option<bool>,
 }
 
 /// A record of the stream: the unit of checkpoints.
@@ -61,13 +66,33 @@ pub struct Record<'a> {
     source_arn: Cow<'a, str>,
 }
 
-/// The user records of a record, borrowed from the buffer that it was decoded into.
+/// The user records of a record, borrowed from the buffer that it was decoded into, each with its position if the record
+/// is an aggregated one.
 #[derive(Debug, Clone)]
 pub enum UserRecords<'d> {
-    /// The record of the stream itself.
-    Itself(&'d [u8]),
+    /// The record of the stream itself; nothing once it was read.
+    Itself(Option<&'d [u8]>),
     /// The user records of an aggregated record.
-    Parts(kpl::AggregatedRecords<'d>),
+    Parts(std::iter::Zip<std::ops::RangeFrom<u64>, kpl::AggregatedRecords<'d>>),
+}
+
+impl<'d> UserRecords<'d> {
+    /// Those from a position on.
+    pub fn from(self, first: u64) -> impl Iterator<Item = (Option<u64>, &'d [u8])> {
+        self.skip_while(move |(part, _)| part.is_some_and(|part| part < first))
+    }
+}
+
+impl<'d> Iterator for UserRecords<'d> {
+    type Item = (Option<u64>, &'d [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Itself(data) => data.take().map(|data| (None, data)),
+            Self::Parts(parts) => parts.next().map(|(part, data)| (Some(part), data)),
+        }
+    }
 }
 
 /// A record that cannot be decoded or split.
@@ -102,48 +127,106 @@ pub struct BatchItemFailure {
     pub item_identifier: String,
 }
 
-impl<'a> EventRecord<'a> {
-    /// Reads the records of an event one after the other; returns nothing if it is not a batch.
-    fn read_each(text: &'a str, mut each: impl FnMut(Self)) -> Option<()> {
-        let (mut records, mut ending) = (None, None);
-        Reader::read(text, |reader| {
-            reader.object(|reader, key| match &*reader.unescaped(key)? {
-                "Records" => {
-                    set(&mut records, ())?;
-                    reader.array(|reader| {
-                        each(Self::read(reader, &mut ending)?);
-                        Some(())
-                    })
-                }
-                _ => reader.value().map(|_| ()),
-            })
-        })?;
-        records
+impl<'a> Records<'a> {
+    /// The records of an event.
+    #[must_use]
+    pub fn of(event: &'a str) -> Self {
+        let mut reader = Reader::new(event);
+        let more = begin(&mut reader);
+        Self { event, reader, ending: None, more }
     }
 
     #[inline(always)]
+    fn record(&mut self) -> Option<Record<'a>> {
+        self.more?;
+        let record = EventRecord::read(&mut self.reader, &mut self.ending)?;
+        let more = self.reader.next_element()?;
+        if !more {
+            finish(self.reader.clone())?;
+        }
+        self.more = Some(more);
+        Some(Record::new(record))
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<Record<'a>, NotABatch>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.more == Some(false) {
+            return None;
+        }
+        let record = self.record();
+        if record.is_none() {
+            self.more = Some(false);
+        }
+        Some(record.ok_or_else(|| NotABatch::of(self.event)))
+    }
+}
+
+/// Reads up to the first record of an event; returns false if there is none.
+fn begin(reader: &mut Reader<'_>) -> Option<bool> {
+    let mut more = reader.begin_object()?;
+    while more {
+        if is_at_records(reader)? {
+            let more = reader.begin_array()?;
+            if !more {
+                finish(reader.clone())?;
+            }
+            return Some(more);
+        }
+        reader.value()?;
+        more = reader.next_entry()?;
+    }
+    None
+}
+
+/// Reads from the end of the records to that of the event, which must not have more records.
+fn finish(mut reader: Reader<'_>) -> Option<()> {
+    while reader.next_entry()? {
+        if is_at_records(&mut reader)? {
+            return None;
+        }
+        reader.value()?;
+    }
+    reader.end()
+}
+
+/// Reads a key; returns whether the records follow.
+fn is_at_records(reader: &mut Reader<'_>) -> Option<bool> {
+    let key = reader.key()?;
+    Some(reader.unescaped(key)? == "Records")
+}
+
+impl<'a> EventRecord<'a> {
+    #[inline(always)]
     fn read(reader: &mut Reader<'a>, ending: &mut Option<Ending<'a>>) -> Option<Self> {
         let (mut kinesis, mut event_id, mut source_arn) = (None, None, None);
-        let mut behind_id = None;
-        reader.object(|reader, key| match &*reader.unescaped(key)? {
-            "kinesis" => set(&mut kinesis, KinesisData::read(reader)?),
-            "eventID" => {
-                set(&mut event_id, string(reader)?)?;
-                if kinesis.is_some() && source_arn.is_none() {
-                    match ending {
-                        Some(ending) if reader.rest().starts_with(ending.text) => {
-                            reader.pass(ending.text.len() - 1);
-                            source_arn.clone_from(&ending.source_arn);
+        let mut after_id = None;
+        let mut more = reader.begin_object()?;
+        while more {
+            let key = reader.key()?;
+            match &*reader.unescaped(key)? {
+                "kinesis" => set(&mut kinesis, KinesisData::read(reader)?)?,
+                "eventID" => {
+                    set(&mut event_id, string(reader)?)?;
+                    if kinesis.is_some() && source_arn.is_none() {
+                        match ending {
+                            Some(ending) if reader.rest().starts_with(ending.text) => {
+                                reader.pass(ending.text.len() - 1);
+                                source_arn.clone_from(&ending.source_arn);
+                            }
+                            _ => after_id = Some(reader.rest()),
                         }
-                        _ => behind_id = Some(reader.rest()),
                     }
                 }
-                Some(())
+                "eventSourceARN" => set(&mut source_arn, string(reader)?)?,
+                _ => _ = reader.value()?,
             }
-            "eventSourceARN" => set(&mut source_arn, string(reader)?),
-            _ => reader.value().map(|_| ()),
-        })?;
-        if let Some(rest) = behind_id {
+            more = reader.next_entry()?;
+        }
+        if let Some(rest) = after_id {
             let text = &rest[..rest.len() - reader.rest().len()];
             *ending = Some(Ending { text, source_arn: source_arn.clone() });
         }
@@ -166,23 +249,28 @@ impl<'a> KinesisData<'a> {
     #[inline(always)]
     fn read(reader: &mut Reader<'a>) -> Option<Self> {
         let (mut sequence_number, mut data, mut arrived) = (None, None, None);
-        reader.object(|reader, key| match &*reader.unescaped(key)? {
-            "sequenceNumber" => set(&mut sequence_number, string(reader)?),
-            // JSON does not allow a control character in it, and neither does base64: only its record is refused.
-            "data" => {
-                let text = reader.long_string()?;
-                set(&mut data, reader.unescaped(text)?)
+        let mut more = reader.begin_object()?;
+        while more {
+            let key = reader.key()?;
+            match &*reader.unescaped(key)? {
+                "sequenceNumber" => set(&mut sequence_number, string(reader)?)?,
+                // JSON does not allow a control character in it, and neither does base64: only its record is refused.
+                "data" => {
+                    let text = reader.long_string()?;
+                    set(&mut data, reader.unescaped(text)?)?;
+                }
+                "approximateArrivalTimestamp" => {
+                    let seconds = reader.value()?;
+                    let seconds = match reader.text(seconds) {
+                        "null" => None,
+                        seconds => Some(seconds.parse().ok()?),
+                    };
+                    set(&mut arrived, seconds)?;
+                }
+                _ => _ = reader.value()?,
             }
-            "approximateArrivalTimestamp" => {
-                let seconds = reader.value()?;
-                let seconds = match reader.text(seconds) {
-                    "null" => None,
-                    seconds => Some(seconds.parse().ok()?),
-                };
-                set(&mut arrived, seconds)
-            }
-            _ => reader.value().map(|_| ()),
-        })?;
+            more = reader.next_entry()?;
+        }
         Some(Self {
             sequence_number: sequence_number?,
             data: data?,
@@ -200,23 +288,6 @@ fn string<'a>(reader: &mut Reader<'a>) -> Option<Cow<'a, str>> {
 /// Sets a field; returns nothing if it is already set.
 fn set<T>(field: &mut Option<T>, value: T) -> Option<()> {
     field.replace(value).is_none().then_some(())
-}
-
-impl<'a> Batch<'a> {
-    /// Decodes the event of a Kinesis event source mapping.
-    pub fn decode(event: &'a str) -> Result<Self, NotABatch> {
-        let mut records = Vec::new();
-        read(event, |record| records.push(record))?;
-        Ok(Self { records })
-    }
-}
-
-/// Passes on each record of the event of a Kinesis event source mapping, in order, as soon as it is read. If the
-/// event is not a batch, the error may follow some of its records.
-///
-/// Reads in place, since four fifths of an event are its records' data: long texts, of which it needs only the end.
-pub fn read<'a>(event: &'a str, mut each: impl FnMut(Record<'a>)) -> Result<(), NotABatch> {
-    EventRecord::read_each(event, |record| each(Record::new(record))).ok_or_else(|| NotABatch::of(event))
 }
 
 impl NotABatch {
@@ -243,11 +314,11 @@ impl<'a> Record<'a> {
             return Err(Poison { reason: "not_base64", detail });
         }
         if !kpl::may_be_aggregated(buffer) {
-            return Ok(UserRecords::Itself(buffer));
+            return Ok(UserRecords::Itself(Some(buffer)));
         }
         match kpl::user_records(buffer) {
-            Ok(None) => Ok(UserRecords::Itself(buffer)),
-            Ok(Some(parts)) => Ok(UserRecords::Parts(parts)),
+            Ok(None) => Ok(UserRecords::Itself(Some(buffer))),
+            Ok(Some(parts)) => Ok(UserRecords::Parts((0..).zip(parts))),
             Err(damaged) => Err(Poison { reason: "damaged_aggregate", detail: damaged.to_string() }),
         }
     }
@@ -289,6 +360,16 @@ mod tests {
         format!(r#"{{"Records":[{records}]}}"#)
     }
 
+    fn decode(event: &str) -> Result<Vec<Record<'_>>, NotABatch> {
+        Records::of(event).collect()
+    }
+
+    fn only_user_record<'d>(record: &Record<'_>, buffer: &'d mut Vec<u8>) -> &'d [u8] {
+        let found: Vec<_> = record.user_records(buffer).unwrap().collect();
+        let [(None, data)] = found[..] else { panic!("{found:?}") };
+        data
+    }
+
     /// What is read of each record.
     fn fields(record: Record<'_>) -> [String; 5] {
         let arrived = format!("{:?}", record.arrived);
@@ -297,7 +378,7 @@ mod tests {
     }
 
     fn check(event: &str) {
-        let ours = Batch::decode(event).ok().map(|batch| batch.records.into_iter().map(fields).collect());
+        let ours = decode(event).ok().map(|records| records.into_iter().map(fields).collect());
         let theirs: Option<Vec<_>> = serde_json::from_str::<KinesisEvent<'_>>(event)
             .ok()
             .map(|event| event.records.into_iter().map(Record::new).map(fields).collect());
@@ -314,8 +395,8 @@ mod tests {
                 r#"{{"kinesis":{{"sequenceNumber":"7","data":"e30="}},"eventID":"shardId-0:7","eventSourceARN":"{arn}"}}"#
             );
             let event = event(&record);
-            let batch = Batch::decode(&event).unwrap();
-            assert_eq!(batch.records[0].source(), format!("{stream}/shardId-0:7"));
+            let records = decode(&event).unwrap();
+            assert_eq!(records[0].source(), format!("{stream}/shardId-0:7"));
         }
     }
 
@@ -362,13 +443,11 @@ mod tests {
                "data":"eyJhIjoxfQ==","approximateArrivalTimestamp":1545084650.9874216}},
                "eventID":"shardId-000000000006:{sequence}","eventSourceARN":"arn:aws:kinesis:eu-west-1:1:stream/s1"}}"#
         ));
-        let batch = Batch::decode(&event).unwrap();
-        let record = &batch.records[0];
+        let records = decode(&event).unwrap();
+        let record = &records[0];
         assert_eq!(record.sequence_number, sequence);
         let mut data = Vec::new();
-        assert!(
-            matches!(record.user_records(&mut data), Ok(UserRecords::Itself(data)) if data == b"{\"a\":1}")
-        );
+        assert_eq!(only_user_record(record, &mut data), b"{\"a\":1}");
         assert_eq!(record.source(), format!("s1/shardId-000000000006:{sequence}"));
         assert_eq!(crate::data::time::stamp(record.arrived.unwrap()), "2018-12-17T22:10:50.987421Z");
     }
@@ -378,12 +457,11 @@ mod tests {
         let event = event(
             r#"{"kinesis":{"sequenceNumber":"1","data":"***"}},{"kinesis":{"sequenceNumber":"2","data":"e30="}}"#,
         );
-        let batch = Batch::decode(&event).unwrap();
+        let records = decode(&event).unwrap();
         let mut data = Vec::new();
-        assert_eq!(batch.records[0].user_records(&mut data).unwrap_err().reason, "not_base64");
-        assert_eq!(batch.records[0].payload(), "***");
-        let second = batch.records[1].user_records(&mut data);
-        assert!(matches!(second, Ok(UserRecords::Itself(b"{}"))));
+        assert_eq!(records[0].user_records(&mut data).unwrap_err().reason, "not_base64");
+        assert_eq!(records[0].payload(), "***");
+        assert_eq!(only_user_record(&records[1], &mut data), b"{}");
     }
 
     #[test]
@@ -400,7 +478,7 @@ mod tests {
             ),
             (r#"{"Records":[{"kinesis":["1","secret",null]}]}"#, "it is not written as Lambda writes it"),
         ] {
-            assert_eq!(Batch::decode(event).unwrap_err().to_string(), format!("{said}{why}"));
+            assert_eq!(decode(event).unwrap_err().to_string(), format!("{said}{why}"));
         }
     }
 }

@@ -35,7 +35,7 @@ use serde_json::{Map, Value, json};
 use shared::{
     data::{dataset::Dataset, time::stamp},
     lambda::runtime::text,
-    stream::{StreamRecord, batch::Batch},
+    stream::{StreamRecord, batch::Records},
 };
 use tokio::runtime::Runtime;
 use whole::{Load, WARM_UP};
@@ -438,7 +438,10 @@ impl Bench {
     fn often(&self, name: &str, input: &[u8], times: u32) -> Outcome<()> {
         let mut lap: Box<dyn FnMut() -> Lap> = match name {
             "payload" => Box::new(|| Ok(text(input)?.len() as u64)),
-            "decode" => Box::new(|| Ok(Batch::decode(text(input)?)?.records.len() as u64)),
+            "decode" => Box::new(|| {
+                let records = Records::of(text(input)?).collect::<Result<Vec<_>, _>>()?;
+                Ok(records.len() as u64)
+            }),
             "floor" => Box::new(|| floor::severe(input, 2)),
             "transform" => {
                 let function = functions::transform()?;

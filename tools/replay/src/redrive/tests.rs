@@ -9,7 +9,7 @@ use serde_json::{Value, json, value::RawValue};
 use shared::{
     data::time::DateOrder,
     delivery::reject::{Collector, Detail, FileContext, RefusedRow},
-    stream::batch::Batch,
+    stream::batch::{Record, Records},
 };
 
 use super::*;
@@ -94,11 +94,9 @@ impl<'a> Deployed<'a> {
                 .collect();
         }
         let event = RawValue::from_string(value.to_string()).unwrap();
-        let batch = Batch::decode(event.get()).unwrap();
-        let text = |record: &shared::stream::batch::Record<'_>| {
-            String::from_utf8_lossy(&record.payload()).into_owned()
-        };
-        batch.records.iter().map(|record| (record.sequence_number.to_string(), text(record))).collect()
+        let text = |record: &Record<'_>| String::from_utf8_lossy(&record.payload()).into_owned();
+        let records = Records::of(event.get()).map(Result::unwrap);
+        records.map(|record| (record.sequence_number.to_string(), text(&record))).collect()
     }
 }
 
