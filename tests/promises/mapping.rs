@@ -454,10 +454,10 @@ fn a_pause_of_twenty_hours_loses_no_alert() {
     let mut waited = 0;
     for seed in 0..60 {
         let mut scenario = Scenario::draw(seed);
-        for mapping in &mut scenario.mappings {
+        for mapping in scenario.mappings.values_mut() {
             (mapping.retries, mapping.age, mapping.paused) = (template.retries, template.age, None);
         }
-        scenario.mappings[2].paused = Some(Duration::ZERO..Duration::from_hours(20));
+        scenario.mappings.notify.paused = Some(Duration::ZERO..Duration::from_hours(20));
         let outcome = simulate(&scenario, false);
         assert_eq!(outcome.broken, [""; 0], "seed {seed}");
         assert_eq!(outcome.tally.times("records discarded"), 0, "seed {seed}");

@@ -34,6 +34,7 @@ use super::{
     port::{Port, Simulated, Troubles},
     scenario::{Put, Reshard, Scenario},
     services::{Glue, METRIC, Services, TOPIC},
+    stage::{Readers, Stage, Stages},
     stream::{Stored, Stream},
     trace::Trace,
     unit::{Id, ids_in},
@@ -44,8 +45,6 @@ type Transform = transform::handler::Handler<Port<StreamRecord>, Port<Bytes>, Po
 type Metrics = metrics::handler::Handler<Port<metrics::aggregate::DataRequest>, Port<Bytes>>;
 type Notify = notify::handler::Handler<Port<Alert>, Port<LatencySample>, Port<Bytes>>;
 
-/// The names of the functions, in the order of the arrays in a chain.
-pub const FUNCTIONS: [&str; 4] = ["ingest", "transform", "metrics", "notify"];
 macro_rules! handles {
     ($($handler:ty),*) => {$(
         impl Handle for $handler {
@@ -124,15 +123,15 @@ pub struct Chain<'s> {
     /// The records on the analytical delivery stream.
     pub analytical: Rc<RefCell<Vec<Bytes>>>,
     /// The rejects of each function.
-    pub rejects: [Rc<RefCell<Vec<Bytes>>>; 4],
-    /// The mappings of transform, metrics and notify.
-    pub mappings: [Mapping; 3],
+    pub rejects: Stages<Rc<RefCell<Vec<Bytes>>>>,
+    /// The mapping of each function that reads a stream.
+    pub mappings: Readers<Mapping>,
     /// How often each function received an event.
-    pub handed: [RefCell<BTreeMap<Id, usize>>; 4],
-    /// How often the process of transform, metrics or notify ended while it had an event.
-    pub ended: [RefCell<BTreeMap<Id, usize>>; 3],
-    /// How often transform, metrics or notify may have output an event and still reported its record for a retry.
-    pub returned: [RefCell<BTreeMap<Id, usize>>; 3],
+    pub handed: Stages<RefCell<BTreeMap<Id, usize>>>,
+    /// How often the process of a function ended while it had an event.
+    pub ended: Readers<RefCell<BTreeMap<Id, usize>>>,
+    /// How often a function may have output an event and still reported its record for a retry.
+    pub returned: Readers<RefCell<BTreeMap<Id, usize>>>,
     /// How often shards were split, and merged.
     pub resharded: [Cell<usize>; 2],
     /// The senders, and the answers of ingest.
@@ -159,98 +158,34 @@ impl<'s> Chain<'s> {
             Rc::new(Stream::new("us-accidents-data-stream-2", scenario.shards[1])),
         ];
         let analytical: Rc<RefCell<Vec<Bytes>>> = Rc::default();
-        let rejects: [Rc<RefCell<Vec<Bytes>>>; 4] = Default::default();
+        let rejects = Stages::default();
         let services = Services::build(scenario, &trace, &streams, &analytical, &rejects);
         let configs = CONFIGS.with(Configs::clone);
         let configs = configs.of(scenario);
         let ingress = Ingress::default();
 
-        let Services {
-            raw,
-            severe,
-            analytical: firehose,
-            metric,
-            topic,
-            alerts,
-            rejects: bins,
-            glue,
-            complaints,
-            ..
-        } = &services;
-        let Scenario { timeout, seed, .. } = *scenario;
-        let ingest = {
-            let (config, raw, bin) = (configs.ingest, Rc::clone(raw), Rc::clone(&bins[0]));
-            let objects = ingress.inbox.clone();
-            Function::new("ingest", timeout, seed, &trace, move |process| Ingest {
-                config: config.clone(),
-                stream: raw.port(process),
-                rejects: bin.port(process),
-                objects: objects.clone(),
-            })
-        };
-        let transform = {
-            let (config, severe, firehose, bin) =
-                (configs.transform, Rc::clone(severe), Rc::clone(firehose), Rc::clone(&bins[1]));
-            let (glue, complaints) = (Rc::clone(glue), Rc::clone(complaints));
-            Function::new("transform", timeout, seed, &trace, move |process| Transform {
-                config: config.clone(),
-                severe: severe.port(process),
-                analytical: firehose.port(process),
-                rejects: bin.port(process),
-                catalog: Glue {
-                    registry: fakes::Registry(glue.port(process)),
-                    acknowledged: RefCell::default(),
-                    complaints: Rc::clone(&complaints),
-                },
-                registered: Mutex::default(),
-            })
-        };
-        let metrics = {
-            let (config, metric, bin) = (configs.metrics, Rc::clone(metric), Rc::clone(&bins[2]));
-            Function::new("metrics", timeout, seed, &trace, move |process| Metrics {
-                config: config.clone(),
-                metric: metric.port(process),
-                rejects: bin.port(process),
-            })
-        };
-        let notify = {
-            let (config, topic, bin) = (configs.notify, Rc::clone(topic), Rc::clone(&bins[3]));
-            let alerts = Rc::clone(alerts);
-            let script = scenario.services.latency.clone();
-            let latency =
-                Simulated::new("CloudWatch, for latency", ONE, |_| 1, |_| Vec::new(), |_| (), script, &trace);
-            Function::new("notify", timeout, seed, &trace, move |process| Notify {
-                config: config.clone(),
-                topic: topic.port(process),
-                alerts: alerts.port(process),
-                latency: latency.port(process),
-                rejects: bin.port(process),
-                memory: Mutex::default(),
-                turn: NextTurn::default(),
-            })
-        };
-        let mapping = |index: usize| {
-            let seed = seed ^ (index as u64 + 1) << 48;
-            Mapping::new(FUNCTIONS[index + 1], scenario.mappings[index].clone(), seed, &trace)
+        let mapping = |stage: Stage| {
+            let seed = scenario.seed ^ (stage as u64) << 48;
+            Mapping::new(stage.name(), scenario.mappings.of(stage).clone(), seed, &trace)
         };
         Self {
+            mappings: Readers::from_fn(mapping),
+            ingest: ingest(&configs.ingest, &services, &ingress.inbox, scenario, &trace),
+            transform: transform(&configs.transform, &services, scenario, &trace),
+            metrics: metrics(&configs.metrics, &services, scenario, &trace),
+            notify: notify(&configs.notify, &services, scenario, &trace),
+            handed: Stages::default(),
+            ended: Readers::default(),
+            returned: Readers::default(),
+            resharded: Default::default(),
             scenario,
             streams,
             services,
             analytical,
             rejects,
-            mappings: std::array::from_fn(mapping),
-            handed: Default::default(),
-            ended: Default::default(),
-            returned: Default::default(),
-            resharded: Default::default(),
             ingress,
             put: RefCell::default(),
             put_whole: RefCell::default(),
-            ingest,
-            transform,
-            metrics,
-            notify,
             counts: RefCell::default(),
             trace,
         }
@@ -267,7 +202,7 @@ impl<'s> Chain<'s> {
                         sender,
                         &self.scenario.units,
                         &self.ingest,
-                        &self.handed[0],
+                        &self.handed.ingest,
                         &self.trace,
                     )
                 });
@@ -276,12 +211,12 @@ impl<'s> Chain<'s> {
                 first.close();
             },
             async {
-                tokio::join!(self.map(0, first, &self.transform), self.produce(2));
+                tokio::join!(self.map(Stage::Transform, first, &self.transform), self.produce(2));
                 self.services.severe.settle().await;
                 second.close();
             },
-            self.map(1, second, &self.metrics),
-            self.map(2, second, &self.notify),
+            self.map(Stage::Metrics, second, &self.metrics),
+            self.map(Stage::Notify, second, &self.notify),
         )
         .await;
         self.services.settle().await;
@@ -299,7 +234,7 @@ impl<'s> Chain<'s> {
     }
 
     /// Runs a mapping from a stream to a function.
-    async fn map<H: Handle>(&self, index: usize, stream: &Stream, function: &Function<H>) {
+    async fn map<H: Handle>(&self, stage: Stage, stream: &Stream, function: &Function<H>) {
         let invoke = async |batch: mapping::Batch<'_>| {
             let records: Vec<Bytes> =
                 batch.records.iter().flat_map(|record| user_records(&record.data)).collect();
@@ -308,26 +243,31 @@ impl<'s> Chain<'s> {
                     *counts.borrow_mut().entry(id).or_default() += 1;
                 }
             };
-            count(&self.handed[index + 1]);
+            count(self.handed.of(stage));
             let function::Invoked { answer, troubles } = function.invoke(batch.event, records.len()).await;
             if answer == Err(function::ENDED.to_owned()) {
-                count(&self.ended[index]);
+                count(self.ended.of(stage));
             }
-            self.note_returned(index, batch.records, &answer, &troubles);
+            self.note_returned(stage, batch.records, &answer, &troubles);
             answer
         };
-        self.mappings[index].run(stream, &invoke).await;
+        self.mappings.of(stage).run(stream, &invoke).await;
     }
 
     /// Notes the events that a function may have output although its answer asks for a retry. That is correct only after
     /// trouble with the output: a pack is retried whole, and a bad entry becomes a reject after later events were output.
-    fn note_returned(&self, index: usize, batch: &[Stored], answer: &Answer, troubles: &Troubles) {
-        let Verdict::From(at) = self.mappings[index].verdict(answer, batch) else { return };
-        if !troubles.came_from([self.services.severe.name, METRIC, TOPIC][index]) {
+    fn note_returned(&self, stage: Stage, batch: &[Stored], answer: &Answer, troubles: &Troubles) {
+        let Verdict::From(at) = self.mappings.of(stage).verdict(answer, batch) else { return };
+        let service = match stage {
+            Stage::Ingest | Stage::Transform => self.services.severe.name,
+            Stage::Metrics => METRIC,
+            Stage::Notify => TOPIC,
+        };
+        if !troubles.came_from(service) {
             return;
         }
         let records = if troubles.entry_at_fault { &batch[at..] } else { &batch[at..=at] };
-        let mut returned = self.returned[index].borrow_mut();
+        let mut returned = self.returned.of(stage).borrow_mut();
         for record in records {
             let members = user_records(&record.data);
             if troubles.entry_at_fault || members.len() > 1 {
@@ -360,10 +300,93 @@ impl<'s> Chain<'s> {
 
     /// The outcomes of the invocations of the functions.
     #[must_use]
-    pub fn served(&self) -> [Ref<'_, Vec<function::Served>>; 4] {
+    pub fn served(&self) -> Stages<Ref<'_, Vec<function::Served>>> {
         let Self { ingest, transform, metrics, notify, .. } = self;
-        [ingest.ledger.borrow(), transform.ledger.borrow(), metrics.ledger.borrow(), notify.ledger.borrow()]
+        Stages {
+            ingest: ingest.ledger.borrow(),
+            transform: transform.ledger.borrow(),
+            metrics: metrics.ledger.borrow(),
+            notify: notify.ledger.borrow(),
+        }
     }
+}
+
+fn ingest(
+    config: &ingest::handler::Config,
+    services: &Services,
+    objects: &Inbox,
+    scenario: &Scenario,
+    trace: &Trace,
+) -> Function<Ingest> {
+    let (config, objects) = (config.clone(), objects.clone());
+    let (stream, rejects) = (Rc::clone(&services.raw), Rc::clone(&services.rejects.ingest));
+    Function::new(Stage::Ingest, scenario, trace, move |process| Ingest {
+        config: config.clone(),
+        stream: stream.port(process),
+        rejects: rejects.port(process),
+        objects: objects.clone(),
+    })
+}
+
+fn transform(
+    config: &transform::handler::Config,
+    services: &Services,
+    scenario: &Scenario,
+    trace: &Trace,
+) -> Function<Transform> {
+    let config = config.clone();
+    let (severe, analytical) = (Rc::clone(&services.severe), Rc::clone(&services.analytical));
+    let (glue, complaints) = (Rc::clone(&services.glue), Rc::clone(&services.complaints));
+    let rejects = Rc::clone(&services.rejects.transform);
+    Function::new(Stage::Transform, scenario, trace, move |process| Transform {
+        config: config.clone(),
+        severe: severe.port(process),
+        analytical: analytical.port(process),
+        rejects: rejects.port(process),
+        catalog: Glue {
+            registry: fakes::Registry(glue.port(process)),
+            acknowledged: RefCell::default(),
+            complaints: Rc::clone(&complaints),
+        },
+        registered: Mutex::default(),
+    })
+}
+
+fn metrics(
+    config: &metrics::handler::Config,
+    services: &Services,
+    scenario: &Scenario,
+    trace: &Trace,
+) -> Function<Metrics> {
+    let config = config.clone();
+    let (metric, rejects) = (Rc::clone(&services.metric), Rc::clone(&services.rejects.metrics));
+    Function::new(Stage::Metrics, scenario, trace, move |process| Metrics {
+        config: config.clone(),
+        metric: metric.port(process),
+        rejects: rejects.port(process),
+    })
+}
+
+fn notify(
+    config: &notify::handler::Config,
+    services: &Services,
+    scenario: &Scenario,
+    trace: &Trace,
+) -> Function<Notify> {
+    let config = config.clone();
+    let (topic, alerts) = (Rc::clone(&services.topic), Rc::clone(&services.alerts));
+    let rejects = Rc::clone(&services.rejects.notify);
+    let script = scenario.services.latency.clone();
+    let latency = Simulated::new("CloudWatch, for latency", ONE, |_| 1, |_| Vec::new(), |_| (), script, trace);
+    Function::new(Stage::Notify, scenario, trace, move |process| Notify {
+        config: config.clone(),
+        topic: topic.port(process),
+        alerts: alerts.port(process),
+        latency: latency.port(process),
+        rejects: rejects.port(process),
+        memory: Mutex::default(),
+        turn: NextTurn::default(),
+    })
 }
 
 /// The user records in a record of a stream; the record itself if it is not an intact aggregate.

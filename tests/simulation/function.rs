@@ -17,6 +17,8 @@ use tokio::time::timeout;
 use super::{
     mapping::Answer,
     port::{Process, Troubles},
+    scenario::Scenario,
+    stage::Stage,
     trace::Trace,
 };
 
@@ -116,17 +118,16 @@ impl<H: Handle> Function<H> {
     /// A function whose containers `start` makes, given their process.
     #[must_use]
     pub fn new(
-        name: &'static str,
-        timeout: Duration,
-        seed: u64,
+        stage: Stage,
+        scenario: &Scenario,
         trace: &Trace,
         start: impl Fn(&Rc<Process>) -> H + 'static,
     ) -> Self {
         Self {
-            name,
-            timeout,
+            name: stage.name(),
+            timeout: scenario.timeout,
             trace: trace.clone(),
-            seed,
+            seed: scenario.seed,
             start: Box::new(start),
             idle: RefCell::default(),
             invocations: Cell::default(),

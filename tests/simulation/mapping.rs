@@ -310,7 +310,6 @@ impl Mapping {
         records: Vec<Stored>,
         invoke: &impl AsyncFn(Batch<'_>) -> Answer,
     ) {
-        let shard = lane.shard;
         let mut queue = VecDeque::from([Work { records, attempts: 0, is_repeat: false }]);
         while let Some(work) = queue.pop_front() {
             self.wait_while_paused().await;
@@ -318,21 +317,7 @@ impl Mapping {
             if records.is_empty() {
                 continue;
             }
-            let (first, last) = (records[0].position, records[records.len() - 1].position);
-            let (function, count) = (self.function, records.len());
-            self.trace.line(|| {
-                format!("{function}: a batch of {count}, {first} to {last} of {} shard {shard}", stream.name)
-            });
-            self.note(lane, || Action::Invoke(positions(&records)));
-            let answer = if self.is_throttled() {
-                Err(THROTTLED.to_owned())
-            } else {
-                let invocations = self.invocations.get() + 1;
-                self.invocations.set(invocations);
-                assert!(invocations < ENDLESS, "the mapping of {function} never ends");
-                let event = event(stream, shard, &records, &self.trace);
-                invoke(Batch { records: &records, event: &event, lane }).await
-            };
+            let answer = self.attempt(stream, lane, &records, invoke).await;
             let verdict = self.verdict(&answer, &records);
             let done = match verdict {
                 Verdict::Done => records.len(),
@@ -342,15 +327,7 @@ impl Mapping {
             if done > 0 {
                 self.note(lane, || Action::Checkpoint(positions(&records[..done])));
             }
-            self.trace.line(|| match (&verdict, &answer) {
-                (Verdict::Done, _) => format!("{function}: {first} to {last} are done"),
-                (Verdict::From(at), _) => format!("{function}: is retried from {}", records[*at].position),
-                (Verdict::Throttled, _) => format!("{function}: the invocation is throttled"),
-                (Verdict::Failed, Err(why)) => format!("{function}: failed on {first} to {last}: {why}"),
-                (Verdict::Failed, Ok(answer)) => {
-                    format!("{function}: gave an answer that is not valid: {answer}")
-                }
-            });
+            self.trace_verdict(&verdict, &answer, &records);
             let again = match verdict {
                 Verdict::Done if !is_repeat && self.is_repeated(&records) => {
                     Work { records, attempts: 0, is_repeat: true }
@@ -378,6 +355,44 @@ impl Mapping {
             sleep(LONGEST_PAUSE.min(Duration::from_millis(500 << again.attempts.min(10)))).await;
             queue.push_front(again);
         }
+    }
+
+    /// Invokes the function with records, unless Lambda throttles the invocation.
+    async fn attempt(
+        &self,
+        stream: &Stream,
+        lane: Lane,
+        records: &[Stored],
+        invoke: &impl AsyncFn(Batch<'_>) -> Answer,
+    ) -> Answer {
+        let (function, count, shard) = (self.function, records.len(), lane.shard);
+        let (first, last) = ends(records);
+        self.trace.line(|| {
+            format!("{function}: a batch of {count}, {first} to {last} of {} shard {shard}", stream.name)
+        });
+        self.note(lane, || Action::Invoke(positions(records)));
+        if self.is_throttled() {
+            return Err(THROTTLED.to_owned());
+        }
+        let invocations = self.invocations.get() + 1;
+        self.invocations.set(invocations);
+        assert!(invocations < ENDLESS, "the mapping of {function} never ends");
+        let event = event(stream, shard, records, &self.trace);
+        invoke(Batch { records, event: &event, lane }).await
+    }
+
+    /// Writes what came of a batch into the trace.
+    fn trace_verdict(&self, verdict: &Verdict, answer: &Answer, records: &[Stored]) {
+        let ((first, last), function) = (ends(records), self.function);
+        self.trace.line(|| match (verdict, answer) {
+            (Verdict::Done, _) => format!("{function}: {first} to {last} are done"),
+            (Verdict::From(at), _) => format!("{function}: is retried from {}", records[*at].position),
+            (Verdict::Throttled, _) => format!("{function}: the invocation is throttled"),
+            (Verdict::Failed, Err(why)) => format!("{function}: failed on {first} to {last}: {why}"),
+            (Verdict::Failed, Ok(answer)) => {
+                format!("{function}: gave an answer that is not valid: {answer}")
+            }
+        });
     }
 
     /// Waits until the mapping is enabled.
@@ -455,6 +470,11 @@ impl Mapping {
             steps.borrow_mut().push(Step { at: self.trace.elapsed(), lane, action: action() });
         }
     }
+}
+
+/// The positions of the first and the last record.
+fn ends(records: &[Stored]) -> (u64, u64) {
+    (records[0].position, records[records.len() - 1].position)
 }
 
 fn positions(records: &[Stored]) -> Vec<u64> {

@@ -16,6 +16,7 @@ pub mod promises;
 pub mod rejects;
 pub mod scenario;
 pub mod services;
+pub mod stage;
 pub mod stream;
 pub mod tally;
 pub mod trace;

@@ -19,7 +19,7 @@ pub(super) fn most_in_a_second(scenario: &Scenario) -> Option<usize> {
         return None;
     }
     let splits = scenario.reshards.iter().filter(|reshard| reshard.stream == 2 && reshard.is_split).count();
-    let sequences = (scenario.shards[1] + splits) * scenario.mappings[2].parallelization;
+    let sequences = (scenario.shards[1] + splits) * scenario.mappings.notify.parallelization;
     Some(sequences * (scenario.alerts_per_second / INVOCATIONS) as usize)
 }
 
@@ -27,7 +27,7 @@ pub(super) fn most_in_a_second(scenario: &Scenario) -> Option<usize> {
 /// it had given up the request, or just before its process ended and the batch was discarded.
 pub(super) fn reached_in_a_second(chain: &Chain<'_>) -> Option<usize> {
     let topic = &chain.services.topic;
-    let is_unknown = chain.scenario.gives_up() && !chain.ended[2].borrow().is_empty();
+    let is_unknown = chain.scenario.gives_up() && !chain.ended.notify.borrow().is_empty();
     if topic.late.get() > 0 || is_unknown {
         return None;
     }

@@ -9,12 +9,12 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{
-    chain::{Chain, FUNCTIONS, user_records},
+    chain::{Chain, user_records},
     function::LoggedCounts,
-    mapping::Mapping,
     port::Simulated,
     rejects::Rejects,
     services::Services,
+    stage::{Readers, Stage, Stages},
     stream::Stream,
     unit::{Id, Kind, Unit, ids_in, name, names},
 };
@@ -45,11 +45,11 @@ struct Audit<'c, 's> {
     /// Events on stream 1 and stream 2.
     on: [BTreeSet<Id>; 2],
     /// Events with a reject of each function, or with its first part.
-    touched: [BTreeSet<Id>; 4],
+    touched: Stages<BTreeSet<Id>>,
     /// Events with a complete reject of each function.
-    rejected: [BTreeSet<Id>; 4],
-    /// Events in the on-failure destinations of transform, metrics and notify.
-    discarded: [BTreeSet<Id>; 3],
+    rejected: Stages<BTreeSet<Id>>,
+    /// Events in the on-failure destination of each function that reads a stream.
+    discarded: Readers<BTreeSet<Id>>,
     broken: Vec<String>,
 }
 
@@ -60,11 +60,11 @@ impl<'c, 's> Audit<'c, 's> {
         for record in chain.streams.iter().flat_map(|stream| stream.records()) {
             known.extend(user_records(&record.data));
         }
-        let rejects: [Rejects; 4] = std::array::from_fn(|function| {
-            Rejects::read(FUNCTIONS[function], &chain.rejects[function].borrow(), &known)
+        let rejects = Stages::from_fn(|stage| {
+            Rejects::read(stage.name(), &chain.rejects.of(stage).borrow(), &known)
         });
-        let discarded = |mapping: &Mapping| {
-            let destination = mapping.destination.borrow();
+        let discarded = |stage| {
+            let destination = chain.mappings.of(stage).destination.borrow();
             destination
                 .iter()
                 .flat_map(|discarded| {
@@ -74,11 +74,11 @@ impl<'c, 's> Audit<'c, 's> {
         };
         let mut audit = Self {
             on: [on(&chain.streams[0]), on(&chain.streams[1])],
-            touched: rejects.each_ref().map(|rejects| rejects.touched.clone()),
-            rejected: rejects.each_ref().map(|rejects| rejects.whole.clone()),
-            discarded: chain.mappings.each_ref().map(discarded),
+            touched: Stages::from_fn(|stage| rejects.of(stage).touched.clone()),
+            rejected: Stages::from_fn(|stage| rejects.of(stage).whole.clone()),
+            discarded: Readers::from_fn(discarded),
             chain,
-            broken: rejects.into_iter().flat_map(|rejects| rejects.strange).collect(),
+            broken: rejects.values().flat_map(|rejects| rejects.strange.clone()).collect(),
         };
         // The other promises concern only events that were sent.
         let sent = |id: &Id| (*id as usize) < chain.scenario.units.len();
@@ -119,11 +119,11 @@ impl<'c, 's> Audit<'c, 's> {
                 format!("{} was sent to ingest, and nobody knows its outcome", name(id))
             });
             let placed = !matches!(self.unit(id).kind, Kind::Poison | Kind::TooLarge);
-            let (on_stream, in_rejects) = (self.on[0].contains(&id), self.rejected[0].contains(&id));
+            let (on_stream, in_rejects) = (self.on[0].contains(&id), self.rejected.ingest.contains(&id));
             self.hold(!(accepted || rejected) || if placed { on_stream } else { in_rejects }, || {
                 format!("{} was acknowledged by ingest, and is lost", name(id))
             });
-            let in_rejects = self.touched[0].contains(&id);
+            let in_rejects = self.touched.ingest.contains(&id);
             self.hold(if placed { !in_rejects } else { !on_stream }, || {
                 format!(
                     "{} went where it does not belong: stream 1 {on_stream}, rejects {in_rejects}",
@@ -140,8 +140,8 @@ impl<'c, 's> Audit<'c, 's> {
             let services = &self.chain.services;
             let severe = services.severe.taken.borrow().contains_key(&id);
             let analytical = services.analytical.taken.borrow().contains_key(&id);
-            let (rejected, discarded) = (self.rejected[1].contains(&id), self.discarded[0].contains(&id));
-            let touched = self.touched[1].contains(&id);
+            let (rejected, discarded) = (self.rejected.transform.contains(&id), self.discarded.transform.contains(&id));
+            let touched = self.touched.transform.contains(&id);
             let (done, wrong) = match kind {
                 Kind::Poison => (rejected, severe || analytical),
                 _ if severity <= 2 => (true, severe || analytical || touched),
@@ -166,8 +166,8 @@ impl<'c, 's> Audit<'c, 's> {
             let services = &self.chain.services;
             let counted = services.metric.taken.borrow().contains_key(&id);
             let alerted = services.topic.taken.borrow().contains_key(&id);
-            let (rejected, discarded) = (self.rejected[2].contains(&id), self.discarded[1].contains(&id));
-            let touched = self.touched[2].contains(&id);
+            let (rejected, discarded) = (self.rejected.metrics.contains(&id), self.discarded.metrics.contains(&id));
+            let touched = self.touched.metrics.contains(&id);
             let (done, wrong) = match unit.kind {
                 Kind::Poison => (rejected, counted),
                 _ if unit.severity <= 2 => (true, counted || touched),
@@ -179,8 +179,8 @@ impl<'c, 's> Audit<'c, 's> {
                 format!("{unit:?} is counted {counted}, and in rejects of metrics {touched}")
             });
 
-            let (rejected, discarded) = (self.rejected[3].contains(&id), self.discarded[2].contains(&id));
-            let touched = self.touched[3].contains(&id);
+            let (rejected, discarded) = (self.rejected.notify.contains(&id), self.discarded.notify.contains(&id));
+            let touched = self.touched.notify.contains(&id);
             let (done, wrong) = match unit.kind {
                 Kind::Poison => (rejected, alerted),
                 _ if unit.severity <= 3 => (true, alerted || touched),
@@ -206,21 +206,18 @@ impl<'c, 's> Audit<'c, 's> {
     /// Every output was an input, with the same content.
     fn only_inputs_appear(&mut self) {
         let Chain { services, handed, scenario, .. } = self.chain;
-        let outputs: [(usize, &str, Vec<Id>); 9] = [
-            (0, "stream 1", keys(&services.raw)),
-            (1, "stream 2", keys(&services.severe)),
-            (1, "the analytical delivery stream", keys(&services.analytical)),
-            (2, "CloudWatch", keys(&services.metric)),
-            (3, "SNS", keys(&services.topic)),
-            (0, "rejects", keys(&services.rejects[0])),
-            (1, "rejects", keys(&services.rejects[1])),
-            (2, "rejects", keys(&services.rejects[2])),
-            (3, "rejects", keys(&services.rejects[3])),
+        let outputs = [
+            (Stage::Ingest, "stream 1", keys(&services.raw)),
+            (Stage::Transform, "stream 2", keys(&services.severe)),
+            (Stage::Transform, "the analytical delivery stream", keys(&services.analytical)),
+            (Stage::Metrics, "CloudWatch", keys(&services.metric)),
+            (Stage::Notify, "SNS", keys(&services.topic)),
         ];
-        for (function, output, ids) in outputs {
+        let rejects = services.rejects.each().map(|(stage, rejects)| (stage, "rejects", keys(rejects)));
+        for (stage, output, ids) in outputs.into_iter().chain(rejects) {
             for id in ids {
-                self.hold(handed[function].borrow().contains_key(&id), || {
-                    format!("{} is in {output}, but {} never had it", name(id), FUNCTIONS[function])
+                self.hold(handed.of(stage).borrow().contains_key(&id), || {
+                    format!("{} is in {output}, but {} never had it", name(id), stage.name())
                 });
             }
         }
@@ -237,11 +234,12 @@ impl<'c, 's> Audit<'c, 's> {
         }
 
         let gives_up = scenario.gives_up();
-        for (function, discarded) in FUNCTIONS[1..].iter().zip(self.discarded.clone()) {
+        for (stage, discarded) in self.discarded.clone().each() {
             self.hold(gives_up || discarded.is_empty(), || {
                 format!(
-                    "{} were discarded by the mapping of {function}, which never discards",
-                    names(discarded)
+                    "{} were discarded by the mapping of {}, which never discards",
+                    names(discarded.clone()),
+                    stage.name()
                 )
             });
         }
@@ -266,7 +264,7 @@ impl<'c, 's> Audit<'c, 's> {
         for complaints in [&raw.oversized, &severe.oversized, &analytical.oversized, &metric.oversized]
             .into_iter()
             .chain([&topic.oversized, &glue.oversized, complaints])
-            .chain(rejects.iter().map(|rejects| &rejects.oversized))
+            .chain(rejects.values().map(|rejects| &rejects.oversized))
         {
             self.broken.extend(complaints.take());
         }
@@ -287,7 +285,7 @@ impl<'c, 's> Audit<'c, 's> {
     /// Every invocation that answers logs its counts once. They balance and match the answer.
     fn counts(&mut self) {
         let counts = self.chain.counts.borrow();
-        for (function, served) in self.chain.served().iter().enumerate() {
+        for (stage, served) in self.chain.served().each() {
             for served in served.iter() {
                 let lines = counts.get(&served.request_id).map_or(&[][..], Vec::as_slice);
                 let Some(answer) = &served.answer else { continue };
@@ -303,9 +301,9 @@ impl<'c, 's> Audit<'c, 's> {
                 let balanced = r#in == served.records as u64
                     && r#in == delivered + filtered + rejected + failed
                     && unaccounted == 0
-                    && line.function == FUNCTIONS[function];
+                    && line.function == stage.name();
                 let reported = match answer {
-                    Ok(answer) if function > 0 => !answer.contains(r#""batchItemFailures":[]"#),
+                    Ok(answer) if stage != Stage::Ingest => !answer.contains(r#""batchItemFailures":[]"#),
                     // Ingest answers in many forms; its answers are checked with its senders.
                     Ok(_) => failed > 0,
                     Err(_) => true,

@@ -10,6 +10,7 @@ use shared::delivery::Limits;
 use super::{
     mapping::Settings,
     port::Script,
+    stage::{Readers, Stages},
     unit::{Damage, Id, Unit, aggregate},
 };
 
@@ -36,8 +37,8 @@ pub struct Scenario {
     pub others: Vec<Put>,
     /// When shards are split or merged.
     pub reshards: Vec<Reshard>,
-    /// The mappings of transform, metrics and notify.
-    pub mappings: [Settings; 3],
+    /// The mapping of each function that reads a stream.
+    pub mappings: Readers<Settings>,
     /// The services.
     pub services: Services,
     /// The limits of requests and entries.
@@ -126,8 +127,8 @@ pub struct Services {
     pub metric: Script,
     /// SNS.
     pub topic: Script,
-    /// The rejects delivery stream, for ingest, transform, metrics and notify.
-    pub rejects: [Script; 4],
+    /// The rejects delivery stream, for each function.
+    pub rejects: Stages<Script>,
     /// Glue, for transform.
     pub glue: Script,
     /// CloudWatch, for the latency of notify.
@@ -200,13 +201,13 @@ impl Scenario {
         let Services { raw, severe, analytical, metric, topic, rejects, glue, latency, alerts } =
             &self.services;
         let services = [raw, severe, analytical, metric, topic, glue, latency, alerts];
-        services.into_iter().chain(rejects).all(Script::is_healthy)
-            && self.mappings.iter().all(Settings::hands_all_over)
+        services.into_iter().chain(rejects.values()).all(Script::is_healthy)
+            && self.mappings.values().all(Settings::hands_all_over)
     }
 
     /// Whether a mapping may discard records.
     #[must_use]
     pub fn gives_up(&self) -> bool {
-        self.mappings.iter().any(|mapping| mapping.retries.is_some() || mapping.age.is_some())
+        self.mappings.values().any(|mapping| mapping.retries.is_some() || mapping.age.is_some())
     }
 }

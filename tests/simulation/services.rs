@@ -16,8 +16,9 @@ use transform::{glue::Catalog, partitions::Partition};
 
 use super::{
     pace::Times,
-    port::{Port, Simulated},
+    port::{Port, Script, Simulated},
     scenario::Scenario,
+    stage::{Stage, Stages},
     stream::Stream,
     trace::Trace,
     unit::{Id, ids_in},
@@ -83,7 +84,7 @@ pub struct Services {
     /// The rows that it accepted.
     pub alert_rows: Rc<RefCell<Vec<Bytes>>>,
     /// The rejects delivery stream, for each function.
-    pub rejects: [Rc<Simulated<Bytes>>; 4],
+    pub rejects: Stages<Rc<Simulated<Bytes>>>,
     /// Glue, for transform; its partitions are identified by their severity.
     pub glue: Rc<Simulated<Partition>>,
     /// Wrong requests of transform to Glue.
@@ -150,6 +151,33 @@ fn rejected(line: &Bytes) -> Vec<Id> {
     ids_in(payload(&line))
 }
 
+/// SNS, which records the messages that it accepts and when.
+fn sns(
+    scenario: &Scenario,
+    trace: &Trace,
+    times: &Times,
+    published: &Rc<RefCell<Vec<Published>>>,
+) -> Rc<Simulated<Alert>> {
+    let (times, published) = (Rc::clone(times), Rc::clone(published));
+    let note = move |alert: &Alert| {
+        times.borrow_mut().push(Instant::now());
+        published.borrow_mut().push(Published {
+            id: alert.id.clone(),
+            dedup_key: dedup_key(alert),
+            events: alerted(alert),
+        });
+    };
+    let (limits, script) = (scenario.sizes.topic(), scenario.services.topic.clone());
+    Simulated::new(TOPIC, limits, alert_bytes, alerted, note, script, trace)
+}
+
+/// Glue, whose partitions are identified by their severity.
+fn glue(script: Script, trace: &Trace) -> Rc<Simulated<Partition>> {
+    let limits = Limits { entries: 100, request_bytes: usize::MAX, entry_bytes: usize::MAX };
+    let events = |partition: &Partition| Id::try_from(partition.severity).into_iter().collect();
+    Simulated::new("Glue", limits, |_| 0, events, |_| (), script, trace)
+}
+
 impl Services {
     /// The services of a scenario. Accepted entries go to the streams, `analytical` and `rejects`.
     #[must_use]
@@ -158,11 +186,11 @@ impl Services {
         trace: &Trace,
         streams: &[Rc<Stream>; 2],
         analytical: &Rc<RefCell<Vec<Bytes>>>,
-        rejects: &[Rc<RefCell<Vec<Bytes>>>; 4],
+        rejects: &Stages<Rc<RefCell<Vec<Bytes>>>>,
     ) -> Self {
         let (scripts, sizes) = (&scenario.services, scenario.sizes);
-        let stream = |index: usize, name, script| {
-            let stream = Rc::clone(&streams[index]);
+        let stream = |stream: &Rc<Stream>, name, script| {
+            let stream = Rc::clone(stream);
             let size = |record: &StreamRecord| record.partition_key().len() + record.data.len();
             let events = |record: &StreamRecord| ids_in(&record.data);
             let on_accept = move |record: &StreamRecord| stream.put(record);
@@ -172,11 +200,15 @@ impl Services {
             let kept = Rc::clone(kept);
             move |line: &Bytes| kept.borrow_mut().push(line.clone())
         };
-        let bin = |index: usize| {
-            let names =
-                ["rejects of ingest", "rejects of transform", "rejects of metrics", "rejects of notify"];
-            let (script, keep) = (scripts.rejects[index].clone(), keep(&rejects[index]));
-            Simulated::new(names[index], sizes.rejects(), Bytes::len, rejected, keep, script, trace)
+        let bin = |stage: Stage| {
+            let name = match stage {
+                Stage::Ingest => "rejects of ingest",
+                Stage::Transform => "rejects of transform",
+                Stage::Metrics => "rejects of metrics",
+                Stage::Notify => "rejects of notify",
+            };
+            let (script, keep) = (scripts.rejects.of(stage).clone(), keep(rejects.of(stage)));
+            Simulated::new(name, sizes.rejects(), Bytes::len, rejected, keep, script, trace)
         };
         let analytical = Simulated::new(
             "the analytical delivery stream",
@@ -200,38 +232,19 @@ impl Services {
         let is_small = |request: &metrics::aggregate::DataRequest| {
             assert!(request.data.len() < REQUEST_DATA, "with the latency")
         };
-        let topic = scripts.topic.clone();
-        let messages = Times::default();
-        let published = Rc::<RefCell<Vec<Published>>>::default();
-        let (times, all) = (Rc::clone(&messages), Rc::clone(&published));
-        let note = move |alert: &Alert| {
-            times.borrow_mut().push(Instant::now());
-            all.borrow_mut().push(Published {
-                id: alert.id.clone(),
-                dedup_key: dedup_key(alert),
-                events: alerted(alert),
-            });
-        };
+        let (messages, published) = (Times::default(), Rc::default());
         Self {
-            raw: stream(0, "stream 1", scripts.raw.clone()),
-            severe: stream(1, "stream 2", scripts.severe.clone()),
+            raw: stream(&streams[0], "stream 1", scripts.raw.clone()),
+            severe: stream(&streams[1], "stream 2", scripts.severe.clone()),
             analytical,
             metric: Simulated::new(METRIC, ONE, |_| 1, counted, is_small, scripts.metric.clone(), trace),
-            topic: Simulated::new(TOPIC, sizes.topic(), alert_bytes, alerted, note, topic, trace),
+            topic: sns(scenario, trace, &messages, &published),
             messages,
             published,
             alerts,
             alert_rows,
-            rejects: std::array::from_fn(bin),
-            glue: Simulated::new(
-                "Glue",
-                Limits { entries: 100, request_bytes: usize::MAX, entry_bytes: usize::MAX },
-                |_| 0,
-                |partition: &Partition| Id::try_from(partition.severity).into_iter().collect(),
-                |_| (),
-                scripts.glue.clone(),
-                trace,
-            ),
+            rejects: Stages::from_fn(bin),
+            glue: glue(scripts.glue.clone(), trace),
             complaints: Rc::default(),
         }
     }
@@ -243,7 +256,7 @@ impl Services {
         tokio::join!(
             glue.settle(),
             alerts.settle(),
-            join_all(rejects.iter().map(|rejects| rejects.settle()))
+            join_all(rejects.values().map(|rejects| rejects.settle()))
         );
     }
 }

@@ -78,7 +78,7 @@ impl Tally {
         counts.add(&services.analytical);
         counts.add(&services.metric);
         counts.add(&services.topic);
-        services.rejects.iter().for_each(|rejects| counts.add(rejects));
+        services.rejects.values().for_each(|rejects| counts.add(rejects));
         tally.add("events refused out of a request", counts.refused);
         tally.add("events taken without an answer", counts.unanswered);
         tally.add("appearances after the first", counts.repeats);
@@ -95,20 +95,20 @@ impl Tally {
 
     fn functions(&mut self, chain: &Chain<'_>) {
         let served = chain.served();
-        self.add("invocations", served.iter().map(|served| served.len()).sum());
-        let ended = served.iter().flat_map(|served| served.iter()).filter(|served| served.answer.is_none());
+        self.add("invocations", served.values().map(|served| served.len()).sum());
+        let ended = served.values().flat_map(|served| served.iter()).filter(|served| served.answer.is_none());
         self.add("processes that ended", ended.count());
-        let mappings = &chain.mappings;
-        let discarded = mappings.iter().flat_map(|mapping| mapping.destination.borrow().clone());
+        let mappings = || chain.mappings.values();
+        let discarded = mappings().flat_map(|mapping| mapping.destination.borrow().clone());
         self.add("records discarded", discarded.map(|discarded| discarded.records.len()).sum());
         self.add(
             "batches that waited for the end of a pause",
-            mappings.iter().map(|mapping| mapping.waited.get()).sum(),
+            mappings().map(|mapping| mapping.waited.get()).sum(),
         );
-        self.add("invocations throttled", mappings.iter().map(|mapping| mapping.throttled.get()).sum());
+        self.add("invocations throttled", mappings().map(|mapping| mapping.throttled.get()).sum());
         let repeated = |mapping: &Mapping| mapping.repeated.borrow().values().sum::<usize>();
-        self.add("records handed over though done", mappings.iter().map(repeated).sum());
-        self.add("batches filled by their bytes", mappings.iter().map(|mapping| mapping.full.get()).sum());
+        self.add("records handed over though done", mappings().map(repeated).sum());
+        self.add("batches filled by their bytes", mappings().map(|mapping| mapping.full.get()).sum());
     }
 
     fn streams(&mut self, chain: &Chain<'_>) {
@@ -148,7 +148,7 @@ impl Tally {
     }
 
     fn rejects(&mut self, chain: &Chain<'_>) {
-        let taken = chain.services.rejects.iter().map(|rejects| rejects.taken.borrow().len());
+        let taken = chain.services.rejects.values().map(|rejects| rejects.taken.borrow().len());
         self.add("events in rejects", taken.sum());
         let names = [
             "rejects of ingest in parts",
@@ -156,7 +156,7 @@ impl Tally {
             "rejects of metrics in parts",
             "rejects of notify in parts",
         ];
-        for (name, lines) in names.into_iter().zip(&chain.rejects) {
+        for (name, lines) in names.into_iter().zip(chain.rejects.values()) {
             self.add(name, lines.borrow().iter().filter(|line| is_part(line)).count());
         }
         let Chain { scenario, .. } = chain;

@@ -95,7 +95,7 @@ impl Audit<'_, '_> {
             return;
         }
         // An event that is retried may end in another place than the alert whose answer was lost.
-        let elsewhere = &self.discarded[2] | &self.touched[3];
+        let elsewhere = &self.discarded.notify | &self.touched.notify;
         let is_missing = |id: &Id| !recorded.contains(&event(id)) && !elsewhere.contains(id);
         let missing: Vec<Id> = valid.into_iter().filter(is_missing).collect();
         self.hold(missing.is_empty(), || {

@@ -7,11 +7,12 @@ use std::{
 
 use super::{
     super::{
-        chain::{Chain, FUNCTIONS, user_records},
+        chain::{Chain, user_records},
         mapping::Mapping,
         port::Simulated,
         scenario::{Scenario, Way},
         services::Services,
+        stage::Stage,
         stream::{Stream, hash_key_of},
         unit::{Id, hash_keys, ids_in, name},
     },
@@ -68,20 +69,33 @@ impl Audit<'_, '_> {
         exempt.extend(&*self.chain.ingress.discarded.borrow());
         let mut broken = out_of_order("stream 1", &sent, key, &at, &exempt);
 
+        let [first, second] = streams;
         let hops = [
-            (0, 0, "stream 2", first_positions(&streams[1]), services.severe.refused.borrow().clone()),
-            (1, 1, "CloudWatch", first_requests(&services.metric), BTreeSet::new()),
-            (1, 2, "SNS", first_requests(&services.topic), services.topic.refused.borrow().clone()),
+            (
+                first,
+                Stage::Transform,
+                "stream 2",
+                first_positions(&streams[1]),
+                services.severe.refused.borrow().clone(),
+            ),
+            (second, Stage::Metrics, "CloudWatch", first_requests(&services.metric), BTreeSet::new()),
+            (
+                second,
+                Stage::Notify,
+                "SNS",
+                first_requests(&services.topic),
+                services.topic.refused.borrow().clone(),
+            ),
         ];
         // One of several events with one id is alerted: the first, or a later one in another container.
         let units = &scenario.units;
         let of_one_id = units.iter().filter(|unit| self.of_one_id(unit.id).count() > 1).map(|unit| unit.id);
         let of_one_id: BTreeSet<Id> = of_one_id.collect();
-        for (stream, mapping, output, at, mut exempt) in hops {
-            let keys = by_partition_key(&streams[stream]);
-            let lanes = lanes(&streams[stream], mappings[mapping].settings.parallelization);
+        for (stream, stage, output, at, mut exempt) in hops {
+            let keys = by_partition_key(stream);
+            let lanes = lanes(stream, mappings.of(stage).settings.parallelization);
             // Discarded events may arrive later from another record.
-            exempt.extend(&self.discarded[mapping]);
+            exempt.extend(self.discarded.of(stage));
             if output == "SNS" {
                 exempt.extend(&of_one_id);
             }
@@ -99,36 +113,34 @@ impl Audit<'_, '_> {
         let Services { raw, severe, analytical, metric, topic, rejects, .. } = &self.chain.services;
         let mut broken = Vec::new();
         let handed = &self.chain.handed;
-        let mut bound = |function: usize,
-                         taken: &BTreeMap<Id, Vec<u64>>,
-                         unanswered: &BTreeMap<Id, usize>| {
+        let mut bound = |stage: Stage, taken: &BTreeMap<Id, Vec<u64>>, unanswered: &BTreeMap<Id, usize>| {
             for (id, requests) in taken {
-                let handed = handed[function].borrow().get(id).copied().unwrap_or_default();
+                let handed = handed.of(stage).borrow().get(id).copied().unwrap_or_default();
                 let unanswered = unanswered.get(id).copied().unwrap_or_default();
                 if requests.len() > handed + unanswered {
                     broken.push(format!(
                         "{} was output by {} {} times, but was received {handed} times and went unanswered {unanswered} times",
-                        name(*id), FUNCTIONS[function], requests.len()
+                        name(*id), stage.name(), requests.len()
                     ));
                 }
             }
         };
-        bound(0, &raw.taken.borrow(), &raw.unanswered.borrow());
-        bound(1, &severe.taken.borrow(), &severe.unanswered.borrow());
-        bound(1, &analytical.taken.borrow(), &analytical.unanswered.borrow());
-        bound(2, &metric.taken.borrow(), &metric.unanswered.borrow());
-        bound(3, &topic.taken.borrow(), &topic.unanswered.borrow());
-        for (function, rejects) in rejects.iter().enumerate() {
-            bound(function, &rejects.taken.borrow(), &rejects.unanswered.borrow());
+        bound(Stage::Ingest, &raw.taken.borrow(), &raw.unanswered.borrow());
+        bound(Stage::Transform, &severe.taken.borrow(), &severe.unanswered.borrow());
+        bound(Stage::Transform, &analytical.taken.borrow(), &analytical.unanswered.borrow());
+        bound(Stage::Metrics, &metric.taken.borrow(), &metric.unanswered.borrow());
+        bound(Stage::Notify, &topic.taken.borrow(), &topic.unanswered.borrow());
+        for (stage, rejects) in rejects.each() {
+            bound(stage, &rejects.taken.borrow(), &rejects.unanswered.borrow());
         }
         self.broken.extend(broken);
         self.handed_once();
-        self.least_repeats(1, &self.chain.services.metric);
+        self.least_repeats(Stage::Metrics, &self.chain.services.metric);
         // A digest reports events ahead of their turn, so a retry from an earlier record repeats them. With a bound on
         // the messages there are digests over all areas for any `digest_above`.
         let Scenario { digest_above, alerts_per_second, .. } = self.chain.scenario;
         if [*digest_above, *alerts_per_second as usize] == [0, 0] {
-            self.least_repeats(2, &self.chain.services.topic);
+            self.least_repeats(Stage::Notify, &self.chain.services.topic);
         }
     }
 
@@ -138,20 +150,19 @@ impl Audit<'_, '_> {
         if !scenario.is_healthy() {
             return;
         }
-        for (stream, function) in [(0, 1), (1, 2), (1, 3)] {
-            let repeated =
-                *handed[function].borrow() != times_handed(&streams[stream], &mappings[function - 1]);
-            self.hold(!repeated, || {
-                format!("{} received events again, though nothing failed", FUNCTIONS[function])
-            });
+        let [first, second] = streams;
+        for (stage, mapping) in mappings.each() {
+            let stream = if stage == Stage::Transform { first } else { second };
+            let repeated = *handed.of(stage).borrow() != times_handed(stream, mapping);
+            self.hold(!repeated, || format!("{} received events again, though nothing failed", stage.name()));
         }
     }
 
-    /// metrics and notify output an event again only for these reasons: it was accepted without an answer, or in a request
-    /// with a refused entry, or before their process ended; its record is retried after trouble with their output; or
-    /// Lambda repeats a finished batch.
-    fn least_repeats<E>(&mut self, mapping: usize, service: &Simulated<E>) {
-        let handed = times_handed(&self.chain.streams[1], &self.chain.mappings[mapping]);
+    /// metrics and notify output an event again only for one of these reasons. It was accepted without an answer, or in a
+    /// request with a refused entry, or before their process ended. Its record is retried after trouble with their
+    /// output. Lambda repeats a finished batch.
+    fn least_repeats<E>(&mut self, stage: Stage, service: &Simulated<E>) {
+        let handed = times_handed(&self.chain.streams[1], self.chain.mappings.of(stage));
         let times = |counts: &RefCell<BTreeMap<Id, usize>>, id: &Id| {
             counts.borrow().get(id).copied().unwrap_or_default()
         };
@@ -159,13 +170,13 @@ impl Audit<'_, '_> {
             let bound = handed.get(id).copied().unwrap_or_default()
                 + times(&service.unanswered, id)
                 + times(&service.torn, id)
-                + times(&self.chain.ended[mapping], id)
-                + times(&self.chain.returned[mapping], id);
+                + times(self.chain.ended.of(stage), id)
+                + times(self.chain.returned.of(stage), id);
             self.hold(requests.len() <= bound, || {
-                let function = FUNCTIONS[mapping + 1];
                 format!(
-                    "{} was output by {function} {} times without need, expected at most {bound}",
+                    "{} was output by {} {} times without need, expected at most {bound}",
                     name(*id),
+                    stage.name(),
                     requests.len()
                 )
             });

@@ -9,6 +9,7 @@ use super::{
     super::{
         mapping::{Position, Settings},
         port::{Does, Reply, Script},
+        stage::{Readers, Stages},
         unit::{Damage, Id, Kind, Unit},
     },
     Put, Reshard, Scenario, Sender, Services, Sizes, Way,
@@ -51,7 +52,7 @@ impl Scenario {
             senders,
             others,
             reshards: draw_reshards(&mut rng),
-            mappings: std::array::from_fn(|_| draw_settings(retries, age, &mut rng)),
+            mappings: Readers::from_fn(|_| draw_settings(retries, age, &mut rng)),
             services: Services::draw(trouble, &mut rng),
             pack_ranges: draw_pack_ranges(sizes, &mut rng),
             sizes,
@@ -61,7 +62,9 @@ impl Scenario {
         if chance(0.05, &mut rng) {
             let begin = seconds(0..20, &mut rng);
             let pause = begin..begin + seconds(10..LONGEST_PAUSE, &mut rng);
-            scenario.mappings[rng.usize(0..3)].paused = Some(pause);
+            if let Some(mapping) = scenario.mappings.values_mut().nth(rng.usize(0..3)) {
+                mapping.paused = Some(pause);
+            }
         }
         scenario
     }
@@ -94,7 +97,7 @@ impl Services {
             analytical: script(Split::Transient),
             metric: script(Split::Never),
             topic: script(Split::EntryAtFault),
-            rejects: std::array::from_fn(|_| script(Split::Transient)),
+            rejects: Stages::from_fn(|_| script(Split::Transient)),
             glue: script(Split::Transient),
             latency: script(Split::Never),
             alerts: script(Split::Transient),

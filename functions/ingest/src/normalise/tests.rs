@@ -161,28 +161,30 @@ fn cells_that_need_a_date_order_stay_invalid_until_one_is_declared() {
     assert!(again(None, "2016-02-13 01:00:00").contains("2016-02-13T01:00:00"));
 }
 
+/// A data set with a column of days, and one of times that also keeps days.
+const DAYS: &str = r#"
+    name = "tickets"
+    title = "ticket"
+    id = "Id"
+    severity = "Level"
+    received_at = "Received"
+    date_order = "dmy"
+    partition_key = "Id"
+    severe_partition_key = "Id"
+    projection = ["Id", "Level", "Received"]
+    metric = { namespace = "tickets", name = "severe", dimensions = { level = "Level" } }
+    column = [
+        { name = "Id", column = "id", type = "string", comment = "" },
+        { name = "Level", column = "level", type = "int", comment = "" },
+        { name = "Due", column = "due", type = "date", comment = "" },
+        { name = "Opened", column = "opened_at", day_column = "opened_on", type = "timestamp", comment = "" },
+        { name = "Closed", column = "closed_at", type = "timestamp", comment = "" },
+        { name = "Received", column = "received", type = "timestamp", comment = "" },
+    ]"#;
+
 #[test]
 fn days_stay_days_and_are_read_again_to_the_same_event() {
-    let file = r#"
-        name = "tickets"
-        title = "ticket"
-        id = "Id"
-        severity = "Level"
-        received_at = "Received"
-        date_order = "dmy"
-        partition_key = "Id"
-        severe_partition_key = "Id"
-        projection = ["Id", "Level", "Received"]
-        metric = { namespace = "tickets", name = "severe", dimensions = { level = "Level" } }
-        column = [
-            { name = "Id", column = "id", type = "string", comment = "" },
-            { name = "Level", column = "level", type = "int", comment = "" },
-            { name = "Due", column = "due", type = "date", comment = "" },
-            { name = "Opened", column = "opened_at", day_column = "opened_on", type = "timestamp", comment = "" },
-            { name = "Closed", column = "closed_at", type = "timestamp", comment = "" },
-            { name = "Received", column = "received", type = "timestamp", comment = "" },
-        ]"#;
-    let dataset = Dataset::parse("tickets", file).unwrap();
+    let dataset = Dataset::parse("tickets", DAYS).unwrap();
     let event = |format, order: Option<DateOrder>, text: &str| {
         let mut rows = Rows::new(&dataset, format);
         rows.push(text.as_bytes());
