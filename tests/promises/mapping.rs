@@ -172,7 +172,7 @@ async fn retry_starts_at_the_lowest_reported_number() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unknown_identifier_fails_the_batch_and_no_failures_is_success() {
+async fn unknown_identifier_fails_the_batch() {
     for answer in ["null", "{}", "\"text\"", r#"{"batchItemFailures":null}"#, r#"{"batchItemFailures":[]}"#] {
         let (handed, _) = run(settings(), 2, &|_| Ok(answer.to_owned())).await;
         assert_eq!(handed, [vec![0, 1]], "{answer}");

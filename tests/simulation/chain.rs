@@ -377,7 +377,8 @@ fn notify(
     let (topic, alerts) = (Rc::clone(&services.topic), Rc::clone(&services.alerts));
     let rejects = Rc::clone(&services.rejects.notify);
     let script = scenario.services.latency.clone();
-    let latency = Simulated::new("CloudWatch, for latency", ONE, |_| 1, |_| Vec::new(), |_| (), script, trace);
+    let latency =
+        Simulated::new("CloudWatch, for latency", ONE, |_| 1, |_| Vec::new(), |_| (), script, trace);
     Function::new(Stage::Notify, scenario, trace, move |process| Notify {
         config: config.clone(),
         topic: topic.port(process),

@@ -60,9 +60,8 @@ impl<'c, 's> Audit<'c, 's> {
         for record in chain.streams.iter().flat_map(|stream| stream.records()) {
             known.extend(user_records(&record.data));
         }
-        let rejects = Stages::from_fn(|stage| {
-            Rejects::read(stage.name(), &chain.rejects.of(stage).borrow(), &known)
-        });
+        let rejects =
+            Stages::from_fn(|stage| Rejects::read(stage.name(), &chain.rejects.of(stage).borrow(), &known));
         let discarded = |stage| {
             let destination = chain.mappings.of(stage).destination.borrow();
             destination
@@ -140,7 +139,8 @@ impl<'c, 's> Audit<'c, 's> {
             let services = &self.chain.services;
             let severe = services.severe.taken.borrow().contains_key(&id);
             let analytical = services.analytical.taken.borrow().contains_key(&id);
-            let (rejected, discarded) = (self.rejected.transform.contains(&id), self.discarded.transform.contains(&id));
+            let (rejected, discarded) =
+                (self.rejected.transform.contains(&id), self.discarded.transform.contains(&id));
             let touched = self.touched.transform.contains(&id);
             let (done, wrong) = match kind {
                 Kind::Poison => (rejected, severe || analytical),
@@ -166,7 +166,8 @@ impl<'c, 's> Audit<'c, 's> {
             let services = &self.chain.services;
             let counted = services.metric.taken.borrow().contains_key(&id);
             let alerted = services.topic.taken.borrow().contains_key(&id);
-            let (rejected, discarded) = (self.rejected.metrics.contains(&id), self.discarded.metrics.contains(&id));
+            let (rejected, discarded) =
+                (self.rejected.metrics.contains(&id), self.discarded.metrics.contains(&id));
             let touched = self.touched.metrics.contains(&id);
             let (done, wrong) = match unit.kind {
                 Kind::Poison => (rejected, counted),
@@ -179,7 +180,8 @@ impl<'c, 's> Audit<'c, 's> {
                 format!("{unit:?} is counted {counted}, and in rejects of metrics {touched}")
             });
 
-            let (rejected, discarded) = (self.rejected.notify.contains(&id), self.discarded.notify.contains(&id));
+            let (rejected, discarded) =
+                (self.rejected.notify.contains(&id), self.discarded.notify.contains(&id));
             let touched = self.touched.notify.contains(&id);
             let (done, wrong) = match unit.kind {
                 Kind::Poison => (rejected, alerted),

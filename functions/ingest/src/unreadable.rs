@@ -356,7 +356,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_says_what_the_text_is_instead() {
+    fn reason_says_what_the_text_is() {
         let (time, mdy) = (Type::Timestamp, DateOrder::Mdy);
         let cases = [
             (time, "13/08/2016 1:00", Reason::OnlyDmy),

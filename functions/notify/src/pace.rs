@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn eight_messages_a_second_over_four_shards_are_one_each_half_second() {
+    fn eight_a_second_over_four_shards_is_one_each_half_second() {
         let pace = Pace::new(8, 4).unwrap();
         assert_eq!(pace, Pace { entries: 1, pause: Duration::from_millis(500) });
         assert_eq!(pace.burst(), 4);

@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_without_a_time_has_a_column_of_its_own() {
+    fn day_without_a_time_is_in_the_day_column() {
         let file = r#"
             name = "tickets"
             title = "ticket"

@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_without_a_fate_is_unaccounted() {
+    fn record_without_a_status_is_unaccounted() {
         let mut counts = Counts { received: 4, ..Counts::default() };
         for status in [Status::Delivered, Status::Filtered, Status::Rejected] {
             counts.record(&status);

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_distinct_ages_stand_as_they_are() {
+    fn few_distinct_values_are_sent_unchanged() {
         assert_eq!(distribution(&[]), []);
         assert_eq!(distribution(&[1_503, 12, 1_503, -4]), [(0, 1), (12, 1), (1_503, 2)]);
     }

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_stand_under_what_became_of_their_events() {
+    fn ids_are_listed_under_their_status() {
         let lines = trail(&[
             (r#"{"ID":"A-1","Severity":2}"#, Status::Filtered),
             (r#"{"Severity":3,"ID":"A-2"}"#, Status::Delivered),
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_id_is_left_out() {
+    fn events_without_an_id_are_left_out() {
         assert_eq!(
             trail(&[("A-1", Status::Rejected), ("{}", Status::Rejected), (r#"{"ID":{}}"#, Status::Rejected)]),
             [] as [Value; 0]

@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn address_of_the_service_comes_before_that_of_all_services() {
+    fn endpoint_of_the_service_has_priority() {
         let config = SdkConfig::builder().region(Region::new("eu-west-1")).build();
         assert_eq!(endpoint(&config, GLUE), "https://glue.eu-west-1.amazonaws.com");
         let config = config.into_builder().use_fips(true).use_dual_stack(true).build();

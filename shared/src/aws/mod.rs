@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_deployment_lacks_fails_at_once_with_a_sentence_that_names_it() {
+    fn missing_resource_fails_at_once_and_is_named() {
         const KINESIS: (&str, &str) = ("kinesis:PutRecords", "stream s1");
         const FIREHOSE: (&str, &str) = ("firehose:PutRecordBatch", "delivery stream rejects");
         const CLOUDWATCH: (&str, &str) = ("cloudwatch:PutMetricData", "namespace n");
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_without_a_result_counts_as_refused_and_others_keep_their_positions() {
+    fn entry_without_a_result_is_refused_at_its_position() {
         let refused = EntryResult::Refused { code: "Throttled", at_fault: true };
         let refusals =
             PUBLISH.refusals([EntryResult::Taken, EntryResult::Missing, EntryResult::Taken, refused]);

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_json_does_not_know_are_mended_in_form_alone() {
+    fn numbers_in_other_forms_become_json_of_the_same_value() {
         let cases =
             [("+5", "5"), (".5", "0.5"), ("5.", "5"), ("007", "7"), ("-00.10", "-0.10"), (" 58.0 ", "58.0")];
         for (text, expected) in cases {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_not_typed() {
+    fn text_that_is_not_a_number_is_not_typed() {
         for text in [
             "", ".", "-", "abc", "NaN", "inf", "1e999", "1e", "1,000", "0x10", "1 2", "1_000", "٣", "--1",
             "+-1",
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_may_end_in_a_fraction_of_noughts_alone() {
+    fn integers_may_have_a_fraction_of_zeros() {
         for (text, expected) in
             [("3", "3"), ("3.0", "3"), (" 4 ", "4"), ("-2.000", "-2"), ("+1", "1"), ("007", "7")]
         {
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn text_stays_exactly_as_it_stands() {
+    fn text_is_not_changed() {
         let text = " Forest \"Ridge\" \\t Dr\t\r\n\u{0}\u{1f}\u{a0}Doña Ana \u{2028}";
         let written = typed(Type::String, text).unwrap();
         assert_eq!(serde_json::from_str::<String>(&written).unwrap(), text);

@@ -101,7 +101,7 @@ fn requests_keep_to_the_limits_of_count_and_bytes() {
 }
 
 #[test]
-fn an_entry_waits_for_those_of_its_key_that_are_in_flight_or_failed() {
+fn entry_waits_for_earlier_ones_of_its_key() {
     let keys = ["a", "b", "c", "a", "d", "b"].map(Some).to_vec();
     let mut queue = Queue::new(&[1; 6], keys, LIMITS);
     assert_eq!(queue.next_request(), Some(vec![0, 1, 2]));
@@ -114,7 +114,7 @@ fn an_entry_waits_for_those_of_its_key_that_are_in_flight_or_failed() {
 }
 
 #[test]
-fn a_key_of_which_an_entry_failed_stays_held_whatever_became_of_its_others() {
+fn key_with_a_failed_entry_stays_blocked() {
     for failed in 0..3 {
         let mut queue = Queue::new(&[1; 4], vec![Some("a"); 4], LIMITS);
         assert_eq!(queue.next_request(), Some(vec![0, 1, 2]));
@@ -178,7 +178,7 @@ async fn an_entry_that_is_never_taken_holds_nothing_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_deployment_misses_fails_at_once_and_is_no_fault_of_an_entry() {
+async fn missing_resource_fails_at_once_and_blames_no_entry() {
     let failed = || Outcome::Failed("misconfigured".to_owned());
     let service = Scripted::new([fail(Fault::Misconfigured)]);
     let report = deliver(&service, &[1, 2], Order::Kept, deadline(60)).await;
@@ -318,7 +318,7 @@ fn a_pause_is_anything_up_to_a_ceiling_that_doubles() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pauses_grow_while_nothing_is_taken_and_start_again_when_something_is() {
+async fn pauses_grow_until_an_entry_is_accepted() {
     async fn longest(script: impl IntoIterator<Item = Reply>) -> Duration {
         let service = Scripted::new(script);
         let report = deliver(&service, &[1, 1, 1], Order::Kept, deadline(600)).await;

@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_its_place_and_without_its_value() {
+    fn error_has_the_position_and_not_the_value() {
         for (text, expected) in [
             (r#"{"count":"secret"}"#, "expected u8 at line 1 column 17"),
             (r#"{"count":", expected secret"}"#, "expected u8 at line 1 column 28"),

@@ -127,7 +127,7 @@ mod tests {
         }
 
         #[test]
-        fn places_stay_whatever_the_text(text in "(NaN|-?Infinity|[\"\\\\:,{}\\[\\] 1é]){0,20}") {
+        fn masking_keeps_positions_in_any_text(text in "(NaN|-?Infinity|[\"\\\\:,{}\\[\\] 1é]){0,20}") {
             if let Some(masked) = masked(&text) {
                 prop_assert_eq!(masked.len(), text.len());
                 let differs = text.bytes().zip(masked.bytes()).filter(|(one, other)| one != other);

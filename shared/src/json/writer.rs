@@ -189,7 +189,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_stands_there_whatever_the_lengths_of_its_pieces(
+        fn pieces_of_any_length_are_written(
             pieces in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..80), any::<bool>()), 0..40)
         ) {
             let (mut writer, mut expected) = (Writer::default(), Vec::new());
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_back_is_written_over() {
+    fn truncated_text_is_overwritten() {
         let mut writer = Writer::default();
         writer.text(b"abcdef");
         writer.truncate(2);

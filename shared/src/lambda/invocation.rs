@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_must_not_hold_anything_up_ends_earlier_and_never_later() {
+    async fn optional_work_ends_before_the_deadline() {
         let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
         let invocation = Invocation::begin("r", 1_700_000_010_000, now, 9);
         tokio::time::advance(Duration::from_secs(1)).await;

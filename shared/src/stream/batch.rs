@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_ends_as_the_one_before_it_is_read_alike_and_one_that_does_not_by_itself() {
+    fn records_with_equal_or_other_endings_are_read() {
         let kinesis = r#""kinesis":{"sequenceNumber":"1","data":"e30="}"#;
         let ends = [
             r#","eventName":"a","eventSourceARN":"x/s1"}"#,
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_decoded_with_its_long_sequence_numbers_and_fine_arrival_times() {
+    fn long_sequence_numbers_and_fine_arrival_times_are_read() {
         let sequence = "49590338271490256608559692538361571095921575989136588898";
         let event = event(&format!(
             r#"{{"kinesis":{{"kinesisSchemaVersion":"1.0","partitionKey":"1","sequenceNumber":"{sequence}",
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn data_that_is_not_base64_is_poison_of_that_record_alone() {
+    fn data_that_is_not_base64_poisons_only_its_record() {
         let event = event(
             r#"{"kinesis":{"sequenceNumber":"1","data":"***"}},{"kinesis":{"sequenceNumber":"2","data":"e30="}}"#,
         );

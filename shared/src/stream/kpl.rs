@@ -289,13 +289,13 @@ mod tests {
     }
 
     #[test]
-    fn an_aggregated_record_comes_apart_in_order() {
+    fn aggregated_record_is_split_in_order() {
         let records: [&[u8]; 3] = [b"{\"ID\":\"1\"}", b"", b"{\"ID\":\"3\"}"];
         assert_eq!(deaggregate(aggregate(&protobuf(&records, 0))).unwrap(), records);
     }
 
     #[test]
-    fn a_record_whose_magic_length_or_digest_does_not_fit_is_taken_as_it_is() {
+    fn record_with_a_wrong_digest_is_an_ordinary_one() {
         let good = aggregate(&protobuf(&[b"x"], 0));
         let mut bad_digest = good.to_vec();
         *bad_digest.last_mut().unwrap() ^= 1;
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_damaged_is_said() {
+    fn damage_is_described() {
         let cases: [(&[u8], &str); 8] = [
             (b"\x1a\x06\x0a\x01k\x1a\x01x", "a field of a record has another type than in the format"),
             (b"\x08\x07", "a field has another type than in the format"),
@@ -380,7 +380,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_put_together_comes_apart(records in vec(vec(any::<u8>(), 0..40), 1..20)) {
+        fn aggregated_records_are_split_again(records in vec(vec(any::<u8>(), 0..40), 1..20)) {
             let records: Vec<Bytes> = records.into_iter().map(Bytes::from).collect();
             let keys = ["a", "b"].iter().copied().cycle();
             let whole = super::aggregate("7", keys.zip(&records));

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn every_event_comes_out_of_its_pack_as_it_went_in_and_keys_keep_their_order() {
+    fn packed_events_keep_their_bytes_and_order_by_key() {
         let events = events(5_000, 97, 1_100);
         let packed = Packing::into_ranges(16).pack(&events);
         let mut out: Vec<Bytes> = Vec::new();
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn events_of_one_key_always_go_to_the_same_place() {
+    fn events_of_a_key_have_one_place() {
         let packing = Packing::into_ranges(64);
         let records = |seed: usize| packing.pack(&events(500 + seed, 1, 200)).records;
         let places: std::collections::BTreeSet<_> =
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_alone_is_not_packed_and_one_too_large_for_a_pack_goes_alone() {
+    fn single_or_large_event_is_not_packed() {
         let one = events(1, 1, 50);
         assert_eq!(Packing::into_ranges(4).pack(&one).records[0].data, one[0].data);
         let large: Vec<_> = [100, 200_000, 100]
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_becomes_of_a_pack_becomes_of_every_event_in_it() {
+    fn events_of_a_pack_share_its_outcome() {
         let events = events(10, 10, 100);
         let packed = Packing::into_ranges(2).pack(&events);
         assert_eq!(packed.records.len(), 2);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_a_pack_that_failed_none_of_its_range_is_sent_and_others_are() {
+    async fn failed_pack_blocks_only_its_range() {
         let packing = Packing::into_ranges(2);
         let events = events(500, 50, 1_000);
         let packs = packing.pack(&events).records;
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn each_event_in_a_pack_names_its_own_key_and_the_place_of_the_pack() {
+    fn events_in_a_pack_name_their_key_and_its_place() {
         let packing = Packing::into_ranges(8);
         let events = events(200, 40, 100);
         let packed = packing.pack(&events);
@@ -345,7 +345,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_place_is_in_the_middle_of_the_hash_keys_that_its_range_covers(
+        fn place_is_the_middle_of_its_range_of_hash_keys(
             ranges in 1_u32..=4_096,
             key in "[a-zñ]{1,12}",
         ) {
@@ -358,7 +358,7 @@ mod tests {
         }
 
         #[test]
-        fn each_outcome_comes_back_to_its_own_event(
+        fn each_event_gets_its_own_outcome(
             keys in prop::collection::vec(0_usize..30, 1..60),
             failed in 0_usize..8,
         ) {

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_data_set_has_is_in_its_folder() {
+    fn data_set_is_complete_in_its_folder() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let products = generate(&root).unwrap();
         for product in products.iter().filter(|product| product.path != Path::new("template.yaml")) {

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn every_data_set_counts_its_events_by_what_is_watched() {
+    fn every_data_set_has_the_watched_metrics() {
         for name in Dataset::names() {
             let dataset = Dataset::named(name).unwrap();
             let emitted = emitted(&dataset);

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_what_yaml_reads_too() {
+    fn yaml_reads_json() {
         let value = serde_json::json!({"county": ["Doña Ana", 4, true], "none": {}});
         assert_eq!(json(&value), r#"{"county": ["Doña Ana", 4, true], "none": {}}"#);
     }

@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_failed_is_sent_again_alone_and_nothing_overtakes_it() {
+    async fn failed_rows_are_sent_again_before_later_ones() {
         let answer =
             Answer { accepted: 1, failed: 2, failed_indexes: vec![(0, 0), (2, 2)], ..Answer::default() };
         let ingest = Scripted::new([Ok(answer)]);
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_fails_for_too_long_is_counted_and_the_rest_goes_on() {
+    async fn rows_that_keep_failing_are_counted_and_later_ones_sent() {
         let failing = (0..ATTEMPTS).map(|_| Err(Failure::Passing("throttled".to_owned())));
         let ingest = Scripted::new(failing);
         let (summary, result) = run(&ingest, "3").await;
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn rejects_are_told_by_the_line_of_the_file() {
+    async fn rejects_are_reported_by_line() {
         let reject =
             |index| AnsweredReject { index, reason: "bad_severity".to_owned(), detail: "…".to_owned() };
         let answer =
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_does_not_account_for_every_row_is_no_answer() {
+    async fn answer_that_misses_a_row_is_an_error() {
         let short = Ok(Answer { accepted: 1, ..Answer::default() });
         let unnamed =
             Ok(Answer { accepted: 1, failed: 1, failed_indexes: vec![(7, 7)], ..Answer::default() });

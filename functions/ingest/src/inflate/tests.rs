@@ -43,7 +43,7 @@ fn gzip_of_several_members_is_read_to_its_end() {
 }
 
 #[test]
-fn plain_text_is_passed_on_whatever_it_is_called() {
+fn plain_text_is_read_under_any_name() {
     for text in [&b""[..], b"I", b"\x1f", b"ID,Severity\nA,3\n", &b"x".repeat(2_000)] {
         for chunk in [1, 2, 600, usize::MAX] {
             assert_eq!(read(text, chunk), (text.to_vec(), Ok(())));
@@ -149,7 +149,7 @@ proptest! {
     }
 
     #[test]
-    fn damage_anywhere_passes_on_what_came_before(
+    fn bytes_before_any_damage_are_read(
         rows in proptest::collection::vec("[a-z0-9]{1,30}\n", 1..300),
         chunk in 1_usize..5_000,
         at in any::<prop::sample::Index>(),

@@ -78,7 +78,7 @@ fn a_cell_that_cannot_be_typed_never_costs_the_row() {
 }
 
 #[test]
-fn columns_that_the_data_set_does_not_know_are_kept_as_text_after_the_known_ones() {
+fn unknown_columns_are_texts_after_the_known_ones() {
     let expected = event("\"ID\":\"A-1\",\"Severity\":2|,\"Unnamed: 0\":\"7\",\"extra\":\"1.50\"");
     assert_eq!(csv("Unnamed: 0,ID,Severity,extra,blank\n7,A-1,2,1.50,\n"), [expected]);
     let expected = event("\"ID\":\"A-1\",\"Severity\":2|,\"extra\":\"{\\\"a\\\":[1]}\",\"n\":\"1.50\"");
@@ -96,7 +96,7 @@ fn json_rows_are_typed_like_cells() {
 }
 
 #[test]
-fn a_key_that_stands_twice_counts_as_the_last_and_loses_nothing() {
+fn repeated_key_has_its_last_value_and_keeps_the_others() {
     let expected = event("\"ID\":\"A-1\",\"Severity\":2,\"City\":\"b\"|,\"_invalid\":{\"City\":\"a\"}");
     assert_eq!(json(r#"{"ID":"A-1","Severity":2,"City":"a","City":"b"}"#), expected);
     let expected =
@@ -112,7 +112,7 @@ fn a_key_that_stands_twice_counts_as_the_last_and_loses_nothing() {
 }
 
 #[test]
-fn keys_that_differ_in_case_only_are_kept_apart() {
+fn keys_that_differ_only_in_case_stay_distinct() {
     let expected = event("\"ID\":\"A-1\",\"Severity\":3,\"City\":\"Dayton\"|,\"_invalid\":{\"city\":\"x\"}");
     assert_eq!(csv("ID,Severity,City,city\nA-1,3,Dayton,x\n"), [expected]);
     let expected =
@@ -142,7 +142,7 @@ fn keys_and_names_in_another_case_are_those_of_their_columns() {
 }
 
 #[test]
-fn cells_that_need_a_date_order_stay_invalid_until_one_is_declared() {
+fn dates_that_need_an_order_are_invalid_until_it_is_declared() {
     let dataset = Dataset::named("us_accidents").unwrap();
     let again = |order: Option<DateOrder>, text: &str| {
         let normaliser = Normaliser::new(&dataset, order);
@@ -183,7 +183,7 @@ const DAYS: &str = r#"
     ]"#;
 
 #[test]
-fn days_stay_days_and_are_read_again_to_the_same_event() {
+fn days_stay_days_when_an_event_is_read_again() {
     let dataset = Dataset::parse("tickets", DAYS).unwrap();
     let event = |format, order: Option<DateOrder>, text: &str| {
         let mut rows = Rows::new(&dataset, format);

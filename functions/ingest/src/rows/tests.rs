@@ -43,7 +43,7 @@ fn read(format: Format, text: &[u8], chunk: usize) -> Vec<(u64, String, Vec<Stri
 }
 
 #[test]
-fn a_text_is_read_on_at_every_row_as_if_it_had_not_been_left() {
+fn reading_resumes_at_any_row_with_the_same_rows() {
     for (format, text) in [
         (Format::Csv, "\u{feff}ID,\"Severity\"\r\nA-1,3\r\n\r\n\"A\n2\",4\nA-3\nA-4,\"2\"\n"),
         (Format::Ndjson, "{\"ID\":\"1\"}\n\n {\"ID\":\"2\"} \nnope\n{\"ID\":\"3\"}"),
@@ -91,7 +91,7 @@ fn check(format: Format, text: impl AsRef<[u8]>, expected: &[(u64, &str, &[&str]
 }
 
 #[test]
-fn csv_rows_end_with_their_line_whatever_ends_it() {
+fn csv_rows_end_at_any_line_end() {
     let expected: &[(u64, &str, &[&str])] = &[(2, "a,1", &["a", "1"]), (3, "b,2", &["b", "2"])];
     for text in [
         "ID,Severity\na,1\nb,2\n",
@@ -108,7 +108,7 @@ fn csv_rows_end_with_their_line_whatever_ends_it() {
 }
 
 #[test]
-fn quoted_cells_may_hold_commas_quotes_and_lines() {
+fn quoted_cells_may_have_commas_quotes_and_line_ends() {
     check(
         Format::Csv,
         "ID,Severity,City\n\"a,\"\"x\"\"\n\n\",3,\"\"\nb,5\" pipe,d\"\nc,\"2\",\"\"\"\"\n",
@@ -121,7 +121,7 @@ fn quoted_cells_may_hold_commas_quotes_and_lines() {
 }
 
 #[test]
-fn a_quote_that_is_never_closed_costs_its_own_line_alone() {
+fn unclosed_quote_rejects_only_its_own_line() {
     check(
         Format::Csv,
         "ID,Severity\na,\"1\r\nb,2\n",
@@ -130,7 +130,7 @@ fn a_quote_that_is_never_closed_costs_its_own_line_alone() {
 }
 
 #[test]
-fn a_row_that_the_end_of_a_broken_stream_cuts_is_never_an_event() {
+fn row_cut_by_a_broken_stream_is_never_an_event() {
     let dataset = dataset();
     for (format, whole, cut) in [
         (Format::Csv, "ID,Severity\na,1\n", "b,2"),
@@ -150,7 +150,7 @@ fn a_row_that_the_end_of_a_broken_stream_cuts_is_never_an_event() {
 }
 
 #[test]
-fn a_row_cut_short_and_a_row_too_long_are_told() {
+fn row_with_too_few_or_too_many_cells_is_rejected() {
     check(
         Format::Csv,
         "ID,Severity\na\nb,2,3\nc,3",
@@ -193,7 +193,7 @@ fn read_in(charset: &str, text: &[u8], chunk: usize, is_left: bool) -> Vec<(Vec<
 }
 
 #[test]
-fn text_is_read_in_the_charset_that_is_declared() {
+fn text_is_read_in_its_declared_charset() {
     let text = b"ID,Severity,City\na,1,Do\xf1a \x80\n";
     let cells = |text: &str| vec![vec!["a".to_owned(), "1".to_owned(), text.to_owned()]];
     for (charset, city, is_altered) in [
@@ -233,7 +233,7 @@ fn ndjson_has_a_row_on_each_line() {
 }
 
 #[test]
-fn a_bracket_that_opens_nothing_is_no_row_of_its_own() {
+fn stray_bracket_is_part_of_the_next_rejected_row() {
     check(Format::Json, "{{{{", &[(1, "{{{{", &["!not_json"])]);
     check(
         Format::Json,
@@ -248,7 +248,7 @@ fn a_bracket_that_opens_nothing_is_no_row_of_its_own() {
 }
 
 #[test]
-fn json_has_a_row_for_each_element_wherever_it_stands() {
+fn json_has_a_row_for_each_element_on_any_line() {
     let expected: &[(u64, &str, &[&str])] =
         &[(1, "{\"a\":\"}\\\"]\"}", &["json"]), (1, "{\"b\":[{}]}", &["json"])];
     check(Format::Json, "[{\"a\":\"}\\\"]\"},{\"b\":[{}]}]", expected);
@@ -267,7 +267,7 @@ fn json_has_a_row_for_each_element_wherever_it_stands() {
 }
 
 #[test]
-fn an_overlong_row_is_cut_and_what_follows_is_read() {
+fn rows_after_a_cut_overlong_row_are_read() {
     let long = "x".repeat(2 * ROW_BYTES);
     let text = format!("ID,Severity\na,{long}\nb,2\n");
     let read = read(Format::Csv, text.as_bytes(), 1 << 16);

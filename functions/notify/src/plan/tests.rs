@@ -86,7 +86,7 @@ fn repeat_is_known_or_shares_the_outcome_of_the_first() {
 }
 
 #[test]
-fn higher_severity_is_sent_and_the_same_or_a_lower_one_is_a_repeat() {
+fn only_a_higher_severity_is_not_a_repeat() {
     let mut memory = Memory::default();
     memory.note(&[&severe("1", 5, "a")], at(0));
     let incidents = [("1", 4), ("1", 6), ("2", 5), ("1", 5), ("2", 4), ("2", 7), ("2", 7), ("1", 6)]
@@ -154,7 +154,7 @@ fn highest_alerted_severity_is_remembered_in_any_order() {
 }
 
 #[test]
-fn memory_is_bounded_whatever_the_ids_and_areas() {
+fn memory_is_bounded_for_any_ids_and_areas() {
     let mut memory = Memory::default();
     let areas: Vec<_> = (0..REMEMBERED_COUNTS).map(|n| incident("x", &n.to_string())).collect();
     for round in 0..2 {

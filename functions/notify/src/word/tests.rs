@@ -32,7 +32,7 @@ fn attributes(alert: &Alert) -> Vec<(&str, String, bool)> {
 const EVENT: &str = r#"{"ID":"A-1","Severity":4,"City":"Las Cruces","County":"Doña Ana","Txn_Timestamp":"2022-12-24T04:53:57.450051Z"}"#;
 
 #[test]
-fn an_alert_is_worded_for_people_phones_and_machines() {
+fn alert_has_texts_for_people_phones_and_machines() {
     let alert = alert(EVENT);
     assert_eq!(alert.subject, "Severity 4 accident: Las Cruces, Doña Ana");
     let message: Value = serde_json::from_str(&alert.message).unwrap();
@@ -219,7 +219,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn messages_fit_whatever_the_values_hold(
+    fn messages_fit_with_any_values(
         patterns in proptest::collection::vec("[\"\\\\]{1,4}|\\PC{1,6}|[🚒\u{1}\u{7f}é]{1,5}|[a-z]{1,9}", 1..5),
         repeat in 1_usize..90,
         count in 1_usize..400,
@@ -267,7 +267,7 @@ proptest! {
     }
 
     #[test]
-    fn one_alert_fits_whatever_the_data_set_puts_into_it(text in "[\"\\\\🚒]{300}", columns in 1_usize..11) {
+    fn one_alert_fits_with_any_data_set(text in "[\"\\\\🚒]{300}", columns in 1_usize..11) {
         // The most attributes that SNS delivers, and every column of the data set in the text.
         let mut dataset = us_accidents().clone();
         let city = dataset.column("City").unwrap();
@@ -290,7 +290,7 @@ proptest! {
 }
 
 #[test]
-fn nothing_in_a_value_breaks_the_subject_or_leaves_an_attribute_blank() {
+fn no_value_breaks_the_subject_or_makes_an_attribute_blank() {
     let city = format!("{}\\r\\nBcc: x\\u0000\\u2028", "x".repeat(2_000));
     for json in [
         EVENT.replace("Las Cruces", &city),

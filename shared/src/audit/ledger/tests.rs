@@ -32,7 +32,7 @@ fn common() -> Common {
 }
 
 #[test]
-fn a_batch_comes_again_from_the_first_record_that_failed() {
+fn batch_is_retried_from_the_first_failed_record() {
     let event = event(&["100000000000000000000001", "100000000000000000000002", "100000000000000000000003"]);
     let common = common();
     let mut ledger = ledger(&event, &common, 3);
@@ -49,7 +49,7 @@ fn a_batch_comes_again_from_the_first_record_that_failed() {
 }
 
 #[test]
-fn the_reason_that_is_logged_is_that_of_the_first_record_that_failed() {
+fn log_has_the_reason_of_the_first_failed_record() {
     let event = event(&["1", "2", "3"]);
     let common = common();
     let mut ledger = ledger(&event, &common, 3);
@@ -65,7 +65,7 @@ fn the_reason_that_is_logged_is_that_of_the_first_record_that_failed() {
 }
 
 #[test]
-fn what_became_of_an_event_is_logged_by_its_id_where_it_is_asked_for() {
+fn status_of_each_id_is_logged_if_configured() {
     thread_local!(static LINES: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) });
     let invocation = Invocation {
         log: |line| LINES.with_borrow_mut(|lines| lines.push(line.to_owned())),
@@ -85,7 +85,7 @@ fn what_became_of_an_event_is_logged_by_its_id_where_it_is_asked_for() {
 }
 
 #[test]
-fn an_event_that_is_no_batch_stands_in_the_books_as_one_record_that_failed() {
+fn event_that_is_not_a_batch_counts_as_one_failed_record() {
     thread_local!(static LINES: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) });
     let invocation = Invocation {
         log: |line| LINES.with_borrow_mut(|lines| lines.push(line.to_owned())),
@@ -136,7 +136,7 @@ fn event_of(records: &[Option<usize>]) -> String {
 
 proptest! {
     #[test]
-    fn portions_give_each_user_record_once_and_in_order_until_one_fails(
+    fn portions_have_each_record_once_in_order_until_a_failure(
         records in vec(prop_oneof![4 => (1_usize..12).prop_map(Some), 1 => Just(None)], 1..12),
         enough in 1_usize..10,
         more in 0_usize..10,

@@ -46,7 +46,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_case_a_reader_compares_in_equal_names_are_found(one in "\\PC{0,6}", other in "\\PC{0,6}") {
+        fn equal_names_are_found_in_any_case_mapping(one in "\\PC{0,6}", other in "\\PC{0,6}") {
             for other in [other, one.to_lowercase(), one.to_uppercase(), one.to_ascii_uppercase()] {
                 let letters = |name: &str| name.chars().flat_map(char::to_lowercase).collect::<String>();
                 let same = one.to_lowercase() == other.to_lowercase()

@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_gives_each_text_its_level_and_shows_the_first_of_a_level() {
+    fn table_has_a_level_for_each_text_and_shows_the_first() {
         let severities = read(&json!({"3 - Moderate": 3, "1 - Critical": 5, "P1": 5, "4 - Low": 2})).unwrap();
         assert_eq!(severities.level("1 - critical "), Some(5));
         assert_eq!(severities.level("p1"), Some(5));
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_order_is_refused_with_what_is_expected() {
+    fn list_without_an_order_is_refused() {
         let long = "x".repeat(65);
         let many: Vec<_> = (0..101).collect();
         for (value, expected) in [
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_expected_stays_short() {
+    fn expectation_stays_short() {
         let words: Vec<_> = (0..100).map(|n| format!("{n}{}", "x".repeat(60))).collect();
         let expected = read(&json!(words)).unwrap().expected();
         assert!(expected.ends_with(" and 90 more") && expected.len() < 1_000, "{expected}");

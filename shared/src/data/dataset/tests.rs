@@ -40,7 +40,7 @@ fn events_count_under_all_dimensions_and_under_the_rollups() {
 }
 
 #[test]
-fn a_digest_has_words_of_its_own_or_those_that_fit_any_trade() {
+fn digest_has_the_words_of_its_data_set_or_general_ones() {
     let (before, digest) = us_accidents().split_once("[alert.digest]").unwrap();
     let (_, after) = digest.split_once("[[column]]").unwrap();
     let dataset = Dataset::parse("us_accidents", &format!("{before}[[column]]{after}")).unwrap();
@@ -84,7 +84,7 @@ fn an_unknown_data_set_is_answered_with_those_that_exist() {
 }
 
 #[test]
-fn a_data_set_without_words_of_its_own_alerts_with_what_stands_on_stream_2() {
+fn data_set_without_wording_alerts_with_stream_2s_columns() {
     let text = us_accidents();
     let (before, rest) = text.split_once("[alert]").unwrap();
     let (_, columns) = rest.split_once("[[column]]").unwrap();
@@ -134,7 +134,7 @@ fn details_without_a_value_leave_no_blank_lines() {
 }
 
 #[test]
-fn part_in_brackets_is_left_out_if_one_of_its_details_has_no_value() {
+fn part_in_brackets_is_left_out_without_a_detail() {
     for (template, both, first, none) in [
         ("x[ {Street}] {City}", "x a City", "x a City", "x City"),
         ("[{Street}: {Description}, ]{City}", "a: b, City", "City", "City"),
@@ -155,7 +155,7 @@ fn with(from: &str, to: &str) -> Result<Dataset, DatasetError> {
 }
 
 #[test]
-fn what_does_not_fit_together_is_said_in_one_sentence() {
+fn contradictions_are_reported_in_one_sentence() {
     let cases = [
         ("id = \"ID\"", "id = \"Id\"", "`id` names `Id`, but there is no [[column]] of that name"),
         (
@@ -224,7 +224,7 @@ fn a_wrong_file_is_reported_with_its_line() {
 }
 
 #[test]
-fn a_day_column_belongs_to_a_timestamp_and_has_a_name_of_its_own() {
+fn day_column_needs_a_timestamp_and_its_own_name() {
     let start = "column = \"start_time\"\n";
     let day = |name: &str| with(start, &format!("{start}day_column = \"{name}\"\n"));
     let dataset = day("start_day").unwrap();
@@ -249,7 +249,7 @@ fn a_day_column_belongs_to_a_timestamp_and_has_a_name_of_its_own() {
 }
 
 #[test]
-fn columns_that_a_reader_cannot_tell_apart_are_refused() {
+fn columns_that_readers_cannot_distinguish_are_refused() {
     for name in
         ["City", "CITY", "c\u{130}ty", "_invalid", "_INVALID", "", " ", " Street", "Street\t", "a\\nb"]
     {
@@ -489,7 +489,7 @@ proptest! {
     }
 
     #[test]
-    fn what_passes_is_a_name_to_glue_and_athena(column in "[a-z0-9_A-Z é-]{0,6}") {
+    fn accepted_names_are_valid_in_glue_and_athena(column in "[a-z0-9_A-Z é-]{0,6}") {
         let passes = with("column = \"city\"", &format!("column = \"{column}\"")).is_ok();
         let identifier = column.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
             && column.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');

@@ -5,7 +5,7 @@ fn dataset() -> Dataset {
 }
 
 #[test]
-fn severity_is_read_as_a_number_or_as_its_text_wherever_it_stands() {
+fn severity_is_read_as_number_or_text_at_any_position() {
     let cases = [
         (r#"{"Severity":3}"#, Some(3)),
         (r#"{ "ID" : "A-1", "Severity" : "3" }"#, Some(3)),
@@ -27,7 +27,7 @@ fn severity_is_read_as_a_number_or_as_its_text_wherever_it_stands() {
 }
 
 #[test]
-fn an_id_is_read_wherever_it_stands_and_never_cut_off() {
+fn id_is_read_whole_at_any_position() {
     let dataset = dataset();
     let far = "x".repeat(3 * ID_WITHIN);
     for id in
@@ -62,7 +62,7 @@ fn marks_before_an_event_are_ignored() {
 }
 
 #[test]
-fn what_is_no_json_object_is_no_event() {
+fn only_a_json_object_is_an_event() {
     for json in
         ["", "[]", "3", "null", "{", r#"{"Severity":3"#, r#"{"Severity":3}{}"#, r#"{"Severity":03}"#, "nope"]
     {
@@ -72,7 +72,7 @@ fn what_is_no_json_object_is_no_event() {
 }
 
 #[test]
-fn keys_that_stand_twice_count_as_the_last_and_keep_the_earlier() {
+fn repeated_keys_have_the_last_value_and_keep_earlier_ones() {
     let dataset = dataset();
     let event = Event::parse(&dataset, r#"{"City":"Dublin","Extra":1,"City":"Dayton","Extra":2}"#).unwrap();
     assert_eq!(event.cell(dataset.column("City").unwrap()), Cell::Text("Dayton".into()));
@@ -139,7 +139,7 @@ fn numbers_that_are_not_finite_are_values_of_no_type() {
 }
 
 #[test]
-fn an_error_is_about_what_is_wrong_and_not_about_numbers_that_are_not_finite() {
+fn error_is_not_about_numbers_that_are_not_finite() {
     for (json, expected) in [
         (r#"{"a":NaN,"b":nope}"#, "expected ident at line 1 column 15: "),
         (r#"{"a":NaN"#, "EOF while parsing an object at line 1 column 8: "),
@@ -152,7 +152,7 @@ fn an_error_is_about_what_is_wrong_and_not_about_numbers_that_are_not_finite() {
 }
 
 #[test]
-fn texts_that_mean_nothing_are_no_values() {
+fn texts_for_no_value_are_blank() {
     let text = include_str!("../../../../datasets/support_tickets/dataset.toml");
     let listed = text.replacen("severities =", "blanks = [\"NA\", \"-1\"]\nseverities =", 1);
     let dataset = Dataset::parse("support_tickets", &listed).unwrap();

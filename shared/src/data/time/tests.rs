@@ -129,7 +129,7 @@ fn nothing_is_guessed() {
 }
 
 #[test]
-fn a_time_written_is_read_again_as_it_stands() {
+fn written_time_is_read_again_unchanged() {
     for text in ["2016-02-08T00:37:08", "2016-02-08T00:37:08.5Z", "2016-02-08T00:37:08.000000001-11:45"] {
         assert_eq!(iso(text, DateOrder::Mdy).as_deref(), Some(text));
     }

@@ -419,7 +419,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn what_is_taken_off_for_gathered_rows_is_enough_and_little_more(
+        fn cost_of_gathered_rows_is_covered_and_little_more(
             detail in "[ -~]{0,199}|[\"]{0,199}",
             name in "[a-z/]{0,200}|[\"]{0,200}",
             header in prop_oneof![Just(None), (0..4_000_usize).prop_map(Some), (70_000..500_000_usize).prop_map(Some)],

@@ -106,7 +106,7 @@ fn a_payload_is_base64_if_it_is_not_utf_8_or_json_would_double_it() {
 }
 
 #[test]
-fn a_long_payload_comes_in_parts_that_each_fit() {
+fn long_payload_has_parts_that_each_fit() {
     // The first part would end within an ñ.
     let text = format!("xx{}", "\"ñ\"".repeat(PART_BYTES));
     let lines = single(text.as_bytes(), Some(&csv("ID")));
@@ -167,7 +167,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_written_is_bounded_by_what_came_in(rows in rows()) {
+    fn written_bytes_are_bounded_by_received_bytes(rows in rows()) {
         let (mut collector, detail) = (collector(), Detail::from("\"why\" ".repeat(80)));
         let (mut came_in, mut written, mut largest, mut count) = (0, 0, 0, 0);
         let mut write = |finished: Finished| {
@@ -366,7 +366,7 @@ fn owners_are_ranges_of_positions() {
 }
 
 #[test]
-fn two_mebibytes_of_lines_or_2_000_rejects_are_enough_to_be_written() {
+fn two_mebibytes_or_2_000_rejects_fill_the_collector() {
     let detail = Detail::from("why");
     let mut collector = collector();
     let mut bytes = 0;

@@ -183,7 +183,7 @@ async fn interrupted_run_says_that_the_next_one_sends_the_rest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_reject_goes_to_its_function_and_a_second_run_sends_nothing() {
+async fn second_redrive_sends_nothing() {
     let shelf = Shelf::default();
     let first = [reject("ingest", "a:1", "A"), reject("notify", "s2/s:1", "N"), reject("ingest", "a:2", "B")];
     shelf.put_at("lake/1", 0, first.concat());
@@ -208,7 +208,7 @@ async fn each_reject_goes_to_its_function_and_a_second_run_sends_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_refused_again_is_not_sent_again_unless_it_is_asked_for() {
+async fn refused_again_is_sent_only_on_request() {
     let shelf = Shelf::default();
     shelf.put_at("lake/1", 0, reject("ingest", "redrive:a:1", "A"));
     let functions = Deployed::new(&shelf);
@@ -223,7 +223,7 @@ async fn what_was_refused_again_is_not_sent_again_unless_it_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_fails_is_sent_again_alone_and_is_left_for_the_next_run() {
+async fn failed_rejects_stay_for_the_next_run() {
     let shelf = Shelf::default();
     let rows = [reject("ingest", "a:1", "A"), reject("ingest", "a:2", "stuck"), reject("ingest", "a:3", "C")];
     shelf.put_at("lake/1", 0, rows.concat());
@@ -240,7 +240,7 @@ async fn what_fails_is_sent_again_alone_and_is_left_for_the_next_run() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_is_broken_off_anywhere_loses_nothing_and_repeats_one_request_at_most() {
+async fn interrupted_redrive_repeats_at_most_one_request() {
     let rows: Vec<String> = (0..3).map(|row| format!("row {row}")).collect();
     let mut broken_off = 0;
     for left in 0.. {
@@ -337,7 +337,7 @@ async fn nothing_of_a_batch_is_sent_after_a_request_that_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rows_that_are_sent_apart_are_settled_together() {
+async fn rows_sent_separately_are_settled_together() {
     let line = json!({
         "rejected_at": "", "function": "notify", "reason": "not_json", "source": "s2/s:1", "row_index": 0,
         "payload": "N-1\nstuck\nN-3", "row_count": 3, "row_bytes": "3,5,3",
@@ -371,7 +371,7 @@ async fn a_part_that_was_delivered_twice_is_settled_with_its_reject() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dry_run_tells_what_would_be_sent_and_changes_nothing() {
+async fn dry_run_reports_and_changes_nothing() {
     let shelf = Shelf::default();
     shelf.put_at("lake/1", 5, reject("ingest", "a:1", "A"));
     shelf.put_at("lake/2", 10, reject("ingest", "a:2", "B"));

@@ -93,7 +93,7 @@ fn every_type_is_found_with_its_part() {
 }
 
 #[test]
-fn order_of_dates_that_no_cell_shows_is_said_to_be_ambiguous() {
+fn unknown_date_order_is_called_ambiguous() {
     let (suggestion, dataset, _) = csv("id,sev,on\na,1,2/8/2026\nb,2,3/8/2026\n");
     assert_eq!((dataset.date_order, dataset.columns[2].kind), (DateOrder::Mdy, Type::Date));
     assert!(

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_header_that_names_no_id_or_a_column_twice_places_no_row() {
+fn header_without_an_id_or_with_repeats_rejects_all_rows() {
     for text in ["A-1,3\nA-2,4", "ID,Severity,City,City\na,1,b,c", "Idx,Severity\na,1", "ID,\nA,"] {
         let (first, second) = text.split_once('\n').unwrap();
         check(Format::Csv, first, &[(1, first, &["!bad_header"])]);
@@ -42,7 +42,7 @@ fn names_are_matched_without_blanks_and_case() {
 }
 
 #[test]
-fn header_that_cannot_be_used_says_how_it_was_read() {
+fn unusable_header_says_how_it_was_read() {
     for (header, expected) in [
         ("Idx;Severity;City\nA;1;x", "it was read as `Idx;Severity…`, separated by commas"),
         ("A-1,4,Dayton,x,y", "it was read as `A-1`, `4`, `Dayton` and 2 more, separated by commas"),
@@ -59,7 +59,7 @@ fn header_that_cannot_be_used_says_how_it_was_read() {
 }
 
 #[test]
-fn separator_is_that_with_which_alone_the_header_makes_sense() {
+fn separator_is_the_only_one_that_makes_a_usable_header() {
     let expected: &[(u64, &str, &[&str])] =
         &[(2, "a;1;\"x;y\"", &["a", "1", "x;y"]), (3, "b;2;c,d|e", &["b", "2", "c,d|e"])];
     for separator in [";", "\t", "|"] {
@@ -92,7 +92,7 @@ fn separator_is_that_with_which_alone_the_header_makes_sense() {
 }
 
 #[test]
-fn separator_that_is_declared_counts() {
+fn declared_separator_is_used() {
     for (text, expected) in [
         ("sep=;\nID;Severity\na;1\n", "a;1"),
         ("\u{feff}SEP=,\r\nID,Severity\r\na,1\r\n", "a,1"),
@@ -119,7 +119,7 @@ fn separator_that_is_declared_counts() {
 }
 
 #[test]
-fn a_first_line_that_cannot_be_read_is_a_row_that_cannot_be_placed() {
+fn unreadable_header_is_a_rejected_row() {
     check(Format::Csv, "ID,\"Severity", &[(1, "ID,\"Severity", &["!bad_header"])]);
     check(
         Format::Csv,
@@ -136,7 +136,7 @@ fn a_first_line_that_cannot_be_read_is_a_row_that_cannot_be_placed() {
 }
 
 #[test]
-fn a_first_line_that_cannot_be_read_is_none_the_better_for_reading_on() {
+fn unreadable_header_stays_unreadable_after_resume() {
     let dataset = dataset();
     let mut rows = Rows::new(dataset, Format::Csv);
     rows.push(b"ID,\"Severity\na,1\n");
@@ -150,7 +150,7 @@ fn a_first_line_that_cannot_be_read_is_none_the_better_for_reading_on() {
 }
 
 #[test]
-fn what_is_kept_of_a_first_line_that_cannot_be_read_fits_into_a_reject() {
+fn stored_part_of_an_unreadable_header_fits_into_a_reject() {
     let dataset = dataset();
     let mut rows = Rows::new(dataset, Format::Csv);
     rows.push("é".repeat(ROW_BYTES).as_bytes());

@@ -29,7 +29,7 @@ proptest! {
     }
 
     #[test]
-    fn rows_in_a_charset_are_those_of_the_same_text_in_utf_8(
+    fn rows_in_any_charset_equal_those_of_the_text_in_utf_8(
         charset in proptest::sample::select(vec!["windows-1252", "iso-8859-15", "windows-1251", "ibm866"]),
         separator in proptest::sample::select(vec![",", ";", "\t", "|"]),
         bytes in proptest::collection::vec(

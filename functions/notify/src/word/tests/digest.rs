@@ -21,7 +21,7 @@ fn digest_has_the_place_of_each_event_for_filters() {
 }
 
 #[test]
-fn details_of_a_digest_are_those_that_its_events_have() {
+fn digest_has_the_details_of_its_events() {
     let dataset = us_accidents();
     let column = |name: &str| dataset.columns.iter().position(|column| column.name == name).unwrap();
     let without = incident(r#"{"ID":"A-0","Severity":4,"City":"Irving","County":"Dallas","Street":" "}"#);
@@ -34,7 +34,7 @@ fn details_of_a_digest_are_those_that_its_events_have() {
 }
 
 #[test]
-fn a_digest_counts_the_events_names_the_first_and_says_where_the_rest_is() {
+fn digest_counts_its_events_and_says_where_to_find_them() {
     let incidents: Vec<_> = (0..250)
         .map(|n| {
             incident(
@@ -73,7 +73,7 @@ fn a_digest_counts_the_events_names_the_first_and_says_where_the_rest_is() {
 }
 
 #[test]
-fn digest_names_what_is_raised_first() {
+fn digest_names_raised_events_first() {
     let incidents: Vec<_> = (0..20)
         .map(|n| {
             incident(&EVENT.replace("A-1", &format!("A-{n}")).replace(":4,", &format!(":{},", 5 + n / 12)))

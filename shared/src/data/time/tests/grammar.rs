@@ -341,7 +341,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_on_the_streams_is_read_again_in_any_order((written, order) in written()) {
+    fn time_on_a_stream_is_read_the_same_in_any_date_order((written, order) in written()) {
         let once = iso_of(&written.text, order).unwrap();
         for order in ORDERS {
             prop_assert_eq!(read(&once, order), Some(written.meaning), "{}", once);
@@ -358,7 +358,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_outside_the_grammar_is_read_and_no_text_has_two_readings(text in near()) {
+    fn only_the_grammar_is_read_and_each_text_in_one_way(text in near()) {
         let [mdy, dmy] = ORDERS.map(|order| {
             let mut readings = reference(&text, order);
             assert!(readings.len() < 2, "{text}: {readings:?}");

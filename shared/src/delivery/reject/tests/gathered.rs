@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn rows_are_rejects_of_their_own_until_the_account_is_empty_and_then_gathered() {
+fn rows_are_gathered_once_the_budget_is_used_up() {
     let (mut collector, detail, file) = (collector(), Detail::from("why"), csv("ID,Severity,City"));
     let mut lines = Vec::new();
     for index in 0..100_000 {
@@ -28,7 +28,7 @@ fn rows_are_rejects_of_their_own_until_the_account_is_empty_and_then_gathered() 
 }
 
 #[test]
-fn rows_under_a_long_header_are_gathered_under_one_copy_of_it() {
+fn rows_with_a_long_header_share_one_copy_of_it() {
     let (mut collector, detail) = (collector(), Detail::from("why"));
     let header = format!("ID,{}", "h".repeat(300_000));
     let file = csv(&header);
@@ -51,7 +51,7 @@ fn rows_under_a_long_header_are_gathered_under_one_copy_of_it() {
 }
 
 #[test]
-fn copies_of_a_long_header_do_not_count_as_rows_that_pay_for_the_next() {
+fn copies_of_a_long_header_pay_for_no_other_copy() {
     let (mut collector, detail) = (collector(), Detail::from("why"));
     let file = csv(&"h\"".repeat(176_413));
     collector.came_in(352_827);
@@ -76,7 +76,7 @@ fn singles(came_in: usize, rows: u64) -> usize {
 }
 
 #[test]
-fn what_came_in_pays_for_rejects_of_their_own_but_for_a_part_that_stays() {
+fn received_bytes_pay_for_single_rejects_except_a_reserve() {
     let line = single(b"A-1", None)[0].to_string().len();
     let line = line
         - r#""row_index":5,"source":"inbox/a.csv:7","detail":"the row has 3 cells where the header has 4""#
@@ -101,7 +101,7 @@ fn gathering(detail: &Detail) -> Collector {
 }
 
 #[test]
-fn rows_are_rejects_of_their_own_again_once_16_megabytes_are_paid_for() {
+fn single_rejects_resume_after_16_megabytes() {
     for (came_in, is_single) in [(0, false), (5_000_000, false), (5_300_000, true)] {
         let detail = Detail::from("why");
         let mut collector = gathering(&detail);
@@ -113,7 +113,7 @@ fn rows_are_rejects_of_their_own_again_once_16_megabytes_are_paid_for() {
 }
 
 #[test]
-fn a_large_row_and_one_without_a_position_are_always_rejects_of_their_own() {
+fn large_row_or_one_without_a_position_is_never_gathered() {
     const LARGE: usize = 128 * 1024;
     let detail = Detail::from("why");
     for (bytes, row_index, is_single) in
@@ -144,7 +144,7 @@ fn gathered_rows_of_128_kibibytes_make_a_reject() {
 }
 
 #[test]
-fn as_many_bytes_of_rows_share_a_long_header_as_pay_for_the_next() {
+fn rows_that_share_a_long_header_pay_for_the_next() {
     let (mut collector, detail, file) = (collector(), Detail::from("why"), csv(&"h".repeat(100_000)));
     // Three times the header and 256 KiB: 562,144 bytes, the line feed before each row counted.
     for index in 0..548 {
@@ -183,7 +183,7 @@ fn rows_of_different_files_are_not_gathered_in_one_reject() {
 }
 
 #[test]
-fn a_reject_of_several_rows_says_how_many_and_why() {
+fn reject_of_several_rows_says_how_many_and_why() {
     let detail = Detail::from("why");
     let rows = |reasons: &[&'static str], alone: &[bool]| {
         let mut collector = gathering(&detail);
@@ -215,7 +215,7 @@ fn many_reasons(count: usize) -> Vec<&'static str> {
 }
 
 #[test]
-fn half_of_what_stays_pays_for_rejects_of_their_own_reason_and_the_rest_goes_to_the_first() {
+fn half_of_the_reserve_pays_for_more_reasons() {
     let detail = Detail::from("why");
     let mut collector = gathering(&detail);
     let mut reasons = many_reasons(400);

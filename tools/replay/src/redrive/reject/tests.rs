@@ -86,7 +86,7 @@ fn a_reject_is_read_as_it_was_written() {
 }
 
 #[test]
-fn parts_make_a_whole_in_whatever_order_they_come() {
+fn parts_in_any_order_are_joined() {
     for payload in ["é".repeat(400_000).into_bytes(), vec![0xff; 500_000]] {
         let written = one(&payload);
         assert!(written.len() > 3);
@@ -106,7 +106,7 @@ fn parts_make_a_whole_in_whatever_order_they_come() {
 }
 
 #[test]
-fn the_parts_of_two_rejects_of_one_line_are_not_mixed() {
+fn parts_of_two_rejects_of_one_line_are_not_mixed() {
     let rows = [(vec![b'a'; 400_000], false), (vec![b'b'; 400_000], false)];
     let written = written("ID,Severity", &rows, 1_000_000_000);
     let [a1, a2, a3, b1, b2, b3] = &written[..] else { panic!("{} lines", written.len()) };
@@ -171,7 +171,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_no_reject_is_told_from_one() {
+fn other_objects_are_not_rejects() {
     let start = r#"{"rejected_at":"","function":"ingest","reason":"","source":"""#;
     for line in [
         String::new(),
