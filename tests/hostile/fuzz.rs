@@ -11,7 +11,7 @@ use std::{
 use fakes::aggregate;
 use ingest::{normalise::Normaliser, request::Request, unreadable::Tally};
 use replay::redrive::{
-    Place,
+    ItemPlace,
     reject::{ReadReject, RejectReader, lines},
 };
 use shared::{
@@ -264,7 +264,7 @@ fn any_object_of_rejects_is_read_line_by_line() {
     fuzz("rejects", |input, _| {
         let (mut reader, mut found) = (RejectReader::default(), 0);
         let read = lines(input, |line| {
-            let place = Place { object: 0, item: found };
+            let place = ItemPlace { object: 0, item: found };
             found += 1;
             if let ReadReject::Whole(rejected) = reader.read(line, place) {
                 assert!(rejected.places.contains(&place));

@@ -40,7 +40,7 @@ pub struct Scenario {
     /// The mapping of each function that reads a stream.
     pub mappings: Readers<Settings>,
     /// The services.
-    pub services: Services,
+    pub services: ServiceScripts,
     /// The limits of requests and entries.
     pub sizes: Sizes,
     /// `PACK_RANGES`: the ranges of hash keys into which ingest and transform pack events; 0 for none.
@@ -116,7 +116,7 @@ pub struct Put {
 
 /// How the services behave, each as one function reaches it.
 #[derive(Debug, Default)]
-pub struct Services {
+pub struct ServiceScripts {
     /// Stream 1, for ingest.
     pub raw: Script,
     /// Stream 2, for transform.
@@ -198,7 +198,7 @@ impl Scenario {
     /// Whether nothing fails.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        let Services { raw, severe, analytical, metric, topic, rejects, glue, latency, alerts } =
+        let ServiceScripts { raw, severe, analytical, metric, topic, rejects, glue, latency, alerts } =
             &self.services;
         let services = [raw, severe, analytical, metric, topic, glue, latency, alerts];
         services.into_iter().chain(rejects.values()).all(Script::is_healthy)

@@ -26,7 +26,7 @@ use crate::{
     http::{self, Posted},
     inflate::{BODY_BYTES, Inflate, InflateError},
     intake::{Intake, Origin, Summary},
-    normalise::{Normaliser, Refusal},
+    normalise::{Normaliser, RowRefusal},
     object::{ObjectIntake, fail_if_undelivered},
     report::ReadingReport,
     request::{Direct, Request},
@@ -162,7 +162,7 @@ where
                     self.take(direct.format, direct.body.bytes(), declared, &origin, intake).await;
                 }
                 Err(error) => {
-                    let refused = Refusal { reason: "bad_message", detail: error.to_string() };
+                    let refused = RowRefusal { reason: "bad_message", detail: error.to_string() };
                     intake.refuse(refused, Bytes::from(body), &origin);
                 }
             }
@@ -221,7 +221,7 @@ where
     ) {
         if let Some(format) = signature::of(&body[..body.len().min(signature::BYTES)]) {
             let error = InflateError::Foreign(format);
-            let refused = Refusal { reason: error.reason(), detail: error.to_string() };
+            let refused = RowRefusal { reason: error.reason(), detail: error.to_string() };
             intake.refuse(refused, Bytes::copy_from_slice(body), origin);
             return;
         }

@@ -26,7 +26,7 @@ use shared::{
 
 use self::gathered::{FailedKeys, GatheredEvents, RowPlace, as_sent};
 use crate::{
-    normalise::{Normaliser, Refusal},
+    normalise::{Normaliser, RowRefusal},
     ranges::Ranges,
     report::ReadingReport,
     rows::{Content, Format, Row, Rows},
@@ -175,7 +175,7 @@ where
     }
 
     /// Takes a reject for a whole message or object that cannot be read.
-    pub fn refuse(&mut self, refused: Refusal, payload: impl Into<Bytes>, origin: &Origin) {
+    pub fn refuse(&mut self, refused: RowRefusal, payload: impl Into<Bytes>, origin: &Origin) {
         let payload = payload.into();
         self.counts.received += 1;
         self.refused.came_in(payload.len() + MESSAGE_BYTES);
@@ -226,7 +226,7 @@ where
                     return;
                 }
                 self.gathered.text.truncate(begin);
-                Refusal {
+                RowRefusal {
                     reason: "too_large",
                     detail: format!(
                         "the event has {bytes} bytes, and stream 1 accepts at most {limit}: shorten its texts"
@@ -241,7 +241,7 @@ where
     fn reject_row(
         &mut self,
         row: &Row<'_>,
-        refused: Refusal,
+        refused: RowRefusal,
         format: &'static str,
         normaliser: &Normaliser<'_>,
         origin: &Origin,

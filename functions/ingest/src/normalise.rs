@@ -35,7 +35,7 @@ pub struct Normaliser<'d> {
 
 /// Why a row cannot become an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RowRefusal {
     /// A short stable code.
     pub reason: &'static str,
     /// What is wrong, and what was expected.
@@ -68,7 +68,7 @@ impl<'d> Normaliser<'d> {
         received: &str,
         out: &mut Writer,
         tally: &mut Tally,
-    ) -> Result<String, Refusal> {
+    ) -> Result<String, RowRefusal> {
         let begin = out.len();
         let result = match (&row.content, row.header) {
             (Content::Cells(cells), Some(header)) => {
@@ -77,7 +77,7 @@ impl<'d> Normaliser<'d> {
                 self.place(&CsvRow { header, cells }, altered, received, out, tally)
             }
             (Content::Cells(_), None) | (Content::Json, _) => self.json(row, received, out, tally),
-            (Content::Broken { reason, detail }, _) => Err(Refusal { reason, detail: detail.clone() }),
+            (Content::Broken { reason, detail }, _) => Err(RowRefusal { reason, detail: detail.clone() }),
         };
         if result.is_err() {
             out.truncate(begin);
@@ -91,9 +91,9 @@ impl<'d> Normaliser<'d> {
         received: &str,
         out: &mut Writer,
         tally: &mut Tally,
-    ) -> Result<String, Refusal> {
+    ) -> Result<String, RowRefusal> {
         let (text, is_altered) = row.charset.decode(unmarked(row.text));
-        let event = Event::as_sent(self.dataset, &text).map_err(|error| Refusal {
+        let event = Event::as_sent(self.dataset, &text).map_err(|error| RowRefusal {
             reason: "not_json",
             detail: format!("the row is not a JSON object: {error}"),
         })?;
@@ -111,7 +111,7 @@ impl<'d> Normaliser<'d> {
         received: &str,
         out: &mut Writer,
         tally: &mut Tally,
-    ) -> Result<String, Refusal> {
+    ) -> Result<String, RowRefusal> {
         let blanks = &self.dataset.blanks;
         // Most data sets list no such texts, so that the search can be skipped.
         if blanks.is_empty() {
@@ -129,7 +129,7 @@ impl<'d> Normaliser<'d> {
         received: &str,
         out: &mut Writer,
         tally: &mut Tally,
-    ) -> Result<String, Refusal> {
+    ) -> Result<String, RowRefusal> {
         self.check(row).map_err(|mut refused| {
             // The word of a severity may be lost to the charset.
             if altered.is_some() {
@@ -205,7 +205,7 @@ impl<'d> Normaliser<'d> {
     }
 
     /// An event needs its id and its severity.
-    fn check<'a>(&self, row: &impl Source<'a>) -> Result<(), Refusal> {
+    fn check<'a>(&self, row: &impl Source<'a>) -> Result<(), RowRefusal> {
         let Dataset { id, severity, columns, .. } = self.dataset;
         let name = &columns[*id].name;
         match row.known(*id) {
@@ -255,7 +255,7 @@ impl<'d> Normaliser<'d> {
 }
 
 /// The bytes of a row in base64, so that the row can be decoded once its charset is known.
-fn original_bytes(row: &Row<'_>) -> Result<String, Refusal> {
+fn original_bytes(row: &Row<'_>) -> Result<String, RowRefusal> {
     if row.text.len() > ORIGINAL_ROW_BYTES {
         let detail = format!(
             "the row is not text in {} and longer than {ORIGINAL_ROW_BYTES} bytes, so that its bytes cannot be kept with the event: declare its charset",
@@ -266,8 +266,8 @@ fn original_bytes(row: &Row<'_>) -> Result<String, Refusal> {
     Ok(base64_simd::STANDARD.encode_to_string(row.text))
 }
 
-fn refused(reason: &'static str, detail: String) -> Refusal {
-    Refusal { reason, detail }
+fn refused(reason: &'static str, detail: String) -> RowRefusal {
+    RowRefusal { reason, detail }
 }
 
 /// A JSON object that is being written, each entry with its comma; the first comma becomes the bracket.

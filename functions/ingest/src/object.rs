@@ -15,7 +15,7 @@ use crate::{
     error::IngestError,
     inflate::{Inflate, InflateError, OBJECT_BYTES},
     intake::{Intake, Origin},
-    normalise::{Normaliser, Refusal},
+    normalise::{Normaliser, RowRefusal},
     rows::{Format, Rows},
     s3::{Object, ObjectVersion, Objects},
 };
@@ -280,7 +280,7 @@ where
     }
 
     fn refuse(&mut self, reason: &'static str, detail: String, payload: Bytes, name: String) {
-        self.intake.refuse(Refusal { reason, detail }, payload, &Origin { name, group: 0 });
+        self.intake.refuse(RowRefusal { reason, detail }, payload, &Origin { name, group: 0 });
     }
 }
 

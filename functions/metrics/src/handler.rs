@@ -234,7 +234,7 @@ mod tests {
                  sets such as severity_accident+city_accident+county_accident",
             ),
             ("MAX_SERIES", "3", "MAX_SERIES is 3; expected 0 for no bound, or at least 9"),
-            ("MAX_SERIES", "many", "MAX_SERIES is `many`, where a value like 0 is right"),
+            ("MAX_SERIES", "many", "MAX_SERIES is `many`; expected a value such as 0"),
         ] {
             let error = read(&[(name, value)]).unwrap_err().to_string();
             assert_eq!(error, format!("the configuration is wrong: {expected}"));

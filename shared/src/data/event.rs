@@ -415,7 +415,7 @@ pub fn level(dataset: &Dataset, value: &str) -> Option<i64> {
 
 /// The text is not a JSON object.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: one JSON object per record is right", json::fault(.0))]
+#[error("{}; expected one JSON object in each record", json::fault(.0))]
 pub struct NotAnEvent(#[from] serde_json::Error);
 
 impl NotAnEvent {

@@ -87,7 +87,7 @@ impl<'f> Variables<'f> {
     pub fn value<T: FromStr + Display>(&mut self, name: &str, default: T) -> T {
         let Some(text) = self.optional(name) else { return default };
         text.trim().parse().unwrap_or_else(|_| {
-            self.problems.push(format!("{name} is `{text}`, where a value like {default} is right"));
+            self.problems.push(format!("{name} is `{text}`; expected a value such as {default}"));
             default
         })
     }
@@ -143,7 +143,7 @@ mod tests {
         );
         assert!(error.contains("DATASET: there is no data set `nope`"), "{error}");
         assert!(error.contains("RAW_STREAM is missing"), "{error}");
-        assert!(error.contains("SEVERITY_ABOVE is `high`, where a value like 2 is right"), "{error}");
+        assert!(error.contains("SEVERITY_ABOVE is `high`; expected a value such as 2"), "{error}");
     }
 
     #[test]

@@ -107,7 +107,7 @@ pub struct Poison {
 /// The event did not come from a Kinesis mapping.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the event is no batch of a Kinesis event source mapping, {{\"Records\":[{{\"kinesis\":{{…}}}}]}}: {0}"
+    "the event is not a batch of a Kinesis event source mapping, {{\"Records\":[{{\"kinesis\":{{…}}}}]}}: {0}"
 )]
 pub struct NotABatch(String);
 
@@ -467,7 +467,7 @@ mod tests {
     #[test]
     fn another_event_is_refused_with_a_sentence() {
         let said =
-            r#"the event is no batch of a Kinesis event source mapping, {"Records":[{"kinesis":{…}}]}: "#;
+            r#"the event is not a batch of a Kinesis event source mapping, {"Records":[{"kinesis":{…}}]}: "#;
         for (event, why) in [
             (r#"{"source":"aws.events"}"#, "missing field `Records` at line 1 column 23"),
             (r#"{"Records":"secret"}"#, "expected a sequence at line 1 column 19"),

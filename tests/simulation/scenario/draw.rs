@@ -12,7 +12,7 @@ use super::{
         stage::{Readers, Stages},
         unit::{Damage, Id, Kind, Unit},
     },
-    Put, Reshard, Scenario, Sender, Services, Sizes, Way,
+    Put, Reshard, Scenario, Sender, ServiceScripts, Sizes, Way,
 };
 
 /// Events in a storm: more than one request to CloudWatch can count.
@@ -53,7 +53,7 @@ impl Scenario {
             others,
             reshards: draw_reshards(&mut rng),
             mappings: Readers::from_fn(|_| draw_settings(retries, age, &mut rng)),
-            services: Services::draw(trouble, &mut rng),
+            services: ServiceScripts::draw(trouble, &mut rng),
             pack_ranges: draw_pack_ranges(sizes, &mut rng),
             sizes,
             digest_above: *rng.choice(&[0, 2, 10]).unwrap_or(&10),
@@ -87,7 +87,7 @@ impl Sizes {
     }
 }
 
-impl Services {
+impl ServiceScripts {
     /// Services in which a request fails with the probability `trouble`.
     fn draw(trouble: f64, rng: &mut Rng) -> Self {
         let mut script = |split: Split| Script::draw(trouble, split, rng);

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::{
     error::Error,
     redrive::Functions,
-    send::{Answer, Failure, Ingest},
+    send::{Ingest, IngestAnswer, InvokeFailure},
 };
 
 /// The longest wait for a response: longer than Lambda lets a function run.
@@ -100,7 +100,7 @@ impl Lambda {
     }
 
     /// Invokes a function and returns its response.
-    async fn call(&self, name: &str, request: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    async fn call(&self, name: &str, request: Vec<u8>) -> Result<Vec<u8>, InvokeFailure> {
         let function = utf8_percent_encode(name, ESCAPED);
         let invocation = Call {
             path: format!("/2015-03-31/functions/{function}/invocations"),
@@ -110,58 +110,62 @@ impl Lambda {
         match timeout(ANSWER_TIMEOUT, self.client.call(invocation)).await {
             Ok(Ok(output)) => self.answer(name, output),
             Ok(Err(error)) => Err(self.failure(name, &error)),
-            Err(_) => Err(Failure::Passing(format!("{} did not answer", self.place()))),
+            Err(_) => Err(InvokeFailure::Passing(format!("{} did not answer", self.place()))),
         }
     }
 
-    fn answer(&self, name: &str, Output { function_error, payload }: Output) -> Result<Vec<u8>, Failure> {
+    fn answer(
+        &self,
+        name: &str,
+        Output { function_error, payload }: Output,
+    ) -> Result<Vec<u8>, InvokeFailure> {
         let Some(kind) = function_error else { return Ok(payload) };
         let message = serde_json::from_slice::<FunctionError>(&payload).ok().and_then(|error| error.message);
         let message = message.unwrap_or(kind);
-        Err(Failure::Function(format!(
+        Err(InvokeFailure::Function(format!(
             "the function {name} in {} failed ({message}): its log group /aws/lambda/{name} says more",
             self.place()
         )))
     }
 
-    fn failure(&self, name: &str, error: &CallError) -> Failure {
+    fn failure(&self, name: &str, error: &CallError) -> InvokeFailure {
         let Self { region, .. } = self;
         let place = self.place();
         let Some(service) = error.as_service_error() else { return self.failure_on_the_way(name, error) };
         let status = error.raw_response().map_or(0, |response| response.status().as_u16());
         let code = service.code().unwrap_or("an unnamed error");
         match code {
-            "ResourceNotFoundException" => Failure::Lasting(format!(
+            "ResourceNotFoundException" => InvokeFailure::Lasting(format!(
                 "found no function {name} in {place}: deploy the stack with make up (local) or make deploy, or name another environment"
             )),
-            "AccessDeniedException" | "AccessDenied" => Failure::Lasting(format!(
+            "AccessDeniedException" | "AccessDenied" => InvokeFailure::Lasting(format!(
                 "these credentials may not invoke {name} in {place}: allow lambda:InvokeFunction on it"
             )),
             "UnrecognizedClientException"
             | "InvalidSignatureException"
             | "InvalidClientTokenId"
             | "ExpiredTokenException"
-            | "ExpiredToken" => Failure::Lasting(format!(
+            | "ExpiredToken" => InvokeFailure::Lasting(format!(
                 "{region} does not accept these AWS credentials ({code}): renew them, or correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             )),
             _ if status == 429 || status >= 500 => {
-                Failure::Passing(format!("could not invoke {name} ({code}); try again later"))
+                InvokeFailure::Passing(format!("could not invoke {name} ({code}); try again later"))
             }
             _ => {
                 let message = service.message().unwrap_or("no message");
-                Failure::Lasting(format!("could not invoke {name} in {place} ({code}: {message})"))
+                InvokeFailure::Lasting(format!("could not invoke {name} in {place} ({code}: {message})"))
             }
         }
     }
 
     /// The failure of a request without a response. A refused connection is lasting; a broken one is not.
-    fn failure_on_the_way(&self, name: &str, error: &CallError) -> Failure {
+    fn failure_on_the_way(&self, name: &str, error: &CallError) -> InvokeFailure {
         let place = self.place();
         let text = DisplayErrorContext(error).to_string();
         if text.contains("CredentialsNotLoaded")
             || text.contains("no providers in chain provided credentials")
         {
-            return Failure::Lasting(
+            return InvokeFailure::Lasting(
                 "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (test and test for the local cloud) or AWS_PROFILE"
                     .to_owned(),
             );
@@ -170,16 +174,16 @@ impl Lambda {
             matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
         }) || text.contains("dns error");
         if unreachable {
-            return Failure::Lasting(format!(
+            return InvokeFailure::Lasting(format!(
                 "nothing answers at {}: start the local cloud with make up, or correct AWS_ENDPOINT_URL",
                 self.endpoint.as_deref().unwrap_or("the endpoint of AWS")
             ));
         }
         match error {
             SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
-                Failure::Passing(format!("{place} did not answer"))
+                InvokeFailure::Passing(format!("{place} did not answer"))
             }
-            _ => Failure::Lasting(format!("could not send the request to {name} in {place}: {text}")),
+            _ => InvokeFailure::Lasting(format!("could not send the request to {name} in {place}: {text}")),
         }
     }
 }
@@ -190,17 +194,17 @@ fn io_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::
 }
 
 impl Functions for Lambda {
-    async fn invoke(&self, name: &str, event: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    async fn invoke(&self, name: &str, event: Vec<u8>) -> Result<Vec<u8>, InvokeFailure> {
         self.call(name, event).await
     }
 }
 
 impl Ingest for Function {
-    async fn invoke(&self, request: Vec<u8>) -> Result<Answer, Failure> {
+    async fn invoke(&self, request: Vec<u8>) -> Result<IngestAnswer, InvokeFailure> {
         let Self { lambda, name } = self;
         let answer = lambda.call(name, request).await?;
         serde_json::from_slice(&answer).map_err(|error| {
-            Failure::Lasting(format!(
+            InvokeFailure::Lasting(format!(
                 "expected a response of ingest from the function {name} in {} ({error}); name the ingest function with --function",
                 lambda.place()
             ))

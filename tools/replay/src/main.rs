@@ -19,8 +19,8 @@ use replay::{
     pace::Rate,
     progress::{Progress, to_stderr},
     reading::{self, RejectNotes},
-    redrive::{self, Bucket, Selection, Since, Source},
-    send::{self, Summary},
+    redrive::{self, Bucket, RedriveSource, Selection, Since},
+    send::{self, SendSummary},
     suggest,
 };
 use shared::data::{dataset::Dataset, time::DateOrder};
@@ -84,7 +84,7 @@ struct NormaliseOptions {
 struct RedriveOptions {
     /// What to send: rejects, or the batches and events that Lambda discarded
     #[arg(long, value_name = "WHERE")]
-    from: Source,
+    from: RedriveSource,
 
     /// Only what was written since: 2026-11-25, 2026-11-25T06:00:00Z, or 90m, 6h or 7d ago
     #[arg(long, value_name = "TIME")]
@@ -252,7 +252,7 @@ async fn send(dataset: &str, file: &FileOptions, options: SendOptions) -> Result
     let name = options.function.unwrap_or_else(|| deployed(&dataset, "ingest", &options.environment));
     let function = Function { lambda: Lambda::new(&configuration().await)?, name };
     let mut batches = Batches::new(&dataset, input, file.date_order);
-    let mut summary = Summary::default();
+    let mut summary = SendSummary::default();
     let interrupt = interrupt()?;
     let rate = options.rate.unwrap_or_default();
     let sent = send::send(&mut batches, &function, rate, &mut summary, &progress, &interrupt).await;
@@ -286,8 +286,8 @@ async fn redrive(dataset: &str, options: &RedriveOptions) -> Result<ExitCode, Er
     let database = format!("{}_{}", dataset.name, options.environment);
     let rejects = Bucket::of_table(&config, &database, &format!("{}_rejects", dataset.name)).await?;
     let bucket = match options.from {
-        Source::Rejects => rejects,
-        Source::Failures => rejects.sibling(&config, "rejects", "failures")?,
+        RedriveSource::Rejects => rejects,
+        RedriveSource::Failures => rejects.sibling(&config, "rejects", "failures")?,
     };
     let selection = Selection {
         from: options.from,
@@ -297,7 +297,7 @@ async fn redrive(dataset: &str, options: &RedriveOptions) -> Result<ExitCode, Er
         dry_run: options.dry_run,
     };
     let progress = Progress::of_objects();
-    let mut summary = redrive::Summary::default();
+    let mut summary = redrive::RedriveSummary::default();
     let interrupt = interrupt()?;
     let sent =
         redrive::redrive(&bucket, &functions, name, &selection, &mut summary, &progress, &interrupt).await;

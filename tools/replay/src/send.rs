@@ -26,12 +26,12 @@ const ATTEMPTS: u32 = 8;
 /// The deployed ingest function.
 pub trait Ingest {
     /// Sends one request and returns its response.
-    fn invoke(&self, request: Vec<u8>) -> impl Future<Output = Result<Answer, Failure>>;
+    fn invoke(&self, request: Vec<u8>) -> impl Future<Output = Result<IngestAnswer, InvokeFailure>>;
 }
 
 /// The response of ingest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-pub struct Answer {
+pub struct IngestAnswer {
     /// Rows that are on the stream.
     pub accepted: u64,
     /// Rows that were rejected.
@@ -46,7 +46,7 @@ pub struct Answer {
     pub failed_indexes: Vec<(usize, usize)>,
 }
 
-impl Answer {
+impl IngestAnswer {
     /// The position of each row that failed.
     fn failed_positions(&self) -> impl Iterator<Item = usize> + '_ {
         self.failed_indexes.iter().flat_map(|(first, last)| *first..=*last)
@@ -66,7 +66,7 @@ pub struct AnsweredReject {
 
 /// Why a request has no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
+pub enum InvokeFailure {
     /// Sending it again may help.
     Passing(String),
     /// No request will succeed.
@@ -77,7 +77,7 @@ pub enum Failure {
 
 /// A reject, by the line of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Reject {
+pub struct RejectedRow {
     /// The line on which the row begins, from 1.
     pub line: u64,
     /// A short stable code.
@@ -88,7 +88,7 @@ pub struct Reject {
 
 /// The outcome of the rows.
 #[derive(Debug, Default, Serialize)]
-pub struct Summary {
+pub struct SendSummary {
     /// Rows sent.
     pub rows: u64,
     /// Rows that are on the stream.
@@ -104,13 +104,13 @@ pub struct Summary {
     /// From the first row to the last response.
     pub seconds: f64,
     /// The first few rejects.
-    pub rejects: Vec<Reject>,
+    pub rejects: Vec<RejectedRow>,
     /// What could not be read of the file, up to the last row that was sent.
     #[serde(flatten)]
     pub report: ReadingReport,
 }
 
-impl Summary {
+impl SendSummary {
     /// The state in a few words.
     #[must_use]
     pub fn state(&self) -> String {
@@ -149,7 +149,7 @@ pub async fn send(
     batches: &mut Batches<'_>,
     ingest: &impl Ingest,
     rate: Rate,
-    summary: &mut Summary,
+    summary: &mut SendSummary,
     progress: &Progress,
     interrupt: &Interrupt,
 ) -> Result<(), Error> {
@@ -184,7 +184,7 @@ fn before(line: u64) -> Error {
 async fn settle(
     mut batch: Batch,
     ingest: &impl Ingest,
-    summary: &mut Summary,
+    summary: &mut SendSummary,
     progress: &Progress,
     jitter: &mut fastrand::Rng,
     interrupt: &Interrupt,
@@ -210,8 +210,8 @@ async fn settle(
                 batch = batch.part(&answer.failed_positions().collect::<Vec<_>>());
                 format!("the stream did not accept {} rows", answer.failed)
             }
-            Err(Failure::Passing(problem)) => problem,
-            Err(Failure::Lasting(problem) | Failure::Function(problem)) => {
+            Err(InvokeFailure::Passing(problem)) => problem,
+            Err(InvokeFailure::Lasting(problem) | InvokeFailure::Function(problem)) => {
                 summary.failed += batch.rows.len() as u64;
                 return Err(Error::Cloud(problem));
             }
@@ -237,7 +237,7 @@ async fn invoke(
     batch: &Batch,
     progress: &Progress,
     interrupt: &Interrupt,
-) -> Result<Answer, Failure> {
+) -> Result<IngestAnswer, InvokeFailure> {
     let invocation = answered(ingest, batch, progress);
     tokio::select! {
         biased;
@@ -247,7 +247,11 @@ async fn invoke(
 }
 
 /// Sends a request, and reports a slow response: a throttled stream delays it.
-async fn answered(ingest: &impl Ingest, batch: &Batch, progress: &Progress) -> Result<Answer, Failure> {
+async fn answered(
+    ingest: &impl Ingest,
+    batch: &Batch,
+    progress: &Progress,
+) -> Result<IngestAnswer, InvokeFailure> {
     let mut invocation = pin!(ingest.invoke(batch.request()));
     let mut waited = Duration::ZERO;
     loop {
@@ -263,7 +267,7 @@ async fn answered(ingest: &impl Ingest, batch: &Batch, progress: &Progress) -> R
 }
 
 /// Checks that the response accounts for every row; otherwise the function is not ingest.
-fn check(answer: &Answer, batch: &Batch) -> Result<(), Error> {
+fn check(answer: &IngestAnswer, batch: &Batch) -> Result<(), Error> {
     let rows = batch.rows.len();
     let counted = answer.accepted + answer.rejected + answer.failed;
     // The ranges are checked before they are counted, because the response may be invalid.
@@ -277,7 +281,7 @@ fn check(answer: &Answer, batch: &Batch) -> Result<(), Error> {
     )))
 }
 
-fn count(answer: &Answer, batch: &Batch, summary: &mut Summary, progress: &Progress) {
+fn count(answer: &IngestAnswer, batch: &Batch, summary: &mut SendSummary, progress: &Progress) {
     summary.accepted += answer.accepted;
     summary.rejected += answer.rejected;
     for reject in &answer.rejects {
@@ -287,7 +291,7 @@ fn count(answer: &Answer, batch: &Batch, summary: &mut Summary, progress: &Progr
         }
         let AnsweredReject { reason, detail, .. } = reject.clone();
         progress.note(&format!("line {}: rejected ({reason}): {detail}", row.line));
-        summary.rejects.push(Reject { line: row.line, reason, detail });
+        summary.rejects.push(RejectedRow { line: row.line, reason, detail });
         if summary.rejects.len() == REJECTS_SHOWN {
             progress.note("further rejects are only counted");
         }
@@ -315,7 +319,7 @@ mod tests {
 
     /// Responds by a script, then accepts everything; stores what was sent, and when.
     struct Scripted {
-        script: RefCell<VecDeque<Result<Answer, Failure>>>,
+        script: RefCell<VecDeque<Result<IngestAnswer, InvokeFailure>>>,
         sent: RefCell<Vec<(Duration, Vec<String>)>>,
         begin: Instant,
         interrupt: Interrupt,
@@ -324,7 +328,7 @@ mod tests {
     }
 
     impl Scripted {
-        fn new(script: impl IntoIterator<Item = Result<Answer, Failure>>) -> Self {
+        fn new(script: impl IntoIterator<Item = Result<IngestAnswer, InvokeFailure>>) -> Self {
             let script = RefCell::new(script.into_iter().collect());
             let begin = Instant::now();
             Self {
@@ -342,7 +346,7 @@ mod tests {
     }
 
     impl Ingest for Scripted {
-        async fn invoke(&self, request: Vec<u8>) -> Result<Answer, Failure> {
+        async fn invoke(&self, request: Vec<u8>) -> Result<IngestAnswer, InvokeFailure> {
             let request: Value = serde_json::from_slice(&request).unwrap();
             let rows = request["body"].as_str().unwrap().lines().skip(1);
             let ids: Vec<_> = rows.map(|row| row.split_once(',').unwrap().0.to_owned()).collect();
@@ -352,12 +356,15 @@ mod tests {
                 self.interrupt.happen();
                 sleep(Duration::from_secs(5)).await;
             }
-            self.script.borrow_mut().pop_front().unwrap_or(Ok(Answer { accepted, ..Answer::default() }))
+            self.script
+                .borrow_mut()
+                .pop_front()
+                .unwrap_or(Ok(IngestAnswer { accepted, ..IngestAnswer::default() }))
         }
     }
 
-    async fn run(ingest: &Scripted, rate: &str) -> (Summary, Result<(), Error>) {
-        let mut summary = Summary::default();
+    async fn run(ingest: &Scripted, rate: &str) -> (SendSummary, Result<(), Error>) {
+        let mut summary = SendSummary::default();
         let mut batches = batches(Format::Csv, "ID,Severity\na,1\nb,2\n\nc,3\nd,4\ne,4\n");
         let result = send(
             &mut batches,
@@ -384,8 +391,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn failed_rows_are_sent_again_before_later_ones() {
-        let answer =
-            Answer { accepted: 1, failed: 2, failed_indexes: vec![(0, 0), (2, 2)], ..Answer::default() };
+        let answer = IngestAnswer {
+            accepted: 1,
+            failed: 2,
+            failed_indexes: vec![(0, 0), (2, 2)],
+            ..IngestAnswer::default()
+        };
         let ingest = Scripted::new([Ok(answer)]);
         let (summary, result) = run(&ingest, "3").await;
         result.unwrap();
@@ -395,7 +406,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn rows_that_keep_failing_are_counted_and_later_ones_sent() {
-        let failing = (0..ATTEMPTS).map(|_| Err(Failure::Passing("throttled".to_owned())));
+        let failing = (0..ATTEMPTS).map(|_| Err(InvokeFailure::Passing("throttled".to_owned())));
         let ingest = Scripted::new(failing);
         let (summary, result) = run(&ingest, "3").await;
         result.unwrap();
@@ -408,8 +419,12 @@ mod tests {
     async fn rejects_are_reported_by_line() {
         let reject =
             |index| AnsweredReject { index, reason: "bad_severity".to_owned(), detail: "…".to_owned() };
-        let answer =
-            Answer { accepted: 3, rejected: 2, rejects: vec![reject(1), reject(2)], ..Answer::default() };
+        let answer = IngestAnswer {
+            accepted: 3,
+            rejected: 2,
+            rejects: vec![reject(1), reject(2)],
+            ..IngestAnswer::default()
+        };
         let (summary, result) = run(&Scripted::new([Ok(answer)]), "max").await;
         result.unwrap();
         assert_eq!(summary.rejects.iter().map(|reject| reject.line).collect::<Vec<_>>(), [3, 5]);
@@ -418,11 +433,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_stops_where_nothing_will_be_taken_and_says_where() {
-        let lasting = || Err(Failure::Lasting("there is no function f".to_owned()));
+        let lasting = || Err(InvokeFailure::Lasting("there is no function f".to_owned()));
         let (summary, result) = run(&Scripted::new([lasting()]), "2").await;
         assert_eq!(result.unwrap_err().to_string(), "there is no function f");
         assert_eq!((summary.rows, summary.failed), (2, 2));
-        let good = Ok(Answer { accepted: 2, ..Answer::default() });
+        let good = Ok(IngestAnswer { accepted: 2, ..IngestAnswer::default() });
         let (summary, result) = run(&Scripted::new([good, lasting()]), "2").await;
         assert_eq!(result.unwrap_err().to_string(), "there is no function f; stopped at line 5");
         assert_eq!((summary.rows, summary.accepted, summary.failed), (4, 2, 2));
@@ -443,7 +458,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn interrupted_retry_counts_its_rows_as_failed() {
-        let mut ingest = Scripted::new([Err(Failure::Passing("throttled".to_owned()))]);
+        let mut ingest = Scripted::new([Err(InvokeFailure::Passing("throttled".to_owned()))]);
         ingest.interrupted = Some(1);
         let (summary, result) = run(&ingest, "max").await;
         assert!(result.unwrap_err().to_string().starts_with("interrupted before line 2;"));
@@ -452,9 +467,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn answer_that_misses_a_row_is_an_error() {
-        let short = Ok(Answer { accepted: 1, ..Answer::default() });
-        let unnamed =
-            Ok(Answer { accepted: 1, failed: 1, failed_indexes: vec![(7, 7)], ..Answer::default() });
+        let short = Ok(IngestAnswer { accepted: 1, ..IngestAnswer::default() });
+        let unnamed = Ok(IngestAnswer {
+            accepted: 1,
+            failed: 1,
+            failed_indexes: vec![(7, 7)],
+            ..IngestAnswer::default()
+        });
         for answer in [short, unnamed] {
             let (_, result) = run(&Scripted::new([answer]), "2").await;
             assert!(result.unwrap_err().to_string().contains("about 2 rows"));

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Alert, Blanks, Column, Dataset, Location, Metric, Severities, Template, Type, Wording, check, fold,
-    template::{DIGEST, Form, LOCATED, Names, Place, STORM},
+    template::{DIGEST, LOCATED, Place, STORM, TemplateForm, TemplateNames},
 };
 use crate::{
     data::time::DateOrder,
@@ -263,8 +263,17 @@ impl File {
         let storm = alert.storm.take().unwrap_or_else(|| WordingFile::storm(self));
         let details = columns_of("details", &self.details, column)?;
         let template = |role: &str, text: &str, own: &[(&'static str, Place)]| {
-            let form = if role.rsplit('.').next() == Some("text") { Form::Lines } else { Form::Short };
-            Template::parse(role, text, form, &Names { title: &self.title, column, details: &details, own })
+            let form = if role.rsplit('.').next() == Some("text") {
+                TemplateForm::Lines
+            } else {
+                TemplateForm::Short
+            };
+            Template::parse(
+                role,
+                text,
+                form,
+                &TemplateNames { title: &self.title, column, details: &details, own },
+            )
         };
         let one: &[_] = if self.location.is_some() { &LOCATED } else { &[] };
         Ok(Alert {

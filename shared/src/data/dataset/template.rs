@@ -46,7 +46,7 @@ pub enum Place {
 
 /// The text of a template in which one or more lines are for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum TemplateForm {
     /// A subject or a text message.
     Short,
     /// A text of lines, some of which can be left out.
@@ -54,7 +54,7 @@ pub(super) enum Form {
 }
 
 /// What the places of a text may name.
-pub(super) struct Names<'n, C> {
+pub(super) struct TemplateNames<'n, C> {
     /// The title, which is filled in at once.
     pub(super) title: &'n str,
     /// The position of a column by its name.
@@ -65,7 +65,7 @@ pub(super) struct Names<'n, C> {
     pub(super) own: &'n [(&'static str, Place)],
 }
 
-impl<C: Fn(&str, &str) -> Result<usize, String>> Names<'_, C> {
+impl<C: Fn(&str, &str) -> Result<usize, String>> TemplateNames<'_, C> {
     /// The pieces of a line. `role` is the text's name in errors.
     fn pieces(&self, role: &str, line: &str) -> Result<Vec<Piece>, String> {
         let mut pieces = Vec::new();
@@ -155,12 +155,12 @@ impl Template {
     pub(super) fn parse<C: Fn(&str, &str) -> Result<usize, String>>(
         role: &str,
         text: &str,
-        form: Form,
-        names: &Names<'_, C>,
+        form: TemplateForm,
+        names: &TemplateNames<'_, C>,
     ) -> Result<Self, String> {
         let line = |line: &str| {
             let pieces = names.pieces(role, line)?;
-            let can_be_left_out = form == Form::Lines && details(&pieces).next().is_some();
+            let can_be_left_out = form == TemplateForm::Lines && details(&pieces).next().is_some();
             Ok(Line { pieces, can_be_left_out })
         };
         Ok(Self(

@@ -141,9 +141,9 @@ fn numbers_that_are_not_finite_are_values_of_no_type() {
 #[test]
 fn error_is_not_about_numbers_that_are_not_finite() {
     for (json, expected) in [
-        (r#"{"a":NaN,"b":nope}"#, "expected ident at line 1 column 15: "),
-        (r#"{"a":NaN"#, "EOF while parsing an object at line 1 column 8: "),
-        ("NaN", "expected a map at line 1 column 3: "),
+        (r#"{"a":NaN,"b":nope}"#, "expected ident at line 1 column 15; "),
+        (r#"{"a":NaN"#, "EOF while parsing an object at line 1 column 8; "),
+        ("NaN", "expected a map at line 1 column 3; "),
     ] {
         let error = Event::parse(&dataset(), json).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");

@@ -10,7 +10,7 @@ use shared::{
     delivery::Failure,
 };
 
-use super::{Listed, Store};
+use super::{ListedObject, Store};
 use crate::error::Error;
 
 /// A bucket, and the prefix of the objects that are to be sent.
@@ -90,7 +90,7 @@ fn in_bucket(location: &str) -> Option<(&str, String)> {
 }
 
 impl Store for Bucket {
-    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, Error> {
+    async fn list(&self, prefix: &str) -> Result<Vec<ListedObject>, Error> {
         let request = self.request("s3:ListBucket");
         let mut pages =
             self.client.list_objects_v2().bucket(&self.name).prefix(prefix).into_paginator().send();
@@ -101,7 +101,7 @@ impl Store for Bucket {
                 let written = object.last_modified()?;
                 let written: DateTime<Utc> =
                     DateTime::from_timestamp(written.secs(), written.subsec_nanos())?;
-                Some(Listed { key: object.key()?.to_owned(), written })
+                Some(ListedObject { key: object.key()?.to_owned(), written })
             }));
         }
         Ok(listed)

@@ -10,9 +10,9 @@ const PART: &str = ".part";
 /// Which items of an object are settled, as ordered ranges with gaps between them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Settled(Vec<(usize, usize)>);
+pub struct SettledItems(Vec<(usize, usize)>);
 
-impl Settled {
+impl SettledItems {
     /// Settles one item.
     pub fn settle(&mut self, item: usize) {
         let at = self.0.partition_point(|(_, last)| *last < item);
@@ -48,7 +48,7 @@ impl Settled {
 
 /// The mark of an object: its key and its content.
 #[must_use]
-pub fn mark(key: &str, items: usize, settled: &Settled) -> (String, Vec<u8>) {
+pub fn mark(key: &str, items: usize, settled: &SettledItems) -> (String, Vec<u8>) {
     let ending = if settled.is_all(items) { DONE } else { PART };
     let json = serde_json::to_vec(settled)
         .unwrap_or_else(|error| unreachable!("numbers can be written as JSON: {error}"));
@@ -77,7 +77,7 @@ mod tests {
     fn items_are_settled_in_any_order_and_joined() {
         let mut random = fastrand::Rng::with_seed(5);
         for _ in 0..200 {
-            let (mut settled, mut model) = (Settled::default(), BTreeSet::new());
+            let (mut settled, mut model) = (SettledItems::default(), BTreeSet::new());
             for _ in 0..random.usize(0..30) {
                 let item = random.usize(0..20);
                 settled.settle(item);
@@ -92,12 +92,12 @@ mod tests {
 
     #[test]
     fn mark_lists_the_sent_items_and_its_name_says_if_all() {
-        let mut settled = Settled::default();
+        let mut settled = SettledItems::default();
         settled.settle(0);
         settled.settle(2);
         assert_eq!(mark("a/b", 3, &settled), (part("a/b"), b"[[0,0],[2,2]]".to_vec()));
         settled.settle(1);
         assert_eq!(mark("a/b", 3, &settled), (done("a/b"), b"[[0,2]]".to_vec()));
-        assert_eq!(serde_json::from_slice::<Settled>(b"[[0,2]]").unwrap(), settled);
+        assert_eq!(serde_json::from_slice::<SettledItems>(b"[[0,2]]").unwrap(), settled);
     }
 }

@@ -23,15 +23,15 @@ use tokio::time::Instant;
 
 pub use self::{bucket::Bucket, since::Since};
 use self::{
-    marks::Settled,
+    marks::SettledItems,
     reject::{ReadReject, RejectReader},
-    request::{Again, Item, Request, Shape},
+    request::{Again, Item, RedriveRequest, Shape},
 };
 use crate::{
     error::Error,
     interrupt::Interrupt,
     progress::Progress,
-    send::{Failure, backoff},
+    send::{InvokeFailure, backoff},
 };
 
 /// How often a request is sent in total before its remaining items count as failed.
@@ -39,7 +39,7 @@ const ATTEMPTS: u32 = 8;
 
 /// What to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Source {
+pub enum RedriveSource {
     /// The rows and records that the functions rejected, from the rejects bucket.
     Rejects,
     /// The batches and events that Lambda discarded, from the failures bucket.
@@ -48,7 +48,7 @@ pub enum Source {
 
 /// An item's place: an object among those that are read, and the item's position in it, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct ItemPlace {
     /// Position of the object.
     pub object: usize,
     /// Position of the item.
@@ -57,7 +57,7 @@ pub struct Place {
 
 /// An object of the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedObject {
     /// Its key.
     pub key: String,
     /// When it was written.
@@ -67,7 +67,7 @@ pub struct Listed {
 /// The bucket with the objects and the marks.
 pub trait Store {
     /// The objects whose keys begin with `prefix`, in the order of their keys.
-    fn list(&self, prefix: &str) -> impl Future<Output = Result<Vec<Listed>, Error>>;
+    fn list(&self, prefix: &str) -> impl Future<Output = Result<Vec<ListedObject>, Error>>;
     /// An object; `None` if there is no object with that key.
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Vec<u8>>, Error>>;
     /// Writes an object.
@@ -77,14 +77,14 @@ pub trait Store {
 /// The deployed functions.
 pub trait Functions {
     /// Invokes a function and returns its response.
-    fn invoke(&self, name: &str, event: Vec<u8>) -> impl Future<Output = Result<Vec<u8>, Failure>>;
+    fn invoke(&self, name: &str, event: Vec<u8>) -> impl Future<Output = Result<Vec<u8>, InvokeFailure>>;
 }
 
 /// What is to be sent again.
 #[derive(Debug)]
 pub struct Selection {
     /// From which bucket.
-    pub from: Source,
+    pub from: RedriveSource,
     /// The prefix of the keys of the objects.
     pub prefix: String,
     /// Only objects written since then.
@@ -97,7 +97,7 @@ pub struct Selection {
 
 /// What was found, and the outcome.
 #[derive(Debug, Default, PartialEq, Serialize)]
-pub struct Summary {
+pub struct RedriveSummary {
     /// Objects that were not done yet.
     pub objects: u64,
     /// Items in them that had not been sent before: rejects, records or events.
@@ -124,7 +124,7 @@ pub struct Summary {
     pub seconds: f64,
 }
 
-impl Summary {
+impl RedriveSummary {
     /// The state in a few words.
     #[must_use]
     pub fn state(&self) -> String {
@@ -169,7 +169,7 @@ impl Summary {
 struct Opened {
     key: String,
     items: usize,
-    settled: Settled,
+    settled: SettledItems,
     /// For an item whose rows are sent separately, how many requests it still waits for.
     waiting: HashMap<usize, usize>,
 }
@@ -179,12 +179,12 @@ struct Run<'a, S, F> {
     store: &'a S,
     functions: &'a F,
     selection: &'a Selection,
-    summary: &'a mut Summary,
+    summary: &'a mut RedriveSummary,
     progress: &'a Progress,
     interrupt: &'a Interrupt,
     opened: Vec<Opened>,
     /// Parts that were read before, each with a place of their reject.
-    repeated: Vec<(Place, Place)>,
+    repeated: Vec<(ItemPlace, ItemPlace)>,
     jitter: fastrand::Rng,
 }
 
@@ -199,7 +199,7 @@ pub async fn redrive<S: Store, F: Functions>(
     functions: &F,
     name: impl Fn(&str) -> String,
     selection: &Selection,
-    summary: &mut Summary,
+    summary: &mut RedriveSummary,
     progress: &Progress,
     interrupt: &Interrupt,
 ) -> Result<(), Error> {
@@ -227,12 +227,12 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         let objects = self.pending().await?;
         self.progress.expect(objects.len() as u64);
         let mut reader = RejectReader::default();
-        let mut gathered: BTreeMap<(String, Shape), Request> = BTreeMap::new();
+        let mut gathered: BTreeMap<(String, Shape), RedriveRequest> = BTreeMap::new();
         for (key, begun) in objects {
             self.continues()?;
             let Some(object) = self.store.get(&key).await? else { continue };
             let place = self.open(key, begun).await?;
-            if self.selection.from == Source::Failures {
+            if self.selection.from == RedriveSource::Failures {
                 self.send_given_up(place, &object).await?;
                 self.progress.advance();
                 self.progress.say(|| self.summary.state());
@@ -241,9 +241,9 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
             for (function, shape, item) in self.read_rejects(place, &object, &mut reader) {
                 let function = name(&function);
                 let request =
-                    gathered.entry((function.clone(), shape)).or_insert_with(|| Request::new(shape));
+                    gathered.entry((function.clone(), shape)).or_insert_with(|| RedriveRequest::new(shape));
                 if request.is_full_for(&item) {
-                    let full = std::mem::replace(request, Request::new(shape));
+                    let full = std::mem::replace(request, RedriveRequest::new(shape));
                     self.send(&function, full).await?;
                 }
                 if let Some(request) = gathered.get_mut(&(function, shape)) {
@@ -294,7 +294,7 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
     async fn open(&mut self, key: String, begun: bool) -> Result<usize, Error> {
         let mark = if begun { self.store.get(&marks::part(&key)).await? } else { None };
         let settled = match mark {
-            None => Settled::default(),
+            None => SettledItems::default(),
             Some(mark) => serde_json::from_slice(&mark).map_err(|_| {
                 Error::Cloud(format!(
                     "could not read the mark {}; remove it to send {key} again",
@@ -317,7 +317,7 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         let mut items = 0;
         let settled = self.opened[object].settled.clone();
         let lines = reject::lines(body, |line| {
-            let place = Place { object, item: items };
+            let place = ItemPlace { object, item: items };
             items += 1;
             if settled.has(place.item) {
                 return;
@@ -371,13 +371,13 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
     async fn send_given_up(&mut self, object: usize, body: &[u8]) -> Result<(), Error> {
         let Some((function, shape, items)) = self.read_failure(object, body) else { return Ok(()) };
         let mut items = items.into_iter().peekable();
-        let mut request = Request::new(shape);
+        let mut request = RedriveRequest::new(shape);
         while let Some(item) = items.next() {
             request.push(item);
             if items.peek().is_some_and(|next| !request.is_full_for(next)) {
                 continue;
             }
-            if !self.send(&function, std::mem::replace(&mut request, Request::new(shape))).await? {
+            if !self.send(&function, std::mem::replace(&mut request, RedriveRequest::new(shape))).await? {
                 self.summary.failed += items.map(|item| item.rows).sum::<u64>();
                 break;
             }
@@ -409,7 +409,7 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
     }
 
     /// Sends a request, sends its failed items again, and marks the accepted ones. Returns whether all were accepted.
-    async fn send(&mut self, function: &str, mut request: Request) -> Result<bool, Error> {
+    async fn send(&mut self, function: &str, mut request: RedriveRequest) -> Result<bool, Error> {
         if self.selection.dry_run || request.items.is_empty() {
             return Ok(true);
         }
@@ -440,13 +440,13 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
                     }
                     problem = "it reports them as failed".into();
                 }
-                Err(Failure::Passing(why)) => problem = why.into(),
+                Err(InvokeFailure::Passing(why)) => problem = why.into(),
                 // A function that fails on one batch may accept the next.
-                Err(Failure::Function(why)) => {
+                Err(InvokeFailure::Function(why)) => {
                     problem = why.into();
                     break;
                 }
-                Err(Failure::Lasting(why)) => return Err(Error::Cloud(why)),
+                Err(InvokeFailure::Lasting(why)) => return Err(Error::Cloud(why)),
             }
         }
         let failed: u64 = request.items.iter().map(|item| item.rows).sum();
@@ -458,14 +458,14 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
     /// Settles parts that were delivered twice together with their reject.
     async fn settle_repeated(&mut self) -> Result<(), Error> {
         let repeated = std::mem::take(&mut self.repeated);
-        let is_settled = |place: &Place| self.opened[place.object].settled.has(place.item);
-        let settled: Vec<Place> =
+        let is_settled = |place: &ItemPlace| self.opened[place.object].settled.has(place.item);
+        let settled: Vec<ItemPlace> =
             repeated.into_iter().filter(|(_, whole)| is_settled(whole)).map(|(place, _)| place).collect();
         self.mark(settled.into_iter()).await
     }
 
     /// Settles the items at those places, each after its last request, and writes the marks of their objects.
-    async fn mark(&mut self, done: impl Iterator<Item = Place>) -> Result<(), Error> {
+    async fn mark(&mut self, done: impl Iterator<Item = ItemPlace>) -> Result<(), Error> {
         let mut touched: Vec<usize> = Vec::new();
         for place in done {
             let Opened { settled, waiting, .. } = &mut self.opened[place.object];

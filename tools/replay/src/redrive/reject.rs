@@ -5,7 +5,7 @@ use std::{collections::HashMap, mem, ops::Range};
 use ingest::inflate::{Inflate, InflateError, OBJECT_BYTES};
 use serde::Deserialize;
 
-use super::Place;
+use super::ItemPlace;
 
 /// The longest line that can be a reject: Firehose does not accept longer records.
 ///
@@ -57,7 +57,7 @@ pub struct Rejected {
     /// How the file of a row was read: its format, header line and date order.
     pub file: Option<RejectedFile>,
     /// The lines that contain it.
-    pub places: Vec<Place>,
+    pub places: Vec<ItemPlace>,
 }
 
 /// How a file was read.
@@ -79,7 +79,7 @@ pub enum ReadReject {
     /// A part of one; other parts are still missing.
     Part,
     /// A repeated part of the reject that has this place.
-    Repeated(Place),
+    Repeated(ItemPlace),
     /// Not a reject.
     Unreadable,
 }
@@ -89,7 +89,7 @@ pub enum ReadReject {
 pub struct RejectReader {
     open: HashMap<RejectKey, RejectParts>,
     /// Complete rejects that came in parts, each by one of its lines: Firehose may deliver a record twice.
-    whole: HashMap<RejectKey, Place>,
+    whole: HashMap<RejectKey, ItemPlace>,
 }
 
 /// What the parts of one reject have in common: the function, the time, its source and its position there. Two rows of
@@ -114,12 +114,12 @@ struct RejectPiece {
 #[derive(Debug)]
 struct RejectParts {
     pieces: Vec<Option<RejectPiece>>,
-    places: Vec<Place>,
+    places: Vec<ItemPlace>,
 }
 
 impl RejectReader {
     /// Reads one line at `place`.
-    pub fn read(&mut self, line: &[u8], place: Place) -> ReadReject {
+    pub fn read(&mut self, line: &[u8], place: ItemPlace) -> ReadReject {
         let Ok(mut line) = serde_json::from_slice::<RejectLine>(line) else { return ReadReject::Unreadable };
         if !FUNCTIONS.contains(&line.function.as_str()) {
             return ReadReject::Unreadable;
@@ -158,8 +158,8 @@ impl RejectReader {
         key: &RejectKey,
         part: usize,
         piece: RejectPiece,
-        place: Place,
-    ) -> Option<(RejectPiece, Vec<Place>)> {
+        place: ItemPlace,
+    ) -> Option<(RejectPiece, Vec<ItemPlace>)> {
         let parts = self.open.entry(key.clone()).or_insert_with(|| RejectParts {
             pieces: std::iter::repeat_with(|| None).take(key.parts).collect(),
             places: Vec::new(),
@@ -218,7 +218,7 @@ impl RejectLine {
     fn rejected(
         self,
         RejectPiece { bytes: payload, row_bytes }: RejectPiece,
-        places: Vec<Place>,
+        places: Vec<ItemPlace>,
     ) -> Option<Rejected> {
         let rows = match row_bytes {
             Some(row_bytes) => Some(ranges(&row_bytes, payload.len())?),

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
 use super::{
-    Place,
+    ItemPlace,
     failure::DiscardedEvent,
     reject::{Rejected, ResentPayload},
 };
@@ -47,12 +47,12 @@ pub struct Item {
     /// How many rows or records it has.
     pub rows: u64,
     /// Where it was found.
-    pub places: Vec<Place>,
+    pub places: Vec<ItemPlace>,
 }
 
 /// Items for one function.
 #[derive(Debug)]
-pub struct Request {
+pub struct RedriveRequest {
     /// The shape of the request.
     pub shape: Shape,
     /// Its items, in order.
@@ -131,7 +131,7 @@ fn message(rejected: &Rejected, id: String, sending: &ResentPayload) -> Item {
 /// A user record of a stream as a record. Its sequence number is derived from its place in the request.
 fn record(rejected: &Rejected, source: &str, number: usize, sending: &ResentPayload) -> Item {
     let (stream, event_id) = source.split_once('/').unwrap_or(("", source));
-    let place = rejected.places.first().map(|Place { object, item }| match number {
+    let place = rejected.places.first().map(|ItemPlace { object, item }| match number {
         0 => format!("{object}.{item}"),
         _ => format!("{object}.{item}.{number}"),
     });
@@ -177,7 +177,7 @@ pub fn given_up(event: DiscardedEvent, object: usize) -> (Shape, Vec<Item>) {
     match event {
         DiscardedEvent::Whole(event) => {
             let json = Box::<str>::from(event).into_string();
-            let places = vec![Place { object, item: 0 }];
+            let places = vec![ItemPlace { object, item: 0 }];
             (Shape::Event, vec![Item { id: String::new(), json, rows: 1, places }])
         }
         DiscardedEvent::Batch(records) => {
@@ -187,7 +187,7 @@ pub fn given_up(event: DiscardedEvent, object: usize) -> (Shape, Vec<Item>) {
                     .unwrap_or_default(),
                 json: Box::<str>::from(record).into_string(),
                 rows: 1,
-                places: vec![Place { object, item }],
+                places: vec![ItemPlace { object, item }],
             };
             (Shape::Stream, records.into_iter().enumerate().map(item).collect())
         }
@@ -197,7 +197,7 @@ pub fn given_up(event: DiscardedEvent, object: usize) -> (Shape, Vec<Item>) {
 /// A function's response to the items.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+struct BatchAnswer {
     #[serde(default)]
     batch_item_failures: Vec<Failed>,
     /// From ingest, to an invocation.
@@ -214,7 +214,7 @@ struct Failed {
     item_identifier: String,
 }
 
-impl Request {
+impl RedriveRequest {
     /// A request without items.
     #[must_use]
     pub fn new(shape: Shape) -> Self {
@@ -256,7 +256,7 @@ impl Request {
     ///
     /// When the response is not one of these functions.
     pub fn settle(&mut self, answer: &[u8]) -> Result<Vec<Item>, serde_json::Error> {
-        let answer: Answer = serde_json::from_slice(answer)?;
+        let answer: BatchAnswer = serde_json::from_slice(answer)?;
         let failed =
             |item: &Item| answer.batch_item_failures.iter().any(|failed| failed.item_identifier == item.id);
         let items = std::mem::take(&mut self.items);
@@ -300,7 +300,7 @@ mod tests {
             row_index: None,
             rows: None,
             file: None,
-            places: vec![Place { object: 1, item: 2 }],
+            places: vec![ItemPlace { object: 1, item: 2 }],
         }
     }
 
@@ -414,8 +414,8 @@ mod tests {
         assert_eq!(json["eventSourceARN"], "redrive:s2");
     }
 
-    fn request(shape: Shape, ids: &[&str]) -> Request {
-        let mut request = Request::new(shape);
+    fn request(shape: Shape, ids: &[&str]) -> RedriveRequest {
+        let mut request = RedriveRequest::new(shape);
         for id in ids {
             request.push(Item {
                 id: (*id).to_owned(),
@@ -458,16 +458,16 @@ mod tests {
     fn a_request_is_bounded_by_items_and_bytes() {
         let item =
             |bytes: usize| Item { id: String::new(), json: "x".repeat(bytes), rows: 1, places: Vec::new() };
-        let mut request = Request::new(Shape::Queue);
+        let mut request = RedriveRequest::new(Shape::Queue);
         for _ in 0..ITEMS {
             assert!(!request.is_full_for(&item(1)));
             request.push(item(1));
         }
         assert!(request.is_full_for(&item(1)));
-        let mut request = Request::new(Shape::Queue);
+        let mut request = RedriveRequest::new(Shape::Queue);
         request.push(item(BYTES - 10));
         assert!(request.is_full_for(&item(10)) && request.fits());
-        let mut request = Request::new(Shape::Queue);
+        let mut request = RedriveRequest::new(Shape::Queue);
         assert!(!request.is_full_for(&item(BYTES)));
         request.push(item(BYTES));
         assert!(!request.fits());

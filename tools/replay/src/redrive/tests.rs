@@ -47,11 +47,11 @@ impl Shelf {
 }
 
 impl Store for Shelf {
-    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, Error> {
+    async fn list(&self, prefix: &str) -> Result<Vec<ListedObject>, Error> {
         self.operation()?;
         let objects = self.objects.borrow();
         let listed = objects.iter().filter(|(key, _)| key.starts_with(prefix));
-        Ok(listed.map(|(key, (written, _))| Listed { key: key.clone(), written: *written }).collect())
+        Ok(listed.map(|(key, (written, _))| ListedObject { key: key.clone(), written: *written }).collect())
     }
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
@@ -72,7 +72,7 @@ struct Deployed<'a> {
     /// Function and payload of everything that was accepted, in order.
     taken: RefCell<Vec<(String, String)>>,
     /// Responses before the first normal one.
-    script: RefCell<Vec<Result<Value, Failure>>>,
+    script: RefCell<Vec<Result<Value, InvokeFailure>>>,
 }
 
 impl<'a> Deployed<'a> {
@@ -101,16 +101,16 @@ impl<'a> Deployed<'a> {
 }
 
 impl Functions for Deployed<'_> {
-    async fn invoke(&self, name: &str, event: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    async fn invoke(&self, name: &str, event: Vec<u8>) -> Result<Vec<u8>, InvokeFailure> {
         if !self.shelf.operate() {
-            return Err(Failure::Lasting("broken off".to_owned()));
+            return Err(InvokeFailure::Lasting("broken off".to_owned()));
         }
         if let Some(answer) = self.script.borrow_mut().pop() {
             return answer.map(|answer| answer.to_string().into_bytes());
         }
         let payloads = Self::payloads(&event);
         if payloads.iter().any(|(_, payload)| payload.contains("crash")) {
-            return Err(Failure::Function("it crashed".to_owned()));
+            return Err(InvokeFailure::Function("it crashed".to_owned()));
         }
         let failed = |payload: &str| payload.contains("stuck");
         let failures: Vec<_> = payloads
@@ -147,11 +147,15 @@ fn message(row: &str) -> (String, String) {
     ("ingest".to_owned(), body.to_string())
 }
 
-fn selection(from: Source) -> Selection {
+fn selection(from: RedriveSource) -> Selection {
     Selection { from, prefix: "lake/".to_owned(), since: None, also_came_back: false, dry_run: false }
 }
 
-async fn run(shelf: &Shelf, functions: &Deployed<'_>, selection: &Selection) -> (Summary, Result<(), Error>) {
+async fn run(
+    shelf: &Shelf,
+    functions: &Deployed<'_>,
+    selection: &Selection,
+) -> (RedriveSummary, Result<(), Error>) {
     run_until(shelf, functions, selection, &Interrupt::default()).await
 }
 
@@ -160,8 +164,8 @@ async fn run_until(
     functions: &Deployed<'_>,
     selection: &Selection,
     interrupt: &Interrupt,
-) -> (Summary, Result<(), Error>) {
-    let (mut summary, progress) = (Summary::default(), Progress::hidden());
+) -> (RedriveSummary, Result<(), Error>) {
+    let (mut summary, progress) = (RedriveSummary::default(), Progress::hidden());
     let done = redrive(shelf, functions, str::to_owned, selection, &mut summary, &progress, interrupt).await;
     (summary, done)
 }
@@ -172,12 +176,12 @@ async fn interrupted_run_says_that_the_next_one_sends_the_rest() {
     shelf.put_at("lake/1", 0, reject("ingest", "a:1", "A"));
     let (functions, interrupt) = (Deployed::new(&shelf), Interrupt::default());
     interrupt.happen();
-    let (summary, done) = run_until(&shelf, &functions, &selection(Source::Rejects), &interrupt).await;
+    let (summary, done) = run_until(&shelf, &functions, &selection(RedriveSource::Rejects), &interrupt).await;
     let error = done.unwrap_err();
     assert!(error.is_interrupt());
     assert!(error.to_string().ends_with("and the next run sends the rest"), "{error}");
     assert_eq!(summary.requests, 0);
-    let (summary, done) = run(&shelf, &functions, &selection(Source::Rejects)).await;
+    let (summary, done) = run(&shelf, &functions, &selection(RedriveSource::Rejects)).await;
     done.unwrap();
     assert_eq!((summary.sent, summary.requests), (1, 1));
 }
@@ -190,7 +194,7 @@ async fn second_redrive_sends_nothing() {
     shelf.put_at("lake/2", 0, reject("transform", "s1/s:7", "T"));
     shelf.put_at("elsewhere", 0, reject("ingest", "a:3", "C"));
     let functions = Deployed::new(&shelf);
-    let (summary, done) = run(&shelf, &functions, &selection(Source::Rejects)).await;
+    let (summary, done) = run(&shelf, &functions, &selection(RedriveSource::Rejects)).await;
     done.unwrap();
     assert_eq!((summary.found, summary.sent, summary.failed, summary.objects), (4, 4, 0, 2));
     let expected = [
@@ -202,7 +206,7 @@ async fn second_redrive_sends_nothing() {
     assert_eq!(*functions.taken.borrow(), expected);
     assert_eq!(summary.reasons.get("ingest some_reason"), Some(&2));
 
-    let (summary, done) = run(&shelf, &functions, &selection(Source::Rejects)).await;
+    let (summary, done) = run(&shelf, &functions, &selection(RedriveSource::Rejects)).await;
     done.unwrap();
     assert_eq!((summary.found, summary.requests), (0, 0), "{summary:?}");
 }
@@ -212,7 +216,7 @@ async fn refused_again_is_sent_only_on_request() {
     let shelf = Shelf::default();
     shelf.put_at("lake/1", 0, reject("ingest", "redrive:a:1", "A"));
     let functions = Deployed::new(&shelf);
-    let mut selection = selection(Source::Rejects);
+    let mut selection = selection(RedriveSource::Rejects);
     let (summary, _) = run(&shelf, &functions, &selection).await;
     assert_eq!((summary.came_back, summary.requests), (1, 0));
     selection.also_came_back = true;
@@ -230,12 +234,12 @@ async fn failed_rejects_stay_for_the_next_run() {
     shelf.put_at("lake/2", 0, reject("metrics", "s2/s:1", "crash"));
     shelf.put_at("lake/3", 0, reject("notify", "s2/s:1", "N"));
     let functions = Deployed::new(&shelf);
-    functions.script.borrow_mut().push(Err(Failure::Passing("throttled".to_owned())));
-    let (summary, done) = run(&shelf, &functions, &selection(Source::Rejects)).await;
+    functions.script.borrow_mut().push(Err(InvokeFailure::Passing("throttled".to_owned())));
+    let (summary, done) = run(&shelf, &functions, &selection(RedriveSource::Rejects)).await;
     done.unwrap();
     assert_eq!((summary.sent, summary.failed), (3, 2));
     assert_eq!(summary.requests, u64::from(ATTEMPTS) + 2, "a row until it is given up, a crash once");
-    let (summary, _) = run(&shelf, &functions, &selection(Source::Rejects)).await;
+    let (summary, _) = run(&shelf, &functions, &selection(RedriveSource::Rejects)).await;
     assert_eq!((summary.found, summary.sent, summary.failed), (2, 0, 2));
 }
 
@@ -254,11 +258,11 @@ async fn interrupted_redrive_repeats_at_most_one_request() {
         }
         shelf.left.set(Some(left));
         let functions = Deployed::new(&shelf);
-        let (_, first) = run(&shelf, &functions, &selection(Source::Rejects)).await;
+        let (_, first) = run(&shelf, &functions, &selection(RedriveSource::Rejects)).await;
         shelf.left.set(None);
         let before = functions.taken.borrow().len();
-        run(&shelf, &functions, &selection(Source::Rejects)).await.1.unwrap();
-        let (last, _) = run(&shelf, &functions, &selection(Source::Rejects)).await;
+        run(&shelf, &functions, &selection(RedriveSource::Rejects)).await.1.unwrap();
+        let (last, _) = run(&shelf, &functions, &selection(RedriveSource::Rejects)).await;
         assert_eq!(last.found, 0, "broken off after {left}");
         let taken = functions.taken.borrow();
         for row in &rows {
@@ -299,12 +303,12 @@ async fn a_batch_that_was_given_up_is_worked_off_record_by_record() {
     let functions = Deployed::new(&shelf);
     // As many as the function reports, and again from there on.
     functions.script.borrow_mut().push(Ok(json!({"batchItemFailures": [{"itemIdentifier": "1"}]})));
-    let (summary, done) = run(&shelf, &functions, &selection(Source::Failures)).await;
+    let (summary, done) = run(&shelf, &functions, &selection(RedriveSource::Failures)).await;
     done.unwrap();
     assert_eq!((summary.found, summary.sent, summary.failed, summary.unreadable), (6, 4, 2, 1));
     let taken: Vec<_> = functions.taken.borrow().iter().map(|(_, payload)| payload.clone()).collect();
     assert_eq!(&taken[..3], ["2", "3", "4"]);
-    let (summary, _) = run(&shelf, &functions, &selection(Source::Failures)).await;
+    let (summary, _) = run(&shelf, &functions, &selection(RedriveSource::Failures)).await;
     assert_eq!(
         (summary.found, summary.objects),
         (2, 2),
@@ -327,12 +331,12 @@ async fn nothing_of_a_batch_is_sent_after_a_request_that_failed() {
     functions.script.borrow_mut().extend(
         std::iter::repeat_with(|| Ok(json!({"batchItemFailures": [{"itemIdentifier": "100"}]}))).take(8),
     );
-    let (summary, done) = run(&shelf, &functions, &selection(Source::Failures)).await;
+    let (summary, done) = run(&shelf, &functions, &selection(RedriveSource::Failures)).await;
     done.unwrap();
     assert_eq!((summary.found, summary.sent, summary.failed), (1_201, 101, 1_100));
     let taken: Vec<_> = functions.taken.borrow().iter().map(|(_, payload)| payload.clone()).collect();
     assert_eq!(taken, ["another"], "the first hundred have scripted responses");
-    let (summary, _) = run(&shelf, &functions, &selection(Source::Failures)).await;
+    let (summary, _) = run(&shelf, &functions, &selection(RedriveSource::Failures)).await;
     assert_eq!(summary.found, 1_100, "the remaining records are for the next run");
 }
 
@@ -345,12 +349,12 @@ async fn rows_sent_separately_are_settled_together() {
     let shelf = Shelf::default();
     shelf.put_at("lake/1", 0, format!("{line}\n"));
     let functions = Deployed::new(&shelf);
-    let (summary, _) = run(&shelf, &functions, &selection(Source::Rejects)).await;
+    let (summary, _) = run(&shelf, &functions, &selection(RedriveSource::Rejects)).await;
     assert_eq!((summary.found, summary.sent, summary.failed), (3, 1, 2));
     assert!(!shelf.objects.borrow().contains_key(&marks::done("lake/1")));
     let whole = line.to_string().replace("stuck", "N-222");
     shelf.put_at("lake/1", 0, whole);
-    let (summary, _) = run(&shelf, &functions, &selection(Source::Rejects)).await;
+    let (summary, _) = run(&shelf, &functions, &selection(RedriveSource::Rejects)).await;
     assert_eq!((summary.found, summary.sent, summary.failed), (3, 3, 0));
     assert!(shelf.objects.borrow().contains_key(&marks::done("lake/1")));
 }
@@ -363,7 +367,7 @@ async fn a_part_that_was_delivered_twice_is_settled_with_its_reject() {
     shelf.put_at("lake/1", 0, &parts);
     shelf.put_at("lake/2", 0, second);
     let functions = Deployed::new(&shelf);
-    let (summary, done) = run(&shelf, &functions, &selection(Source::Rejects)).await;
+    let (summary, done) = run(&shelf, &functions, &selection(RedriveSource::Rejects)).await;
     done.unwrap();
     assert_eq!((summary.found, summary.sent, summary.incomplete), (1, 1, 0));
     let objects = shelf.objects.borrow();
@@ -376,7 +380,7 @@ async fn dry_run_reports_and_changes_nothing() {
     shelf.put_at("lake/1", 5, reject("ingest", "a:1", "A"));
     shelf.put_at("lake/2", 10, reject("ingest", "a:2", "B"));
     let functions = Deployed::new(&shelf);
-    let mut selection = selection(Source::Rejects);
+    let mut selection = selection(RedriveSource::Rejects);
     selection.dry_run = true;
     selection.since = DateTime::from_timestamp(6 * 60, 0);
     let (summary, _) = run(&shelf, &functions, &selection).await;

@@ -11,8 +11,8 @@ use super::*;
 
 const AT: &str = "1970-01-01T00:00:00.000000Z";
 
-fn place(item: usize) -> Place {
-    Place { object: 0, item }
+fn place(item: usize) -> ItemPlace {
+    ItemPlace { object: 0, item }
 }
 
 fn csv(header: &str) -> FileContext {
