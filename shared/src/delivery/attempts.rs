@@ -99,10 +99,11 @@ fn not_understood() -> Failure {
     Failure { fault: Fault::Transient, detail }
 }
 
-/// Full jitter over an exponential back-off. The pause after throttling is longer than after other faults.
+/// The pause before the next attempt, after so many without success: full jitter over an exponential back-off. After
+/// throttling it is longer than after other faults.
 ///
 /// Source: AWS Architecture Blog, "Exponential Backoff And Jitter".
-pub(super) fn backoff(fault: Fault, fruitless: u32, jitter: &mut fastrand::Rng) -> Duration {
+pub fn backoff(fault: Fault, fruitless: u32, jitter: &mut fastrand::Rng) -> Duration {
     let (base, cap) = match fault {
         Fault::Throttled => (200, 5_000),
         Fault::Transient | Fault::Permanent | Fault::Misconfigured => (50, 2_000),

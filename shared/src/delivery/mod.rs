@@ -11,6 +11,7 @@ use std::future::Future;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::Instant;
 
+pub use self::attempts::backoff;
 use self::{
     attempts::{Attempts, Settled},
     queue::Queue,

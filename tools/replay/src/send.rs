@@ -4,6 +4,7 @@ use std::{future::Future, pin::pin, time::Duration};
 
 use ingest::report::ReadingReport;
 use serde::{Deserialize, Serialize};
+use shared::delivery::{Fault, backoff};
 use tokio::time::{Instant, timeout};
 
 use crate::{
@@ -222,7 +223,7 @@ async fn settle(
                 .note(&format!("line {}: given up after {ATTEMPTS} attempts: {problem}", batch.rows[0].line));
             return Ok(());
         }
-        if interrupt.sleep(backoff(attempt, jitter)).await {
+        if interrupt.sleep(backoff(Fault::Throttled, attempt, jitter)).await {
             summary.failed += batch.rows.len() as u64;
             return Err(before(batch.rows[0].line));
         }
@@ -296,14 +297,6 @@ fn count(answer: &IngestAnswer, batch: &Batch, summary: &mut SendSummary, progre
             progress.note("further rejects are only counted");
         }
     }
-}
-
-/// Full jitter over an exponential back-off, in all about as long as a stream needs to recover.
-///
-/// Source: AWS Architecture Blog, "Exponential Backoff And Jitter".
-pub(crate) fn backoff(attempt: u32, jitter: &mut fastrand::Rng) -> Duration {
-    let ceiling = 5_000.min(100_u64 << attempt.min(10));
-    Duration::from_millis(jitter.u64(ceiling / 2..=ceiling))
 }
 
 #[cfg(test)]
@@ -478,14 +471,5 @@ mod tests {
             let (_, result) = run(&Scripted::new([answer]), "2").await;
             assert!(result.unwrap_err().to_string().contains("about 2 rows"));
         }
-    }
-
-    #[test]
-    fn back_off_grows_to_a_bound() {
-        let mut jitter = fastrand::Rng::with_seed(1);
-        assert!(backoff(1, &mut jitter) <= Duration::from_millis(200));
-        assert!(backoff(40, &mut jitter) <= Duration::from_secs(5));
-        let all: Duration = (1..ATTEMPTS).map(|attempt| backoff(attempt, &mut jitter)).sum();
-        assert!(all < Duration::from_secs(30), "{all:?}");
     }
 }

@@ -19,6 +19,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 use serde::Serialize;
+use shared::delivery::{Fault, backoff};
 use tokio::time::Instant;
 
 pub use self::{bucket::Bucket, since::Since};
@@ -27,12 +28,7 @@ use self::{
     reject::{ReadReject, RejectReader},
     request::{Again, Item, RedriveRequest, Shape},
 };
-use crate::{
-    error::Error,
-    interrupt::Interrupt,
-    progress::Progress,
-    send::{InvokeFailure, backoff},
-};
+use crate::{error::Error, interrupt::Interrupt, progress::Progress, send::InvokeFailure};
 
 /// How often a request is sent in total before its remaining items count as failed.
 const ATTEMPTS: u32 = 8;
@@ -417,7 +413,7 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         let mut attempt = 0;
         while request.fits() && attempt < ATTEMPTS {
             if attempt > 0 {
-                self.interrupt.sleep(backoff(attempt, &mut self.jitter)).await;
+                self.interrupt.sleep(backoff(Fault::Throttled, attempt, &mut self.jitter)).await;
             }
             self.continues()?;
             attempt += 1;
