@@ -155,27 +155,21 @@ def test_latency_is_in_cloudwatch(metric: str, run: Run, stack: Stack) -> None:
         {"Name": "Dataset", "Value": stack.dataset.name},
         {"Name": "Environment", "Value": "dev"},
     ]
-    points = stack.cloudwatch.get_metric_statistics(
-        Namespace=stack.dataset.namespace,
-        MetricName=metric,
-        Dimensions=dimensions,
-        StartTime=now() - timedelta(hours=1),
-        EndTime=now() + timedelta(minutes=1),
-        Period=3600,
-        Statistics=["SampleCount", "Minimum"],
-    )["Datapoints"]
+
+    def points(**statistics: list[str]) -> list[dict[str, Any]]:
+        return stack.cloudwatch.get_metric_statistics(
+            Namespace=stack.dataset.namespace,
+            MetricName=metric,
+            Dimensions=dimensions,
+            StartTime=now() - timedelta(hours=1),
+            EndTime=now() + timedelta(minutes=1),
+            Period=3600,
+            **statistics,
+        )["Datapoints"]
+
     expected = len(run.alerts) if metric == "EventToAlert" else len(run.severe_events)
-    assert sum(point["SampleCount"] for point in points) >= expected
-    percentiles = stack.cloudwatch.get_metric_statistics(
-        Namespace=stack.dataset.namespace,
-        MetricName=metric,
-        Dimensions=dimensions,
-        StartTime=now() - timedelta(hours=1),
-        EndTime=now() + timedelta(minutes=1),
-        Period=3600,
-        ExtendedStatistics=["p50", "p99"],
-    )["Datapoints"]
-    for point in percentiles:
+    assert sum(point["SampleCount"] for point in points(Statistics=["SampleCount"])) >= expected
+    for point in points(ExtendedStatistics=["p50", "p99"]):
         assert 0 < point["ExtendedStatistics"]["p50"] <= point["ExtendedStatistics"]["p99"]
         assert point["ExtendedStatistics"]["p99"] < 3_600_000
 

@@ -163,7 +163,7 @@ impl<H: Handle> Function<H> {
 }
 
 impl<H: Handle> Container<H> {
-    /// The handler's answer; nothing where the process ends first.
+    /// The handler's answer; nothing if the process ends first.
     async fn serve(&self, event: &str, invocation: &Invocation) -> Option<Answer> {
         let mut handled = pin!(self.handler.serve(event, invocation));
         poll_fn(|context| match handled.as_mut().poll(context) {

@@ -58,8 +58,6 @@ UNREADABLE_SERIES = 2  # cells and rows that ingest could not read, in months th
 UNREADABLE_COLUMN_SERIES = 2  # such cells by column: two times, in files that a spreadsheet saved
 LATENCY_SERIES = 2  # EventToMetric and EventToAlert
 
-KINESIS_RECORD_BYTES = 1024 * 1024
-
 
 @dataclass(frozen=True)
 class Workload:

@@ -60,17 +60,17 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("batch", "records in a batch of transform", positive_integer)
     add("metrics-batch", "records in a batch of metrics", positive_integer)
     add("notify-batch", "records in a batch of notify", positive_integer)
-    add("alerts-per-second", "most alerts at the topic, 0 for no bound", rate_or_nought)
-    add("window-seconds", "batching window of transform", rate_or_nought)
-    add("metrics-window-seconds", "batching window of metrics", rate_or_nought)
-    add("notify-window-seconds", "batching window of notify", rate_or_nought)
+    add("alerts-per-second", "most alerts at the topic, 0 for no bound", rate_or_zero)
+    add("window-seconds", "batching window of transform", rate_or_zero)
+    add("metrics-window-seconds", "batching window of metrics", rate_or_zero)
+    add("notify-window-seconds", "batching window of notify", rate_or_zero)
     add("log-ids", "whether the logs name the events' ids: yes or no", switch)
     add("ingest-rows", "rows in a request to ingest", positive_integer)
-    add("call-ms", "milliseconds of an API call", rate_or_nought)
+    add("call-ms", "milliseconds of an API call", rate_or_zero)
     add("retention-hours", "hours for which the streams keep a record", rate)
     add("buffer-seconds", "Firehose's longest wait", rate)
     add("series", "distinct series of the metric in a month", positive_integer)
-    add("athena-tb", "terabytes that queries scan in a month", rate_or_nought)
+    add("athena-tb", "terabytes that queries scan in a month", rate_or_zero)
     parser.set_defaults(
         buffer_mib=default.buffer_mib,
         alarm_metrics=default.alarm_metrics,
@@ -102,7 +102,7 @@ def rate(text: str) -> float:
     return within(text, "a number above 0", lambda value: value > 0)
 
 
-def rate_or_nought(text: str) -> float:
+def rate_or_zero(text: str) -> float:
     return within(text, "a number from 0", lambda value: value >= 0)
 
 

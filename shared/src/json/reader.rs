@@ -61,7 +61,7 @@ impl<'a> Reader<'a> {
     /// Checks that nothing follows but blanks.
     #[inline(always)]
     pub fn end(&mut self) -> Option<()> {
-        self.at = behind_blanks(self.bytes, self.at);
+        self.at = after_blanks(self.bytes, self.at);
         (self.at == self.bytes.len()).then_some(())
     }
 
@@ -229,7 +229,7 @@ impl<'a> Reader<'a> {
         match self.bytes.get(self.at) {
             Some(byte) if *byte > b' ' => Some(*byte),
             _ => {
-                self.at = behind_blanks(self.bytes, self.at);
+                self.at = after_blanks(self.bytes, self.at);
                 self.bytes.get(self.at).copied()
             }
         }
@@ -241,7 +241,7 @@ impl<'a> Reader<'a> {
         if !matches!(blank, b' ' | b'\n' | b'\r' | b'\t') {
             return None;
         }
-        self.at = behind_blanks(self.bytes, self.at);
+        self.at = after_blanks(self.bytes, self.at);
         Some(())
     }
 
@@ -278,7 +278,7 @@ impl<'a> Reader<'a> {
 
 /// The end of the blanks that begin at `at`.
 #[cold]
-fn behind_blanks(bytes: &[u8], mut at: usize) -> usize {
+fn after_blanks(bytes: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
         at += 1;
     }

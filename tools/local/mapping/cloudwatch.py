@@ -1,4 +1,4 @@
-"""What Lambda tells CloudWatch about functions and mappings: their logs and metrics."""
+"""What Lambda reports to CloudWatch about functions and mappings: their logs and metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-FLUSH_SECONDS = 1.0
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
 REQUEST_BYTES, EVENT_BYTES, REQUEST_EVENTS = 1_048_576, 26, 10_000
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html

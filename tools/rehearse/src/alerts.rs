@@ -1,7 +1,7 @@
 //! The alerts of notify over severe events in order, with the time of the events as the clock.
 //!
-//! A lane hands over its records in batches, as Lambda does for the shards of a stream: when the window after the first
-//! record is over or the batch is full, and only once its last invocation has ended. notify's own code plans the batch,
+//! A lane hands over its records in batches, as Lambda does for the shards of a stream. A batch is due when it is full or
+//! its window is over, and starts once the last invocation has ended. notify's own code plans the batch,
 //! words the messages and paces them. A lane has one container, which remembers what it has alerted for all the time.
 
 use std::{

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 /// A text with places for the values of an event, or of many.
 ///
-/// What says something about a detail is left out where the event has none: a part in square brackets without the
-/// value of one of its details, and a line of a longer text without the value of any of its details.
+/// Text about a detail that an event does not have is left out. A part in square brackets needs the values of all its
+/// details. A line of a longer text needs that of at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(Vec<Line>);
 

@@ -13,7 +13,7 @@ use super::{Detail, FileContext, PART_BYTES, Reject, SHORT_BYTES, SOURCE_CHARS, 
 /// Bytes that may be written for each byte received.
 const WRITTEN_FOR_ONE: usize = 3;
 /// Bytes that may be written in addition, whatever was received.
-const BESIDES: i64 = 1_000_000;
+const RESERVE: i64 = 1_000_000;
 /// The budget from which rows are rejects of their own again.
 const ENOUGH: i64 = 16_000_000;
 /// The part of the budget that is reserved for gathered rows.
@@ -142,7 +142,7 @@ impl Collector {
         Self {
             function,
             rejected_at,
-            account: BESIDES,
+            account: RESERVE,
             gathering: false,
             gathered: Vec::new(),
             finished: Finished::default(),

@@ -86,7 +86,7 @@ pub(super) fn is_named(column: &SurveyedColumn) -> bool {
     words(&column.name).iter().any(|word| NAMED.contains(&word.as_str()))
 }
 
-/// How likely a column is the severity; nothing where it cannot be.
+/// How likely a column is the severity; nothing if it cannot be.
 fn likelihood(column: &SurveyedColumn, rows: u64) -> Option<i32> {
     let values = column.values().filter(|values| are_listable(values));
     if values.is_none() && !column.holds_integers() {
@@ -164,7 +164,7 @@ fn order_words(values: &[String]) -> (Vec<String>, &'static str) {
     }
 }
 
-/// Whether the words after numbers go from the worst to the least; nothing where they do not say it.
+/// Whether the words after numbers go from the worst to the least; nothing if they do not say it.
 fn direction(words: &[String]) -> Option<bool> {
     let ranks: Vec<i64> = words.iter().filter_map(|word| rank(word)).collect();
     let (first, last) = (ranks.first()?, ranks.last()?);
