@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.template.rendered import KEY, rendered
-from tests.template.test_watch import lost, read_by
+from tests.template.watched import lost, read_by
 from tools.local.evaluation import MetricAlarm, Minutes
 from tools.local.functions import DATASET, DATASETS, render
 from tools.local.metric_math import Expression

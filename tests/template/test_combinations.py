@@ -16,7 +16,7 @@ from samtranslator.translator.transform import transform
 
 from tests.template.rendered import KEY, TEMPLATE, emitted, load, rendered
 from tests.template.test_permissions import granted, needed
-from tests.template.test_watch import of_cloudwatch, read_by
+from tests.template.watched import of_cloudwatch, read_by
 from tools.local import checks
 from tools.local.rendered import PSEUDO, Rendered
 
