@@ -131,13 +131,17 @@ mod tests {
 
     #[test]
     fn many_ids_take_several_lines_and_a_long_one_is_cut() {
-        let long = format!(r#"{{"ID":"{}"}}"#, "ä".repeat(100_000));
-        let events: Vec<_> = std::iter::repeat_n((long.as_str(), Status::Delivered), 1_000).collect();
-        let lines = trail(&events);
-        let counts = lines.iter().map(|line| line["ids"].as_array().unwrap().len());
-        assert_eq!(counts.sum::<usize>(), 1_000);
-        assert!(lines.len() > 1);
-        assert!(lines.iter().all(|line| line.to_string().len() < 2 * LINE_BYTES));
-        assert_eq!(lines[0]["ids"][0], "ä".repeat(ID_CHARS));
+        // An id with its quotes and comma takes 259 bytes, or 4.
+        for (id, times, expected) in [
+            ("ä".repeat(100_000), 1_000, vec![253, 253, 253, 241]),
+            ("A".to_owned(), 16_386, vec![16_385, 1]),
+        ] {
+            let event = format!(r#"{{"ID":"{id}"}}"#);
+            let lines = trail(&vec![(event.as_str(), Status::Delivered); times]);
+            let counts: Vec<_> = lines.iter().map(|line| line["ids"].as_array().unwrap().len()).collect();
+            assert_eq!(counts, expected);
+            assert!(lines.iter().all(|line| line.to_string().len() < LINE_BYTES + 1_024));
+            assert_eq!(lines[0]["ids"][0], id.chars().take(ID_CHARS).collect::<String>());
+        }
     }
 }

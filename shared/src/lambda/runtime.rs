@@ -53,3 +53,14 @@ impl From<NotABatch> for Diagnostic {
         Self { error_type: "NotABatch".to_owned(), error_message: error.to_string() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payload_is_text_or_says_where_it_is_not() {
+        assert_eq!(text("{\"a\": \"é\"}".as_bytes()), Ok("{\"a\": \"é\"}"));
+        assert_eq!(text(b"ab\xffc").unwrap_err().valid_up_to(), 2);
+    }
+}
