@@ -386,7 +386,10 @@ def test_ctrl_c_while_a_command_begins_ends_in_one_line(after: float) -> None:
 
 
 def test_an_interrupted_program_is_followed_by_what_is_left_running(bare: Cloud) -> None:
-    options = ["--local", "--port", str(bare.port), "--", "sh", "-c", "echo begun; sleep 60"]
+    # A shell can lose a signal while it starts a command.
+    program = "import time; print('begun', flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", program]
+    options = ["--local", "--port", str(bare.port), "--", *command]
     with subprocess.Popen(
         [sys.executable, "-m", "tools.local.where", *options],
         cwd=REPOSITORY,
