@@ -1,6 +1,6 @@
 //! What becomes of the rows of a piece of text: ingest's events, and transform's severe events among them.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, mem};
 
 use chrono::DateTime;
 use ingest::{
@@ -228,14 +228,56 @@ impl SevereEvent {
     }
 }
 
+/// Gives each row without a time that of the row before, also across pieces. The rows before the first time have that
+/// one, so their pieces wait for it.
+#[derive(Debug)]
+pub struct Times {
+    /// The time of the last row.
+    last: i64,
+    waiting: Vec<Outcome>,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { last: NO_TIME, waiting: Vec::new() }
+    }
+}
+
+impl Times {
+    /// Adds the next piece, and returns the pieces whose times are known by it.
+    pub fn add(&mut self, outcome: Outcome) -> Vec<Outcome> {
+        if self.last == NO_TIME {
+            self.last = outcome.times.iter().copied().find(|time| *time != NO_TIME).unwrap_or(NO_TIME);
+        }
+        self.waiting.push(outcome);
+        if self.last == NO_TIME {
+            return Vec::new();
+        }
+        for outcome in &mut self.waiting {
+            self.last = outcome.fill_times(self.last);
+        }
+        mem::take(&mut self.waiting)
+    }
+
+    /// Rows that wait for the first time.
+    #[must_use]
+    pub fn waiting_rows(&self) -> usize {
+        self.waiting.iter().map(|outcome| outcome.times.len()).sum()
+    }
+
+    /// The pieces that wait still, since no row of any piece has a time.
+    #[must_use]
+    pub fn rest(self) -> Vec<Outcome> {
+        self.waiting
+    }
+}
+
 impl Outcome {
     /// Gives the rows without a time that of the row before; `last` is the time of the last row before the piece. Returns
     /// the time of the last row.
     pub fn fill_times(&mut self, last: i64) -> i64 {
         if self.timeless > 0 {
-            // Nothing is known before the first time of a text.
-            let first = || self.times.iter().copied().find(|time| *time != NO_TIME);
-            let mut known = if last == NO_TIME { first().unwrap_or(NO_TIME) } else { last };
+            let mut known = last;
             for time in &mut self.times {
                 known = if *time == NO_TIME { known } else { *time };
                 *time = known;

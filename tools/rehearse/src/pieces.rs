@@ -315,7 +315,7 @@ mod tests {
     use shared::data::dataset::Dataset;
 
     use super::*;
-    use crate::piece::NO_TIME;
+    use crate::piece::Times;
 
     static ACCIDENTS: LazyLock<Dataset> = LazyLock::new(|| Dataset::named("us_accidents").unwrap());
 
@@ -358,9 +358,10 @@ mod tests {
 
     fn known(outcomes: Vec<Outcome>, no_rows: Option<NoRows>) -> Known {
         let mut known = Known { no_rows, ..Known::default() };
-        let (mut tally, mut last) = (ingest::unreadable::Tally::default(), NO_TIME);
-        for mut outcome in outcomes {
-            last = outcome.fill_times(last);
+        let (mut tally, mut times) = (ingest::unreadable::Tally::default(), Times::default());
+        let mut outcomes: Vec<_> = outcomes.into_iter().flat_map(|outcome| times.add(outcome)).collect();
+        outcomes.extend(times.rest());
+        for outcome in outcomes {
             tally.add(&outcome.tally);
             let mut rest = outcome.projections.as_slice();
             for event in &outcome.severe {
@@ -434,9 +435,7 @@ mod tests {
             rows in proptest::collection::vec(csv_row(), 0..60),
             piece_bytes in 1_usize..500,
         ) {
-            // Rows before the first time have the time of the first row of their piece that has one.
-            let first = "A-0,2,Franklin,2022-02-08 00:37:08,,,1\n";
-            let text = [HEADER, first, &rows.concat()].concat();
+            let text = HEADER.to_owned() + &rows.concat();
             let file = Temporary::new(text.as_bytes(), "csv");
             prop_assert_eq!(in_pieces(&file, piece_bytes).0, in_a_row(Format::Csv, text.as_bytes()));
         }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    mem,
     sync::{Arc, mpsc},
     thread,
 };
@@ -17,7 +18,7 @@ use crate::{
     difference::{Comparison, Difference},
     error::Error,
     order::{Collector, InOrder, Timed},
-    piece::{Above, NO_TIME, Outcome, Rejected, Sizes},
+    piece::{Above, NO_TIME, Outcome, Rejected, Sizes, Times},
     pieces::Pieces,
     settings::{Configured, Reading, Request, Settings},
     tables::{Calendar, Rate},
@@ -30,6 +31,8 @@ const BLOCK: usize = 2_000;
 const WAITING: usize = 4;
 /// Microseconds of a second.
 const SECOND: i64 = 1_000_000;
+/// Rows at the beginning that may have no time. More of them would be held in memory for nothing.
+const TIMELESS_ROWS: usize = 1_000_000;
 
 /// What became of the rows.
 #[derive(Debug, Serialize)]
@@ -101,7 +104,7 @@ pub fn rehearse<'r>(dataset: &'r Dataset, request: &'r Request, show: bool) -> R
     let thresholds = thresholds::all(dataset).into_iter();
     let lowest = thresholds.clone().min().filter(|_| request.every_threshold);
     let above = Above { passed: written.min(lowest.unwrap_or(written)), written };
-    let mut read = Read::new(i64::from(watermark) * SECOND);
+    let mut read = Read::new(&reading, i64::from(watermark) * SECOND);
     for path in &request.files {
         let (mut input, progress) = Input::open(path, reading.format, show)?;
         read.file(&Pieces::new(reading, above), &mut input, &progress)?;
@@ -125,6 +128,8 @@ pub fn rehearse<'r>(dataset: &'r Dataset, request: &'r Request, show: bool) -> R
 
 /// What the files hold.
 struct Read {
+    /// The column with the time.
+    column: String,
     /// How much older than the latest row before it a row may be without being late, in microseconds.
     watermark: i64,
     accepted: u64,
@@ -135,16 +140,17 @@ struct Read {
     sizes: Sizes,
     calendar: Calendar,
     severe: Collector,
-    /// The latest time so far, and the time of the last row.
+    /// The latest time so far.
     latest: i64,
-    last: i64,
+    times: Times,
     /// Files without rows.
     empty: Vec<String>,
 }
 
 impl Read {
-    fn new(watermark: i64) -> Self {
+    fn new(reading: &Reading<'_>, watermark: i64) -> Self {
         Self {
+            column: reading.dataset.columns[reading.time].name.clone(),
             watermark,
             accepted: 0,
             timeless: 0,
@@ -155,7 +161,7 @@ impl Read {
             calendar: Calendar::default(),
             severe: Collector::default(),
             latest: NO_TIME,
-            last: NO_TIME,
+            times: Times::default(),
             empty: Vec::new(),
         }
     }
@@ -171,8 +177,20 @@ impl Read {
         Ok(())
     }
 
-    fn add(&mut self, mut outcome: Outcome) -> Result<(), Error> {
-        self.last = outcome.fill_times(self.last);
+    fn add(&mut self, outcome: Outcome) -> Result<(), Error> {
+        for outcome in self.times.add(outcome) {
+            self.count(outcome)?;
+        }
+        if self.times.waiting_rows() > TIMELESS_ROWS {
+            return Err(Error::NoTime {
+                rows: self.times.waiting_rows() as u64,
+                column: self.column.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, outcome: Outcome) -> Result<(), Error> {
         for time in outcome.times.iter().copied().filter(|time| *time != NO_TIME) {
             self.calendar.add(time);
             self.late += u64::from(time.saturating_add(self.watermark) < self.latest);
@@ -189,9 +207,12 @@ impl Read {
         Ok(())
     }
 
-    fn finish(self, reading: &Reading<'_>) -> Result<(Rows, InOrder), Error> {
+    fn finish(mut self, reading: &Reading<'_>) -> Result<(Rows, InOrder), Error> {
+        for outcome in mem::take(&mut self.times).rest() {
+            self.count(outcome)?;
+        }
         let dataset = reading.dataset;
-        let time = dataset.columns[reading.time].name.clone();
+        let time = self.column;
         let rejected: u64 = self.rejects.values().map(|each| each.rows).sum();
         if self.accepted == 0 {
             let first = self.rejects.values().next();
