@@ -16,6 +16,11 @@ YES := 1 y Y yes Yes YES true True TRUE on On ON
 NO := 0 n N no No NO false False FALSE off Off OFF
 says = $(if $(strip $($(1))),$(if $(filter $(YES),$($(1))),yes,$(if $(filter $(NO),$($(1))),,$(error $(1)=$($(1)): expected yes or no))))
 
+# The number that a variable gives, or a default.
+undigit = $(subst 0,,$(subst 1,,$(subst 2,,$(subst 3,,$(subst 4,,$(subst 5,,$(subst 6,,$(subst 7,,$(subst 8,,$(subst 9,,$(1)))))))))))
+number = $(if $(call undigit,$(subst .,,$($(1)))),$(error $(1)=$($(1)): expected a number, for example $(2)),$(or $($(1)),$(2)))
+whole = $(if $(call undigit,$($(1))),$(error $(1)=$($(1)): expected a whole number, for example $(2)),$(or $($(1)),$(2)))
+
 # What the user has set, on the command line or in the shell.
 set = $(if $(filter-out file undefined,$(origin $(1))),$($(1)))
 
@@ -90,16 +95,16 @@ test: ## Run all tests, those on a local cloud of their own included
 .PHONY: faults
 faults: ## Send events through functions that are killed, before services that fail [EVENTS=20000] [SHARE=0.2] [SEED=1]
 	$(TEST_TOOLS)
-	EVENTS="$(or $(EVENTS),20000)" SHARE="$(or $(SHARE),0.2)" SEED="$(or $(SEED),1)" $(PY) -m pytest -s tests/faults
+	EVENTS=$(call whole,EVENTS,20000) SHARE=$(call number,SHARE,0.2) SEED=$(call whole,SEED,1) $(PY) -m pytest -s tests/faults
 
 .PHONY: fuzz
 fuzz: ## Try each format with bad input by chance [SECONDS=60 for each] [SEED=1]
-	FUZZ_SECONDS="$(or $(SECONDS),60)" FUZZ_SEED="$(or $(SEED),1)" cargo test --workspace --test hostile -- fuzz:: --nocapture
+	FUZZ_SECONDS=$(call whole,SECONDS,60) FUZZ_SEED=$(call whole,SEED,1) cargo test --workspace --test hostile -- fuzz:: --nocapture
 
 .PHONY: simulate
 simulate: ## Simulate the chain under faults, step by step [SEED=n], or many at once [CASES=n]
 	$(SETUP) --compile simulator
-	@target/debug/simulate --seed "$(or $(SEED),0)" $(if $(CASES),--cases "$(CASES)")
+	@target/debug/simulate --seed $(call whole,SEED,0) $(if $(CASES),--cases $(call whole,CASES,100000))
 
 # The tree is a copy, since the changes are made in place: the checkout stays as it is. It has a target folder of its own,
 # because cargo takes both trees for the same packages and would reuse what was built of a wrong change. With few scenarios

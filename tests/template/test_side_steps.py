@@ -284,6 +284,9 @@ def make(*words: str, **shell: str) -> subprocess.CompletedProcess[str]:
         (("plan", "EPS=5", "BACH=3"), "plan takes no BACH; expected ALERTED ALERTS_PER_SECOND "),
         (("test", "PORT=3"), "test takes no PORT; it has no variables."),
         (("query", "SQL=select 1", "LOCAL=maybe"), "LOCAL=maybe: expected yes or no."),
+        (("simulate", "SEED=abc"), "SEED=abc: expected a whole number, for example 0."),
+        (("simulate", "CASES=1.5"), "CASES=1.5: expected a whole number, for example 100000."),
+        (("faults", "SHARE=some"), "SHARE=some: expected a number, for example 0.2."),
     ],
 )
 def test_make_refuses_a_variable_that_means_nothing(words: tuple[str, ...], says: str) -> None:
