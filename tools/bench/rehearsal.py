@@ -51,12 +51,12 @@ def measure(rehearse: Path, replay: Path, rows: int, folder: Path) -> dict[str, 
 
 def timed(command: Sequence[str | Path], given: bytes) -> tuple[Any, float, int]:
     """What a program answers, its seconds, and the most bytes of memory that it has used."""
-    with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as said:
-        told.write(given)
-        told.seek(0)
+    with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as said:
+        asked.write(given)
+        asked.seek(0)
         started = time.monotonic()
         process = subprocess.Popen(
-            list(map(str, command)), stdin=told, stdout=said, stderr=subprocess.PIPE
+            list(map(str, command)), stdin=asked, stdout=said, stderr=subprocess.PIPE
         )
         assert process.stderr is not None
         complaint = process.stderr.read()

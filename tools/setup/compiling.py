@@ -27,6 +27,7 @@ BUILDS = {
     "simulator": ["--bin=simulate"],
     "rehearsal": ["--bin=rehearse"],
     "fast rehearsal": ["--release", "--bin=rehearse"],  # for large files
+    "measured rehearsal": ["--release", "--bin=rehearse", "--bin=replay"],
 }
 
 # Cargo redraws `   Building [====>    ] 143/321: aws-sdk-s3, aws-sdk-sns`.

@@ -26,7 +26,7 @@ pub struct Timed {
     pub time: i64,
     /// The hash of its partition key.
     pub hash: u128,
-    /// Its severity, if that is in the data set's range; else a number beside the range.
+    /// Its severity, if that is in the data set's range; else a number outside the range.
     pub severity: i64,
     /// The event as it is on stream 2.
     pub data: Vec<u8>,

@@ -38,7 +38,7 @@ pub struct SevereEvent {
     pub row: u32,
     /// The hash of its partition key.
     pub hash: u128,
-    /// Its severity, if that is in the data set's range; else a number beside the range.
+    /// Its severity, if that is in the data set's range; else a number outside the range.
     pub severity: i64,
     /// Its bytes.
     pub bytes: u32,
