@@ -5,12 +5,14 @@
 //! - `bench measure FILE` measures and writes JSON.
 //! - `bench object MEGABYTES SECONDS FILE` ingests a large object with invocations of that duration.
 //! - `bench whole NAME LAPS THOUSANDTHS FILE PROGRAM…` measures a function whole, with that share of a processor or `all`.
+//! - `bench bytes OBJECTS REQUESTS BYTES` is such a program: it only reads objects and sends as many bytes.
 //! - `bench often NAME FILE TIMES` repeats one function, for a profiler or for counting instructions.
 
 mod data;
 mod floor;
 mod functions;
 mod ports;
+mod price;
 mod race;
 mod straightforward;
 mod whole;
@@ -104,10 +106,13 @@ fn run(arguments: &[&str]) -> Outcome<()> {
             let result = whole::measure(program, load)?;
             Ok(fs::write(file, serde_json::to_string_pretty(&result)?)?)
         }
+        ["bytes", objects, requests, bytes] => {
+            Ok(price::serve(objects.parse()?, requests.parse()?, bytes.parse()?)?)
+        }
         ["often", name, file, times] => bench.often(name, &fs::read(file)?, times.parse()?),
         _ => {
             Err("expected bench data DIRECTORY, bench measure FILE BATCH BATCH BATCH, bench object MEGABYTES SECONDS FILE, \
-                 bench whole NAME LAPS SHARE FILE PROGRAM or bench often NAME FILE TIMES"
+                 bench whole NAME LAPS SHARE FILE PROGRAM, bench bytes OBJECTS REQUESTS BYTES or bench often NAME FILE TIMES"
                 .into())
         }
     }
@@ -124,13 +129,8 @@ impl Bench {
         data::kinesis_event("us-accidents-data-stream-1-dev", &events, self.at)
     }
 
-    /// What transform writes to stream 2 for that many severe events.
-    fn severe_events(&self, records: u32) -> Outcome<Vec<StreamRecord>> {
-        self.severe_events_from(0, records)
-    }
-
-    /// The same for rows from a number on, and with the ids of those rows.
-    fn severe_events_from(&self, first: u32, records: u32) -> Outcome<Vec<StreamRecord>> {
+    /// What transform writes to stream 2 for that many severe events, of rows from a number on and with their ids.
+    fn severe_events(&self, first: u32, records: u32) -> Outcome<Vec<StreamRecord>> {
         let raw = records * RAW_FOR_TEN_SEVERE / 10;
         let transform = functions::transform()?;
         transform.severe.keeps.set(true);
@@ -154,7 +154,7 @@ impl Bench {
     }
 
     fn severe_event_from(&self, first: u32, records: u32) -> Outcome<String> {
-        let severe = self.severe_events_from(first, records)?;
+        let severe = self.severe_events(first, records)?;
         let data: Vec<&Bytes> = severe.iter().map(|record| &record.data).collect();
         Ok(data::kinesis_event("us-accidents-data-stream-2-dev", &data, self.at))
     }
@@ -354,7 +354,7 @@ impl Bench {
     /// Mean bytes of the records, for the cost estimate.
     fn bytes(&self) -> Outcome<Value> {
         let raw = data::raw_events(&self.dataset, &data::csv(0..COUNTED_EVENTS), self.at);
-        let severe = self.severe_events(1_000)?;
+        let severe = self.severe_events(0, 1_000)?;
         let mean = |total: usize, count: usize| total.div_ceil(count.max(1));
         Ok(json!({
             "raw": mean(raw.iter().map(Vec::len).sum(), raw.len()),
