@@ -36,13 +36,16 @@ export override WHO := $(value WHO)
 # checkov asks for older versions of what sam asks for: it has an environment of its own.
 VENV := .venv
 CHECK_VENV := .venv-check
-PY := $(VENV)/bin/python
+PY = $(HOLD) $(VENV)/bin/python
+
+# Holds Ctrl-C back while Python starts, which would print a traceback of its own. The package tools lets it arrive.
+HOLD := $(shell env --block-signal=INT true 2>/dev/null && echo env --block-signal=INT)
 
 # Makes ready what a command needs, with its progress: tools by their files in tools/requirements, and programs, at the
 # same time. All commands compile the same graph of crates with the same profile: cargo build --workspace.
-SETUP = @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-    echo "error: expected Python 3.10 or later, found $$($(PYTHON) --version 2>&1 || true); name another: make PYTHON=python3.12 …" >&2; exit 1; }; \
-  $(PYTHON) -m tools.setup
+SETUP = @command -v $(firstword $(PYTHON)) >/dev/null || { \
+    echo "error: expected Python 3.10 or later, found no $(PYTHON); name another: make PYTHON=python3.12 …" >&2; exit 1; }; \
+  $(HOLD) $(PYTHON) -m tools.setup
 LOCAL_TOOLS = $(SETUP) --tools local
 DEPLOY_TOOLS = $(SETUP) --tools local deploy
 TEST_TOOLS = $(SETUP) --tools local deploy test
@@ -83,19 +86,19 @@ REQUESTS := $(CURDIR)/target/requests
 .PHONY: test
 test: ## Run all tests, those on a local cloud of their own included
 	$(TEST_TOOLS) --compile tests
-	$(PY) -m pytest tests/plan tests/conformance
+	pytest tests/plan tests/conformance
 	cargo test --workspace
-	$(PY) -m pytest tests/template tests/mapping
-	$(PY) -m pytest -rs tests/report
+	pytest tests/template tests/mapping
+	pytest -rs tests/report
 	rm -rf "$(REQUESTS)"
-	REQUEST_RECORD="$(REQUESTS)" $(PY) -m pytest tests/e2e
-	REQUEST_RECORD="$(REQUESTS)" $(PY) -m pytest tests/faults
+	REQUEST_RECORD="$(REQUESTS)" pytest tests/e2e
+	REQUEST_RECORD="$(REQUESTS)" pytest tests/faults
 	$(PY) -m tests.conformance.check "$(REQUESTS)"
 
 .PHONY: faults
 faults: ## Send events through functions that are killed, before services that fail [EVENTS=20000] [SHARE=0.2] [SEED=1]
 	$(TEST_TOOLS)
-	EVENTS=$(call whole,EVENTS,20000) SHARE=$(call number,SHARE,0.2) SEED=$(call whole,SEED,1) $(PY) -m pytest -s tests/faults
+	EVENTS=$(call whole,EVENTS,20000) SHARE=$(call number,SHARE,0.2) SEED=$(call whole,SEED,1) pytest -s tests/faults
 
 .PHONY: fuzz
 fuzz: ## Try each format with bad input by chance [SECONDS=60 for each] [SEED=1]

@@ -1,14 +1,18 @@
 """The project's Python tools: `python -m tools.local.demo` and the like.
 
 A command imports its libraries for about a second. Ctrl-C in that time would print their traceback,
-so that it ends the process in one line until `interruptible` is called.
+so that it ends the process in one line until `interruptible` is called. Until this module runs,
+`make` holds the signal back.
 """
-
-from __future__ import annotations
 
 import os
 import signal
 import sys
+
+if sys.version_info < (3, 10):  # noqa: UP036, for whoever has an older one
+    found = sys.version.split()[0]
+    message = f"expected Python 3.10 or later, found {found}"
+    sys.exit(f"error: {message}; name another: make PYTHON=python3.12 …")
 
 
 def _end(number: int, frame: object) -> None:
@@ -26,3 +30,4 @@ def interruptible() -> None:
 # that ignores the signal for its commands in the background is left to do so.
 if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, _end)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -396,6 +396,42 @@ runpy.run_module("tools.live", run_name="__main__")
     assert "Traceback" not in ended.stderr
 
 
+def test_ctrl_c_while_python_starts_ends_in_one_line() -> None:
+    """`make` holds the signal back until the package `tools` is imported."""
+
+    def interrupt() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        os.kill(os.getpid(), signal.SIGINT)
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "tools.plan.plan", "--eps", "5"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        encoding="utf-8",
+        preexec_fn=interrupt,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (130, "")
+    assert ended.stderr == "\ninterrupted before anything was done\n"
+    commands = make("--dry-run", "plan", "EPS=5").stdout
+    assert commands.count("env --block-signal=INT") == commands.count("-m tools.") == 2
+
+
+def test_an_old_python_is_refused() -> None:
+    old = "import sys; sys.version_info = (3, 9, 2); import tools"
+    refused = subprocess.run(
+        [sys.executable, "-c", old],
+        cwd=REPOSITORY,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert refused.stderr.startswith("error: expected Python 3.10 or later, found 3.")
+    missing = make("down", "PYTHON=python3.nowhere")
+    assert "expected Python 3.10 or later, found no python3.nowhere" in missing.stderr
+
+
 def test_an_interrupted_program_is_followed_by_what_is_left_running(bare: Cloud) -> None:
     # A shell can lose a signal while it starts a command.
     program = "import time; print('begun', flush=True); time.sleep(60)"

@@ -69,8 +69,9 @@ def run(main: Callable[[], int], left: Callable[[], str] = nothing_left) -> NoRe
         # A second Ctrl-C would end in a traceback instead of the line.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         say(f"\ninterrupted; {left()}")
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
         status = INTERRUPTED
+    # While Python ends, it would print a traceback of its own.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(status)
 
 
