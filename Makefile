@@ -172,17 +172,20 @@ live: ## Show a stack while it runs, on a page of this machine [ENV=dev] [DATASE
 	@$(PY) -m tools.live $(PLACE) $(if $(PAGE),--page "$(PAGE)") $(if $(HOST),--host "$(HOST)")
 
 .PHONY: replay
-replay: ## Send a file as live incidents to the stack: CSV=file [DATASET=name] [RATE=rows/s] [ENV=dev] [LOCAL=1] [PORT=n]
+replay: ## Send a file as live incidents to the stack: CSV=file [FORMAT=csv] [CHARSET=windows-1252] [DATE_ORDER=dmy] [DATASET=name] [RATE=rows/s] [ENV=dev] [LOCAL=1] [PORT=n]
 	@$(if $(CSV),,echo "error: name the file to send: make replay CSV=file" >&2; exit 1)
 	$(LOCAL_TOOLS) --compile programs
-	@$(PY) -m tools.local.where $(PLACE) -- target/debug/replay --dataset "$(DATASET)" --environment "$(ENV)" $(if $(RATE),--rate "$(RATE)") -- "$$CSV"
+	@$(PY) -m tools.local.where $(PLACE) -- target/debug/replay --dataset "$(DATASET)" --environment "$(ENV)" $(if $(RATE),--rate "$(RATE)") $(call options,$(FILE_OPTIONS)) -- "$$CSV"
+
+# How a file is read.
+FILE_OPTIONS := FORMAT CHARSET DATE_ORDER
 
 .PHONY: suggest
-suggest: ## Print a data set's file to start from, for a file of your own, or write it [NAME=data set]: CSV=file [CHARSET=windows-1252]
+suggest: ## Print a data set's file to start from, for a file of your own, or write it [NAME=data set]: CSV=file [FORMAT=csv] [CHARSET=windows-1252] [DATE_ORDER=dmy]
 	@$(if $(CSV),,echo "error: name the file to describe: make suggest CSV=file" >&2; exit 1)
 	@if [ -n "$(NAME)" ] && [ -e "$(SUGGESTED)" ]; then echo "error: $(SUGGESTED) exists; give another NAME=" >&2; exit 1; fi
 	$(SETUP) --compile programs
-	@target/debug/replay normalise --suggest $(if $(CHARSET),--charset "$(CHARSET)") $(if $(NAME),--name "$(NAME)") -- "$$CSV" $(if $(NAME),>target/suggested.toml)
+	@target/debug/replay normalise --suggest $(call options,$(FILE_OPTIONS)) $(if $(NAME),--name "$(NAME)") -- "$$CSV" $(if $(NAME),>target/suggested.toml)
 	@$(if $(NAME),mkdir -p "$(dir $(SUGGESTED))" && mv target/suggested.toml "$(SUGGESTED)" && echo "$(SUGGESTED) is written")
 
 SUGGESTED = datasets/$(NAME)/dataset.toml
@@ -227,7 +230,7 @@ rehearse: ## What files of the past would have caused: CSV=files [AREA=county] [
 	  $(call options,$(REHEARSE_OPTIONS))
 
 # The options of tools/rehearse/rehearse.py, as variables.
-REHEARSE_OPTIONS := SET AGAINST AREA THRESHOLDS DEPARTMENTS TIME FORMAT CHARSET DATE_ORDER
+REHEARSE_OPTIONS := SET AGAINST AREA THRESHOLDS DEPARTMENTS TIME $(FILE_OPTIONS)
 
 .PHONY: deploy
 deploy: STACK = $(subst _,-,$(DATASET))-$(ENV)

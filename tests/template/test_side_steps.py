@@ -278,7 +278,7 @@ def make(*words: str, **shell: str) -> subprocess.CompletedProcess[str]:
     ("words", "says"),
     [
         (("deploy", "EVN=prod"), "deploy takes no EVN; expected DATASET ENV."),
-        (("replay", "CVS=rows.csv"), "replay takes no CVS; expected CSV "),
+        (("replay", "CVS=rows.csv"), "replay takes no CVS; expected CHARSET CSV "),
         (("replay", "ROWS=5", "CSV=rows.csv"), "replay takes no ROWS;"),
         (("up", "ENV=prod"), "up takes no ENV; expected DATASET PORT."),
         (("plan", "EPS=5", "BACH=3"), "plan takes no BACH; expected ALERTED ALERTS_PER_SECOND "),
@@ -344,6 +344,13 @@ def test_a_no_is_not_a_yes(no: str) -> None:
         assert f" {option}" not in refused
         assert f" {option}" in taken
     assert " --check" not in make("--dry-run", "render", f"CHECK={no}").stdout
+
+
+@pytest.mark.parametrize("target", ["replay", "suggest"])
+def test_make_says_how_a_file_is_read(target: str) -> None:
+    given = ("CSV=rows.txt", "FORMAT=csv", "CHARSET=latin1", "DATE_ORDER=dmy")
+    command = make("--dry-run", target, *given).stdout
+    assert '--format "csv" --charset "latin1" --date-order "dmy"' in command
 
 
 @pytest.mark.parametrize("path", ["a b", "a'b", 'a"b', "$HOME", "`id`"])

@@ -15,10 +15,7 @@ pub enum Error {
     Dataset(#[from] DatasetError),
     /// A file cannot be read.
     #[error(transparent)]
-    File(replay::error::Error),
-    /// A file's name does not say which format it has.
-    #[error("could not infer the format of {0} from its name; add FORMAT=csv, FORMAT=ndjson or FORMAT=json")]
-    UnknownFormat(String),
+    File(#[from] replay::error::Error),
     /// A function would refuse its variables.
     #[error("{setting}: {function} would refuse its settings: {error}")]
     Refused {
@@ -51,13 +48,4 @@ pub enum Error {
     /// The result cannot be written.
     #[error("could not write the result: {0}")]
     Write(#[source] io::Error),
-}
-
-impl From<replay::error::Error> for Error {
-    fn from(error: replay::error::Error) -> Self {
-        match error {
-            replay::error::Error::UnknownFormat(name) => Self::UnknownFormat(name),
-            error => Self::File(error),
-        }
-    }
 }

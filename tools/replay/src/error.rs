@@ -28,7 +28,7 @@ pub enum Error {
     Write(#[source] io::Error),
     /// The file's name does not say which format it has.
     #[error(
-        "could not infer the format of {0} from its name; expected one that ends in .csv, .ndjson or .json, or --format with one of these"
+        "could not infer the format of {0} from its name; add --format=csv, --format=ndjson or --format=json"
     )]
     UnknownFormat(String),
     /// No row of the file can become an event.

@@ -114,14 +114,54 @@ impl Progress {
     }
 }
 
-/// Writes a line to standard error. If it is closed, nobody reads the line.
+/// Writes a line to standard error. If make runs the command, options have the names of make's variables.
 pub fn to_stderr(line: &str) {
+    let is_make = std::env::var_os("MAKELEVEL").is_some();
+    let line = if is_make { for_make(line) } else { line.to_owned() };
+    // If standard error is closed, nobody reads the line.
     writeln!(std::io::stderr().lock(), "{line}").ok();
+}
+
+/// A line with `FORMAT=csv` instead of `--format=csv`, and `RATE` instead of clap's `'--rate <N>'`.
+fn for_make(line: &str) -> String {
+    let mut parts = line.split("--");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let length = part.find(|c: char| !c.is_ascii_lowercase() && c != '-').unwrap_or(part.len());
+        let (name, mut after) = part.split_at(length);
+        if name.is_empty() || !text.ends_with([' ', '\'']) {
+            text += "--";
+            text += part;
+            continue;
+        }
+        if text.ends_with('\'') {
+            text.pop();
+            after = after.split_once('\'').map_or("", |(_, after)| after);
+        }
+        text += &name.replace('-', "_").to_uppercase();
+        text += after;
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_are_named_as_variables_of_make() {
+        for (line, expected) in [
+            (
+                "error: invalid value 'x' for '--date-order <ORDER>': mdy or dmy",
+                "error: invalid value 'x' for DATE_ORDER: mdy or dmy",
+            ),
+            ("error: unexpected argument '--no' found", "error: unexpected argument NO found"),
+            ("add --format=csv or --date-order=dmy", "add FORMAT=csv or DATE_ORDER=dmy"),
+            ("could not read a--b.csv: -- and --1", "could not read a--b.csv: -- and --1"),
+        ] {
+            assert_eq!(for_make(line), expected);
+        }
+    }
 
     #[test]
     fn every_template_can_be_drawn() {
