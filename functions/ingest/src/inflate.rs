@@ -2,9 +2,9 @@
 //!
 //! Gzip is recognised by its first bytes, not by a name or a header. All text before an error is passed on.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, io::Write as _, mem};
 
-use flate2::{Crc, Decompress, FlushDecompress, Status};
+use flate2::write::GzDecoder;
 
 use crate::signature;
 
@@ -24,21 +24,6 @@ const MEMBER: [u8; 3] = [0x1f, 0x8b, 8];
 const GZIP_STEP: usize = 4 * 1024;
 /// Plain bytes that are passed on at once.
 const PLAIN_STEP: usize = 1024 * 1024;
-/// Inflated bytes that are passed on at once.
-const OUTPUT: usize = 32 * 1024;
-/// The checksum and the length after the data of a member.
-const TRAILER: usize = 8;
-
-/// Flags of a member's header.
-///
-/// Source: RFC 1952, section 2.3.1.
-mod flag {
-    pub(super) const CHECKSUM: u8 = 2;
-    pub(super) const EXTRA: u8 = 4;
-    pub(super) const NAME: u8 = 8;
-    pub(super) const COMMENT: u8 = 16;
-    pub(super) const RESERVED: u8 = 0xe0;
-}
 
 /// Why data cannot be read to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -102,14 +87,12 @@ impl Inflate {
     }
 
     /// The continuation of a plain text, from any position.
-    #[must_use]
-    pub fn plain() -> Self {
+    pub(crate) fn plain() -> Self {
         Self { encoding: Encoding::Plain, limit: 0, begin: Begin(None) }
     }
 
     /// Whether the data is gzip, as far as it is known.
-    #[must_use]
-    pub fn is_gzip(&self) -> bool {
+    pub(crate) fn is_gzip(&self) -> bool {
         matches!(self.encoding, Encoding::Gzip(_))
     }
 
@@ -128,7 +111,7 @@ impl Inflate {
             if first.len() < MAGIC.len() && MAGIC.starts_with(first) {
                 return Ok(());
             }
-            known = std::mem::take(first);
+            known = mem::take(first);
             chunk = &known;
             let gzip = chunk.starts_with(&MAGIC);
             self.encoding =
@@ -137,7 +120,7 @@ impl Inflate {
         let begin = &mut self.begin;
         match &mut self.encoding {
             Encoding::Gzip(gzip) => {
-                let pushed = gzip.push(chunk, &mut |piece: &[u8]| begin.pass(piece, &mut text));
+                let pushed = gzip.push(chunk, &mut |piece| begin.pass(piece, &mut text));
                 if pushed.is_err() {
                     begin.finish(&mut text)?;
                 }
@@ -149,16 +132,13 @@ impl Inflate {
 
     /// Ends the data and passes on the remaining text.
     pub fn finish(&mut self, mut text: impl FnMut(&[u8])) -> Result<(), InflateError> {
-        let mut finished = Ok(());
-        match &mut self.encoding {
-            Encoding::Unknown(first) => {
-                let first = std::mem::take(first);
-                self.begin.pass(&first, &mut text)?;
-            }
-            Encoding::Plain => {}
-            Encoding::Gzip(gzip) => finished = gzip.finish(),
-        }
-        self.begin.finish(&mut text)?;
+        let begin = &mut self.begin;
+        let finished = match &mut self.encoding {
+            Encoding::Unknown(first) => begin.pass(&mem::take(first), &mut text),
+            Encoding::Plain => Ok(()),
+            Encoding::Gzip(gzip) => gzip.finish(&mut |piece| begin.pass(piece, &mut text)),
+        };
+        begin.finish(&mut text)?;
         finished
     }
 }
@@ -190,11 +170,9 @@ impl Begin {
 }
 
 /// Gzip: a sequence of members.
+#[derive(Debug)]
 struct Gzip {
     stage: Stage,
-    deflate: Decompress,
-    crc: Crc,
-    output: Vec<u8>,
     limit: u64,
     inflated: u64,
 }
@@ -203,56 +181,21 @@ struct Gzip {
 enum Stage {
     /// Before a member, or after the last one: padding, or the first bytes of a header.
     Between(Vec<u8>),
-    Header(MemberHeader),
-    Data,
-    Trailer(Vec<u8>),
+    /// In a member, whose decoder writes the text to a buffer.
+    Member(Box<GzDecoder<Vec<u8>>>),
     /// Nothing more can be read after an error.
     Failed,
 }
 
-/// The header of a member, read byte by byte.
-#[derive(Debug)]
-struct MemberHeader {
-    part: HeaderPart,
-    /// Bytes of the current part that were read.
-    at: usize,
-    flags: u8,
-    extra: usize,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum HeaderPart {
-    Fixed,
-    ExtraLength,
-    Extra,
-    Name,
-    Comment,
-    Checksum,
-}
-
-impl std::fmt::Debug for Gzip {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Gzip").field("stage", &self.stage).finish_non_exhaustive()
-    }
-}
+/// Takes text; an error says that it is the beginning of a format without rows.
+type Take<'t> = dyn FnMut(&[u8]) -> Result<(), InflateError> + 't;
 
 impl Gzip {
     fn new(limit: u64) -> Self {
-        Self {
-            stage: Stage::Between(Vec::new()),
-            deflate: Decompress::new(false),
-            crc: Crc::new(),
-            output: vec![0; OUTPUT],
-            limit,
-            inflated: 0,
-        }
+        Self { stage: Stage::Between(Vec::new()), limit, inflated: 0 }
     }
 
-    /// Inflates a chunk in small steps.
-    fn push<F>(&mut self, mut chunk: &[u8], text: &mut F) -> Result<(), InflateError>
-    where
-        F: FnMut(&[u8]) -> Result<(), InflateError>,
-    {
+    fn push(&mut self, mut chunk: &[u8], text: &mut Take<'_>) -> Result<(), InflateError> {
         while let [first, others @ ..] = chunk {
             match &mut self.stage {
                 Stage::Between(mark) => {
@@ -262,26 +205,19 @@ impl Gzip {
                     }
                     chunk = others;
                     if mark.len() == MEMBER.len() {
-                        let mark = std::mem::take(mark);
+                        let mark = mem::take(mark);
                         self.begin_member(mark, chunk)?;
                     }
                 }
-                Stage::Header(header) => {
-                    chunk = others;
-                    match header.read(*first) {
-                        Some(true) => self.stage = Stage::Data,
-                        Some(false) => {}
-                        None => return self.fail(InflateError::Damaged),
+                Stage::Member(decoder) => match decoder.write(chunk) {
+                    // The decoder takes nothing after the end of its member.
+                    Ok(0) | Err(_) => self.end_member(text)?,
+                    Ok(taken) => {
+                        chunk = &chunk[taken..];
+                        let inflated = mem::take(decoder.get_mut());
+                        self.pass_on(&inflated, text)?;
                     }
-                }
-                Stage::Data => chunk = self.inflate(chunk, text)?,
-                Stage::Trailer(trailer) => {
-                    trailer.push(*first);
-                    chunk = others;
-                    if trailer.len() == TRAILER {
-                        self.check_member()?;
-                    }
-                }
+                },
                 Stage::Failed => return Err(InflateError::Damaged),
             }
         }
@@ -290,132 +226,62 @@ impl Gzip {
 
     fn begin_member(&mut self, mut mark: Vec<u8>, following: &[u8]) -> Result<(), InflateError> {
         if mark == MEMBER {
-            self.deflate.reset(false);
-            self.crc = Crc::new();
-            self.stage =
-                Stage::Header(MemberHeader { part: HeaderPart::Fixed, at: mark.len(), flags: 0, extra: 0 });
+            let mut decoder = Box::new(GzDecoder::new(Vec::new()));
+            decoder.write_all(&mark).map_err(|_| InflateError::Damaged)?;
+            self.stage = Stage::Member(decoder);
             return Ok(());
         }
+        self.stage = Stage::Failed;
         // A header with one wrong byte begins a damaged member. The row before it may continue in that member.
         let alike = mark.iter().zip(MEMBER).filter(|(byte, expected)| **byte == *expected).count();
         if alike >= 2 {
-            return self.fail(InflateError::Damaged);
+            return Err(InflateError::Damaged);
         }
         mark.extend_from_slice(&following[..following.len().min(GZIP_STEP)]);
-        self.fail(InflateError::Trailing(mark))
+        Err(InflateError::Trailing(mark))
     }
 
-    /// Inflates data of a member; returns the bytes after it in the chunk.
-    fn inflate<'c, F>(&mut self, mut chunk: &'c [u8], text: &mut F) -> Result<&'c [u8], InflateError>
-    where
-        F: FnMut(&[u8]) -> Result<(), InflateError>,
-    {
-        loop {
-            let (taken, made) = (self.deflate.total_in(), self.deflate.total_out());
-            let status = self.deflate.decompress(chunk, &mut self.output, FlushDecompress::None);
-            let count = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-            let (taken, made) =
-                (count(self.deflate.total_in() - taken), count(self.deflate.total_out() - made));
-            chunk = &chunk[taken.min(chunk.len())..];
-            // The text inflated before an error is valid, too.
-            let room = count(self.limit - self.inflated);
-            let piece = &self.output[..made.min(room)];
-            self.crc.update(piece);
-            self.inflated += piece.len() as u64;
-            if !piece.is_empty() {
-                text(piece)?;
-            }
-            if made > room {
-                return self.fail(InflateError::TooLarge(self.limit)).map(|()| chunk);
-            }
-            match status {
-                Ok(Status::StreamEnd) => {
-                    self.stage = Stage::Trailer(Vec::with_capacity(TRAILER));
-                    return Ok(chunk);
-                }
-                // If the output is full, there may be more of it.
-                Ok(_) if made == self.output.len() => {}
-                Ok(_) if chunk.is_empty() => return Ok(chunk),
-                Ok(_) if taken + made > 0 => {}
-                Ok(_) | Err(_) => return self.fail(InflateError::Damaged).map(|()| chunk),
-            }
+    /// Passes on the last text of a member, and checks that the member is complete and undamaged.
+    fn end_member(&mut self, text: &mut Take<'_>) -> Result<(), InflateError> {
+        let Stage::Member(mut decoder) = mem::replace(&mut self.stage, Stage::Failed) else { return Ok(()) };
+        let ended = decoder.try_finish();
+        // The text inflated before an error is valid, too.
+        self.pass_on(decoder.get_ref(), text)?;
+        ended.map_err(|_| InflateError::Damaged)?;
+        self.stage = Stage::Between(Vec::new());
+        Ok(())
+    }
+
+    /// Passes on inflated text up to the limit.
+    fn pass_on(&mut self, inflated: &[u8], text: &mut Take<'_>) -> Result<(), InflateError> {
+        let room = usize::try_from(self.limit - self.inflated).unwrap_or(usize::MAX);
+        let piece = &inflated[..inflated.len().min(room)];
+        self.inflated += piece.len() as u64;
+        if !piece.is_empty() {
+            text(piece)?;
         }
+        if piece.len() < inflated.len() {
+            self.stage = Stage::Failed;
+            return Err(InflateError::TooLarge(self.limit));
+        }
+        Ok(())
     }
 
-    fn check_member(&mut self) -> Result<(), InflateError> {
-        let Stage::Trailer(trailer) = std::mem::replace(&mut self.stage, Stage::Between(Vec::new())) else {
-            return Ok(());
-        };
-        let expected = [self.crc.sum().to_le_bytes(), self.crc.amount().to_le_bytes()].concat();
-        if trailer == expected { Ok(()) } else { self.fail(InflateError::Damaged) }
-    }
-
-    fn fail(&mut self, error: InflateError) -> Result<(), InflateError> {
-        self.stage = Stage::Failed;
-        Err(error)
-    }
-
-    fn finish(&mut self) -> Result<(), InflateError> {
+    fn finish(&mut self, text: &mut Take<'_>) -> Result<(), InflateError> {
+        if matches!(self.stage, Stage::Member(_)) {
+            self.end_member(text)?;
+        }
         match &mut self.stage {
             Stage::Between(mark) if mark.is_empty() => Ok(()),
-            Stage::Between(mark) if !MEMBER.starts_with(mark) => {
-                let mark = std::mem::take(mark);
-                self.fail(InflateError::Trailing(mark))
-            }
-            _ => self.fail(InflateError::Damaged),
-        }
-    }
-}
-
-impl MemberHeader {
-    /// Reads a byte. Returns whether it was the last one of the header; `None` if a header cannot contain it.
-    fn read(&mut self, byte: u8) -> Option<bool> {
-        let at = self.at;
-        self.at += 1;
-        let part_ends = match self.part {
-            HeaderPart::Fixed => {
-                if at == 3 {
-                    self.flags = byte;
-                }
-                at == 9
-            }
-            HeaderPart::ExtraLength => {
-                self.extra |= usize::from(byte) << (8 * at);
-                at == 1
-            }
-            HeaderPart::Extra => at + 1 == self.extra,
-            HeaderPart::Name | HeaderPart::Comment => byte == 0,
-            HeaderPart::Checksum => at == 1,
-        };
-        if self.flags & flag::RESERVED != 0 {
-            return None;
-        }
-        Some(part_ends && self.is_last_part())
-    }
-
-    /// Moves to the next part that the flags announce; true if there is none.
-    fn is_last_part(&mut self) -> bool {
-        self.at = 0;
-        loop {
-            let (part, announced) = match self.part {
-                HeaderPart::Fixed => (HeaderPart::ExtraLength, self.flags & flag::EXTRA != 0),
-                HeaderPart::ExtraLength => (HeaderPart::Extra, self.extra > 0),
-                HeaderPart::Extra => (HeaderPart::Name, self.flags & flag::NAME != 0),
-                HeaderPart::Name => (HeaderPart::Comment, self.flags & flag::COMMENT != 0),
-                HeaderPart::Comment => (HeaderPart::Checksum, self.flags & flag::CHECKSUM != 0),
-                HeaderPart::Checksum => return true,
-            };
-            self.part = part;
-            if announced {
-                return false;
-            }
+            Stage::Between(mark) if !MEMBER.starts_with(mark) => Err(InflateError::Trailing(mem::take(mark))),
+            _ => Err(InflateError::Damaged),
         }
     }
 }
 
 /// The body of a request; gzip or plain, by its first bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub enum InflatedBody<'b> {
+pub(crate) enum InflatedBody<'b> {
     /// The whole text.
     Text(Cow<'b, [u8]>),
     /// Valid gzip with more text than is held in memory.
@@ -426,9 +292,9 @@ pub enum InflatedBody<'b> {
 }
 
 /// Reads the body of a request to its end, so that no row of a damaged body is ingested.
-pub fn body(body: &[u8]) -> Result<InflatedBody<'_>, InflateError> {
+pub(crate) fn body(body: &[u8]) -> Result<InflatedBody<'_>, InflateError> {
     if !body.starts_with(&MAGIC) {
-        return match signature::of(&body[..body.len().min(signature::BYTES)]) {
+        return match signature::of(body) {
             Some(format) => Err(InflateError::Foreign(format)),
             None => Ok(InflatedBody::Text(Cow::Borrowed(body))),
         };

@@ -1,7 +1,7 @@
 //! File formats that cannot contain rows, recognised by their first bytes.
 
 /// Bytes at the beginning that are enough to recognise a format: a tar archive has its mark at byte 257.
-pub const BYTES: usize = 512;
+pub(crate) const BYTES: usize = 512;
 
 /// The first bytes of formats. No text in UTF-8 that contains rows can begin with them.
 const SIGNATURES: [(&[u8], &str); 34] = [
@@ -43,8 +43,7 @@ const SIGNATURES: [(&[u8], &str); 34] = [
 ];
 
 /// The format of the data, if it is known to contain no rows.
-#[must_use]
-pub fn of(begin: &[u8]) -> Option<&'static str> {
+pub(crate) fn of(begin: &[u8]) -> Option<&'static str> {
     // Most texts begin with a letter, a brace or a quote; only a few signatures do.
     let listed = SIGNATURES.iter().find(|(signature, _)| begin.starts_with(signature));
     if let Some((_, name)) = listed {
