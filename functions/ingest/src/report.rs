@@ -151,8 +151,7 @@ impl ReadingReport {
     }
 
     /// Whether there is anything to log.
-    #[must_use]
-    pub fn is_notable(&self) -> bool {
+    pub(crate) fn is_notable(&self) -> bool {
         !self.unreadable.is_empty() || !self.warnings.is_empty()
     }
 
@@ -160,8 +159,7 @@ impl ReadingReport {
     /// for each column with unreadable cells, since a line has one value for each dimension.
     ///
     /// Source: CloudWatch user guide, "Specification: Embedded metric format".
-    #[must_use]
-    pub fn lines(&self, rows: u64, emitter: &Emitter<'_>, invocation: &Invocation) -> Vec<String> {
+    pub(crate) fn lines(&self, rows: u64, emitter: &Emitter<'_>, invocation: &Invocation) -> Vec<String> {
         let of_column = |(name, column): (&String, &ColumnReport)| {
             json!({
                 "_aws": declared(invocation, &COLUMN_DIMENSIONS, &[UNREADABLE_CELLS]),
@@ -254,40 +252,33 @@ fn example(reason: Reason, form: &str) -> String {
 
 /// What the cells of a reason have in common, and the likeliest remedy.
 fn remedy(reason: Reason) -> String {
-    let of_time = |reason: Unreadable| reason.remedy(DateOrder::Mdy).to_owned();
-    let swapped = " and send the file again, since its other dates may have day and month swapped";
-    match reason {
-        Reason::OnlyDmy => Unreadable::OtherOrder.remedy(DateOrder::Mdy).to_owned() + swapped,
-        Reason::OnlyMdy => Unreadable::OtherOrder.remedy(DateOrder::Dmy).to_owned() + swapped,
+    let remedy = match reason {
+        Reason::OnlyDmy => Unreadable::OtherOrder.remedy(DateOrder::Mdy),
+        Reason::OnlyMdy => Unreadable::OtherOrder.remedy(DateOrder::Dmy),
+        // No other remedy depends on the order.
+        Reason::Time(reason) => reason.remedy(DateOrder::Mdy),
         Reason::NeedsDateOrder => {
-            "can be read only in a declared order: declare `date_order`, as the file was written".to_owned()
+            "can be read only in a declared order: declare `date_order`, as the file was written"
         }
-        Reason::DayOnly => of_time(Unreadable::DayOnly),
-        Reason::DayAndTime => of_time(Unreadable::DayAndTime),
-        Reason::TimeOnly => of_time(Unreadable::TimeOnly),
-        Reason::NoCentury => of_time(Unreadable::NoCentury),
-        Reason::NoSuchTime => of_time(Unreadable::NoSuchTime),
-        Reason::SerialNumber => of_time(Unreadable::SerialNumber),
-        Reason::UnixTime => of_time(Unreadable::UnixTime),
-        Reason::NotATime => of_time(Unreadable::NotATime),
-        Reason::Fraction => "have a fraction: declare `type = \"double\"`".to_owned(),
-        Reason::OutOfRange => "are too large: declare `type = \"string\"`".to_owned(),
+        Reason::Fraction => "have a fraction: declare `type = \"double\"`",
+        Reason::OutOfRange => "are too large: declare `type = \"string\"`",
         Reason::FormattedNumber => {
             "have separators or units: write numbers such as `1234.5`, or declare `type = \"string\"`"
-                .to_owned()
         }
         Reason::NotFinite => {
             "are not finite numbers: list them as `blanks` in the data set's file, or declare `type = \"string\"`"
-                .to_owned()
         }
-        Reason::NotANumber | Reason::NotABoolean => "are other text: declare `type = \"string\"`".to_owned(),
-        Reason::MeansNothing => {
-            "mean that there is nothing: list them under `blanks` in the data set's file".to_owned()
+        Reason::NotANumber | Reason::NotABoolean => "are other text: declare `type = \"string\"`",
+        Reason::MeansNothing => "mean that there is nothing: list them under `blanks` in the data set's file",
+        Reason::Nested => "are objects or arrays: send each of their values under a name of its own",
+    };
+    let others = match reason {
+        Reason::OnlyDmy | Reason::OnlyMdy => {
+            " and send the file again, since its other dates may have day and month swapped"
         }
-        Reason::Nested => {
-            "are objects or arrays: send each of their values under a name of its own".to_owned()
-        }
-    }
+        _ => "",
+    };
+    format!("{remedy}{others}")
 }
 
 /// A number with commas between its thousands.

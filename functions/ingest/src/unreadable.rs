@@ -22,7 +22,8 @@ const NAME_CHARACTERS: usize = 64;
 /// Characters of a form that are stored.
 const FORM_CHARACTERS: usize = 32;
 /// Common texts for "no value".
-pub const NOTHINGS: [&str; 11] = ["NA", "N/A", "#N/A", "NULL", "None", "nil", "nan", "\\N", "?", "-", "--"];
+pub(crate) const NOTHINGS: [&str; 11] =
+    ["NA", "N/A", "#N/A", "NULL", "None", "nil", "nan", "\\N", "?", "-", "--"];
 
 /// Why a cell could not be read as the type of its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -34,22 +35,6 @@ pub enum Reason {
     OnlyMdy,
     /// A time that was stored as text in an event, and needs a declared date order.
     NeedsDateOrder,
-    /// A day without a time, in a column of times.
-    DayOnly,
-    /// A day with a time, in a column of days.
-    DayAndTime,
-    /// A time without a day.
-    TimeOnly,
-    /// A year of two digits.
-    NoCentury,
-    /// A day or a time that does not exist.
-    NoSuchTime,
-    /// A number in a column of times, as spreadsheets store them.
-    SerialNumber,
-    /// A number of seconds or milliseconds, as Unix counts time.
-    UnixTime,
-    /// Another text in a column of times.
-    NotATime,
     /// A number with a fraction, in a column of whole numbers.
     Fraction,
     /// A number that is too large for the type of its column.
@@ -66,6 +51,9 @@ pub enum Reason {
     MeansNothing,
     /// An object or an array.
     Nested,
+    /// Another text in a column of times or days.
+    #[serde(untagged)]
+    Time(Unreadable),
 }
 
 impl Reason {
@@ -94,14 +82,7 @@ impl Reason {
                 DateOrder::Mdy => Self::OnlyDmy,
                 DateOrder::Dmy => Self::OnlyMdy,
             },
-            Some(Unreadable::DayOnly) => Self::DayOnly,
-            Some(Unreadable::DayAndTime) => Self::DayAndTime,
-            Some(Unreadable::TimeOnly) => Self::TimeOnly,
-            Some(Unreadable::NoCentury) => Self::NoCentury,
-            Some(Unreadable::NoSuchTime) => Self::NoSuchTime,
-            Some(Unreadable::SerialNumber) => Self::SerialNumber,
-            Some(Unreadable::UnixTime) => Self::UnixTime,
-            Some(Unreadable::NotATime) => Self::NotATime,
+            Some(reason) => Self::Time(reason),
         }
     }
 
@@ -133,8 +114,7 @@ fn is_infinity(text: &str) -> bool {
 
 /// The form of a text: each digit as `9`, each letter as `A` or `a`, marks as they are. Words for "nothing" and for
 /// infinities stay.
-#[must_use]
-pub fn form(text: &str) -> String {
+pub(crate) fn form(text: &str) -> String {
     let text = cell::trim(text);
     if is_nothing(text) || is_infinity(text) {
         return text.to_owned();
@@ -322,31 +302,28 @@ impl Tally {
     }
 
     /// Rows with bytes that are not text in the charset in which they were read.
-    #[must_use]
-    pub fn undecodable_rows(&self) -> u64 {
+    pub(crate) fn undecodable_rows(&self) -> u64 {
         self.undecodable
     }
 
     /// The columns with unreadable cells: the column, its cells that are not blank, and the unreadable ones.
-    pub fn unreadable(&self) -> impl Iterator<Item = (usize, u64, &[(Reason, UnreadableCells)])> {
+    pub(crate) fn unreadable(&self) -> impl Iterator<Item = (usize, u64, &[(Reason, UnreadableCells)])> {
         let columns = self.unreadable.iter().enumerate().filter(|(_, reasons)| !reasons.is_empty());
         columns.map(|(column, reasons)| (column, self.cells[column], reasons.as_slice()))
     }
 
     /// Columns of the data set that a header did not have.
-    pub fn missing(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn missing(&self) -> impl Iterator<Item = usize> {
         self.missing.iter().enumerate().filter(|(_, missing)| **missing).map(|(column, _)| column)
     }
 
     /// The first names of columns that are unknown to the data set.
-    #[must_use]
-    pub fn unknown_names(&self) -> &[String] {
+    pub(crate) fn unknown_names(&self) -> &[String] {
         &self.unknown.listed
     }
 
     /// Whether there are unknown columns in addition to those that are named.
-    #[must_use]
-    pub fn has_more_unknown(&self) -> bool {
+    pub(crate) fn has_more_unknown(&self) -> bool {
         self.unknown.has_more
     }
 }
@@ -360,13 +337,9 @@ mod tests {
         let (time, mdy) = (Type::Timestamp, DateOrder::Mdy);
         let cases = [
             (time, "13/08/2016 1:00", Reason::OnlyDmy),
-            (time, "2/8/2016", Reason::DayOnly),
-            (time, "2016-02-08", Reason::DayOnly),
-            (time, "45:00.0", Reason::TimeOnly),
-            (time, "42461.5", Reason::SerialNumber),
-            (time, "soon", Reason::NotATime),
-            (time, "13/13/2016 1:00", Reason::NoSuchTime),
-            (Type::Date, "2016-02-08 00:37", Reason::DayAndTime),
+            (time, "2/8/2016", Reason::Time(Unreadable::DayOnly)),
+            (time, "45:00.0", Reason::Time(Unreadable::TimeOnly)),
+            (Type::Date, "2016-02-08 00:37", Reason::Time(Unreadable::DayAndTime)),
             (time, "nan", Reason::MeansNothing),
             (Type::Int, "3.5", Reason::Fraction),
             (Type::Int, "99999999999999999999", Reason::OutOfRange),
@@ -376,7 +349,7 @@ mod tests {
             (Type::Double, "infinity", Reason::NotFinite),
             (Type::Int, " -Inf ", Reason::NotFinite),
             (Type::Int, "--inf", Reason::NotANumber),
-            (time, "Infinity", Reason::NotATime),
+            (time, "Infinity", Reason::Time(Unreadable::NotATime)),
             (Type::Int, "high", Reason::NotANumber),
             (Type::Int, "-", Reason::MeansNothing),
             (Type::Boolean, "yes", Reason::NotABoolean),
@@ -388,6 +361,8 @@ mod tests {
         }
         assert_eq!(Reason::of(time, "8/13/2016 1:00", DateOrder::Dmy), Reason::OnlyMdy);
         assert_eq!(Reason::of(time, "8/3/2016 1:00", DateOrder::Dmy), Reason::NeedsDateOrder);
+        let codes = [Reason::OnlyDmy, Reason::Time(Unreadable::NoSuchTime), Reason::Nested];
+        assert_eq!(serde_json::json!(codes), serde_json::json!(["only_dmy", "no_such_time", "nested"]));
     }
 
     #[test]

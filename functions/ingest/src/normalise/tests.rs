@@ -8,11 +8,19 @@ use crate::rows::{Format, Rows};
 
 const RECEIVED: &str = "2022-12-24T04:53:57.450051Z";
 
+fn us_accidents() -> Dataset {
+    Dataset::named("us_accidents").unwrap()
+}
+
 /// The events of a text, or the reasons for rejecting its rows.
-fn events(format: Format, order: DateOrder, text: &[u8]) -> Vec<Result<String, String>> {
-    let dataset = Dataset::named("us_accidents").unwrap();
-    let normaliser = Normaliser::new(&dataset, order);
-    let mut rows = Rows::new(&dataset, format);
+fn events_of(
+    dataset: &Dataset,
+    format: Format,
+    order: Option<DateOrder>,
+    text: &[u8],
+) -> Vec<Result<String, String>> {
+    let normaliser = Normaliser::new(dataset, order);
+    let mut rows = Rows::new(dataset, format);
     rows.push(text);
     rows.finish();
     let mut events = Vec::new();
@@ -26,6 +34,10 @@ fn events(format: Format, order: DateOrder, text: &[u8]) -> Vec<Result<String, S
         });
     }
     events
+}
+
+fn events(format: Format, order: DateOrder, text: &[u8]) -> Vec<Result<String, String>> {
+    events_of(&us_accidents(), format, Some(order), text)
 }
 
 fn csv(text: &str) -> Vec<Result<String, String>> {
@@ -143,16 +155,9 @@ fn keys_and_names_in_another_case_are_those_of_their_columns() {
 
 #[test]
 fn dates_that_need_an_order_are_invalid_until_it_is_declared() {
-    let dataset = Dataset::named("us_accidents").unwrap();
     let again = |order: Option<DateOrder>, text: &str| {
-        let normaliser = Normaliser::new(&dataset, order);
         let row = format!(r#"{{"ID":"A","Severity":3,"_invalid":{{"Start_Time":"{text}"}}}}"#);
-        let mut rows = Rows::new(&dataset, Format::Ndjson);
-        rows.push(row.as_bytes());
-        rows.finish();
-        let mut out = Writer::default();
-        normaliser.normalise(&rows.next().unwrap(), RECEIVED, &mut out, &mut Tally::default()).unwrap();
-        String::from_utf8(out.into_bytes()).unwrap()
+        events_of(&us_accidents(), Format::Ndjson, order, row.as_bytes()).remove(0).unwrap()
     };
     assert!(again(None, "2/13/2016 1:00").contains(r#""_invalid":{"Start_Time":"2/13/2016 1:00"}"#));
     assert!(again(Some(DateOrder::Mdy), "2/13/2016 1:00").contains("2016-02-13T01:00:00"));
@@ -186,14 +191,7 @@ const DAYS: &str = r#"
 fn days_stay_days_when_an_event_is_read_again() {
     let dataset = Dataset::parse("tickets", DAYS).unwrap();
     let event = |format, order: Option<DateOrder>, text: &str| {
-        let mut rows = Rows::new(&dataset, format);
-        rows.push(text.as_bytes());
-        rows.finish();
-        let mut out = Writer::default();
-        Normaliser::new(&dataset, order)
-            .normalise(&rows.next().unwrap(), RECEIVED, &mut out, &mut Tally::default())
-            .unwrap();
-        String::from_utf8(out.into_bytes()).unwrap()
+        events_of(&dataset, format, order, text.as_bytes()).remove(0).unwrap()
     };
     for (cells, typed, invalid) in [
         (
@@ -381,15 +379,9 @@ proptest! {
         entries.push(("ID".to_owned(), "\"A-1\"".to_owned()));
         entries.push(("Severity".to_owned(), "3".to_owned()));
         let row = object(&entries);
-        let dataset = Dataset::named("us_accidents").unwrap();
-        let normaliser = Normaliser::new(&dataset, declared.then_some(DateOrder::Mdy));
+        let order = declared.then_some(DateOrder::Mdy);
         let normalise = |row: &str| {
-            let mut rows = Rows::new(&dataset, Format::Ndjson);
-            rows.push(row.as_bytes());
-            rows.finish();
-            let mut out = Writer::default();
-            normaliser.normalise(&rows.next().unwrap(), RECEIVED, &mut out, &mut Tally::default()).unwrap();
-            String::from_utf8(out.into_bytes()).unwrap()
+            events_of(&us_accidents(), Format::Ndjson, order, row.as_bytes()).remove(0).unwrap()
         };
         let once = normalise(&row);
         let mut found = Vec::new();

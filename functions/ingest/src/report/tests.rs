@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use serde_json::Value;
 use shared::json::Writer;
 
 use super::*;
@@ -11,20 +12,24 @@ fn dataset() -> Dataset {
     Dataset::named("us_accidents").unwrap()
 }
 
-fn tally(format: Format, order: DateOrder, text: &str) -> Tally {
-    let (dataset, mut tally) = (dataset(), Tally::default());
+/// The tally of the rows of a text, and the events of those that are accepted.
+fn tally(format: Format, order: Option<DateOrder>, text: &[u8]) -> (Tally, Vec<Value>) {
+    let (dataset, mut tally, mut events) = (dataset(), Tally::default(), Vec::new());
     let normaliser = Normaliser::new(&dataset, order);
     let mut rows = Rows::new(&dataset, format);
-    rows.push(text.as_bytes());
+    rows.push(text);
     rows.finish();
     while let Some(row) = rows.next() {
-        _ = normaliser.normalise(&row, "2022-12-24T04:53:57Z", &mut Writer::default(), &mut tally);
+        let mut out = Writer::default();
+        if normaliser.normalise(&row, "2022-12-24T04:53:57Z", &mut out, &mut tally).is_ok() {
+            events.push(serde_json::from_slice(&out.into_bytes()).unwrap());
+        }
     }
-    tally
+    (tally, events)
 }
 
 fn report(format: Format, order: DateOrder, text: &str) -> ReadingReport {
-    ReadingReport::new(&dataset(), &tally(format, order, text))
+    ReadingReport::new(&dataset(), &tally(format, Some(order), text.as_bytes()).0)
 }
 
 /// Rows with all columns that the pipeline uses, of which one is given.
@@ -112,16 +117,10 @@ fn a_tenth_is_not_warned_about_and_blanks_do_not_count() {
 
 #[test]
 fn a_file_in_an_undeclared_charset_says_so() {
-    let (dataset, mut tally) = (dataset(), Tally::default());
-    let normaliser = Normaliser::new(&dataset, None);
-    let mut rows = Rows::new(&dataset, Format::Csv);
     let text = "ID,Severity,City,County,Start_Lat,Start_Lng,Number\nA,3,Do\u{f1}a,x,1,1,n\nB,3,Caf\u{e9},x,1,1,7\nC,3,x,x,1,1,7\n";
-    rows.push(&text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect::<Vec<_>>());
-    rows.finish();
-    while let Some(row) = rows.next() {
-        normaliser.normalise(&row, "2022-12-24T04:53:57Z", &mut Writer::default(), &mut tally).unwrap();
-    }
-    let found = ReadingReport::new(&dataset, &tally);
+    let latin1: Vec<u8> = text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+    let (tally, _) = tally(Format::Csv, None, &latin1);
+    let found = ReadingReport::new(&dataset(), &tally);
     assert_eq!((found.undecodable_rows, tally.unreadable_rows()), (2, 2));
     assert!(
         found.warnings.iter().any(|warning| warning.starts_with("2 rows have bytes that are not text")),
@@ -171,7 +170,7 @@ proptest! {
             let letters: String = text.chars().filter(|c| c.is_alphabetic()).collect();
             prop_assert!(!line.contains(&letters), "{}", line);
         }
-        let [line, of_column] = [0, 1].map(|at| serde_json::from_str::<serde_json::Value>(&lines[at]).unwrap());
+        let [line, of_column] = [0, 1].map(|at| serde_json::from_str::<Value>(&lines[at]).unwrap());
         for metric in CELL_METRICS {
             prop_assert_eq!(line[metric].as_u64(), Some(cells.len() as u64));
         }
@@ -185,21 +184,13 @@ proptest! {
         cells in proptest::collection::vec(proptest::sample::select(vec!["", " ", "1", "2.5", "nan", "x", "13/8/2016 1:00"]), 1..40),
         column in prop_oneof![Just("Number"), Just("Start_Time"), Just("Amenity"), Just("Street"), Just("Temperature(F)")],
     ) {
-        let (dataset, mut tally) = (dataset(), Tally::default());
-        let normaliser = Normaliser::new(&dataset, None);
-        let mut rows = Rows::new(&dataset, Format::Csv);
         let cells: Vec<_> = cells.into_iter().map(str::to_owned).collect();
-        rows.push(csv(column, &cells).as_bytes());
-        rows.finish();
-        let (mut read, mut unreadable) = (0, 0);
-        while let Some(row) = rows.next() {
-            let mut out = Writer::default();
-            normaliser.normalise(&row, "2022-12-24T04:53:57Z", &mut out, &mut tally).unwrap();
-            let event: serde_json::Value = serde_json::from_slice(&out.into_bytes()).unwrap();
-            read += u64::from(event.get(column).is_some());
-            unreadable += u64::from(event["_invalid"].get(column).is_some());
-        }
-        let report = ReadingReport::new(&dataset, &tally);
+        let (tally, events) = tally(Format::Csv, None, csv(column, &cells).as_bytes());
+        prop_assert_eq!(events.len(), cells.len());
+        let count = |is: &dyn Fn(&Value) -> bool| events.iter().filter(|event| is(event)).count() as u64;
+        let read = count(&|event| event.get(column).is_some());
+        let unreadable = count(&|event| event["_invalid"].get(column).is_some());
+        let report = ReadingReport::new(&dataset(), &tally);
         let counted = report.unreadable.get(column).map_or((0, 0), |found| (found.cells, found.unreadable));
         prop_assert_eq!(counted, if unreadable == 0 { (0, 0) } else { (read + unreadable, unreadable) });
         prop_assert_eq!(tally.unreadable_rows(), unreadable);

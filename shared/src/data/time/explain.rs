@@ -1,9 +1,12 @@
 //! Explains why a text cannot be read as a time, to those who must change the text or its declaration.
 
+use serde::Serialize;
+
 use super::{Date, DateOrder, Timestamp, form::Form};
 
 /// Why a text cannot be read as a time or as a day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Unreadable {
     /// It can be read in the other order of day and month: `13/08/2016 17:05` where the month comes first.
     OtherOrder,
