@@ -32,8 +32,7 @@ impl Charset {
     }
 
     /// Whether it is UTF-8.
-    #[must_use]
-    pub fn is_utf8(self) -> bool {
+    pub(crate) fn is_utf8(self) -> bool {
         self.0 == UTF_8
     }
 
@@ -46,6 +45,17 @@ impl Charset {
             return (text, is_altered);
         }
         self.0.decode_without_bom_handling(bytes)
+    }
+
+    /// The same, with text that differs from the bytes in `buffer`.
+    pub(crate) fn decode_into<'a>(self, bytes: &'a [u8], buffer: &'a mut String) -> (&'a str, bool) {
+        match self.decode(bytes) {
+            (Cow::Borrowed(text), is_altered) => (text, is_altered),
+            (Cow::Owned(text), is_altered) => {
+                *buffer = text;
+                (buffer, is_altered)
+            }
+        }
     }
 }
 
@@ -79,8 +89,7 @@ fn encoding(label: &str) -> Option<&'static Encoding> {
 }
 
 /// The charset that a content type names, if it names one.
-#[must_use]
-pub fn of_content_type(content_type: &str) -> Option<&str> {
+pub(crate) fn of_content_type(content_type: &str) -> Option<&str> {
     content_type.split(';').skip(1).find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
         name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))

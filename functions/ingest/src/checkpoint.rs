@@ -18,9 +18,9 @@ use crate::{error::IngestError, rows::Position, s3::ObjectVersion};
 
 /// An object with at least so many bytes of text gets a checkpoint at its end, so that a duplicate event sends nothing
 /// again. For a smaller one the request would cost more than it saves.
-pub const LARGE_BYTES: u64 = 16 * 1024 * 1024;
+pub(crate) const LARGE_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of text between two checkpoints, and so the most that a retry sends again.
-pub const INTERVAL_BYTES: u64 = 64 * 1024 * 1024;
+pub(crate) const INTERVAL_BYTES: u64 = 64 * 1024 * 1024;
 /// The longest time that is reserved for the last delivery and the checkpoint of an invocation. An invocation with less
 /// than four times as much reserves a quarter of its time.
 const RESERVE: Duration = Duration::from_secs(20);
@@ -50,31 +50,29 @@ pub trait Checkpoints {
 
 /// How far an object has been ingested.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Checkpoint {
+pub(crate) struct Checkpoint {
     /// The first row that has not been ingested.
-    pub position: Position,
+    pub(crate) position: Position,
     /// Rows that stream 1 accepted.
-    pub accepted: u64,
+    pub(crate) accepted: u64,
     /// Rows that are in rejects.
-    pub rejected: u64,
+    pub(crate) rejected: u64,
     /// Whether the whole object has been ingested.
-    pub finished: bool,
+    pub(crate) finished: bool,
     /// Whether the object is gzip, which can only be read from the start.
-    pub gzip: bool,
+    pub(crate) gzip: bool,
     /// Size of the object in bytes, if known.
-    pub size: Option<u64>,
+    pub(crate) size: Option<u64>,
 }
 
 impl Checkpoint {
     /// Whether it is further than another checkpoint of the same object.
-    #[must_use]
-    pub fn is_further(&self, other: &Self) -> bool {
+    pub(crate) fn is_further(&self, other: &Self) -> bool {
         (self.finished, self.position.offset) > (other.finished, other.position.offset)
     }
 
     /// Whether the object has been read to its end.
-    #[must_use]
-    pub fn is_at_end(&self) -> bool {
+    pub(crate) fn is_at_end(&self) -> bool {
         !self.gzip && self.size.is_some_and(|size| self.position.offset >= size)
     }
 }
@@ -111,8 +109,7 @@ impl Own {
 }
 
 /// The name of the checkpoint or continuation of one put of an object. Each put has its own name.
-#[must_use]
-pub fn name(object: &ObjectVersion, own: Own) -> String {
+pub(crate) fn name(object: &ObjectVersion, own: Own) -> String {
     let key = &object.key[..object.key.floor_char_boundary(KEY_BYTES)];
     let mut hash = Md5::new();
     hash.update(&object.key);
@@ -127,8 +124,7 @@ pub fn name(object: &ObjectVersion, own: Own) -> String {
 }
 
 /// When an invocation with that deadline stops reading.
-#[must_use]
-pub fn stop_at(now: Instant, deadline: Instant) -> Instant {
+pub(crate) fn stop_at(now: Instant, deadline: Instant) -> Instant {
     let left = deadline.saturating_duration_since(now);
     deadline - RESERVE.min(left / 4)
 }
@@ -137,22 +133,22 @@ pub fn stop_at(now: Instant, deadline: Instant) -> Instant {
 #[derive(Debug)]
 pub(crate) struct Progress {
     pub(crate) object: ObjectVersion,
-    /// The furthest checkpoint that is stored.
-    pub(crate) noted: Checkpoint,
+    /// The furthest position that is saved.
+    pub(crate) saved: Checkpoint,
     /// Whether the inbox has a checkpoint.
-    is_noted: bool,
+    has_checkpoint: bool,
 }
 
 impl Progress {
     /// The checkpoint that an earlier invocation stored for that object; else its beginning.
     pub(crate) async fn load(store: &impl Checkpoints, object: ObjectVersion) -> Result<Self, IngestError> {
-        let noted = load(store, &object).await?;
-        let is_noted = noted.is_some();
-        Ok(Self { object, noted: noted.unwrap_or_default(), is_noted })
+        let saved = load(store, &object).await?;
+        let has_checkpoint = saved.is_some();
+        Ok(Self { object, saved: saved.unwrap_or_default(), has_checkpoint })
     }
 
     /// The object of a continuation, from the continuation's position or from its checkpoint if that is further.
-    pub(crate) async fn go_on(
+    pub(crate) async fn resume(
         store: &impl Checkpoints,
         bucket: &str,
         key: &str,
@@ -164,15 +160,15 @@ impl Progress {
         let Continuation { object, from } = continuation;
         let mut progress = Self::load(store, object).await?;
         // A second invocation over the object may have stored an earlier position.
-        if from.is_further(&progress.noted) {
-            progress.noted = from;
+        if from.is_further(&progress.saved) {
+            progress.saved = from;
         }
         Ok(progress)
     }
 
-    /// Whether the end of the object is worth a checkpoint.
-    pub(crate) fn notes_end(&self, end: &Checkpoint) -> bool {
-        self.is_noted || end.position.offset >= LARGE_BYTES
+    /// Whether the end of the object needs a checkpoint.
+    pub(crate) fn needs_end(&self, end: &Checkpoint) -> bool {
+        self.has_checkpoint || end.position.offset >= LARGE_BYTES
     }
 
     /// Stores a checkpoint, unless another invocation has stored one that is further.
@@ -189,16 +185,16 @@ impl Progress {
                 .await
                 .map_err(IngestError::NotContinued)?;
         }
-        self.noted = checkpoint;
-        self.is_noted = true;
+        self.saved = checkpoint;
+        self.has_checkpoint = true;
         Ok(())
     }
 
     /// Writes the continuation of the object to the inbox, so that another invocation resumes it.
-    pub(crate) async fn leave(self, store: &impl Checkpoints) -> Result<(), IngestError> {
+    pub(crate) async fn write_continuation(self, store: &impl Checkpoints) -> Result<(), IngestError> {
         let name = name(&self.object, Own::Continuation);
         let bucket = self.object.bucket.clone();
-        let continuation = Continuation { object: self.object, from: self.noted };
+        let continuation = Continuation { object: self.object, from: self.saved };
         store.save(&bucket, &name, json(&continuation)).await.map_err(IngestError::NotContinued)
     }
 }

@@ -46,23 +46,34 @@ pub struct HttpContent {
     headers: Vec<(String, String)>,
 }
 
-impl HttpContent {
-    /// The trimmed value of a header; empty if the client did not send it.
-    #[must_use]
-    pub fn header(&self, name: &str) -> &str {
-        let found = self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name));
-        found.map_or("", |(_, value)| value.trim())
-    }
-}
-
 type Single = BTreeMap<String, Option<String>>;
 type Multiple = BTreeMap<String, Option<Vec<String>>>;
+
+/// The members that identify the front end of an event.
+#[derive(Deserialize)]
+pub(crate) struct FrontContext {
+    elb: Option<IgnoredAny>,
+    http: Option<IgnoredAny>,
+}
+
+impl FrontEnd {
+    /// The front end that sends such a `requestContext`, and whether the event has the other two members; `None` if it
+    /// is unknown.
+    pub(crate) fn of(context: &FrontContext, has_method: bool, multi_value: bool) -> Option<Self> {
+        match context {
+            FrontContext { elb: Some(_), .. } => Some(Self::LoadBalancer { multi_value }),
+            FrontContext { http: Some(_), .. } => Some(Self::Url),
+            _ if has_method => Some(Self::Api),
+            _ => None,
+        }
+    }
+}
 
 /// The event; each front end sends some of these members.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct FrontEvent {
-    request_context: Context,
+    request_context: MethodContext,
     http_method: Option<String>,
     headers: Option<Single>,
     multi_value_headers: Option<Multiple>,
@@ -73,8 +84,7 @@ struct FrontEvent {
 }
 
 #[derive(Deserialize)]
-struct Context {
-    elb: Option<IgnoredAny>,
+struct MethodContext {
     http: Option<HttpContext>,
 }
 
@@ -83,72 +93,19 @@ struct HttpContext {
     method: String,
 }
 
-/// The members that identify the front end of an event that is otherwise invalid.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Outline {
-    request_context: OutlineContext,
-    http_method: Option<IgnoredAny>,
-    multi_value_headers: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-struct OutlineContext {
-    elb: Option<IgnoredAny>,
-    http: Option<IgnoredAny>,
-}
-
-impl FrontEnd {
-    /// The front end whose events have those members, if there is one.
-    fn of<E, H, M, L>(
-        elb: Option<&E>,
-        http: Option<&H>,
-        method: Option<&M>,
-        multi_value_headers: Option<&L>,
-    ) -> Option<Self> {
-        match (elb, http, method) {
-            (Some(_), ..) => Some(Self::LoadBalancer { multi_value: multi_value_headers.is_some() }),
-            (None, Some(_), _) => Some(Self::Url),
-            (None, None, Some(_)) => Some(Self::Api),
-            (None, None, None) => None,
-        }
-    }
-}
-
 impl HttpRequest {
-    /// Reads an event that has a `requestContext`; `None` if no known front end sent it.
-    ///
-    /// An event with invalid details is a request, too, because its client awaits a response.
-    #[must_use]
-    pub fn read(text: &str) -> Option<Self> {
-        match serde_json::from_str::<FrontEvent>(text) {
-            Ok(event) => Self::of(event),
-            Err(error) => {
-                let Outline {
-                    request_context: OutlineContext { elb, http },
-                    http_method,
-                    multi_value_headers,
-                } = serde_json::from_str(text).ok()?;
-                let front_end = FrontEnd::of(
-                    elb.as_ref(),
-                    http.as_ref(),
-                    http_method.as_ref(),
-                    multi_value_headers.as_ref(),
-                )?;
-                let fault = format!("the HTTP request cannot be read: {}", json::fault(&error));
-                Some(Self { front_end, content: Err(fault) })
-            }
-        }
+    /// Reads the event of a front end. An event with invalid details is a request, too, because its client awaits a
+    /// response.
+    pub(crate) fn read(text: &str, front_end: FrontEnd) -> Self {
+        let content = serde_json::from_str::<FrontEvent>(text)
+            .map(|event| HttpContent::of(event, front_end))
+            .map_err(|error| format!("the HTTP request cannot be read: {}", json::fault(&error)));
+        Self { front_end, content }
     }
+}
 
-    fn of(event: FrontEvent) -> Option<Self> {
-        let FrontEvent { request_context: Context { elb, http }, http_method, .. } = event;
-        let front_end = FrontEnd::of(
-            elb.as_ref(),
-            http.as_ref(),
-            http_method.as_ref(),
-            event.multi_value_headers.as_ref(),
-        )?;
+impl HttpContent {
+    fn of(event: FrontEvent, front_end: FrontEnd) -> Self {
         let mut query = pairs(event.query_string_parameters, event.multi_value_query_string_parameters);
         if matches!(front_end, FrontEnd::LoadBalancer { .. }) {
             // A load balancer forwards the query undecoded.
@@ -156,14 +113,20 @@ impl HttpRequest {
                 *text = percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
             }
         }
-        let content = HttpContent {
-            method: http.map(|http| http.method).or(http_method).unwrap_or_default(),
+        let method = event.request_context.http.map(|http| http.method).or(event.http_method);
+        Self {
+            method: method.unwrap_or_default(),
             query,
             body: event.body.unwrap_or_default(),
             is_base64: event.is_base64_encoded.unwrap_or_default(),
             headers: pairs(event.headers, event.multi_value_headers),
-        };
-        Some(Self { front_end, content: Ok(content) })
+        }
+    }
+
+    /// The trimmed value of a header; empty if the client did not send it.
+    pub fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name));
+        found.map_or("", |(_, value)| value.trim())
     }
 }
 
@@ -199,7 +162,6 @@ pub struct HttpResponse {
 
 impl HttpResponse {
     /// A response in the form that `front_end` expects.
-    #[must_use]
     pub fn new(
         front_end: FrontEnd,
         status: u16,
@@ -236,10 +198,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::request::Request;
 
-    fn content(event: &serde_json::Value) -> (FrontEnd, HttpContent) {
-        let request = HttpRequest::read(&event.to_string()).unwrap();
-        (request.front_end, request.content.unwrap())
+    fn request(event: &serde_json::Value) -> HttpRequest {
+        let text = event.to_string();
+        let Ok(Request::Http(request)) = Request::read(&text) else { panic!("{text}") };
+        *request
     }
 
     #[test]
@@ -277,7 +241,8 @@ mod tests {
             ),
         ];
         for (event, expected) in cases {
-            let (front_end, content) = content(&event);
+            let HttpRequest { front_end, content } = request(&event);
+            let content = content.unwrap();
             assert_eq!(front_end, expected, "{event}");
             assert_eq!((content.method.as_str(), content.body.as_str()), ("POST", "x"), "{event}");
             assert_eq!(content.header("content-type"), "text/csv", "{event}");
@@ -289,17 +254,12 @@ mod tests {
     fn invalid_event_is_explained_to_its_client() {
         let event =
             json!({"requestContext": {"elb": {}}, "httpMethod": "POST", "headers": [], "body": "secret"});
-        let request = HttpRequest::read(&event.to_string()).unwrap();
-        assert_eq!(request.front_end, FrontEnd::LoadBalancer { multi_value: false });
-        let fault = request.content.unwrap_err();
+        let HttpRequest { front_end, content } = request(&event);
+        assert_eq!(front_end, FrontEnd::LoadBalancer { multi_value: false });
+        let fault = content.unwrap_err();
         assert!(fault.starts_with("the HTTP request cannot be read: expected a map at line 1"), "{fault}");
         let event = json!({"requestContext": {"http": {"method": "POST"}}, "headers": {"x": "a\u{1}b\n"}, "body": null});
-        assert_eq!(content(&event).1.header("X"), "a\u{1}b", "a header may hold anything");
-        for event in
-            [json!({"requestContext": {"connectionId": "c"}, "body": ""}), json!({"requestContext": 7})]
-        {
-            assert!(HttpRequest::read(&event.to_string()).is_none(), "{event}");
-        }
+        assert_eq!(request(&event).content.unwrap().header("X"), "a\u{1}b", "a header may hold anything");
     }
 
     #[test]

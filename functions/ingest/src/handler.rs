@@ -8,7 +8,6 @@ use bytes::Bytes;
 use serde::Serialize;
 use shared::{
     audit::counts::Counts,
-    data::time::DateOrder,
     delivery::Service,
     lambda::{
         config::{Common, ConfigError, Variables},
@@ -19,7 +18,6 @@ use shared::{
 use tokio::time::Instant;
 
 use crate::{
-    charset::Charset,
     checkpoint::{self, Checkpoints},
     error::IngestError,
     front::{HttpRequest, HttpResponse},
@@ -29,8 +27,8 @@ use crate::{
     normalise::{Normaliser, RowRefusal},
     object::{ObjectIntake, fail_if_undelivered},
     report::ReadingReport,
-    request::{Direct, Request},
-    rows::{Format, Rows},
+    request::{Declared, Direct, Request},
+    rows::Rows,
     s3::Objects,
     signature,
 };
@@ -114,8 +112,7 @@ where
         invocation: &Invocation,
     ) -> Result<Answer, IngestError> {
         let origin = Origin { name: invocation.request_id.clone(), group: 0 };
-        self.take(direct.format, direct.body.bytes(), (direct.charset, direct.date_order), &origin, intake)
-            .await;
+        self.take(direct.declared, direct.body.bytes(), &origin, intake).await;
         intake.deliver().await;
         if direct.asynchronous {
             fail_if_undelivered(intake)?;
@@ -136,11 +133,10 @@ where
                 if posted.is_gzip {
                     self.take_gzip(&posted, &origin, intake).await;
                 } else {
-                    let declared = (posted.charset, posted.date_order);
-                    self.take(posted.format, &posted.body, declared, &origin, intake).await;
+                    self.take(posted.declared, &posted.body, &origin, intake).await;
                 }
                 intake.deliver().await;
-                http::answer(&intake.summarise(&self.config.common.dataset), posted.format)
+                http::answer(&intake.summarise(&self.config.common.dataset), posted.declared.format)
             }
             Err(answer) => answer,
         };
@@ -157,10 +153,7 @@ where
             ids.push(id);
             let body = message.body.unwrap_or_default();
             match Direct::read(&body) {
-                Ok(direct) => {
-                    let declared = (direct.charset, direct.date_order);
-                    self.take(direct.format, direct.body.bytes(), declared, &origin, intake).await;
-                }
+                Ok(direct) => self.take(direct.declared, direct.body.bytes(), &origin, intake).await,
                 Err(error) => {
                     let refused = RowRefusal { reason: "bad_message", detail: error.to_string() };
                     intake.refuse(refused, Bytes::from(body), &origin);
@@ -202,7 +195,7 @@ where
             if let Err(error) = taken {
                 // Rows that were not delivered are counted one by one.
                 if !matches!(error, IngestError::Undelivered { .. }) {
-                    intake.miss(error.to_string());
+                    intake.record_unread_object(error.to_string());
                 }
                 return Err(error);
             }
@@ -211,23 +204,15 @@ where
         Ok(Answer::Summary(intake.summarise(&self.config.common.dataset)))
     }
 
-    async fn take(
-        &self,
-        format: Format,
-        body: &[u8],
-        (charset, order): (Charset, Option<DateOrder>),
-        origin: &Origin,
-        intake: &mut Intake<'_, S, R>,
-    ) {
-        if let Some(format) = signature::of(&body[..body.len().min(signature::BYTES)]) {
+    /// Ingests the rows of a body in pieces, so that the text is not in memory twice.
+    async fn take(&self, declared: Declared, body: &[u8], origin: &Origin, intake: &mut Intake<'_, S, R>) {
+        if let Some(format) = signature::of(body) {
             let error = InflateError::Foreign(format);
             let refused = RowRefusal { reason: error.reason(), detail: error.to_string() };
             intake.refuse(refused, Bytes::copy_from_slice(body), origin);
             return;
         }
-        let mut rows = Rows::new(&self.config.common.dataset, format).with_charset(charset);
-        let normaliser = self.normaliser(order);
-        // In pieces, so that the text is not in memory twice.
+        let (mut rows, normaliser) = self.reading(declared);
         for piece in body.chunks(BODY_STEP_BYTES) {
             rows.push(piece);
             intake.take_all(&mut rows, &normaliser, origin).await;
@@ -238,8 +223,7 @@ where
 
     /// Ingests the rows of a gzip body, inflated in pieces. The whole body was already checked to be valid.
     async fn take_gzip(&self, posted: &Posted, origin: &Origin, intake: &mut Intake<'_, S, R>) {
-        let mut rows = Rows::new(&self.config.common.dataset, posted.format).with_charset(posted.charset);
-        let normaliser = self.normaliser(posted.date_order);
+        let (mut rows, normaliser) = self.reading(posted.declared);
         let mut inflate = Inflate::new(BODY_BYTES);
         let mut inflated = Ok(());
         for piece in posted.body.chunks(inflate.step_bytes()) {
@@ -253,8 +237,11 @@ where
         intake.take_all(&mut rows, &normaliser, origin).await;
     }
 
-    fn normaliser(&self, order: Option<DateOrder>) -> Normaliser<'_> {
-        Normaliser::new(&self.config.common.dataset, order)
+    /// The rows and their normaliser, as the sender declares them.
+    fn reading(&self, declared: Declared) -> (Rows<'_>, Normaliser<'_>) {
+        let dataset = &self.config.common.dataset;
+        let rows = Rows::new(dataset, declared.format).with_charset(declared.charset);
+        (rows, Normaliser::new(dataset, declared.date_order))
     }
 
     /// Logs the counts, and then what could not be read, because nobody reads the response to an S3 event or a queue.

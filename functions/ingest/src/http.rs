@@ -11,6 +11,7 @@ use crate::{
     front::{FrontEnd, HttpContent, HttpRequest, HttpResponse},
     inflate::{self, InflateError, InflatedBody},
     intake::Summary,
+    request::Declared,
     rows::Format,
 };
 
@@ -24,16 +25,12 @@ const SIGNATURE: &str = "x-amz-";
 /// Rows in an HTTP request.
 #[derive(Debug)]
 pub struct Posted {
-    /// The format of the body.
-    pub format: Format,
+    /// What the content type and the query say about them.
+    pub declared: Declared,
     /// The rows, as text or gzip.
     pub body: Vec<u8>,
-    /// The charset that the content type declares.
-    pub charset: Charset,
     /// Whether the body is gzip that inflates to too much text to hold in memory.
     pub is_gzip: bool,
-    /// The declared order of ambiguous dates.
-    pub date_order: Option<DateOrder>,
 }
 
 /// The response to an HTTP request.
@@ -89,9 +86,9 @@ pub fn read(request: HttpRequest) -> Result<Posted, HttpAnswer> {
     let content_type = content.header(header::CONTENT_TYPE.as_str());
     let format = format(content_type)?;
     let charset = charset::of_content_type(content_type).map_or(Ok(Charset::default()), str::parse);
-    let declared = charset.map_err(|error: String| HttpAnswer::error(415, &error))?;
+    let charset = charset.map_err(|error: String| HttpAnswer::error(415, &error))?;
     // The front end has decoded what it forwards as text.
-    let charset = if content.is_base64 { declared } else { Charset::default() };
+    let charset = if content.is_base64 { charset } else { Charset::default() };
     let date_order = date_order(&content.query)?;
     let encoding = content.header(header::CONTENT_ENCODING.as_str()).to_ascii_lowercase();
     if !matches!(encoding.as_str(), "" | "identity" | "gzip" | "x-gzip") {
@@ -99,7 +96,7 @@ pub fn read(request: HttpRequest) -> Result<Posted, HttpAnswer> {
         return Err(HttpAnswer::error(415, &error));
     }
     let (body, is_gzip) = text(bytes(content)?)?;
-    Ok(Posted { format, body, charset, is_gzip, date_order })
+    Ok(Posted { declared: Declared { format, charset, date_order }, body, is_gzip })
 }
 
 /// The body as it was sent.
@@ -255,7 +252,7 @@ mod tests {
         for (name, value) in fields.as_object().unwrap() {
             request[name] = value.clone();
         }
-        HttpRequest::read(&request.to_string()).unwrap()
+        HttpRequest::read(&request.to_string(), FrontEnd::Url)
     }
 
     fn status(fields: &Value) -> (u16, String) {
@@ -276,8 +273,8 @@ mod tests {
         ];
         for (content_type, format) in cases {
             let posted = read(request(&json!({"headers": {"Content-Type": content_type}}))).unwrap();
-            assert_eq!((posted.format, posted.body.as_slice()), (format, &b"ID,Severity\nA-1,3\n"[..]));
-            assert_eq!(posted.date_order, None);
+            let declared = Declared { format, charset: Charset::default(), date_order: None };
+            assert_eq!((posted.declared, posted.body.as_slice()), (declared, &b"ID,Severity\nA-1,3\n"[..]));
         }
     }
 
@@ -288,7 +285,7 @@ mod tests {
             let posted = read(request(&json!({
                 "headers": content_type, "body": "SUQsU2V2ZXJpdHkK", "isBase64Encoded": is_base64,
             })));
-            assert_eq!(posted.unwrap().charset.name(), charset);
+            assert_eq!(posted.unwrap().declared.charset.name(), charset);
         }
     }
 
@@ -300,7 +297,7 @@ mod tests {
             json!({"date-order": "dmy"}),
             json!({"date_order": "dmy", "X-Amz-Signature": "s", "x-amz-date": "d"}),
         ] {
-            assert_eq!(order(query).unwrap().date_order, Some(DateOrder::Dmy));
+            assert_eq!(order(query).unwrap().declared.date_order, Some(DateOrder::Dmy));
         }
         for (query, sentence) in [
             (

@@ -73,16 +73,16 @@ pub struct Listed {
 
 /// Where rows come from: an object's key, a request id, a message id.
 #[derive(Debug, Clone, Default)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// What comes before the line in a reject's source.
-    pub name: String,
+    pub(crate) name: String,
     /// The position of the message among those of a batch.
-    pub group: usize,
+    pub(crate) group: usize,
 }
 
 /// Ingests rows and delivers them.
 #[derive(Debug)]
-pub struct Intake<'a, S, R> {
+pub(crate) struct Intake<'a, S, R> {
     stream: &'a S,
     rejects: &'a R,
     packing: Packing,
@@ -97,17 +97,17 @@ pub struct Intake<'a, S, R> {
     names: Vec<(usize, String)>,
     failed_keys: FailedKeys,
     /// Whether the summary lists the positions of failed rows. The response to a queue lists messages instead.
-    pub lists_positions: bool,
+    pub(crate) lists_positions: bool,
     /// The outcome of the rows so far.
-    pub summary: Summary,
+    pub(crate) summary: Summary,
     /// What could not be read in them.
-    pub tally: Tally,
+    pub(crate) tally: Tally,
     /// The counts of the invocation.
-    pub counts: Counts,
+    pub(crate) counts: Counts,
     /// Groups with a failed row, in order.
-    pub failed_groups: Vec<usize>,
+    pub(crate) failed_groups: Vec<usize>,
     /// Why rows failed, if any did.
-    pub failure: Option<String>,
+    pub(crate) failure: Option<String>,
 }
 
 impl<'a, S, R> Intake<'a, S, R>
@@ -116,7 +116,7 @@ where
     R: Service<Entry = Bytes>,
 {
     /// An intake into `stream`. Rejects go to `rejects`, and the log follows the events of a data set.
-    pub fn new(
+    pub(crate) fn new(
         stream: &'a S,
         rejects: &'a R,
         packing: Packing,
@@ -145,10 +145,15 @@ where
     }
 
     /// Takes every complete row and delivers whenever enough events are buffered.
-    pub async fn take_all(&mut self, rows: &mut Rows<'_>, normaliser: &Normaliser<'_>, origin: &Origin) {
+    pub(crate) async fn take_all(
+        &mut self,
+        rows: &mut Rows<'_>,
+        normaliser: &Normaliser<'_>,
+        origin: &Origin,
+    ) {
         let format = rows.format();
         while let Some(row) = rows.next() {
-            self.take(&row, format.name(), normaliser, origin);
+            self.take(&row, format, normaliser, origin);
             if self.is_full() {
                 self.deliver_gathered().await;
             }
@@ -156,26 +161,26 @@ where
     }
 
     /// The summary, with the report of what could not be read, as a response.
-    #[must_use]
-    pub fn summarise(&self, dataset: &Dataset) -> Summary {
+    pub(crate) fn summarise(&self, dataset: &Dataset) -> Summary {
         Summary { report: ReadingReport::new(dataset, &self.tally), ..self.summary.clone() }
     }
 
-    fn begin(&mut self, origin: &Origin) {
+    /// Remembers the name of an origin for the rejects of its events.
+    fn remember(&mut self, origin: &Origin) {
         if self.names.last().is_none_or(|(group, name)| (*group, name) != (origin.group, &origin.name)) {
             self.names.push((origin.group, origin.name.clone()));
         }
     }
 
     /// Records that an object could not be read to its end. It counts as one failed record.
-    pub fn miss(&mut self, why: String) {
+    pub(crate) fn record_unread_object(&mut self, why: String) {
         self.counts.received += 1;
         self.counts.record(&Status::Failed(String::new()));
         self.failure.get_or_insert(why);
     }
 
     /// Takes a reject for a whole message or object that cannot be read.
-    pub fn refuse(&mut self, refused: RowRefusal, payload: impl Into<Bytes>, origin: &Origin) {
+    pub(crate) fn refuse(&mut self, refused: RowRefusal, payload: impl Into<Bytes>, origin: &Origin) {
         let payload = payload.into();
         self.counts.received += 1;
         self.refused.came_in(payload.len() + MESSAGE_BYTES);
@@ -199,13 +204,13 @@ where
     pub(crate) fn take(
         &mut self,
         row: &Row<'_>,
-        format: &'static str,
+        format: Format,
         normaliser: &Normaliser<'_>,
         origin: &Origin,
     ) {
         self.counts.received += 1;
         // JSON needs nothing between two elements.
-        let line_end = usize::from(format != Format::Json.name());
+        let line_end = usize::from(format != Format::Json);
         self.refused.came_in(row.text.len() + line_end);
         let begin = self.gathered.text.len();
         let refused = match normaliser.normalise(
@@ -219,7 +224,7 @@ where
                 let bytes = self.gathered.text.len() - begin;
                 let limit = self.stream.limits().entry_bytes;
                 if bytes + key.len() <= limit {
-                    self.begin(origin);
+                    self.remember(origin);
                     self.gathered.events.push((key, self.gathered.text.len()));
                     let place = RowPlace { group: origin.group, index: row.index, line: row.line };
                     self.gathered.places.push(place);
@@ -242,14 +247,14 @@ where
         &mut self,
         row: &Row<'_>,
         refused: RowRefusal,
-        format: &'static str,
+        format: Format,
         normaliser: &Normaliser<'_>,
         origin: &Origin,
     ) {
         let header = row.header.map(|header| &header.line);
         let date_order = Some(normaliser.date_order());
         let same = |file: &FileContext| {
-            (file.format, file.date_order) == (format, date_order)
+            (file.format, file.date_order) == (format.name(), date_order)
                 && match (file.header(), header) {
                     (Some(own), Some(header)) => Arc::ptr_eq(own, header),
                     (own, header) => own.is_none() && header.is_none(),
@@ -259,7 +264,7 @@ where
             Some(file) => file,
             None => {
                 self.refused.came_in(header.map_or(0, |header| header.len() + 1));
-                FileContext::new(format, header.cloned(), date_order)
+                FileContext::new(format.name(), header.cloned(), date_order)
             }
         };
         let detail = refused.detail.into();
@@ -306,7 +311,7 @@ where
     }
 
     /// Delivers everything taken so far and records the outcome.
-    pub async fn deliver(&mut self) {
+    pub(crate) async fn deliver(&mut self) {
         self.refused.finish();
         self.deliver_gathered().await;
         // Events that the stream never accepts are rejects by now.
@@ -410,7 +415,7 @@ where
             row_index: Some(place.index),
             payload: event.data.strip_suffix(b"\n").unwrap_or(&event.data),
             alone: false,
-            file: Some(&FileContext::new("ndjson", None, None)),
+            file: Some(&FileContext::new(Format::Ndjson.name(), None, None)),
         });
         self.list(place, REASON, detail);
     }

@@ -9,21 +9,20 @@ use shared::{
 
 /// Decides which keys that are unknown to the data set can become entries of an event.
 #[derive(Debug)]
-pub struct Unknown<'d> {
+pub(crate) struct UnknownKeys<'d> {
     dataset: &'d Dataset,
     taken: HashSet<String>,
 }
 
-impl<'d> Unknown<'d> {
+impl<'d> UnknownKeys<'d> {
     /// An event of that data set, without unknown entries.
-    #[must_use]
-    pub fn new(dataset: &'d Dataset) -> Self {
+    pub(crate) fn new(dataset: &'d Dataset) -> Self {
         Self { dataset, taken: HashSet::new() }
     }
 
     /// Whether `name` can be an entry next to the columns and the entries admitted before it. Other cells go into
     /// `_invalid`.
-    pub fn admits(&mut self, name: &str) -> bool {
+    pub(crate) fn admits(&mut self, name: &str) -> bool {
         let folded = fold(name);
         !self.dataset.reserves(&folded) && self.taken.insert(folded.into_owned())
     }
@@ -35,7 +34,7 @@ impl<'d> Unknown<'d> {
 /// key, or a key that differs from another only in case. They are stored under their own name, or under `name#2`,
 /// `name#3` and so on if that is taken.
 #[derive(Debug)]
-pub struct InvalidCells<'d> {
+pub(crate) struct InvalidCells<'d> {
     dataset: &'d Dataset,
     entries: Writer,
     columns: Vec<usize>,
@@ -45,13 +44,12 @@ pub struct InvalidCells<'d> {
 
 impl<'d> InvalidCells<'d> {
     /// An event of that data set, without such cells.
-    #[must_use]
-    pub fn new(dataset: &'d Dataset) -> Self {
+    pub(crate) fn new(dataset: &'d Dataset) -> Self {
         Self { dataset, entries: Writer::default(), columns: Vec::new(), keys: None }
     }
 
     /// Stores the untypable cell of a column. At most one for each column, before any other text.
-    pub fn column(&mut self, column: usize, text: &str) {
+    pub(crate) fn column(&mut self, column: usize, text: &str) {
         self.columns.push(column);
         self.write_entry(&self.dataset.columns[column].name, text);
     }
@@ -59,7 +57,7 @@ impl<'d> InvalidCells<'d> {
     /// Stores a text that cannot be an entry itself. `is_left_out` says whether the event has neither an entry nor an
     /// invalid cell for a column. Under such a column's name, the text would be mistaken for its cell when the event is
     /// sent again.
-    pub fn aside(&mut self, name: &str, text: &str, is_left_out: impl Fn(usize) -> bool) {
+    pub(crate) fn aside(&mut self, name: &str, text: &str, is_left_out: impl Fn(usize) -> bool) {
         let Self { dataset, columns, keys, .. } = self;
         let keys = keys.get_or_insert_with(|| {
             columns.iter().map(|column| (fold(&dataset.columns[*column].name).into_owned(), 1)).collect()
@@ -91,7 +89,7 @@ impl<'d> InvalidCells<'d> {
     }
 
     /// Writes the entry to the end of an event, if it has any cells.
-    pub fn write(&self, out: &mut Writer) {
+    pub(crate) fn write(&self, out: &mut Writer) {
         if let Some((_comma, entries)) = self.entries.written().split_first() {
             out.text(&json::entry(INVALID));
             out.byte(b'{');

@@ -4,27 +4,27 @@
 //!
 //! - [`request`] recognises the kind of request.
 //! - [`rows`] cuts text into rows, and [`normalise`] turns a row into an event.
-//! - [`intake`] delivers the events.
+//! - `intake` delivers the events.
 //! - [`unreadable`] counts what could not be read, and [`report`] says what to do about it.
-//! - [`object`] reads the objects of the inbox, and [`checkpoint`] lets another invocation resume one.
+//! - `object` reads the objects of the inbox, and [`checkpoint`] lets another invocation resume one.
 //! - [`handler`] connects them.
 
 pub mod charset;
 pub mod checkpoint;
 pub mod error;
-pub mod front;
+mod front;
 pub mod handler;
 pub mod http;
 pub mod inflate;
-pub mod intake;
-pub mod keys;
+mod intake;
+mod keys;
 pub mod normalise;
-pub mod object;
-pub mod ranges;
+mod object;
+mod ranges;
 pub mod report;
 pub mod request;
 pub mod rows;
 pub mod s3;
-pub mod signature;
+mod signature;
 mod source;
 pub mod unreadable;

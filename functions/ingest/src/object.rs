@@ -68,15 +68,16 @@ where
             return Ok(());
         }
         let progress = if own == Some(Own::Continuation) {
-            Progress::go_on(self.store, &object.bucket, &object.key).await?
-        } else if format_of(&object.key).is_some() {
+            Progress::resume(self.store, &object.bucket, &object.key).await?
+        } else if Format::of_name(&object.key).is_some() {
             Progress::load(self.store, object).await?
         } else {
             let detail = "the key has no known suffix: expected .csv, .json, .ndjson or .jsonl, or one of these and .gz";
-            self.refuse("unknown_format", detail.to_owned(), Bytes::new(), object.name());
+            let refused = RowRefusal { reason: "unknown_format", detail: detail.to_owned() };
+            self.refuse(refused, Bytes::new(), object.name());
             return Ok(());
         };
-        if progress.noted.finished {
+        if progress.saved.finished {
             return Ok(());
         }
         self.take_from(progress).await
@@ -84,35 +85,28 @@ where
 
     /// Ingests what follows the checkpoint, and stores how far that is.
     async fn take_from(&mut self, mut progress: Progress) -> Result<(), IngestError> {
-        let Some(format) = format_of(&progress.object.key) else { return Ok(()) };
-        let source = ObjectText::open(self.store, &progress.object, &progress.noted).await?;
+        let Some(format) = Format::of_name(&progress.object.key) else { return Ok(()) };
+        let source = ObjectText::open(self.store, &progress.object, &progress.saved).await?;
         let name = progress.object.name();
-        let order = match source.date_order() {
-            Ok(order) => order,
-            Err(detail) => {
-                self.refuse("bad_date_order", detail, Bytes::new(), name);
-                return Ok(());
-            }
-        };
-        let charset = match source.charset() {
-            Ok(charset) => charset,
-            Err(detail) => {
-                self.refuse("bad_charset", detail, Bytes::new(), name);
+        let (order, charset) = match source.declared() {
+            Ok(declared) => declared,
+            Err(refused) => {
+                self.refuse(refused, Bytes::new(), name);
                 return Ok(());
             }
         };
         let summary = &mut self.intake.summary;
         let mut reading = Reading {
             source,
-            rows: Rows::resume(self.dataset, format, &progress.noted.position).with_charset(charset),
+            rows: Rows::resume(self.dataset, format, &progress.saved.position).with_charset(charset),
             normaliser: Normaliser::new(self.dataset, order),
             origin: Origin { name, group: 0 },
             before: (summary.accepted, summary.rejected),
-            from: progress.noted.position.offset,
-            delivered: progress.noted.clone(),
+            from: progress.saved.position.offset,
+            delivered: progress.saved.clone(),
         };
-        summary.accepted += progress.noted.accepted;
-        summary.rejected += progress.noted.rejected;
+        summary.accepted += progress.saved.accepted;
+        summary.rejected += progress.saved.rejected;
         let ended = match self.read(&mut reading, &mut progress).await {
             Ok(end) => self.deliver(&mut reading).await.map(|()| end),
             Err(error) => {
@@ -121,11 +115,11 @@ where
                 Err(error)
             }
         };
-        self.note(ended, reading, progress).await
+        self.save_stop(ended, reading, progress).await
     }
 
-    /// Records where the reading stopped.
-    async fn note<D: Object>(
+    /// Saves where the reading stopped, and lets another invocation resume it if its time is up.
+    async fn save_stop<D: Object>(
         &mut self,
         ended: Result<Stop, IngestError>,
         reading: Reading<'_, D>,
@@ -136,15 +130,15 @@ where
         match ended {
             Ok(Stop::Whole) => {
                 let end = Checkpoint { finished: true, ..delivered };
-                if progress.notes_end(&end) { progress.save(self.store, end).await } else { Ok(()) }
+                if progress.needs_end(&end) { progress.save(self.store, end).await } else { Ok(()) }
             }
             Ok(Stop::TimeUp) if moved || !self.is_first => {
                 progress.save(self.store, delivered).await?;
-                progress.leave(self.store).await
+                progress.write_continuation(self.store).await
             }
             Ok(Stop::TimeUp) => Err(IngestError::NoProgress(from)),
             Err(error) => {
-                if moved && delivered.is_further(&progress.noted) {
+                if moved && delivered.is_further(&progress.saved) {
                     // Without the checkpoint a retry sends more rows again; the first error is the one to report.
                     progress.save(self.store, delivered).await.ok();
                 }
@@ -178,7 +172,7 @@ where
                 if self.is_time_up() && !(chunk.is_empty() && reading.source.is_at_end()) {
                     return Ok(Stop::TimeUp);
                 }
-                self.note_interval(reading, progress).await?;
+                self.save_interval(reading, progress).await?;
             }
         }
     }
@@ -198,17 +192,13 @@ where
         reading: &mut Reading<'_, D>,
         error: InflateError,
     ) -> Result<Stop, IngestError> {
-        if error.cuts_rows() {
-            reading.rows.finish_cut_short();
-        } else {
-            reading.rows.finish();
-        }
+        reading.rows.finish_damaged(&error);
         if let Some(end) = self.take_rows(reading).await? {
             return Ok(end);
         }
-        let (reason, detail) = (error.reason(), error.to_string());
+        let refused = RowRefusal { reason: error.reason(), detail: error.to_string() };
         let payload = if let InflateError::Trailing(begin) = error { begin.into() } else { Bytes::new() };
-        self.refuse(reason, detail, payload, reading.origin.name.clone());
+        self.refuse(refused, payload, reading.origin.name.clone());
         Ok(Stop::Whole)
     }
 
@@ -217,12 +207,12 @@ where
         &mut self,
         reading: &mut Reading<'_, D>,
     ) -> Result<Option<Stop>, IngestError> {
-        let format = reading.rows.format().name();
+        let format = reading.rows.format();
         while let Some(row) = reading.rows.next() {
             self.intake.take(&row, format, &reading.normaliser, &reading.origin);
             if self.intake.is_full() {
                 self.intake.deliver_gathered().await;
-                self.note_delivered(reading)?;
+                self.mark_delivered(reading)?;
                 if self.is_time_up() {
                     return Ok(Some(Stop::TimeUp));
                 }
@@ -234,12 +224,12 @@ where
     /// Delivers all rows so far. Rows after an undelivered one would only have to be sent again.
     async fn deliver<D: Object>(&mut self, reading: &mut Reading<'_, D>) -> Result<(), IngestError> {
         self.intake.deliver().await;
-        self.note_delivered(reading)
+        self.mark_delivered(reading)
     }
 
-    /// Records how far everything is delivered. Rows that wait in a shared reject are read again if this invocation
+    /// Remembers how far everything is delivered. Rows that wait in a shared reject are read again if this invocation
     /// ends before they are written.
-    fn note_delivered<D: Object>(&mut self, reading: &mut Reading<'_, D>) -> Result<(), IngestError> {
+    fn mark_delivered<D: Object>(&mut self, reading: &mut Reading<'_, D>) -> Result<(), IngestError> {
         fail_if_undelivered(self.intake)?;
         if self.intake.holds_rejects() {
             return Ok(());
@@ -259,17 +249,17 @@ where
     }
 
     /// Saves a checkpoint now and then, for a retry after a crash.
-    async fn note_interval<D: Object>(
+    async fn save_interval<D: Object>(
         &mut self,
         reading: &mut Reading<'_, D>,
         progress: &mut Progress,
     ) -> Result<(), IngestError> {
-        let noted = progress.noted.position.offset;
-        if reading.source.text < noted + INTERVAL_BYTES {
+        let saved = progress.saved.position.offset;
+        if reading.source.text < saved + INTERVAL_BYTES {
             return Ok(());
         }
         self.deliver(reading).await?;
-        if reading.delivered.position.offset > noted {
+        if reading.delivered.position.offset > saved {
             progress.save(self.store, reading.delivered.clone()).await?;
         }
         Ok(())
@@ -279,8 +269,8 @@ where
         Instant::now() >= self.stop_at
     }
 
-    fn refuse(&mut self, reason: &'static str, detail: String, payload: Bytes, name: String) {
-        self.intake.refuse(RowRefusal { reason, detail }, payload, &Origin { name, group: 0 });
+    fn refuse(&mut self, refused: RowRefusal, payload: Bytes, name: String) {
+        self.intake.refuse(refused, payload, &Origin { name, group: 0 });
     }
 }
 
@@ -295,7 +285,7 @@ struct ObjectText<D> {
     /// Bytes of the object that were received or skipped.
     received: u64,
     /// Bytes of text before the checkpoint that are still to be skipped.
-    passing: u64,
+    to_skip: u64,
     /// Bytes of text so far, including those before the checkpoint.
     text: u64,
 }
@@ -309,7 +299,7 @@ impl<D: Object> ObjectText<D> {
     ) -> Result<Self, IngestError> {
         let offset = from.position.offset;
         // Gzip can only be read from its start: the text before the checkpoint is skipped.
-        let (received, passing) = if from.gzip { (0, offset) } else { (offset, 0) };
+        let (received, to_skip) = if from.gzip { (0, offset) } else { (offset, 0) };
         let download = if from.is_at_end() {
             None
         } else {
@@ -317,7 +307,15 @@ impl<D: Object> ObjectText<D> {
         };
         let size = download.as_ref().map_or(from.size, Object::size);
         let inflate = if received > 0 { Inflate::plain() } else { Inflate::new(OBJECT_BYTES) };
-        Ok(Self { download, inflate, name: object.name(), size, received, passing, text: offset })
+        Ok(Self { download, inflate, name: object.name(), size, received, to_skip, text: offset })
+    }
+
+    /// The date order and the charset that the object declares.
+    fn declared(&self) -> Result<(Option<DateOrder>, Charset), RowRefusal> {
+        let refused = |reason: &'static str| move |detail: String| RowRefusal { reason, detail };
+        let order = self.date_order().map_err(refused("bad_date_order"))?;
+        let charset = self.charset().map_err(refused("bad_charset"))?;
+        Ok((order, charset))
     }
 
     /// The date order that the object's metadata declares.
@@ -370,21 +368,21 @@ impl<D: Object> ObjectText<D> {
 
     /// Adds the text of some bytes to the rows.
     fn inflate(&mut self, bytes: &[u8], rows: &mut Rows<'_>) -> Result<(), InflateError> {
-        let (passing, text) = (&mut self.passing, &mut self.text);
-        self.inflate.push(bytes, |piece| pass(piece, passing, text, rows))
+        let (to_skip, text) = (&mut self.to_skip, &mut self.text);
+        self.inflate.push(bytes, |piece| push_unskipped(piece, to_skip, text, rows))
     }
 
     /// Adds the remaining text to the rows.
     fn finish(&mut self, rows: &mut Rows<'_>) -> Result<(), InflateError> {
-        let (passing, text) = (&mut self.passing, &mut self.text);
-        self.inflate.finish(|piece| pass(piece, passing, text, rows))
+        let (to_skip, text) = (&mut self.to_skip, &mut self.text);
+        self.inflate.finish(|piece| push_unskipped(piece, to_skip, text, rows))
     }
 }
 
 /// Adds a piece of text to the rows, without the part to be skipped.
-fn pass(piece: &[u8], passing: &mut u64, text: &mut u64, rows: &mut Rows<'_>) {
-    let over = usize::try_from(*passing).unwrap_or(usize::MAX).min(piece.len());
-    *passing -= over as u64;
+fn push_unskipped(piece: &[u8], to_skip: &mut u64, text: &mut u64, rows: &mut Rows<'_>) {
+    let over = usize::try_from(*to_skip).unwrap_or(usize::MAX).min(piece.len());
+    *to_skip -= over as u64;
     let piece = &piece[over..];
     *text += piece.len() as u64;
     rows.push(piece);
@@ -403,34 +401,9 @@ fn is_folder(key: &str, size: Option<i64>) -> bool {
     key.ends_with('/') && size == Some(0)
 }
 
-/// The format that the suffix of a key names, in any case; a final `.gz` is ignored.
-fn format_of(key: &str) -> Option<Format> {
-    let key = key.to_ascii_lowercase();
-    let (_, extension) = key.strip_suffix(".gz").unwrap_or(&key).rsplit_once('.')?;
-    extension.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn suffix_of_a_key_names_its_format_in_any_case() {
-        for (key, format) in [
-            ("a.csv", Some(Format::Csv)),
-            ("A.CSV", Some(Format::Csv)),
-            ("a.csv.GZ", Some(Format::Csv)),
-            ("deep.json/a.Json", Some(Format::Json)),
-            ("a.ndjson.gz", Some(Format::Ndjson)),
-            ("a.JSONL", Some(Format::Ndjson)),
-            ("a.gz", None),
-            ("a.txt", None),
-            ("csv", None),
-            ("", None),
-        ] {
-            assert_eq!(format_of(key), format, "{key}");
-        }
-    }
 
     #[test]
     fn a_folder_of_the_console_is_not_a_file() {

@@ -13,7 +13,11 @@ use shared::{
     json::{self, masked},
 };
 
-use crate::{charset::Charset, front::HttpRequest, rows::Format};
+use crate::{
+    charset::Charset,
+    front::{FrontContext, FrontEnd, HttpRequest},
+    rows::Format,
+};
 
 /// A request to ingest.
 #[derive(Debug)]
@@ -28,17 +32,24 @@ pub enum Request<'a> {
     Objects(S3Event),
 }
 
+/// What the sender of rows says about them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Declared {
+    /// The format.
+    pub format: Format,
+    /// The charset of bytes; text is decoded already.
+    pub charset: Charset,
+    /// The order of ambiguous dates, if it is not that of the data set.
+    pub date_order: Option<DateOrder>,
+}
+
 /// Rows in a request.
 #[derive(Debug)]
 pub struct Direct<'a> {
-    /// The format of the body.
-    pub format: Format,
+    /// What the sender says about them.
+    pub declared: Declared,
     /// The rows.
     pub body: Body<'a>,
-    /// The charset of a body of bytes.
-    pub charset: Charset,
-    /// The declared order of ambiguous dates.
-    pub date_order: Option<DateOrder>,
     /// Whether the caller does not wait for the response, so that a failure must be an error.
     pub asynchronous: bool,
 }
@@ -83,7 +94,11 @@ struct Shape<'a> {
     #[serde(borrow, rename = "Records")]
     records: Option<Vec<RecordSource<'a>>>,
     #[serde(rename = "requestContext")]
-    request_context: Option<IgnoredAny>,
+    request_context: Option<FrontContext>,
+    #[serde(rename = "httpMethod")]
+    http_method: Option<IgnoredAny>,
+    #[serde(rename = "multiValueHeaders")]
+    multi_value_headers: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -161,15 +176,17 @@ impl<'a> Request<'a> {
     /// Recognises the kind of request by the shape of the event.
     pub fn read(text: &'a str) -> Result<Self, NotUnderstood> {
         let shape: Shape<'_> = parse(text, "the event")?;
-        if shape.request_context.is_some() {
-            let request = HttpRequest::read(text).ok_or_else(|| {
+        if let Some(context) = &shape.request_context {
+            let (has_method, multi_value) =
+                (shape.http_method.is_some(), shape.multi_value_headers.is_some());
+            let front_end = FrontEnd::of(context, has_method, multi_value).ok_or_else(|| {
                 NotUnderstood(
                     "its `requestContext` is of no known kind: expected that of a Function URL, an HTTP or REST API or a \
                      load balancer"
                         .to_owned(),
                 )
             })?;
-            return Ok(Self::Http(Box::new(request)));
+            return Ok(Self::Http(Box::new(HttpRequest::read(text, front_end))));
         }
         match shape.records.as_deref() {
             None => Ok(Self::Direct(Direct::read(text)?)),
@@ -214,8 +231,7 @@ impl<'a> Direct<'a> {
             Body::Text(Cow::Owned(body)) => Body::Text(Cow::Owned(body)),
             Body::Bytes(body) => Body::Bytes(body),
         };
-        let Self { format, charset, date_order, asynchronous, .. } = self;
-        Direct { format, body, charset, date_order, asynchronous }
+        Direct { declared: self.declared, body, asynchronous: self.asynchronous }
     }
 
     fn of(shape: DirectShape<'a>) -> Result<Self, NotUnderstood> {
@@ -242,13 +258,13 @@ impl<'a> Direct<'a> {
             )));
         }
         let date_order = shape.date_order.map(|order| order.parse()).transpose().map_err(NotUnderstood)?;
-        let declared = shape.charset.map(|name| name.parse()).transpose().map_err(NotUnderstood)?;
-        // Text is decoded already.
+        let charset = shape.charset.map(|name| name.parse()).transpose().map_err(NotUnderstood)?;
         let charset = match body {
             Body::Text(_) => Charset::default(),
-            Body::Bytes(_) => declared.unwrap_or_default(),
+            Body::Bytes(_) => charset.unwrap_or_default(),
         };
-        Ok(Self { format, body, charset, date_order, asynchronous: shape.asynchronous.unwrap_or_default() })
+        let declared = Declared { format, charset, date_order };
+        Ok(Self { declared, body, asynchronous: shape.asynchronous.unwrap_or_default() })
     }
 }
 
@@ -268,14 +284,17 @@ mod tests {
     #[test]
     fn requests_are_recognised_by_shape() {
         let cases = [
-            (r#"{"format":"csv","body":"ID\nA"}"#, "Direct(Direct { format: Csv, body: Text(\"ID\\nA\")"),
+            (
+                r#"{"format":"csv","body":"ID\nA"}"#,
+                "Direct(Direct { declared: Declared { format: Csv, charset: Charset(Encoding { UTF-8 }), date_order: None }, body: Text(\"ID\\nA\")",
+            ),
             (
                 r#"{"records":[{"ID":"A"}],"date_order":"dmy"}"#,
-                "Direct(Direct { format: Json, body: Text(\"[{\\\"ID\\\":\\\"A\\\"}]\"), charset: Charset(Encoding { UTF-8 }), date_order: Some(Dmy)",
+                "Direct(Direct { declared: Declared { format: Json, charset: Charset(Encoding { UTF-8 }), date_order: Some(Dmy) }, body: Text(\"[{\\\"ID\\\":\\\"A\\\"}]\")",
             ),
             (
                 r#"{"date-order":"dmy","records":[],"asynchronous":null}"#,
-                "Direct(Direct { format: Json, body: Text(\"[]\"), charset: Charset(Encoding { UTF-8 }), date_order: Some(Dmy), asynchronous: false",
+                "Direct(Direct { declared: Declared { format: Json, charset: Charset(Encoding { UTF-8 }), date_order: Some(Dmy) }, body: Text(\"[]\"), asynchronous: false",
             ),
             (r#"{"Records":[{"eventSource":"aws:sqs","messageId":"1","body":"{}"}]}"#, "Queue("),
             (include_str!("../../../events/ingest-s3.json"), "Objects("),
@@ -291,7 +310,7 @@ mod tests {
     fn only_a_body_of_bytes_has_a_charset() {
         let read = |text: &str| {
             let direct = Direct::read(text).unwrap();
-            (direct.body.bytes().to_vec(), direct.charset.name())
+            (direct.body.bytes().to_vec(), direct.declared.charset.name())
         };
         let bytes = r#"{"format":"csv","body_base64":"8Q==","charset":"latin1"}"#;
         assert_eq!(read(bytes), (b"\xf1".to_vec(), "windows-1252"));
@@ -345,7 +364,11 @@ mod tests {
                 r#"{"records":[],"date_order":"dmy","date-order":"dmy"}"#,
                 "a value that does not fit at line 1",
             ),
-            (r#"{"requestContext":{"connectionId":"c"}}"#, "its `requestContext` is of no known kind"),
+            (
+                r#"{"requestContext":{"connectionId":"c"},"body":""}"#,
+                "its `requestContext` is of no known kind",
+            ),
+            (r#"{"requestContext":7}"#, "the event cannot be read"),
             (
                 r#"{"Records":[{"eventSource":"aws:kinesis"}]}"#,
                 "its records come from `aws:kinesis`: expected aws:sqs or aws:s3",

@@ -98,7 +98,7 @@ pub trait Object {
     fn chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, Failure>>;
 }
 
-/// Buckets of S3.
+/// Buckets of S3. The SDK retries its requests, because nothing else does.
 #[derive(Debug, Clone)]
 pub struct Buckets(Client);
 
@@ -113,7 +113,7 @@ pub struct Download {
 }
 
 impl Buckets {
-    /// The buckets that the client can access. The SDK retries the opening of an object, because nothing else does.
+    /// The buckets that the client can access.
     #[must_use]
     pub fn new(config: &aws_config::SdkConfig) -> Self {
         let config = aws_sdk_s3::config::Builder::from(config)
@@ -123,6 +123,39 @@ impl Buckets {
             .build();
         Self(Client::from_conf(config))
     }
+
+    /// The client of these buckets.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.0
+    }
+
+    /// A whole object; `None` if there is no object with that key.
+    pub async fn get(&self, bucket: &str, key: &str) -> Result<Option<Bytes>, Failure> {
+        let resource = format!("object {bucket}/{key}");
+        let request = Operation { action: "s3:GetObject", resource: &resource };
+        let answer = match self.0.get_object().bucket(bucket).key(key).send().await {
+            Ok(answer) => answer,
+            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(request.failure(&error)),
+        };
+        let body = answer.body.collect().await.map_err(|_| broken_off(&resource))?;
+        Ok(Some(body.into_bytes()))
+    }
+
+    /// Writes an object.
+    pub async fn put(&self, bucket: &str, key: &str, body: Bytes) -> Result<(), Failure> {
+        let resource = format!("object {bucket}/{key}");
+        let request = Operation { action: "s3:PutObject", resource: &resource };
+        let call = self.0.put_object().bucket(bucket).key(key).body(body.into());
+        call.send().await.map(|_| ()).map_err(|error| request.failure(&error))
+    }
+}
+
+fn broken_off(resource: &str) -> Failure {
+    Failure { fault: Fault::Transient, detail: format!("reading {resource} broke off") }
 }
 
 impl Objects for Buckets {
@@ -182,36 +215,17 @@ impl Object for Download {
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        self.body.try_next().await.map_err(|_| Failure {
-            fault: Fault::Transient,
-            detail: format!("reading {} broke off", self.name),
-        })
+        self.body.try_next().await.map_err(|_| broken_off(&self.name))
     }
 }
 
 impl Checkpoints for Buckets {
     async fn load(&self, bucket: &str, name: &str) -> Result<Option<Bytes>, Failure> {
-        let resource = format!("object {bucket}/{name}");
-        let request = Operation { action: "s3:GetObject", resource: &resource };
-        let answer = match self.0.get_object().bucket(bucket).key(name).send().await {
-            Ok(answer) => answer,
-            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
-                return Ok(None);
-            }
-            Err(error) => return Err(request.failure(&error)),
-        };
-        let body = answer.body.collect().await.map_err(|_| Failure {
-            fault: Fault::Transient,
-            detail: format!("reading {resource} broke off"),
-        })?;
-        Ok(Some(body.into_bytes()))
+        self.get(bucket, name).await
     }
 
     async fn save(&self, bucket: &str, name: &str, checkpoint: Bytes) -> Result<(), Failure> {
-        let resource = format!("object {bucket}/{name}");
-        let request = Operation { action: "s3:PutObject", resource: &resource };
-        let call = self.0.put_object().bucket(bucket).key(name).body(checkpoint.into());
-        call.send().await.map(|_| ()).map_err(|error| request.failure(&error))
+        self.put(bucket, name, checkpoint).await
     }
 }
 

@@ -9,7 +9,7 @@ use shared::data::{
 };
 
 use crate::{
-    keys::Unknown,
+    keys::UnknownKeys,
     rows::{Cells, Header, column_in_another_case},
 };
 
@@ -111,7 +111,7 @@ impl<'a> JsonRow<'a> {
         if unknown.is_empty() && superseded.is_empty() {
             return row;
         }
-        let mut keys = Unknown::new(dataset);
+        let mut keys = UnknownKeys::new(dataset);
         let (mut invalid, mut repeated) = (Vec::new(), Vec::new());
         for (name, value) in unknown {
             if Cell::of(Some(value)).is_blank() {

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use shared::data::dataset::{Dataset, fold};
 
 use super::{Cells, Content, separator};
-use crate::{charset::NOT_IN_CHARSET, keys::Unknown};
+use crate::{charset::NOT_IN_CHARSET, keys::UnknownKeys};
 
 /// The reason code of rows below a header that names no id or severity, or cannot be read.
 pub(super) const BAD_HEADER: &str = "bad_header";
@@ -81,7 +81,7 @@ impl Header {
         }
         header.match_without_case(dataset);
         header.name_the_nameless(dataset, &nameless);
-        let mut keys = Unknown::new(dataset);
+        let mut keys = UnknownKeys::new(dataset);
         (header.unknown, header.aside) = header.unknown.into_iter().partition(|(_, name)| keys.admits(name));
         header.problem = header.problem(dataset, cells, separator, twice);
         header

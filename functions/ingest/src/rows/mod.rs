@@ -4,11 +4,11 @@
 //! was cut into chunks, nor on other rows. Blank space separates rows: line ends, and CSV rows with only blank cells.
 //! In JSON it is also white space, and the commas and brackets of the outer array.
 
-use std::{borrow::Cow, mem, ops::Range};
+use std::{mem, ops::Range};
 
 use shared::data::{dataset::Dataset, event::BOM};
 
-use crate::charset::Charset;
+use crate::{charset::Charset, inflate::InflateError};
 
 mod cells;
 mod csv;
@@ -66,7 +66,7 @@ pub struct Rows<'d> {
     /// Whether a line declares it.
     is_declared: bool,
     search: Search,
-    /// How far the next row was scanned.
+    /// How far the next row was scanned, by format.
     csv: csv::Scanned,
     json: json::Scanned,
     /// The remainder of an overlong row, which is being dropped.
@@ -215,6 +215,11 @@ impl<'d> Rows<'d> {
         self.end = TextEnd::CutShort;
     }
 
+    /// Ends a text at an error in its data.
+    pub fn finish_damaged(&mut self, error: &InflateError) {
+        self.end = if error.cuts_rows() { TextEnd::CutShort } else { TextEnd::Whole };
+    }
+
     /// The header line of a CSV, if it has been read.
     #[must_use]
     pub fn header(&self) -> Option<&Header> {
@@ -227,7 +232,8 @@ impl<'d> Rows<'d> {
         (self.separator != COMMA).then(|| separator::name(self.separator))
     }
 
-    /// The names in the header, for each way to separate them, the most names first. No data set is needed for them.
+    /// The names in the header, for each way to separate them, the most names first. They do not depend on the data
+    /// set.
     #[must_use]
     pub fn names(&self) -> Vec<Vec<String>> {
         let declared = self.is_declared.then_some(self.separator);
@@ -256,15 +262,15 @@ impl<'d> Rows<'d> {
     #[expect(clippy::should_implement_trait, reason = "the rows are lent, which an iterator cannot do")]
     pub fn next(&mut self) -> Option<Row<'_>> {
         let FoundRow { text, line, kind, is_first_line } = self.find()?;
+        let charset = self.charset();
         let text = &self.buffer[text];
-        let charset = if self.is_marked { Charset::default() } else { self.charset };
         let (index, mut is_altered) = (self.index, false);
         self.index += 1;
         let content = match (kind, &self.header) {
             (RowKind::Broken(reason, detail), _) => Content::Broken { reason, detail },
             (kind, Some(header)) => {
                 let decoded;
-                (decoded, is_altered) = decode(charset, text, &mut self.lossy);
+                (decoded, is_altered) = charset.decode_into(text, &mut self.lossy);
                 self.cells.read(decoded, matches!(kind, RowKind::Quoted), self.separator);
                 header.check(&self.cells)
             }
@@ -291,31 +297,37 @@ impl<'d> Rows<'d> {
             }
             let (begin, line) = (self.start, self.lines.number);
             self.pass(&span);
-            let mut found =
-                FoundRow { text: begin..begin + span.end, line, kind: span.kind, is_first_line: false };
-            if self.format == Format::Csv {
-                let text = &self.buffer[found.text.clone()];
-                if csv::has_no_text(text, &found.kind, self.separator, &mut self.cells) {
-                    if self.awaits_separator() {
-                        self.separator = COMMA;
-                    }
-                    continue;
-                }
-                if self.awaits_separator()
-                    && let Some(separator) = separator::declared(text, &found.kind)
-                {
-                    (self.separator, self.is_declared) = (separator, true);
-                    continue;
-                }
-                if self.header.is_none() {
-                    match self.read_header(&found) {
-                        None => continue,
-                        Some(kind) => (found.kind, found.is_first_line) = (kind, true),
-                    }
-                }
+            let text = begin..begin + span.end;
+            let found = FoundRow { text, line, kind: span.kind, is_first_line: false };
+            if self.format != Format::Csv {
+                return Some(found);
             }
-            return Some(found);
+            if let Some(row) = self.csv_row(found) {
+                return Some(row);
+            }
         }
+    }
+
+    /// A row of a CSV. `None` for a blank row, a line that declares the separator, and the header.
+    fn csv_row(&mut self, mut found: FoundRow) -> Option<FoundRow> {
+        let text = &self.buffer[found.text.clone()];
+        if csv::has_no_text(text, &found.kind, self.separator, &mut self.cells) {
+            if self.awaits_separator() {
+                self.separator = COMMA;
+            }
+            return None;
+        }
+        if self.awaits_separator()
+            && let Some(separator) = separator::declared(text, &found.kind)
+        {
+            (self.separator, self.is_declared) = (separator, true);
+            return None;
+        }
+        if self.header.is_none() {
+            found.kind = self.read_header(&found)?;
+            found.is_first_line = true;
+        }
+        Some(found)
     }
 
     /// Whether the separator of the cells is still to be found, from the header or a line before it.
@@ -359,12 +371,12 @@ impl<'d> Rows<'d> {
                 let problem =
                     format!("the first line, which must name the columns, cannot be read: {detail}");
                 let begin = &text[..text.len().min(HEADER_BEGIN)];
-                let (begin, _) = decode(charset, begin, &mut self.lossy);
+                let (begin, _) = charset.decode_into(begin, &mut self.lossy);
                 let reason = if *reason == CUT_SHORT { CUT_SHORT } else { BAD_HEADER };
                 (Header::unreadable(self.dataset, begin, problem), reason)
             }
             kind => {
-                let (text, _) = decode(charset, text, &mut self.lossy);
+                let (text, _) = charset.decode_into(text, &mut self.lossy);
                 let line = separator::with_declaration(self.dataset, text, self.separator, &mut self.cells);
                 self.cells.read(text, matches!(kind, RowKind::Quoted), self.separator);
                 (Header::read(self.dataset, &line, &self.cells, self.separator), BAD_HEADER)
@@ -426,8 +438,8 @@ impl<'d> Rows<'d> {
         self.lines.pass(&self.buffer[begin..self.start]);
     }
 
-    /// Steps over byte order marks before the header of a CSV: programs put a line such as `sep=;` before them. False where
-    /// too little of the text is there to know.
+    /// Skips byte order marks directly before the header of a CSV: programs write a line such as `sep=;` before them.
+    /// False if more text is needed to decide.
     fn skip_marks(&mut self) -> bool {
         if self.format != Format::Csv || self.header.is_some() {
             return true;
@@ -443,7 +455,7 @@ impl<'d> Rows<'d> {
         }
     }
 
-    /// Finds the end of the row that begins at `start`; `None` where its end, or a row, is not there.
+    /// Finds the end of the row that begins at `start`; `None` if that needs more text.
     fn scan(&mut self) -> Option<RowSpan> {
         let text = &self.buffer[self.start..];
         if text.is_empty() {
@@ -482,16 +494,5 @@ impl<'d> Rows<'d> {
             _ => self.lines.pass(text),
         }
         self.start += span.next;
-    }
-}
-
-/// The text of some bytes, and whether any byte is not a character. Such bytes become U+FFFD.
-fn decode<'a>(charset: Charset, bytes: &'a [u8], scratch: &'a mut String) -> (&'a str, bool) {
-    match charset.decode(bytes) {
-        (Cow::Borrowed(text), is_altered) => (text, is_altered),
-        (Cow::Owned(text), is_altered) => {
-            *scratch = text;
-            (scratch, is_altered)
-        }
     }
 }

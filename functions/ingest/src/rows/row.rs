@@ -24,6 +24,14 @@ impl Format {
             Self::Json => "json",
         }
     }
+
+    /// The format that the suffix of a file's name or an object's key names, in any case; a final `.gz` is ignored.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        let (_, extension) = name.strip_suffix(".gz").unwrap_or(&name).rsplit_once('.')?;
+        extension.parse().ok()
+    }
 }
 
 impl std::str::FromStr for Format {
@@ -87,4 +95,27 @@ pub enum NoRows {
     /// There is an array without elements.
     #[error("the array has no elements: expected at least one object")]
     EmptyArray,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suffix_names_the_format_in_any_case() {
+        for (name, format) in [
+            ("a.csv", Some(Format::Csv)),
+            ("deep.json/A.CSV.GZ", Some(Format::Csv)),
+            ("a.b.Json", Some(Format::Json)),
+            ("a.ndjson.gz", Some(Format::Ndjson)),
+            ("a.JSONL", Some(Format::Ndjson)),
+            ("a.gz", None),
+            ("a.txt", None),
+            ("csv", None),
+            ("deep.csv/a", None),
+            ("", None),
+        ] {
+            assert_eq!(Format::of_name(name), format, "{name}");
+        }
+    }
 }
