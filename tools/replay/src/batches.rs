@@ -14,11 +14,11 @@ use shared::{
 
 use crate::{
     error::Error,
-    input::{Input, Text},
+    input::{Input, TextState},
 };
 
 /// The most rows in a batch: as many as one invocation ingests in about a second.
-pub const ROWS: usize = 1_000;
+pub(crate) const ROWS: usize = 1_000;
 
 /// The most bytes of a batch's rows, escaped as in the JSON of the request. The remaining bytes are for the rest of the
 /// request.
@@ -28,9 +28,9 @@ const BYTES: usize = 6 * 1_000 * 1_000 - 100_000;
 
 /// A row of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileRow {
+pub(crate) struct FileRow {
     /// The line of the file on which it begins, from 1.
-    pub line: u64,
+    pub(crate) line: u64,
     /// In UTF-8, or the original bytes if they cannot be decoded in full.
     text: Vec<u8>,
     cut: Cut,
@@ -67,13 +67,13 @@ impl FileRow {
 
 /// Rows that are sent together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
+pub(crate) struct Batch {
     format: &'static str,
     date_order: Option<DateOrder>,
     /// The header line of a CSV, which is repeated in each request.
     header: Option<String>,
     /// The rows, in the file's order.
-    pub rows: Vec<FileRow>,
+    pub(crate) rows: Vec<FileRow>,
     bytes: usize,
 }
 
@@ -96,20 +96,17 @@ impl Batch {
     }
 
     /// The rows at those positions, as a batch.
-    #[must_use]
-    pub fn part(&self, positions: &[usize]) -> Self {
+    pub(crate) fn part(&self, positions: &[usize]) -> Self {
         self.of(positions.iter().filter_map(|position| self.rows.get(*position).cloned()).collect())
     }
 
     /// Whether it is too large to be sent; only a batch of a single row can be.
-    #[must_use]
-    pub fn is_too_large(&self) -> bool {
+    pub(crate) fn is_too_large(&self) -> bool {
         self.bytes > BYTES || self.rows.iter().any(|row| row.cut == Cut::Nowhere)
     }
 
     /// The request to ingest, as JSON.
-    #[must_use]
-    pub fn request(&self) -> Vec<u8> {
+    pub(crate) fn request(&self) -> Vec<u8> {
         let body = self.body();
         let (text, base64) = match str::from_utf8(&body) {
             Ok(text) => (Some(text), None),
@@ -152,7 +149,7 @@ fn size_as_text(line: &[u8]) -> usize {
 }
 
 /// Cuts a file into batches.
-pub struct Batches<'d> {
+pub(crate) struct Batches<'d> {
     dataset: &'d Dataset,
     input: Input,
     rows: Rows<'d>,
@@ -183,8 +180,7 @@ impl RowReading<'_> {
 
 impl<'d> Batches<'d> {
     /// The batches of that file. Without a declared date order, the data set's applies.
-    #[must_use]
-    pub fn new(dataset: &'d Dataset, input: Input, date_order: Option<DateOrder>) -> Self {
+    pub(crate) fn new(dataset: &'d Dataset, input: Input, date_order: Option<DateOrder>) -> Self {
         let rows = Rows::new(dataset, input.format).with_charset(input.charset);
         let normaliser = Normaliser::new(dataset, date_order);
         let reading = RowReading { normaliser, event: Writer::default(), tally: Tally::default() };
@@ -192,36 +188,27 @@ impl<'d> Batches<'d> {
     }
 
     /// What could not be read of the rows so far.
-    #[must_use]
-    pub fn report(&self) -> ReadingReport {
+    pub(crate) fn report(&self) -> ReadingReport {
         ReadingReport::new(self.dataset, &self.reading.tally)
     }
 
     /// The name of the file.
-    #[must_use]
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.input.name
     }
 
     /// Why there was no row so far, if there was none.
-    #[must_use]
-    pub fn no_rows(&self) -> Option<NoRows> {
+    pub(crate) fn no_rows(&self) -> Option<NoRows> {
         self.rows.no_rows()
     }
 
     /// The plural name of the separator of a CSV, unless it is the comma.
-    #[must_use]
-    pub fn separator(&self) -> Option<String> {
+    pub(crate) fn separator(&self) -> Option<String> {
         self.rows.separator()
     }
 
     /// The next batch, of at most so many rows; `None` at the end of the file.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be read any further, after the batches of its complete rows. Also when its header names no
-    /// id or severity.
-    pub fn next(&mut self, most: usize) -> Result<Option<Batch>, Error> {
+    pub(crate) fn next(&mut self, most: usize) -> Result<Option<Batch>, Error> {
         let Some(first) = self.next_row()? else { return self.broken.take().map_or(Ok(None), Err) };
         let mut batch = Batch {
             format: self.rows.format().name(),
@@ -282,21 +269,18 @@ impl<'d> Batches<'d> {
 
     /// Reads more of the file, or records why there is no more.
     fn read(&mut self) {
-        let (cut_short, broken) = match self.input.read() {
-            Ok(Text::Piece(piece)) => return self.rows.push(piece),
-            Ok(Text::End) => (false, None),
-            Ok(Text::Broken(source)) => {
-                (source.cuts_rows(), Some(Error::Broken { name: self.input.name.clone(), source }))
+        match self.input.feed(&mut self.rows) {
+            Ok(TextState::More) => return,
+            Ok(TextState::Ended) => {}
+            Ok(TextState::Broken(source)) => {
+                self.broken = Some(Error::Broken { name: self.input.name.clone(), source });
             }
-            Err(error) => (true, Some(error)),
-        };
-        if cut_short {
-            self.rows.finish_cut_short();
-        } else {
-            self.rows.finish();
+            Err(error) => {
+                self.rows.finish_cut_short();
+                self.broken = Some(error);
+            }
         }
         self.finished = true;
-        self.broken = broken;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The input file: by name or from standard input, plain or gzip by its first bytes, as for ingest.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{self, Read},
     path::Path,
@@ -9,7 +10,7 @@ use std::{
 use ingest::{
     charset::Charset,
     inflate::{Inflate, InflateError, OBJECT_BYTES},
-    rows::Format,
+    rows::{Format, Rows},
 };
 
 use crate::{error::Error, progress::Progress};
@@ -44,6 +45,17 @@ pub enum Text<'a> {
     Broken(InflateError),
 }
 
+/// Whether more rows may follow.
+#[derive(Debug)]
+pub enum TextState {
+    /// They may.
+    More,
+    /// The rows are complete.
+    Ended,
+    /// The data cannot be read further.
+    Broken(InflateError),
+}
+
 impl Input {
     /// Opens the file, or standard input for `-`. Without a declared format, the file's name decides; standard input is
     /// CSV. The progress shows how far the file has been read, if it is displayed.
@@ -63,7 +75,8 @@ impl Input {
         let read = |source| Error::Read { name: name.clone(), source };
         let file = File::open(path).map_err(read)?;
         let metadata = file.metadata().map_err(read)?;
-        let Some(format) = declared.or_else(|| format_of(path)) else {
+        let by_name = || path.file_name().and_then(OsStr::to_str).and_then(Format::of_name);
+        let Some(format) = declared.or_else(by_name) else {
             return Err(Error::UnknownFormat(name));
         };
         let progress = progress(metadata.is_file().then_some(metadata.len()));
@@ -117,13 +130,28 @@ impl Input {
         }
         Ok(Text::Piece(&self.text))
     }
-}
 
-/// The format by the suffix of the file's name, ignoring a final `.gz`.
-fn format_of(path: &Path) -> Option<Format> {
-    let name = path.file_name()?.to_str()?.to_ascii_lowercase();
-    let (_, extension) = name.strip_suffix(".gz").unwrap_or(&name).rsplit_once('.')?;
-    extension.parse().ok()
+    /// Adds the next bytes of the text to the rows, or ends them.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read any further.
+    pub fn feed(&mut self, rows: &mut Rows<'_>) -> Result<TextState, Error> {
+        Ok(match self.read()? {
+            Text::Piece(piece) => {
+                rows.push(piece);
+                TextState::More
+            }
+            Text::End => {
+                rows.finish();
+                TextState::Ended
+            }
+            Text::Broken(error) => {
+                rows.finish_damaged(&error);
+                TextState::Broken(error)
+            }
+        })
+    }
 }
 
 #[cfg(test)]
@@ -148,27 +176,11 @@ pub(crate) mod tests {
         }
     }
 
-    fn gzip(text: &[u8]) -> Vec<u8> {
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    /// Gzip without compression, so that a cut leaves the text before it.
+    pub(crate) fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
         gzip.write_all(text).unwrap();
         gzip.finish().unwrap()
-    }
-
-    #[test]
-    fn format_follows_from_the_name() {
-        let cases = [
-            ("a.csv", Some(Format::Csv)),
-            ("dir.json/A.CSV.GZ", Some(Format::Csv)),
-            ("a.b.ndjson", Some(Format::Ndjson)),
-            ("a.jsonl.gz", Some(Format::Ndjson)),
-            ("a.json", Some(Format::Json)),
-            ("a.txt", None),
-            ("csv", None),
-            (".gz", None),
-        ];
-        for (name, expected) in cases {
-            assert_eq!(format_of(Path::new(name)), expected, "{name}");
-        }
     }
 
     #[test]

@@ -18,22 +18,18 @@ use tokio::time::sleep;
 use crate::progress::Progress;
 
 /// The status of a command that was interrupted, as shells have it.
-pub const STATUS: u8 = 130;
+pub(crate) const STATUS: u8 = 130;
 
 /// How soon a wait notices the signal.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// Whether the command was interrupted.
 #[derive(Debug, Clone, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
     /// Notes an interruption instead of ending the process at once, which a second one does.
-    ///
-    /// # Errors
-    ///
-    /// When the system refuses the handler.
-    pub fn watch() -> io::Result<Self> {
+    pub(crate) fn watch() -> io::Result<Self> {
         let interrupt = Self::default();
         for signal in [SIGINT, SIGTERM] {
             // In this order: the first signal sets the flag after it was looked at.
@@ -43,14 +39,12 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// Whether it has happened.
-    #[must_use]
-    pub fn happened(&self) -> bool {
+    pub(crate) fn happened(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
     /// Waits for that long, or until it happens; whether it happened.
-    pub async fn sleep(&self, time: Duration) -> bool {
+    pub(crate) async fn sleep(&self, time: Duration) -> bool {
         tokio::select! {
             () = sleep(time) => {}
             () = self.wait() => {}

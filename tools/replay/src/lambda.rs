@@ -7,7 +7,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::display::DisplayErrorContext;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use shared::aws::{self, Call, CallError, Caller, ServiceName};
+use shared::aws::{Call, CallError, Caller, ServiceName};
 use tokio::time::timeout;
 
 use crate::{
@@ -29,7 +29,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// Invokes functions by name.
 #[derive(Debug)]
-pub struct Lambda {
+pub(crate) struct Lambda {
     client: Caller<Output>,
     region: String,
     /// `http://127.0.0.1:4566`, for example, if the environment sets one.
@@ -38,11 +38,9 @@ pub struct Lambda {
 
 /// The ingest function.
 #[derive(Debug)]
-pub struct Function {
-    /// The connection to Lambda.
-    pub lambda: Lambda,
-    /// Its name.
-    pub name: String,
+pub(crate) struct Function {
+    pub(crate) lambda: Lambda,
+    pub(crate) name: String,
 }
 
 /// What Lambda answers to an invocation.
@@ -65,18 +63,9 @@ struct FunctionError {
     message: Option<String>,
 }
 
-/// The settings that every client needs: region, credentials and endpoint of the environment.
-pub async fn configuration() -> SdkConfig {
-    aws::sdk_config().await
-}
-
 impl Lambda {
     /// The functions in the configured region or endpoint.
-    ///
-    /// # Errors
-    ///
-    /// When it names no region.
-    pub fn new(config: &SdkConfig) -> Result<Self, Error> {
+    pub(crate) fn new(config: &SdkConfig) -> Result<Self, Error> {
         let region = config
             .region()
             .ok_or_else(|| {
@@ -205,7 +194,7 @@ impl Ingest for Function {
         let answer = lambda.call(name, request).await?;
         serde_json::from_slice(&answer).map_err(|error| {
             InvokeFailure::Lasting(format!(
-                "expected a response of ingest from the function {name} in {} ({error}); name the ingest function with --function",
+                "expected a response of ingest from the function {name} in {} ({error}); deploy it again, or name the ingest function",
                 lambda.place()
             ))
         })

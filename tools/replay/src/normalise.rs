@@ -18,29 +18,26 @@ use shared::{
 
 use crate::{
     error::Error,
-    input::{Input, Text},
+    input::{Input, TextState},
     progress::Progress,
 };
 
 /// The outcome of the rows.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct RowCounts {
-    /// Events written.
-    pub normalised: u64,
-    /// Rows that were rejected.
-    pub rejected: u64,
+pub(crate) struct RowCounts {
+    pub(crate) normalised: u64,
+    pub(crate) rejected: u64,
     /// Why there were neither, if so.
-    pub no_rows: Option<NoRows>,
+    pub(crate) no_rows: Option<NoRows>,
     /// The plural name of the separator of a CSV, unless it is the comma.
-    pub separator: Option<String>,
+    pub(crate) separator: Option<String>,
     /// What could not be read of the events.
-    pub report: ReadingReport,
+    pub(crate) report: ReadingReport,
 }
 
 impl RowCounts {
     /// Why no row could be used, if so.
-    #[must_use]
-    pub fn nothing_used(&self) -> Option<String> {
+    pub(crate) fn nothing_used(&self) -> Option<String> {
         match (self.normalised, self.rejected, self.no_rows) {
             (1.., _, _) => None,
             (0, 0, Some(why)) => Some(why.to_string()),
@@ -51,11 +48,7 @@ impl RowCounts {
 
 /// Writes the events to `output` as JSON lines and passes the rejects to `reject`, with their line of the file. A
 /// reject of the file itself has line 0.
-///
-/// # Errors
-///
-/// When the file cannot be read any further, or the output cannot be written.
-pub fn normalise(
+pub(crate) fn normalise(
     dataset: &Dataset,
     input: &mut Input,
     date_order: Option<DateOrder>,
@@ -69,22 +62,7 @@ pub fn normalise(
     let mut events = Writer::default();
     let mut tally = Tally::default();
     loop {
-        let (mut at_end, mut broken) = (true, None);
-        match input.read()? {
-            Text::Piece(piece) => {
-                rows.push(piece);
-                at_end = false;
-            }
-            Text::End => rows.finish(),
-            Text::Broken(error) => {
-                if error.cuts_rows() {
-                    rows.finish_cut_short();
-                } else {
-                    rows.finish();
-                }
-                broken = Some(error);
-            }
-        }
+        let fed = input.feed(&mut rows)?;
         let received = stamp(chrono::Utc::now());
         while let Some(row) = rows.next() {
             match normaliser.normalise(&row, &received, &mut events, &mut tally) {
@@ -95,14 +73,14 @@ pub fn normalise(
                 }
             }
         }
-        if let Some(error) = broken {
+        if let TextState::Broken(error) = &fed {
             counts.rejected += 1;
             reject(0, error.reason(), &error.to_string());
         }
         output.write_all(events.written()).map_err(Error::Write)?;
         events.truncate(0);
         progress.say(|| format!("{} rows normalised, {} rejected", counts.normalised, counts.rejected));
-        if at_end {
+        if !matches!(fed, TextState::More) {
             output.flush().map_err(Error::Write)?;
             counts.no_rows = rows.no_rows();
             counts.separator = rows.separator();
@@ -121,7 +99,7 @@ mod tests {
     use crate::{
         batches::tests::DATASET,
         generate::{self, Layout},
-        input::tests::input,
+        input::tests::{gzip, input},
     };
 
     fn run(format: Format, text: &[u8]) -> (Vec<Value>, Vec<String>, RowCounts) {
@@ -192,9 +170,7 @@ mod tests {
     #[test]
     fn damaged_file_has_the_same_rejects_as_an_object() {
         let text = "ID,Severity,City\na,3,x\nb,3,Dayton";
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
-        gzip.write_all(text.as_bytes()).unwrap();
-        let packed = gzip.finish().unwrap();
+        let packed = gzip(text.as_bytes());
         let (events, rejects, _) = run(Format::Csv, &packed[..packed.len() - 10]);
         assert_eq!((events.len(), rejects), (1, vec!["3 cut_short".to_owned(), "0 bad_gzip".to_owned()]));
         let (events, rejects, counts) = run(Format::Csv, b"PK\x03\x04\x14\nrows\n");

@@ -13,10 +13,8 @@ const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// Rows a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rate {
-    /// That many.
+pub(crate) enum Rate {
     PerSecond(NonZeroU32),
-    /// As many as possible.
     Max,
 }
 
@@ -42,21 +40,19 @@ impl FromStr for Rate {
 
 /// Schedules the batches. Times are relative to the start.
 #[derive(Debug)]
-pub struct Pace {
+pub(crate) struct Pace {
     rate: Rate,
     due: Duration,
 }
 
 impl Pace {
     /// A pace of that rate, with the first batch due immediately.
-    #[must_use]
-    pub fn new(rate: Rate) -> Self {
+    pub(crate) fn new(rate: Rate) -> Self {
         Self { rate, due: Duration::ZERO }
     }
 
     /// Rows of a batch: those of a second, up to the size of a batch.
-    #[must_use]
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         match self.rate {
             Rate::PerSecond(rate) => batches::ROWS.min(usize::try_from(rate.get()).unwrap_or(batches::ROWS)),
             Rate::Max => batches::ROWS,
@@ -64,13 +60,12 @@ impl Pace {
     }
 
     /// How long to wait before the next batch.
-    #[must_use]
-    pub fn wait(&self, now: Duration) -> Duration {
+    pub(crate) fn wait(&self, now: Duration) -> Duration {
         self.due.saturating_sub(now)
     }
 
     /// Records that the sending of a batch of so many rows begins.
-    pub fn sending(&mut self, rows: usize, now: Duration) {
+    pub(crate) fn sending(&mut self, rows: usize, now: Duration) {
         if let Rate::PerSecond(rate) = self.rate {
             let taken = Duration::from_secs(1) * u32::try_from(rows).unwrap_or(u32::MAX) / rate.get();
             self.due = self.due.max(now.saturating_sub(CATCH_UP)) + taken;

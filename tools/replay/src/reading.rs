@@ -13,7 +13,7 @@ const SENTENCES: usize = 100;
 
 /// Shows rejects as they are found, and does not repeat a sentence for each of thousands of rows.
 #[derive(Debug, Default)]
-pub struct RejectNotes {
+pub(crate) struct RejectNotes {
     /// How often each sentence was found.
     found: HashMap<String, u64>,
     /// The sentences in the order in which they were found first.
@@ -22,7 +22,7 @@ pub struct RejectNotes {
 
 impl RejectNotes {
     /// Shows a reject by its line of the file, or counts it. A reject of the file itself has line 0.
-    pub fn note(&mut self, line: u64, reason: &str, detail: &str, progress: &Progress) {
+    pub(crate) fn note(&mut self, line: u64, reason: &str, detail: &str, progress: &Progress) {
         let place = if line == 0 { "the file".to_owned() } else { format!("line {line}") };
         let sentence = format!("rejected ({reason}): {detail}");
         if self.count(&sentence) <= SHOWN {
@@ -44,8 +44,7 @@ impl RejectNotes {
     }
 
     /// A line for each sentence that was not shown every time.
-    #[must_use]
-    pub fn rest(&self) -> Vec<String> {
+    pub(crate) fn rest(&self) -> Vec<String> {
         let rest = |sentence: &String| {
             let more = self.found.get(sentence)?.checked_sub(SHOWN).filter(|more| *more > 0)?;
             let rows = if more == 1 { "row" } else { "rows" };
@@ -56,8 +55,7 @@ impl RejectNotes {
 }
 
 /// The lines of a report: the warnings, then whatever else could not be read or matched.
-#[must_use]
-pub fn lines(report: &ReadingReport) -> Vec<String> {
+pub(crate) fn lines(report: &ReadingReport) -> Vec<String> {
     let mut lines: Vec<String> =
         report.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
     for (name, column) in &report.unreadable {

@@ -25,26 +25,25 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ATTEMPTS: u32 = 8;
 
 /// The deployed ingest function.
-pub trait Ingest {
+pub(crate) trait Ingest {
     /// Sends one request and returns its response.
     fn invoke(&self, request: Vec<u8>) -> impl Future<Output = Result<IngestAnswer, InvokeFailure>>;
 }
 
 /// The response of ingest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-pub struct IngestAnswer {
+pub(crate) struct IngestAnswer {
     /// Rows that are on the stream.
-    pub accepted: u64,
-    /// Rows that were rejected.
-    pub rejected: u64,
+    pub(crate) accepted: u64,
+    pub(crate) rejected: u64,
     /// Rows that could not be delivered in time.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// The first few rejects.
     #[serde(default)]
-    pub rejects: Vec<AnsweredReject>,
+    pub(crate) rejects: Vec<AnsweredReject>,
     /// Positions of the rows that failed, as ranges whose last position is included.
     #[serde(default)]
-    pub failed_indexes: Vec<(usize, usize)>,
+    pub(crate) failed_indexes: Vec<(usize, usize)>,
 }
 
 impl IngestAnswer {
@@ -56,18 +55,15 @@ impl IngestAnswer {
 
 /// A reject, by the row's position in the request.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct AnsweredReject {
-    /// The row's position, from 0.
-    pub index: usize,
-    /// A short stable code.
-    pub reason: String,
-    /// What is wrong.
-    pub detail: String,
+pub(crate) struct AnsweredReject {
+    pub(crate) index: usize,
+    pub(crate) reason: String,
+    pub(crate) detail: String,
 }
 
 /// Why a request has no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum InvokeFailure {
+pub(crate) enum InvokeFailure {
     /// Sending it again may help.
     Passing(String),
     /// No request will succeed.
@@ -78,50 +74,43 @@ pub enum InvokeFailure {
 
 /// A reject, by the line of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RejectedRow {
+pub(crate) struct RejectedRow {
     /// The line on which the row begins, from 1.
-    pub line: u64,
-    /// A short stable code.
-    pub reason: String,
-    /// What is wrong.
-    pub detail: String,
+    pub(crate) line: u64,
+    pub(crate) reason: String,
+    pub(crate) detail: String,
 }
 
 /// The outcome of the rows.
 #[derive(Debug, Default, Serialize)]
-pub struct SendSummary {
-    /// Rows sent.
-    pub rows: u64,
+pub(crate) struct SendSummary {
+    pub(crate) rows: u64,
     /// Rows that are on the stream.
-    pub accepted: u64,
-    /// Rows that were rejected.
-    pub rejected: u64,
+    pub(crate) accepted: u64,
+    pub(crate) rejected: u64,
     /// Rows that could not be delivered.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// How many times rows were sent again.
-    pub resent: u64,
-    /// Invocations.
-    pub requests: u64,
+    pub(crate) resent: u64,
+    pub(crate) requests: u64,
     /// From the first row to the last response.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// The first few rejects.
-    pub rejects: Vec<RejectedRow>,
+    pub(crate) rejects: Vec<RejectedRow>,
     /// What could not be read of the file, up to the last row that was sent.
     #[serde(flatten)]
-    pub report: ReadingReport,
+    pub(crate) report: ReadingReport,
 }
 
 impl SendSummary {
     /// The state in a few words.
-    #[must_use]
-    pub fn state(&self) -> String {
+    pub(crate) fn state(&self) -> String {
         let Self { rows, accepted, rejected, failed, .. } = self;
         format!("{rows} rows sent, {accepted} accepted, {rejected} rejected, {failed} failed")
     }
 
     /// The summary for people.
-    #[must_use]
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let Self { rejected, failed, resent, requests, seconds, .. } = self;
         let s = if *requests == 1 { "" } else { "s" };
         let mut lines = vec![format!("{} in {seconds:.1} s and {requests} request{s}", self.state())];
@@ -141,12 +130,7 @@ impl SendSummary {
 }
 
 /// Sends everything, in the file's order, and counts into `summary` as it goes.
-///
-/// # Errors
-///
-/// When the file cannot be read any further, the function cannot accept anything, or it is interrupted. The summary says
-/// how far it came.
-pub async fn send(
+pub(crate) async fn send(
     batches: &mut Batches<'_>,
     ingest: &impl Ingest,
     rate: Rate,

@@ -4,7 +4,7 @@ use ingest::rows::ROW_BYTES;
 use serde_json::Value;
 
 use super::*;
-use crate::input::tests::input;
+use crate::input::tests::{gzip, input};
 
 pub(crate) static DATASET: LazyLock<Dataset> = LazyLock::new(|| Dataset::named("us_accidents").unwrap());
 
@@ -168,9 +168,7 @@ fn a_part_keeps_the_lines_of_the_file() {
 #[test]
 fn complete_rows_of_a_damaged_file_precede_the_error() {
     let text = "ID,Severity,City\na,2,x\nb,3,y\nc,4,Dayton";
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
-    std::io::Write::write_all(&mut gzip, text.as_bytes()).unwrap();
-    let packed = gzip.finish().unwrap();
+    let packed = gzip(text.as_bytes());
     for (data, rows, error) in [
         (
             &packed[..packed.len() - 10],

@@ -14,7 +14,7 @@ use super::{
 
 /// A layout in which the accidents are published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Layout {
+pub(crate) enum Layout {
     /// March 2023: 46 columns, rows of 2016 to 2023 in no order, from three providers.
     Mar23,
     /// December 2020: 47 columns with `Number` and `Side` and without `Source`; lines end with CR LF.
@@ -37,8 +37,7 @@ macro_rules! columns {
 
 impl Layout {
     /// The columns of the file, in order.
-    #[must_use]
-    pub fn columns(self) -> &'static [&'static str] {
+    pub(crate) fn columns(self) -> &'static [&'static str] {
         match self {
             Self::Mar23 => columns!(["Source"], ["Street"]),
             Self::Dec20 => columns!([], ["Number", "Street", "Side"]),

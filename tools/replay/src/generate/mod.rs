@@ -8,7 +8,7 @@ mod samples;
 use std::io::{self, Write};
 
 use accidents::Accidents;
-pub use accidents::Layout;
+pub(crate) use accidents::Layout;
 use samples::Samples;
 use shared::data::dataset::Dataset;
 
@@ -16,27 +16,23 @@ use crate::{error::Error, progress::Progress};
 
 /// What is to be generated.
 #[derive(Debug, clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// How many rows to write, not counting the header
     #[arg(long, value_name = "N")]
-    pub rows: u64,
+    pub(crate) rows: u64,
 
     /// Any number; the same seed gives the same bytes, on any machine
     #[arg(long, value_name = "S", default_value_t = 1)]
-    pub seed: u64,
+    pub(crate) seed: u64,
 
     /// The layout of accidents: `mar23` has 46 columns, `dec20` has 47 and lines that end with CR LF
     #[arg(long, value_enum, default_value = "mar23")]
-    pub layout: Layout,
+    pub(crate) layout: Layout,
 }
 
 /// Writes the header and the rows as CSV. Accidents resemble the published ones; rows of other data sets are drawn from
 /// the examples in their file.
-///
-/// # Errors
-///
-/// When the output cannot be written.
-pub fn write(
+pub(crate) fn write(
     dataset: &Dataset,
     options: &Options,
     output: impl Write,

@@ -1,10 +1,9 @@
 //! The S3 buckets of the stack.
 
 use aws_config::SdkConfig;
-use aws_sdk_s3::{
-    Client, config::retry::RetryConfig, operation::get_object::GetObjectError, primitives::ByteStream,
-};
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use ingest::s3::Buckets;
 use shared::{
     aws::{Operation, glue::Glue},
     delivery::Failure,
@@ -15,60 +14,39 @@ use crate::error::Error;
 
 /// A bucket, and the prefix of the objects that are to be sent.
 #[derive(Debug)]
-pub struct Bucket {
-    client: Client,
+pub(crate) struct Bucket {
+    buckets: Buckets,
     name: String,
-    resource: String,
     /// What the keys begin with.
-    pub prefix: String,
+    pub(crate) prefix: String,
 }
 
 impl Bucket {
-    fn new(config: &SdkConfig, name: &str, prefix: &str) -> Self {
-        let config = aws_sdk_s3::config::Builder::from(config)
-            .retry_config(RetryConfig::standard())
-            // Endpoints other than AWS do not resolve a bucket in the host name.
-            .force_path_style(config.endpoint_url().is_some())
-            .build();
-        let resource = format!("bucket {name}");
-        Self { client: Client::from_conf(config), name: name.to_owned(), resource, prefix: prefix.to_owned() }
-    }
-
     /// The bucket of a Glue table, such as the rejects table.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such table, or it is not in S3.
-    pub async fn of_table(config: &SdkConfig, database: &str, table: &str) -> Result<Self, Error> {
+    pub(crate) async fn of_table(config: &SdkConfig, database: &str, table: &str) -> Result<Self, Error> {
         let resource = format!("table {database}.{table}");
         let request = Operation { action: "glue:GetTable", resource: &resource };
         let storage = Glue::new(config).storage(database, table).await;
         let storage = storage.map_err(|error| cloud(request.failure(&error)))?.unwrap_or_default();
         match in_bucket(storage.location()) {
-            Some((bucket, prefix)) => Ok(Self::new(config, bucket, &prefix)),
+            Some((bucket, prefix)) => {
+                Ok(Self { buckets: Buckets::new(config), name: bucket.to_owned(), prefix })
+            }
             None => Err(Error::Cloud(format!("the {resource} is not in S3: deploy the stack again"))),
         }
     }
 
     /// Another bucket of the same stack, such as `failures` instead of `rejects`, without a prefix. The names of a
     /// stack's buckets differ only in that part.
-    ///
-    /// # Errors
-    ///
-    /// When the bucket's name does not contain its part.
-    pub fn sibling(&self, config: &SdkConfig, part: &str, other: &str) -> Result<Self, Error> {
-        let region = config.region().map(ToString::to_string).unwrap_or_default();
+    pub(crate) fn sibling(&self, part: &str, other: &str) -> Result<Self, Error> {
+        let region = self.buckets.client().config().region().map(ToString::to_string).unwrap_or_default();
         let name = sibling(&self.name, &region, part, other).ok_or_else(|| {
             Error::Cloud(format!(
-                "the name of {} is not <company>-{part}-{region}-<account>-<environment>: deploy the stack again",
-                self.resource
+                "the name of bucket {} is not <company>-{part}-{region}-<account>-<environment>: deploy the stack again",
+                self.name
             ))
         })?;
-        Ok(Self::new(config, &name, ""))
-    }
-
-    fn request(&self, action: &'static str) -> Operation<'_> {
-        Operation { action, resource: &self.resource }
+        Ok(Self { buckets: self.buckets.clone(), name, prefix: String::new() })
     }
 }
 
@@ -91,9 +69,10 @@ fn in_bucket(location: &str) -> Option<(&str, String)> {
 
 impl Store for Bucket {
     async fn list(&self, prefix: &str) -> Result<Vec<ListedObject>, Error> {
-        let request = self.request("s3:ListBucket");
-        let mut pages =
-            self.client.list_objects_v2().bucket(&self.name).prefix(prefix).into_paginator().send();
+        let resource = format!("bucket {}", self.name);
+        let request = Operation { action: "s3:ListBucket", resource: &resource };
+        let call = self.buckets.client().list_objects_v2().bucket(&self.name).prefix(prefix);
+        let mut pages = call.into_paginator().send();
         let mut listed = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| cloud(request.failure(&error)))?;
@@ -107,27 +86,12 @@ impl Store for Bucket {
         Ok(listed)
     }
 
-    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
-        let request = self.request("s3:GetObject");
-        let answer = match self.client.get_object().bucket(&self.name).key(key).send().await {
-            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
-                return Ok(None);
-            }
-            answer => answer.map_err(|error| cloud(request.failure(&error)))?,
-        };
-        match answer.body.collect().await {
-            Ok(body) => Ok(Some(body.to_vec())),
-            Err(_) => Err(Error::Cloud(format!(
-                "could not read {key} of {} to its end; run it again",
-                self.resource
-            ))),
-        }
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
+        self.buckets.get(&self.name, key).await.map_err(cloud)
     }
 
     async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), Error> {
-        let request = self.request("s3:PutObject");
-        let put = self.client.put_object().bucket(&self.name).key(key).body(ByteStream::from(body));
-        put.send().await.map(drop).map_err(|error| cloud(request.failure(&error)))
+        self.buckets.put(&self.name, key, body.into()).await.map_err(cloud)
     }
 }
 

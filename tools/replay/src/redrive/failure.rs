@@ -10,18 +10,17 @@ use serde_json::value::RawValue;
 
 /// The record of an invocation that was discarded.
 #[derive(Debug)]
-pub struct GivenUp {
-    /// The function's name.
-    pub function: String,
+pub(crate) struct DiscardedInvocation {
+    pub(crate) function: String,
     /// Why, in Lambda's words: `RetryAttemptsExhausted`, `EventAgeExceeded`, ….
-    pub condition: String,
+    pub(crate) condition: String,
     /// What the function did not process.
-    pub event: DiscardedEvent,
+    pub(crate) event: DiscardedEvent,
 }
 
 /// The input of the function.
 #[derive(Debug)]
-pub enum DiscardedEvent {
+pub(crate) enum DiscardedEvent {
     /// A batch of a Kinesis event source mapping: its records, in order, each as in the original event.
     Batch(Vec<Box<RawValue>>),
     /// The event of an asynchronous invocation.
@@ -53,7 +52,7 @@ struct FailedBatch {
 }
 
 /// Reads the object of one record; the error says what is wrong with it.
-pub fn read(object: &[u8]) -> Result<GivenUp, String> {
+pub(crate) fn read(object: &[u8]) -> Result<DiscardedInvocation, String> {
     let record: FailureRecord = serde_json::from_slice(object)
         .map_err(|error| format!("expected an invocation record of Lambda: {}", place(&error)))?;
     let FailureContext { function_arn, condition } = record.request_context;
@@ -74,7 +73,7 @@ pub fn read(object: &[u8]) -> Result<GivenUp, String> {
             );
         }
     };
-    Ok(GivenUp { function, condition, event })
+    Ok(DiscardedInvocation { function, condition, event })
 }
 
 /// The payload's JSON, which is in the record as JSON or as a text.
@@ -106,7 +105,7 @@ mod tests {
 
     const ARN: &str = "arn:aws:lambda:eu-west-1:000000000000:function:us-accidents-transform-dev:$LATEST";
 
-    fn read_value(record: &serde_json::Value) -> Result<GivenUp, String> {
+    fn read_value(record: &serde_json::Value) -> Result<DiscardedInvocation, String> {
         read(record.to_string().as_bytes())
     }
 
@@ -116,12 +115,12 @@ mod tests {
         for payload in [payload.clone(), json!(payload.to_string())] {
             let context =
                 json!({"requestId": "r", "functionArn": ARN, "condition": "RetryAttemptsExhausted"});
-            let given_up =
+            let discarded =
                 read_value(&json!({"requestContext": context, "version": "1.0", "payload": payload}))
                     .unwrap();
-            assert_eq!(given_up.function, "us-accidents-transform-dev");
-            assert_eq!(given_up.condition, "RetryAttemptsExhausted");
-            let DiscardedEvent::Batch(records) = given_up.event else { panic!() };
+            assert_eq!(discarded.function, "us-accidents-transform-dev");
+            assert_eq!(discarded.condition, "RetryAttemptsExhausted");
+            let DiscardedEvent::Batch(records) = discarded.event else { panic!() };
             let records: Vec<_> = records.iter().map(|record| record.get()).collect();
             assert_eq!(records, [r#"{"eventID":"s:1"}"#, r#"{"eventID":"s:2"}"#]);
         }

@@ -3,18 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 /// The prefix of the marks in the bucket.
-pub const PREFIX: &str = "redrive/";
+pub(crate) const PREFIX: &str = "redrive/";
 const DONE: &str = ".done";
 const PART: &str = ".part";
 
 /// Which items of an object are settled, as ordered ranges with gaps between them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct SettledItems(Vec<(usize, usize)>);
+pub(crate) struct SettledItems(Vec<(usize, usize)>);
 
 impl SettledItems {
-    /// Settles one item.
-    pub fn settle(&mut self, item: usize) {
+    pub(crate) fn settle(&mut self, item: usize) {
         let at = self.0.partition_point(|(_, last)| *last < item);
         if self.0.get(at).is_some_and(|(first, _)| *first <= item) {
             return;
@@ -32,23 +31,19 @@ impl SettledItems {
         }
     }
 
-    /// Whether an item is settled.
-    #[must_use]
-    pub fn has(&self, item: usize) -> bool {
+    pub(crate) fn has(&self, item: usize) -> bool {
         let at = self.0.partition_point(|(_, last)| *last < item);
         self.0.get(at).is_some_and(|(first, _)| *first <= item)
     }
 
     /// Whether the first so many items are all settled.
-    #[must_use]
-    pub fn is_all(&self, items: usize) -> bool {
+    pub(crate) fn is_all(&self, items: usize) -> bool {
         items == 0 || self.0.first().is_some_and(|(first, last)| *first == 0 && *last + 1 >= items)
     }
 }
 
 /// The mark of an object: its key and its content.
-#[must_use]
-pub fn mark(key: &str, items: usize, settled: &SettledItems) -> (String, Vec<u8>) {
+pub(crate) fn mark(key: &str, items: usize, settled: &SettledItems) -> (String, Vec<u8>) {
     let ending = if settled.is_all(items) { DONE } else { PART };
     let json = serde_json::to_vec(settled)
         .unwrap_or_else(|error| unreachable!("numbers can be written as JSON: {error}"));
@@ -56,14 +51,12 @@ pub fn mark(key: &str, items: usize, settled: &SettledItems) -> (String, Vec<u8>
 }
 
 /// The key of the mark of an object that has been sent completely.
-#[must_use]
-pub fn done(key: &str) -> String {
+pub(crate) fn done(key: &str) -> String {
     format!("{PREFIX}{key}{DONE}")
 }
 
 /// The key of the mark of an object that has been sent in part.
-#[must_use]
-pub fn part(key: &str) -> String {
+pub(crate) fn part(key: &str) -> String {
     format!("{PREFIX}{key}{PART}")
 }
 

@@ -3,26 +3,28 @@
 //! What a function has accepted is marked in the bucket as soon as it has responded, so that a second run sends nothing
 //! twice. A run that is interrupted between a response and its mark repeats that one request, and loses nothing.
 
-pub mod bucket;
-pub mod failure;
-pub mod marks;
+mod bucket;
+mod failure;
+mod marks;
 pub mod reject;
-pub mod request;
-pub mod since;
+mod request;
+mod since;
 
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap, HashSet},
     future::Future,
+    mem,
 };
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 use serde::Serialize;
 use shared::delivery::{Fault, backoff};
 use tokio::time::Instant;
 
-pub use self::{bucket::Bucket, since::Since};
+pub(crate) use self::{bucket::Bucket, since::Since};
 use self::{
     marks::SettledItems,
     reject::{ReadReject, RejectReader},
@@ -35,7 +37,7 @@ const ATTEMPTS: u32 = 8;
 
 /// What to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum RedriveSource {
+pub(crate) enum RedriveSource {
     /// The rows and records that the functions rejected, from the rejects bucket.
     Rejects,
     /// The batches and events that Lambda discarded, from the failures bucket.
@@ -53,84 +55,75 @@ pub struct ItemPlace {
 
 /// An object of the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedObject {
-    /// Its key.
-    pub key: String,
-    /// When it was written.
-    pub written: DateTime<Utc>,
+pub(crate) struct ListedObject {
+    pub(crate) key: String,
+    pub(crate) written: DateTime<Utc>,
 }
 
 /// The bucket with the objects and the marks.
-pub trait Store {
+pub(crate) trait Store {
     /// The objects whose keys begin with `prefix`, in the order of their keys.
     fn list(&self, prefix: &str) -> impl Future<Output = Result<Vec<ListedObject>, Error>>;
     /// An object; `None` if there is no object with that key.
-    fn get(&self, key: &str) -> impl Future<Output = Result<Option<Vec<u8>>, Error>>;
-    /// Writes an object.
+    fn get(&self, key: &str) -> impl Future<Output = Result<Option<Bytes>, Error>>;
     fn put(&self, key: &str, body: Vec<u8>) -> impl Future<Output = Result<(), Error>>;
 }
 
 /// The deployed functions.
-pub trait Functions {
+pub(crate) trait Functions {
     /// Invokes a function and returns its response.
     fn invoke(&self, name: &str, event: Vec<u8>) -> impl Future<Output = Result<Vec<u8>, InvokeFailure>>;
 }
 
 /// What is to be sent again.
 #[derive(Debug)]
-pub struct Selection {
-    /// From which bucket.
-    pub from: RedriveSource,
+pub(crate) struct Selection {
+    pub(crate) from: RedriveSource,
     /// The prefix of the keys of the objects.
-    pub prefix: String,
-    /// Only objects written since then.
-    pub since: Option<DateTime<Utc>>,
+    pub(crate) prefix: String,
+    pub(crate) since: Option<DateTime<Utc>>,
     /// Also rejects that came back from an earlier run.
-    pub also_came_back: bool,
-    /// Only show what would be sent.
-    pub dry_run: bool,
+    pub(crate) also_came_back: bool,
+    pub(crate) dry_run: bool,
 }
 
 /// What was found, and the outcome.
 #[derive(Debug, Default, PartialEq, Serialize)]
-pub struct RedriveSummary {
+pub(crate) struct RedriveSummary {
     /// Objects that were not done yet.
-    pub objects: u64,
+    pub(crate) objects: u64,
     /// Items in them that had not been sent before: rejects, records or events.
-    pub found: u64,
+    pub(crate) found: u64,
     /// What was found, by function and reason.
-    pub reasons: BTreeMap<String, u64>,
+    pub(crate) reasons: BTreeMap<String, u64>,
     /// Items that their function accepted.
-    pub sent: u64,
+    pub(crate) sent: u64,
     /// Items that their function did not accept: the next run sends them again.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// Rejects that came back from an earlier run and are not sent again.
-    pub came_back: u64,
+    pub(crate) came_back: u64,
     /// Rejects for an object that could not be read.
-    pub unread_objects: u64,
+    pub(crate) unread_objects: u64,
     /// Lines and objects that are neither a reject nor an invocation record.
-    pub unreadable: u64,
+    pub(crate) unreadable: u64,
     /// Payloads with missing parts.
-    pub incomplete: u64,
-    /// Invocations.
-    pub requests: u64,
+    pub(crate) incomplete: u64,
+    pub(crate) requests: u64,
     /// Whether nothing was sent because of the dry-run option.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// How long it took.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 impl RedriveSummary {
     /// The state in a few words.
-    #[must_use]
-    pub fn state(&self) -> String {
+    pub(crate) fn state(&self) -> String {
         let Self { found, sent, failed, .. } = self;
         format!("{found} found, {sent} sent, {failed} failed")
     }
 
     /// The summary for people.
-    #[must_use]
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let Self { objects, found, requests, seconds, .. } = self;
         let first = if self.dry_run {
             format!(
@@ -170,7 +163,9 @@ struct Opened {
     waiting: HashMap<usize, usize>,
 }
 
-/// A run.
+/// The requests that are not full yet, by function and shape.
+type Gathered = BTreeMap<(String, Shape), RedriveRequest>;
+
 struct Run<'a, S, F> {
     store: &'a S,
     functions: &'a F,
@@ -186,11 +181,7 @@ struct Run<'a, S, F> {
 
 /// Sends everything of the selection, and counts into `summary` as it goes. `name` returns the deployed name of a
 /// function.
-///
-/// # Errors
-///
-/// When the bucket cannot be read or written, the functions cannot be invoked at all, or it is interrupted.
-pub async fn redrive<S: Store, F: Functions>(
+pub(crate) async fn redrive<S: Store, F: Functions>(
     store: &S,
     functions: &F,
     name: impl Fn(&str) -> String,
@@ -223,27 +214,17 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         let objects = self.pending().await?;
         self.progress.expect(objects.len() as u64);
         let mut reader = RejectReader::default();
-        let mut gathered: BTreeMap<(String, Shape), RedriveRequest> = BTreeMap::new();
+        let mut gathered = Gathered::new();
         for (key, begun) in objects {
             self.continues()?;
-            let Some(object) = self.store.get(&key).await? else { continue };
-            let place = self.open(key, begun).await?;
-            if self.selection.from == RedriveSource::Failures {
-                self.send_given_up(place, &object).await?;
-                self.progress.advance();
-                self.progress.say(|| self.summary.state());
-                continue;
-            }
-            for (function, shape, item) in self.read_rejects(place, &object, &mut reader) {
-                let function = name(&function);
-                let request =
-                    gathered.entry((function.clone(), shape)).or_insert_with(|| RedriveRequest::new(shape));
-                if request.is_full_for(&item) {
-                    let full = std::mem::replace(request, RedriveRequest::new(shape));
-                    self.send(&function, full).await?;
-                }
-                if let Some(request) = gathered.get_mut(&(function, shape)) {
-                    request.push(item);
+            let Some(body) = self.store.get(&key).await? else { continue };
+            let object = self.open(key, begun).await?;
+            match self.selection.from {
+                RedriveSource::Failures => self.send_discarded(object, &body).await?,
+                RedriveSource::Rejects => {
+                    for (function, shape, item) in self.read_rejects(object, &body, &mut reader) {
+                        self.gather(name(&function), shape, item, &mut gathered).await?;
+                    }
                 }
             }
             self.progress.advance();
@@ -257,7 +238,24 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
         Ok(())
     }
 
-    /// Whether it is not interrupted.
+    /// Adds an item to the request for its function. A full request is sent before.
+    async fn gather(
+        &mut self,
+        function: String,
+        shape: Shape,
+        item: Item,
+        gathered: &mut Gathered,
+    ) -> Result<(), Error> {
+        let request = gathered.entry((function.clone(), shape)).or_insert_with(|| RedriveRequest::new(shape));
+        if request.is_full_for(&item) {
+            let full = mem::replace(request, RedriveRequest::new(shape));
+            self.send(&function, full).await?;
+        }
+        request.push(item);
+        Ok(())
+    }
+
+    /// An error if the run was interrupted.
     fn continues(&self) -> Result<(), Error> {
         if self.interrupt.happened() {
             return Err(Error::Interrupted(
@@ -364,7 +362,7 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
 
     /// Sends the content of an object of the failures bucket. A discarded batch stays a batch, because its records are
     /// of one shard and in its order. So nothing of it is sent after a request that failed.
-    async fn send_given_up(&mut self, object: usize, body: &[u8]) -> Result<(), Error> {
+    async fn send_discarded(&mut self, object: usize, body: &[u8]) -> Result<(), Error> {
         let Some((function, shape, items)) = self.read_failure(object, body) else { return Ok(()) };
         let mut items = items.into_iter().peekable();
         let mut request = RedriveRequest::new(shape);
@@ -373,7 +371,7 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
             if items.peek().is_some_and(|next| !request.is_full_for(next)) {
                 continue;
             }
-            if !self.send(&function, std::mem::replace(&mut request, RedriveRequest::new(shape))).await? {
+            if !self.send(&function, mem::replace(&mut request, RedriveRequest::new(shape))).await? {
                 self.summary.failed += items.map(|item| item.rows).sum::<u64>();
                 break;
             }
@@ -382,21 +380,21 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
     }
 
     fn read_failure(&mut self, object: usize, body: &[u8]) -> Option<(String, Shape, Vec<Item>)> {
-        let given_up = match failure::read(body) {
-            Ok(given_up) => given_up,
+        let discarded = match failure::read(body) {
+            Ok(discarded) => discarded,
             Err(problem) => {
                 self.summary.unreadable += 1;
                 self.progress.note(&format!("{}: {problem}", self.opened[object].key));
                 return None;
             }
         };
-        let (shape, items) = request::given_up(given_up.event, object);
+        let (shape, items) = request::discarded(discarded.event, object);
         self.opened[object].items = items.len();
         let settled = &self.opened[object].settled;
         let is_settled = |item: &Item| item.places.iter().all(|place| settled.has(place.item));
         let items: Vec<_> = items.into_iter().filter(|item| !is_settled(item)).collect();
-        self.count(format!("{} {}", given_up.function, given_up.condition), items.len() as u64);
-        Some((given_up.function, shape, items))
+        self.count(format!("{} {}", discarded.function, discarded.condition), items.len() as u64);
+        Some((discarded.function, shape, items))
     }
 
     fn count(&mut self, reason: String, items: u64) {
@@ -453,7 +451,7 @@ impl<S: Store, F: Functions> Run<'_, S, F> {
 
     /// Settles parts that were delivered twice together with their reject.
     async fn settle_repeated(&mut self) -> Result<(), Error> {
-        let repeated = std::mem::take(&mut self.repeated);
+        let repeated = mem::take(&mut self.repeated);
         let is_settled = |place: &ItemPlace| self.opened[place.object].settled.has(place.item);
         let settled: Vec<ItemPlace> =
             repeated.into_iter().filter(|(_, whole)| is_settled(whole)).map(|(place, _)| place).collect();

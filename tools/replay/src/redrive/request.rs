@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The prefix of the source of a record that is sent again. It identifies a reject that comes back.
-pub const MARK: &str = "redrive:";
+pub(crate) const MARK: &str = "redrive:";
 /// The reason code of a reject that is a message of the queue.
 const BAD_MESSAGE: &str = "bad_message";
 /// The most items in a request, and so the most that an interrupted run repeats.
@@ -28,7 +28,7 @@ const BYTES: usize = 6 * 1_000 * 1_000 - 100_000;
 
 /// The kinds of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// Messages of its queue; the response lists the failed ones.
     Queue,
     /// A batch of its stream; the response names the first failed record.
@@ -39,30 +39,26 @@ pub enum Shape {
 
 /// Something that a function is to process again.
 #[derive(Debug, Clone)]
-pub struct Item {
+pub(crate) struct Item {
     /// Its name in the function's response; unique within a request.
     id: String,
-    /// Its JSON in the request.
     json: String,
     /// How many rows or records it has.
-    pub rows: u64,
-    /// Where it was found.
-    pub places: Vec<ItemPlace>,
+    pub(crate) rows: u64,
+    pub(crate) places: Vec<ItemPlace>,
 }
 
 /// Items for one function.
 #[derive(Debug)]
-pub struct RedriveRequest {
-    /// The shape of the request.
-    pub shape: Shape,
-    /// Its items, in order.
-    pub items: Vec<Item>,
+pub(crate) struct RedriveRequest {
+    pub(crate) shape: Shape,
+    pub(crate) items: Vec<Item>,
     bytes: usize,
 }
 
 /// How a reject is sent again.
 #[derive(Debug)]
-pub enum Again {
+pub(crate) enum Again {
     /// As these items: one, or several if rows of one reject must be sent separately.
     Items(Shape, Vec<Item>),
     /// Not at all: it came back from an earlier run. It is wrong itself, or what it needs is still missing.
@@ -73,8 +69,7 @@ pub enum Again {
 
 impl Again {
     /// How a reject is sent again. One that came back is only sent again on request.
-    #[must_use]
-    pub fn of(mut rejected: Rejected, also_came_back: bool) -> Self {
+    pub(crate) fn of(mut rejected: Rejected, also_came_back: bool) -> Self {
         let source = match rejected.source.strip_prefix(MARK) {
             Some(_) if !also_came_back => return Self::CameBack,
             Some(source) => source.to_owned(),
@@ -172,8 +167,7 @@ struct Number<'a> {
 }
 
 /// The items of what Lambda discarded, from object `object`, as in the original invocation.
-#[must_use]
-pub fn given_up(event: DiscardedEvent, object: usize) -> (Shape, Vec<Item>) {
+pub(crate) fn discarded(event: DiscardedEvent, object: usize) -> (Shape, Vec<Item>) {
     match event {
         DiscardedEvent::Whole(event) => {
             let json = Box::<str>::from(event).into_string();
@@ -215,33 +209,26 @@ struct Failed {
 }
 
 impl RedriveRequest {
-    /// A request without items.
-    #[must_use]
-    pub fn new(shape: Shape) -> Self {
+    pub(crate) fn new(shape: Shape) -> Self {
         Self { shape, items: Vec::new(), bytes: 0 }
     }
 
     /// Whether one more item would exceed the limits.
-    #[must_use]
-    pub fn is_full_for(&self, item: &Item) -> bool {
+    pub(crate) fn is_full_for(&self, item: &Item) -> bool {
         !self.items.is_empty() && (self.items.len() >= ITEMS || self.bytes + item.json.len() + 1 > BYTES)
     }
 
-    /// Adds an item.
-    pub fn push(&mut self, item: Item) {
+    pub(crate) fn push(&mut self, item: Item) {
         self.bytes += item.json.len() + 1;
         self.items.push(item);
     }
 
     /// Whether it can be sent; a single item may be too large.
-    #[must_use]
-    pub fn fits(&self) -> bool {
+    pub(crate) fn fits(&self) -> bool {
         self.bytes <= BYTES
     }
 
-    /// The request as JSON.
-    #[must_use]
-    pub fn json(&self) -> Vec<u8> {
+    pub(crate) fn json(&self) -> Vec<u8> {
         let items: Vec<&str> = self.items.iter().map(|item| item.json.as_str()).collect();
         match self.shape {
             Shape::Event => items.concat().into_bytes(),
@@ -251,11 +238,7 @@ impl RedriveRequest {
 
     /// Removes the items that the function has finished, according to its response; the remaining ones are to be sent
     /// again.
-    ///
-    /// # Errors
-    ///
-    /// When the response is not one of these functions.
-    pub fn settle(&mut self, answer: &[u8]) -> Result<Vec<Item>, serde_json::Error> {
+    pub(crate) fn settle(&mut self, answer: &[u8]) -> Result<Vec<Item>, serde_json::Error> {
         let answer: BatchAnswer = serde_json::from_slice(answer)?;
         let failed =
             |item: &Item| answer.batch_item_failures.iter().any(|failed| failed.item_identifier == item.id);

@@ -6,17 +6,14 @@ use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 
 /// The start of a time span that ends now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Since {
-    /// That time.
+pub(crate) enum Since {
     At(DateTime<Utc>),
     /// So long before now.
     Ago(TimeDelta),
 }
 
 impl Since {
-    /// The resulting time.
-    #[must_use]
-    pub fn at(self, now: DateTime<Utc>) -> DateTime<Utc> {
+    pub(crate) fn at(self, now: DateTime<Utc>) -> DateTime<Utc> {
         match self {
             Self::At(time) => time,
             Self::Ago(long) => now - long,

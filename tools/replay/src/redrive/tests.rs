@@ -54,9 +54,9 @@ impl Store for Shelf {
         Ok(listed.map(|(key, (written, _))| ListedObject { key: key.clone(), written: *written }).collect())
     }
 
-    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, Error> {
         self.operation()?;
-        Ok(self.objects.borrow().get(key).map(|(_, body)| body.clone()))
+        Ok(self.objects.borrow().get(key).map(|(_, body)| body.clone().into()))
     }
 
     async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), Error> {
@@ -279,7 +279,7 @@ async fn interrupted_redrive_repeats_at_most_one_request() {
     assert!(broken_off > 10);
 }
 
-fn given_up(function: &str, payloads: &[&str]) -> String {
+fn discarded(function: &str, payloads: &[&str]) -> String {
     let records: Vec<_> = payloads
         .iter()
         .enumerate()
@@ -295,10 +295,10 @@ fn given_up(function: &str, payloads: &[&str]) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_was_given_up_is_worked_off_record_by_record() {
+async fn a_batch_that_was_discarded_is_worked_off_record_by_record() {
     let shelf = Shelf::default();
-    shelf.put_at("lake/1", 0, given_up("transform-dev", &["1", "2", "3"]));
-    shelf.put_at("lake/2", 0, given_up("notify-dev", &["4", "stuck", "5"]));
+    shelf.put_at("lake/1", 0, discarded("transform-dev", &["1", "2", "3"]));
+    shelf.put_at("lake/2", 0, discarded("notify-dev", &["4", "stuck", "5"]));
     shelf.put_at("lake/3", 0, "no record");
     let functions = Deployed::new(&shelf);
     // As many as the function reports, and again from there on.
@@ -324,8 +324,8 @@ async fn nothing_of_a_batch_is_sent_after_a_request_that_failed() {
         .collect();
     let payloads: Vec<&str> = payloads.iter().map(String::as_str).collect();
     let shelf = Shelf::default();
-    shelf.put_at("lake/1", 0, given_up("transform-dev", &payloads));
-    shelf.put_at("lake/2", 0, given_up("transform-dev", &["another"]));
+    shelf.put_at("lake/1", 0, discarded("transform-dev", &payloads));
+    shelf.put_at("lake/2", 0, discarded("transform-dev", &["another"]));
     let functions = Deployed::new(&shelf);
     // The fake function accepts records after one that is stuck; real functions report all of it.
     functions.script.borrow_mut().extend(

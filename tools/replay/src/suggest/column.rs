@@ -63,7 +63,6 @@ struct Uniqueness {
 /// What was found out about a column.
 #[derive(Debug)]
 pub(super) struct SurveyedColumn {
-    /// Its name in the file.
     pub(super) name: String,
     /// Rows in which it has a text.
     pub(super) filled: u64,
@@ -253,17 +252,26 @@ impl SurveyedColumn {
     pub(super) fn kind(&self, order: DateOrder) -> Type {
         let Readable { int, double, boolean, date, time, time_or_date, keeps_digits, whole } = self.readable;
         let at = usize::from(order == DateOrder::Dmy);
-        match () {
-            () if self.cells == 0 && self.non_finite.is_empty() => Type::String,
-            () if self.cells == 0 => Type::Double,
-            () if int && whole && keeps_digits => Type::Int,
-            () if double && keeps_digits => Type::Double,
-            () if int || double => Type::String,
-            () if boolean => Type::Boolean,
-            () if date[at] => Type::Date,
-            () if time[at] => Type::Timestamp,
-            () if time_or_date[at] => Type::TimestampOrDate,
-            () => Type::String,
+        if self.cells == 0 {
+            return if self.non_finite.is_empty() { Type::String } else { Type::Double };
+        }
+        if int || double {
+            return match keeps_digits {
+                true if int && whole => Type::Int,
+                true if double => Type::Double,
+                _ => Type::String,
+            };
+        }
+        if boolean {
+            Type::Boolean
+        } else if date[at] {
+            Type::Date
+        } else if time[at] {
+            Type::Timestamp
+        } else if time_or_date[at] {
+            Type::TimestampOrDate
+        } else {
+            Type::String
         }
     }
 

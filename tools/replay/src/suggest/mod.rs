@@ -38,15 +38,14 @@ const SPELLINGS: usize = 20;
 
 /// A data set's file to start from.
 #[derive(Debug)]
-pub struct Suggestion {
-    /// The data set's name.
-    pub name: String,
+pub(crate) struct Suggestion {
+    pub(crate) name: String,
     /// The text of `datasets/<name>/dataset.toml`.
-    pub text: String,
+    pub(crate) text: String,
     /// What became of the rows when they were read with it.
-    pub counts: RowCounts,
+    pub(crate) counts: RowCounts,
     /// Rows that are not text in the charset.
-    pub altered: u64,
+    pub(crate) altered: u64,
 }
 
 /// What the columns are in the data set.
@@ -60,16 +59,11 @@ struct SuggestedParts {
     order: DateOrder,
     order_evidence: String,
     blanks: Vec<String>,
-    /// The type of each column.
     kinds: Vec<Type>,
 }
 
 /// Suggests a data set for the file that `open` opens, twice and more. Without a name it has that of the file.
-///
-/// # Errors
-///
-/// When the file cannot be read, has no rows, or has no column that can be the severity.
-pub fn suggest(
+pub(crate) fn suggest(
     name: Option<&str>,
     declared: Option<DateOrder>,
     open: Open<'_>,
@@ -94,8 +88,7 @@ pub fn suggest(
 
 impl Suggestion {
     /// What became of the rows, in lines for people.
-    #[must_use]
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let RowCounts { normalised, rejected, report, separator, .. } = &self.counts;
         let mut lines = Vec::new();
         if let Some(separator) = separator {
@@ -103,7 +96,7 @@ impl Suggestion {
         }
         if self.altered > 0 {
             lines.push(format!(
-                "rows that are not UTF-8: {}; name the file's charset, for example --charset windows-1252",
+                "rows that are not UTF-8: {}; name the file's charset, for example --charset=windows-1252",
                 self.altered
             ));
         }
@@ -125,7 +118,7 @@ impl SuggestedParts {
         // The data set would name columns that no file has, once its charset is known.
         if survey.columns.iter().any(|column| column.name.contains(char::REPLACEMENT_CHARACTER)) {
             let problem = "the name of a column has bytes that are not text in this charset; declare the charset in which \
-                           the file was written, for example --charset windows-1252";
+                           the file was written, for example --charset=windows-1252";
             return Err(problem.to_owned());
         }
         let all: Vec<(usize, &SurveyedColumn)> = survey.columns.iter().enumerate().collect();

@@ -104,12 +104,16 @@ pub(super) fn words(name: &str) -> Vec<String> {
 /// Why a data set can have no column of that name, if it cannot.
 pub(super) fn problem(name: &str) -> Option<&'static str> {
     let folded = fold(name);
-    match () {
-        () if name.trim().is_empty() => Some("it has no name"),
-        () if name.trim() != name => Some("its name has blanks around it"),
-        () if name.contains(char::is_control) => Some("its name is not on one line"),
-        () if folded == INVALID || folded == ORIGINAL_BYTES => Some("events use its name themselves"),
-        () => None,
+    if name.trim().is_empty() {
+        Some("it has no name")
+    } else if name.trim() != name {
+        Some("its name has blanks around it")
+    } else if name.contains(char::is_control) {
+        Some("its name is not on one line")
+    } else if folded == INVALID || folded == ORIGINAL_BYTES {
+        Some("events use its name themselves")
+    } else {
+        None
     }
 }
 

@@ -53,9 +53,7 @@ const RANKS: [&[&str]; 5] = [
 
 /// The severity of a data set to start from.
 pub(super) struct Severity {
-    /// The column.
     pub(super) column: usize,
-    /// Its values.
     pub(super) scale: SuggestedScale,
     /// How the order was found, for the comment.
     pub(super) evidence: &'static str,
@@ -65,7 +63,6 @@ pub(super) struct Severity {
 pub(super) enum SuggestedScale {
     /// Whole numbers; none are listed where there are many.
     Numbers(Vec<i64>),
-    /// Texts.
     Words(Vec<String>),
 }
 

@@ -17,7 +17,7 @@ use shared::{
 use super::{column::SurveyedColumn, names::problem, text::quoted};
 use crate::{
     error::Error,
-    input::{Input, Text},
+    input::{Input, TextState},
 };
 
 /// Rows that show what separates the cells.
@@ -45,7 +45,6 @@ pub(super) struct Survey {
 /// Opens the file from its beginning.
 pub(super) type Open<'o> = &'o dyn Fn() -> Result<Input, Error>;
 
-/// Reads the file once.
 pub(super) fn survey(open: Open<'_>) -> Result<Survey, Error> {
     let input = open()?;
     if input.format != Format::Csv {
@@ -195,21 +194,8 @@ fn read<'d>(
     mut take: impl FnMut(&mut Rows<'d>) -> bool,
 ) -> Result<(), Error> {
     loop {
-        let at_end = match input.read()? {
-            Text::Piece(piece) => {
-                rows.push(piece);
-                false
-            }
-            Text::End => {
-                rows.finish();
-                true
-            }
-            Text::Broken(_) => {
-                rows.finish_cut_short();
-                true
-            }
-        };
-        if !take(rows) || at_end {
+        let fed = input.feed(rows)?;
+        if !take(rows) || !matches!(fed, TextState::More) {
             return Ok(());
         }
     }

@@ -113,7 +113,7 @@ fn unknown_date_order_is_called_ambiguous() {
 fn a_header_that_is_not_text_asks_for_its_charset() {
     let text = b"id;Priorit\xe4t\n1;hoch\n2;niedrig\n";
     let refused = suggested(Format::Csv, "utf-8", text).unwrap_err().to_string();
-    assert!(refused.contains("for example --charset windows-1252"), "{refused}");
+    assert!(refused.contains("for example --charset=windows-1252"), "{refused}");
     assert_eq!(accepted(Format::Csv, "windows-1252", text).1.columns[1].name, "Priorit\u{e4}t");
 }
 

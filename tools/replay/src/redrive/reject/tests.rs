@@ -1,5 +1,3 @@
-use std::io::Write as _;
-
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 use shared::{
@@ -8,6 +6,7 @@ use shared::{
 };
 
 use super::*;
+use crate::input::tests::gzip;
 
 const AT: &str = "1970-01-01T00:00:00.000000Z";
 
@@ -204,9 +203,7 @@ fn split(object: &[u8]) -> Result<Vec<Vec<u8>>, InflateError> {
 #[test]
 fn lines_are_found_in_gzip_and_plain_text() {
     let text = b"one\n\ntwo\nthree";
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(text).unwrap();
-    let gzip = gzip.finish().unwrap();
+    let gzip = gzip(text);
     for object in [&text[..], &gzip] {
         assert_eq!(split(object).unwrap(), [&b"one"[..], b"two", b"three"]);
     }
