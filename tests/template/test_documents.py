@@ -1,4 +1,4 @@
-"""Links and settings in the documents exist."""
+"""Links, settings and targets of make in the documents exist."""
 
 from __future__ import annotations
 
@@ -51,3 +51,15 @@ def test_settings_in_the_documents_are_parameters(document: Path) -> None:
         if kind == "toml" and "parameter_overrides" in body:
             for pair in tomllib.loads(body)["parameter_overrides"]:
                 assert pair.split("=")[0] in parameters
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_targets_in_the_documents_exist(document: Path) -> None:
+    if document.name == "CHANGELOG.md":
+        return  # it names targets that are gone
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    text = text_of(document)
+    code = "".join(body for _, body in FENCE.findall(text))
+    named = re.findall(r"^make ([a-z]+)", code, re.MULTILINE) + re.findall(r"`make ([a-z]+)", text)
+    assert set(named) <= targets
