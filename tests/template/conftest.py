@@ -7,6 +7,7 @@ import json
 import socket
 import zipfile
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -15,6 +16,7 @@ from tools.local import alarms, cloud
 from tools.local.cloud import Cloud
 from tools.local.emulator import for_emulator
 from tools.local.functions import Environment, local_environment
+from tools.local.stack import now
 
 
 def free_port() -> int:
@@ -45,6 +47,21 @@ def bare() -> Iterator[Cloud]:
         yield cloud.connect(port)
     finally:
         cloud.down(port)
+
+
+def values(
+    bare: Cloud, namespace: str, name: str, statistic: str = "Sum", **dimensions: str
+) -> list[float]:
+    """The values of a metric in each of the last minutes."""
+    of = [{"Name": key, "Value": value} for key, value in dimensions.items()]
+    metric = {"Namespace": namespace, "MetricName": name, "Dimensions": of}
+    stat = {"Metric": metric, "Period": 60, "Stat": statistic}
+    answer = bare.client("cloudwatch").get_metric_data(
+        MetricDataQueries=[{"Id": "m", "MetricStat": stat}],
+        StartTime=now() - timedelta(minutes=30),
+        EndTime=now() + timedelta(minutes=1),
+    )
+    return answer["MetricDataResults"][0]["Values"]
 
 
 def deploy(port: int, local: Environment) -> None:

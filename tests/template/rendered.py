@@ -44,3 +44,13 @@ def rendered(parameters: dict[str, str] | None = None) -> Rendered:
 @cache
 def _template() -> dict[str, Any]:
     return load(TEMPLATE)
+
+
+def defaults(template: dict[str, Any]) -> dict[str, str]:
+    """The default of each parameter of a template."""
+    return {name: str(each["Default"]) for name, each in template["Parameters"].items()}
+
+
+def listed(value: Any) -> list[Any]:
+    """A value of a policy, which is a list or a single one."""
+    return value if isinstance(value, list) else [value]

@@ -7,13 +7,8 @@ import re
 import pytest
 
 from tests.template.rendered import rendered
-from tests.template.watched import (
-    ALARMS,
-    EVENTS,
-    STACK,
-    WITH_KEY,
-    read_by,
-)
+from tests.template.test_documents import anchors
+from tests.template.watched import ALARMS, EVENTS, STACK, WITH_KEY, read_by
 from tools.local.commands import REPOSITORY
 from tools.local.functions import FUNCTIONS, TEMPLATE, load
 
@@ -30,16 +25,14 @@ MAPPINGS = (
 
 
 def test_every_alarm_says_what_it_means_and_what_to_do() -> None:
-    runbook = (REPOSITORY / RUNBOOK).read_text(encoding="utf-8")
-    headings = re.findall(r"^#+ (.+)$", runbook, re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+    sections = anchors(REPOSITORY / RUNBOOK)
     for name, alarm in {**ALARMS, "PipelineUnhealthy": COMPOSITE}.items():
         description = alarm["AlarmDescription"]
         assert len(description) <= 1024, name
         assert description.count(". ") >= 2, f"{name} must say what it means and what to do"
         anchor = re.search(rf"{re.escape(RUNBOOK)}#([a-z-]+)$", description)
         assert anchor is not None, f"{name}: {description}"
-        assert anchor[1] in anchors, f"{name}: {description}"
+        assert anchor[1] in sections, f"{name}: {description}"
 
 
 def test_one_alarm_is_over_all_that_watch_the_pipeline() -> None:

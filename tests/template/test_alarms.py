@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from tests.template.conftest import free_port
 from tests.template.rendered import KEY, rendered
+from tests.template.test_evaluation import PLAIN
 from tools.local import alarms, cloud
 from tools.local.cloud import Cloud
 from tools.local.evaluation import MINUTE
@@ -48,6 +49,7 @@ def queue(name: str) -> dict[str, str]:
 
 OWN = "accidents_reports_namespace"
 SEVERE = "us_accidents_severity_high"
+SECOND_STREAM = {"StreamName": "us-accidents-data-stream-2-dev"}
 LATENCY = {"Dataset": "us_accidents", "Environment": "dev"}
 
 # What the services publish, minute by minute: the namespace, the metric, its dimensions and values.
@@ -82,12 +84,7 @@ CAUSES: dict[str, list[tuple[str, str, dict[str, str], list[float]]]] = {
     ],
     "failures": [("AWS/S3", "PutRequests", {"FilterId": "Failures"}, [1])],
     "undelivered-alerts": [
-        (
-            "AWS/SNS",
-            "NumberOfNotificationsFailed",
-            {"TopicName": "us-accidents-alerts-dev"},
-            [1],
-        )
+        ("AWS/SNS", "NumberOfNotificationsFailed", {"TopicName": "us-accidents-alerts-dev"}, [1])
     ],
     **{
         f"{name}-delivery-freshness": [
@@ -102,12 +99,7 @@ CAUSES: dict[str, list[tuple[str, str, dict[str, str], list[float]]]] = {
     "delivery-errors": [("AWS/Firehose", "FailedConversion.Records", delivery("analytical"), [1])],
     "delivery-throttles": [("AWS/Firehose", "ThrottledRecords", delivery("raw"), [1] * 3)],
     "stream-throughput": [
-        (
-            "AWS/Kinesis",
-            "WriteProvisionedThroughputExceeded",
-            {"StreamName": "us-accidents-data-stream-2-dev"},
-            [1] * 3,
-        )
+        ("AWS/Kinesis", "WriteProvisionedThroughputExceeded", SECOND_STREAM, [1] * 3)
     ],
 }
 
@@ -326,17 +318,7 @@ def test_a_message_has_the_true_number_and_the_form_of_cloudwatch(
 
 
 def test_an_alarm_that_is_not_evaluated_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
-    plain = {
-        "Namespace": "space",
-        "MetricName": "metric",
-        "Dimensions": [{"Name": "of", "Value": "it"}],
-        "Statistic": "Sum",
-        "Period": 60,
-        "EvaluationPeriods": 1,
-        "Threshold": 1,
-        "ComparisonOperator": "GreaterThanThreshold",
-        "TreatMissingData": "notBreaching",
-    }
+    plain = {**PLAIN, "TreatMissingData": "notBreaching"}
     described = [
         {**plain, "AlarmName": "unknown", "Statistic": "tm90"},
         {**plain, "AlarmName": "known", "StateValue": "ALARM"},
@@ -364,41 +346,21 @@ def test_the_evaluation_itself_runs_in_the_local_cloud(monkeypatch: pytest.Monke
     cloud.start(port, "eu-west-1")
     try:
         service = cloud.client("cloudwatch", port, "eu-west-1")
-        metric = {"Namespace": "space", "MetricName": "metric"}
-        dimensions = [{"Name": "of", "Value": "it"}]
-        service.put_metric_alarm(
-            AlarmName="own",
-            **metric,
-            Dimensions=dimensions,
-            Statistic="Sum",
-            Period=60,
-            EvaluationPeriods=1,
-            Threshold=1,
-            ComparisonOperator="GreaterThanThreshold",
-            TreatMissingData="notBreaching",
-        )
+        own = {**PLAIN, "EvaluationPeriods": 1, "TreatMissingData": "notBreaching"}
+        service.put_metric_alarm(**own)
 
         def state() -> str:
-            return service.describe_alarms(AlarmNames=["own"])["MetricAlarms"][0]["StateValue"]
+            alarms = service.describe_alarms(AlarmNames=[own["AlarmName"]])["MetricAlarms"]
+            return alarms[0]["StateValue"]
 
         def reaches(expected: str) -> None:
-            wait_for(lambda: True if state() == expected else None, SECONDS, 0.2, lambda: state())
+            wait_for(lambda: True if state() == expected else None, SECONDS, 0.2, state)
 
         reaches("OK")
-        service.put_metric_data(
-            Namespace="space",
-            MetricData=[{"MetricName": "metric", "Dimensions": dimensions, "Value": 2}],
-        )
+        datum = {"MetricName": PLAIN["MetricName"], "Dimensions": PLAIN["Dimensions"], "Value": 2}
+        service.put_metric_data(Namespace=PLAIN["Namespace"], MetricData=[datum])
         reaches("ALARM")
         with pytest.raises(ClientError, match="without dimensions, metric"):
-            service.put_metric_alarm(
-                AlarmName="other",
-                **metric,
-                Statistic="Sum",
-                Period=60,
-                EvaluationPeriods=1,
-                Threshold=1,
-                ComparisonOperator="GreaterThanThreshold",
-            )
+            service.put_metric_alarm(**{**own, "AlarmName": "other", "Dimensions": []})
     finally:
         cloud.down(port)

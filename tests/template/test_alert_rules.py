@@ -6,7 +6,6 @@ import copy
 import json
 import random
 import re
-import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.template.rendered import KEY, rendered
-from tests.template.watched import lost, read_by
+from tests.template.watched import held, lost, needs_grafana, read_by, typed
 from tools.local.evaluation import MetricAlarm, Minutes
 from tools.local.functions import DATASET, DATASETS, render
 from tools.local.metric_math import Expression
@@ -258,12 +257,9 @@ OF_GROUP = {"orgId", "name", "folder", "interval", "rules"}
 OF_QUERY = {"refId", "queryType", "relativeTimeRange", "datasourceUid", "model"}
 
 
+@needs_grafana
 @pytest.mark.parametrize("dataset", FILES)
 def test_rules_are_of_grafanas_published_schema(dataset: str) -> None:
-    if sys.version_info < (3, 11):
-        pytest.skip(
-            "Grafana's foundation SDK needs Python 3.11; the file is validated where it is there"
-        )
     file = json.loads(FILES[dataset].read_text(encoding="utf-8"))
     assert (file.keys(), file["apiVersion"]) == ({"apiVersion", "groups"}, 1)
     for group in file["groups"]:
@@ -287,20 +283,15 @@ def test_rules_are_of_grafanas_published_schema(dataset: str) -> None:
 
 def of_grafana(group: dict[str, Any], rule: dict[str, Any]) -> tuple[Any, Any]:
     """A rule with what its group says, and the same in Grafana's types, without other fields."""
-    from grafana_foundation_sdk.cog.encoder import JSONEncoder
-    from grafana_foundation_sdk.cog.plugins import register_default_plugins
-    from grafana_foundation_sdk.models.alerting import Rule
-
-    register_default_plugins()
     of_group = {
         "orgID": group["orgId"],
         "folderUID": group["folder"],
         "ruleGroup": group["name"],
     }
     whole = {**rule, **of_group}
-    held = Rule.from_json(copy.deepcopy(whole))
-    assert not [query for query in held.data if type(query.model).__name__ == "UnknownDataquery"]
-    return whole, json.loads(json.dumps(held, cls=JSONEncoder))
+    kept = typed("alerting.Rule", whole)
+    assert not [query for query in kept.data if type(query.model).__name__ == "UnknownDataquery"]
+    return whole, held(kept)
 
 
 def test_rules_of_a_stack_have_its_values() -> None:

@@ -9,12 +9,13 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from tests.template.rendered import TEMPLATE, load
+from tests.template.rendered import TEMPLATE, defaults, load
 from tools.local import checks
 from tools.local.functions import SAMCONFIG, Environment, tomllib
 
 DESCRIBED = load(TEMPLATE)
-DEFAULTS = {name: str(each["Default"]) for name, each in DESCRIBED["Parameters"].items()}
+DEFAULTS = defaults(DESCRIBED)
+ENVIRONMENTS = tomllib.loads(SAMCONFIG.read_text("utf-8"))
 NOW = datetime(2026, 11, 29, tzinfo=timezone.utc)
 TARGET = Environment("dev", "us-accidents-dev", "eu-west-1", {"Environment": "dev"})
 
@@ -23,12 +24,9 @@ def problems(given: dict[str, str]) -> list[str]:
     return checks.of_parameters(DESCRIBED, given, NOW).problems
 
 
-@pytest.mark.parametrize(
-    "name",
-    [each for each in tomllib.loads(SAMCONFIG.read_text("utf-8")) if each not in ("version",)],
-)
+@pytest.mark.parametrize("name", sorted(ENVIRONMENTS.keys() - {"version"}))
 def test_every_environment_of_the_repository_can_be_deployed(name: str) -> None:
-    settings = tomllib.loads(SAMCONFIG.read_text("utf-8"))[name]["global"]["parameters"]
+    settings = ENVIRONMENTS[name]["global"]["parameters"]
     given = dict(pair.split("=", 1) for pair in settings.get("parameter_overrides", []))
     found = checks.of_parameters(DESCRIBED, given, NOW)
     assert found.problems == []
@@ -38,10 +36,7 @@ def test_every_environment_of_the_repository_can_be_deployed(name: str) -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (
-            {"ShardCuont": "2"},
-            "is not a parameter of template.yaml; did you mean ShardCount?",
-        ),
+        ({"ShardCuont": "2"}, "is not a parameter of template.yaml; did you mean ShardCount?"),
         ({"StreamMode": "ONDEMAND"}, "StreamMode=ONDEMAND: expected one of ON_DEMAND, PROVISIONED"),
         ({"ShardCount": "many"}, "ShardCount=many: expected a whole number"),
         ({"ShardCount": "2.5"}, "ShardCount=2.5: expected a whole number"),
@@ -184,17 +179,24 @@ def test_shards_change_by_steps_that_kinesis_accepts(
     assert (found == []) if says is None else all(says in each for each in found) and found
 
 
-def test_buckets_of_a_removed_stack_are_named() -> None:
-    left = "perishable-raw-eu-west-1-000000000000-dev"
+LEFT = "perishable-raw-eu-west-1-000000000000-dev"
+
+
+def left_buckets(described: dict[str, Any]) -> list[str]:
+    """What is said about a bucket that an earlier stack left, with this answer about the stack."""
     clients = {
-        "cloudformation": asked("cloudformation", ("describe_stacks", {"code": "ValidationError"})),
+        "cloudformation": asked("cloudformation", ("describe_stacks", described)),
         "sts": asked("sts", ("get_caller_identity", {"Account": "000000000000"})),
-        "s3": asked("s3", ("list_buckets", {"Buckets": [{"Name": left}, {"Name": "other"}]})),
+        "s3": asked("s3", ("list_buckets", {"Buckets": [{"Name": LEFT}, {"Name": "other"}]})),
     }
     found = checks.Findings()
     checks.left_buckets(TARGET, DEFAULTS, clients.__getitem__, found)
-    (problem,) = found.problems
-    assert left in problem
+    return found.problems
+
+
+def test_buckets_of_a_removed_stack_are_named() -> None:
+    (problem,) = left_buckets({"code": "ValidationError"})
+    assert LEFT in problem
     assert "make restore ENV=dev" in problem
 
 
@@ -227,16 +229,9 @@ def test_a_key_is_one_of_the_region(region: str, refused: bool) -> None:
 )
 def test_a_stack_that_cannot_be_deployed_is_named(status: str, says: list[str]) -> None:
     stack = {"StackName": TARGET.stack, "StackStatus": status, "CreationTime": NOW}
-    left = "perishable-raw-eu-west-1-000000000000-dev"
-    clients = {
-        "cloudformation": asked("cloudformation", ("describe_stacks", {"Stacks": [stack]})),
-        "sts": asked("sts", ("get_caller_identity", {"Account": "000000000000"})),
-        "s3": asked("s3", ("list_buckets", {"Buckets": [{"Name": left}]})),
-    }
-    found = checks.Findings()
-    checks.left_buckets(TARGET, DEFAULTS, clients.__getitem__, found)
-    assert len(found.problems) == len(says)
-    assert all(text in problem for text, problem in zip(says, found.problems))
+    problems = left_buckets({"Stacks": [stack]})
+    assert len(problems) == len(says)
+    assert all(text in problem for text, problem in zip(says, problems))
 
 
 def test_missing_permissions_to_check_the_account_block_nothing() -> None:

@@ -14,10 +14,11 @@ from unittest.mock import patch
 import pytest
 from samtranslator.translator.transform import transform
 
-from tests.template.rendered import KEY, TEMPLATE, emitted, load, rendered
+from tests.template.rendered import KEY, TEMPLATE, defaults, emitted, load, rendered
 from tests.template.test_permissions import granted, needed
 from tests.template.watched import of_cloudwatch, read_by
 from tools.local import checks
+from tools.local.functions import FUNCTIONS
 from tools.local.rendered import PSEUDO, Rendered
 
 # Values that add, remove or change resources, and the longest names that are allowed.
@@ -65,9 +66,8 @@ LONGEST = {
 # Bytes of a template. Source: CloudFormation quotas.
 TEMPLATE_BYTES = 1_000_000
 
-
 DESCRIBED = load(TEMPLATE)
-DEFAULTS = {name: str(each["Default"]) for name, each in DESCRIBED["Parameters"].items()}
+DEFAULTS = defaults(DESCRIBED)
 
 
 def allowed(given: dict[str, str]) -> bool:
@@ -158,9 +158,7 @@ def test_every_pair_that_the_rules_allow_occurs() -> None:
     assert not any(refused.items() <= each.items() for each in COMBINATIONS)
 
 
-def test_references_exist_without_cycles(
-    given: dict[str, str],
-) -> None:
+def test_references_exist_without_cycles(given: dict[str, str]) -> None:
     resources = translated(given).resources
     waits = {name: references(resource) - {name} for name, resource in resources.items()}
     for name, others in waits.items():
@@ -179,7 +177,7 @@ def test_names_are_within_their_limits(given: dict[str, str]) -> None:
                 seen.add((resource["Type"], key))
                 assert 0 < len(value) <= limit, f"{name}.{key}: {len(value)} characters"
     assert len(seen) >= len(LONGEST) - 1  # consumers are an option
-    assert len(json.dumps(json.loads(_translated(given["Dataset"])))) < TEMPLATE_BYTES
+    assert len(_translated(given["Dataset"])) < TEMPLATE_BYTES
 
 
 def test_roles_have_what_they_need_and_nothing_else(given: dict[str, str]) -> None:
@@ -215,7 +213,7 @@ def existing(stack: Rendered) -> dict[str, set[str]]:
         "BucketName": {f"<{name}>" for name in stack.of("AWS::S3::Bucket")},
         "FilterId": filters,
         "EventSourceMappingUUID": counted,
-        "Function": {"ingest", "transform", "metrics", "notify"},
+        "Function": set(FUNCTIONS),
     }
 
 

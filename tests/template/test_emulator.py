@@ -13,6 +13,9 @@ from tools.local.commands import REPOSITORY
 from tools.local.emulator import for_emulator, without
 
 PAGE = (REPOSITORY / "docs" / "LOCAL_DIFFERENCES.md").read_text(encoding="utf-8")
+DESCRIBED = load(TEMPLATE)
+FITTED = for_emulator(load(TEMPLATE))
+MISSING = DESCRIBED["Resources"].keys() - FITTED["Resources"].keys()
 
 
 def referred(value: Any) -> Iterator[str]:
@@ -36,21 +39,16 @@ def referred(value: Any) -> Iterator[str]:
 
 
 def test_nothing_refers_to_resources_unknown_to_the_emulator() -> None:
-    template = load(TEMPLATE)
-    fitted = for_emulator(template)
-    missing = template["Resources"].keys() - fitted["Resources"].keys()
-    assert "Budget" in missing
-    assert not missing & set(referred(fitted["Resources"]))
-    assert not missing & set(referred(fitted["Outputs"]))
+    assert "Budget" in MISSING
+    assert not MISSING & set(referred(FITTED["Resources"]))
+    assert not MISSING & set(referred(FITTED["Outputs"]))
 
 
 def test_alarms_are_deployed_as_they_are() -> None:
-    template = load(TEMPLATE)
-    fitted = for_emulator(template)
-    for name, resource in template["Resources"].items():
+    for name, resource in DESCRIBED["Resources"].items():
         if resource["Type"].startswith("AWS::CloudWatch::"):
             # A replay is a consumer, and has no mapping.
-            assert fitted["Resources"][name] == without(resource, {"ReplayMapping"})
+            assert FITTED["Resources"][name] == without(resource, {"ReplayMapping"})
 
 
 def test_the_emulator_deploys_what_is_left(bare: Cloud) -> None:
@@ -61,16 +59,13 @@ def test_the_emulator_deploys_what_is_left(bare: Cloud) -> None:
 
 
 def test_the_page_of_differences_names_every_type_that_is_left_out() -> None:
-    template = load(TEMPLATE)
-    missing = template["Resources"].keys() - for_emulator(template)["Resources"].keys()
-    for name in missing:
-        assert f"`{template['Resources'][name]['Type']}`" in PAGE, name
+    for name in MISSING:
+        assert f"`{DESCRIBED['Resources'][name]['Type']}`" in PAGE, name
 
 
 def test_only_what_refuses_plain_http_is_taken_out_of_a_policy() -> None:
-    template = load(TEMPLATE)
-    fitted = for_emulator(template)["Resources"]
-    for name, resource in template["Resources"].items():
+    fitted = FITTED["Resources"]
+    for name, resource in DESCRIBED["Resources"].items():
         document = resource.get("Properties", {}).get("PolicyDocument")
         if document is None:
             continue

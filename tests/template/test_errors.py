@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import botocore.loaders
 import pytest
 from botocore.retries import standard
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tools.local.commands import REPOSITORY
+
 ERRORS = REPOSITORY / "shared" / "src" / "aws" / "errors.tsv"
 LOADER = botocore.loaders.Loader()
 
@@ -85,13 +85,11 @@ NAMES = [
 ]
 
 
-def classes() -> dict[str, str]:
-    lines = ERRORS.read_text(encoding="utf-8").splitlines()
-    rows = [line.split("\t") for line in lines if line and not line.startswith("#")]
-    return dict(rows)
-
-
-CLASSES = classes()
+CLASSES = dict(
+    line.split("\t")
+    for line in ERRORS.read_text(encoding="utf-8").splitlines()
+    if line and not line.startswith("#")
+)
 
 
 def documented() -> list[Any]:

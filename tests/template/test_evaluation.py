@@ -34,22 +34,22 @@ TREATMENTS = ("missing", "ignore", "breaching", "notBreaching")
 VALUES = {"0": 0.0, "X": 2.0, "-": None}
 
 
+# An alarm on values above 1.
+PLAIN = {
+    "AlarmName": "name",
+    "Namespace": "space",
+    "MetricName": "metric",
+    "Dimensions": [{"Name": "of", "Value": "it"}],
+    "Statistic": "Sum",
+    "Period": MINUTE,
+    "EvaluationPeriods": 3,
+    "Threshold": 1,
+    "ComparisonOperator": "GreaterThanThreshold",
+}
+
+
 def alarm(**properties: Any) -> MetricAlarm:
-    """An alarm on values above 1."""
-    return MetricAlarm.read(
-        {
-            "AlarmName": "name",
-            "Namespace": "space",
-            "MetricName": "metric",
-            "Dimensions": [{"Name": "of", "Value": "it"}],
-            "Statistic": "Sum",
-            "Period": MINUTE,
-            "EvaluationPeriods": 3,
-            "Threshold": 1,
-            "ComparisonOperator": "GreaterThanThreshold",
-            **properties,
-        }
-    )
+    return MetricAlarm.read({**PLAIN, **properties})
 
 
 @pytest.mark.parametrize(("needed", "points", "states"), [(n, p, s) for n, p, *s in DOCUMENTED])

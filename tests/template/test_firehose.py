@@ -10,7 +10,7 @@ import random
 import re
 import uuid
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
 import pyarrow.parquet
@@ -18,9 +18,10 @@ import pytest
 from aws_kinesis_agg.aggregator import RecordAggregator
 from botocore.exceptions import ClientError
 
+from tests.template.conftest import values
 from tools.local import firehose
 from tools.local.cloud import Cloud
-from tools.local.stack import now, wait_for
+from tools.local.stack import wait_for
 
 SECONDS = 30
 ANALYTICAL = "us-accidents-analytical-dev"
@@ -54,26 +55,18 @@ def objects(cloud: Cloud, bucket: str, having: bytes) -> dict[str, bytes]:
     return found
 
 
+def written(cloud: Cloud, bucket: str, having: bytes, count: int) -> dict[str, bytes]:
+    """The objects of a bucket that have some bytes, once there are so many."""
+
+    def found() -> dict[str, bytes] | None:
+        those = objects(cloud, bucket, having)
+        return those if len(those) == count else None
+
+    return wait_for(found, SECONDS, 0.5, lambda: f"expected {count} objects")
+
+
 def metric(cloud: Cloud, stream: str, name: str, statistic: str = "Sum") -> list[float]:
-    answer = cloud.client("cloudwatch").get_metric_data(
-        MetricDataQueries=[
-            {
-                "Id": "m",
-                "MetricStat": {
-                    "Metric": {
-                        "Namespace": "AWS/Firehose",
-                        "MetricName": name,
-                        "Dimensions": [{"Name": "DeliveryStreamName", "Value": stream}],
-                    },
-                    "Period": 60,
-                    "Stat": statistic,
-                },
-            }
-        ],
-        StartTime=now() - timedelta(minutes=30),
-        EndTime=now() + timedelta(minutes=1),
-    )
-    return answer["MetricDataResults"][0]["Values"]
+    return values(cloud, "AWS/Firehose", name, statistic, DeliveryStreamName=stream)
 
 
 @pytest.fixture
@@ -84,13 +77,7 @@ def name() -> str:
 def test_one_object_is_written_for_each_partition(bare: Cloud, name: str) -> None:
     events = [event(name, number) for number in range(200)]
     put(bare, ANALYTICAL, [json.dumps(each).encode() + b"\n" for each in events])
-    bucket = bare.outputs["AnalyticalBucketName"]
-
-    def written() -> dict[str, bytes] | None:
-        found = objects(bare, bucket, name.encode())
-        return found if len(found) == 2 else None
-
-    found = wait_for(written, SECONDS, 0.5, lambda: "expected two objects")
+    found = written(bare, bare.outputs["AnalyticalBucketName"], name.encode(), 2)
     rows = []
     for key, body in found.items():
         form = rf"traffic/us/us_accidents_analytical/severity=([34])/{DAY}/"
@@ -114,13 +101,7 @@ def test_records_that_do_not_convert_go_to_the_error_prefix(bare: Cloud, name: s
     keyless = json.dumps({"id": name}).encode()
     before = sum(metric(bare, ANALYTICAL, "FailedConversion.Records"))
     put(bare, ANALYTICAL, [good, bad, keyless])
-    bucket = bare.outputs["AnalyticalBucketName"]
-
-    def written() -> dict[str, bytes] | None:
-        found = objects(bare, bucket, name.encode())
-        return found if len(found) == 3 else None
-
-    found = wait_for(written, SECONDS, 0.5, lambda: "expected three objects")
+    found = written(bare, bare.outputs["AnalyticalBucketName"], name.encode(), 3)
     (converted,) = [key for key in found if key.endswith(".parquet")]
     assert b"-0" in found[converted]
     errors = {}
@@ -158,11 +139,11 @@ def test_packed_records_of_a_stream_are_split(bare: Cloud, name: str) -> None:
     put_record(StreamName=stream, PartitionKey="a", Data=packed)
     put_record(StreamName=stream, PartitionKey="a", Data=lines[0])
 
-    def written() -> dict[str, bytes] | None:
+    def arrived() -> dict[str, bytes] | None:
         found = objects(bare, bare.outputs["RawBucketName"], name.encode())
         return found if sum(map(len, found.values())) == len(b"".join(lines) + lines[0]) else None
 
-    found = wait_for(written, SECONDS, 0.5, lambda: "the records did not arrive")
+    found = wait_for(arrived, SECONDS, 0.5, lambda: "the records did not arrive")
     assert b"".join(found[key] for key in sorted(found)) == b"".join(lines) + lines[0]
     form = rf"traffic/us/us_accidents_raw/{DAY}/us_accidents_raw_\d{{8}}-{RAW}-1-{STAMP}\.gz"
     assert all(re.fullmatch(form, key) for key in found), list(found)
@@ -199,12 +180,8 @@ def test_what_cannot_be_written_is_shown_and_tried_again(bare: Cloud, stream: st
     wait_for(failed, SECONDS, 0.5, lambda: "no failure is shown")
     place = {"LocationConstraint": bare.region}
     bare.client("s3").create_bucket(Bucket=stream, CreateBucketConfiguration=place)
-
-    def written() -> dict[str, bytes] | None:
-        return objects(bare, stream, b"x") or None
-
     # Its size is reached, so that nobody waits for the interval.
-    (body,) = wait_for(written, SECONDS, 0.5, lambda: "it is not tried again").values()
+    (body,) = written(bare, stream, b"x", 1).values()
     assert body == large + large
 
 
@@ -246,14 +223,19 @@ def delivery(name: str, **config: Any) -> firehose.Delivery:
     return made
 
 
+def extraction(query: str) -> dict[str, Any]:
+    """The processing that extracts metadata by a query."""
+    parameter = {"ParameterName": "MetadataExtractionQuery", "ParameterValue": query}
+    processor = {"Type": "MetadataExtraction", "Parameters": [parameter]}
+    return {"Enabled": True, "Processors": [processor]}
+
+
 def by_severity(name: str) -> firehose.Delivery:
-    query = {"ParameterName": "MetadataExtractionQuery", "ParameterValue": "{s:.severity}"}
-    processor = {"Type": "MetadataExtraction", "Parameters": [query]}
     return delivery(
         name,
         Prefix="to/!{partitionKeyFromQuery:s}/!{timestamp:yyyy}/",
         DynamicPartitioningConfiguration={"Enabled": True},
-        ProcessingConfiguration={"Enabled": True, "Processors": [processor]},
+        ProcessingConfiguration=extraction("{s:.severity}"),
     )
 
 
@@ -321,56 +303,25 @@ def test_an_object_is_under_the_day_of_its_records(bucket: Bucket, name: str) ->
 
 
 S3 = {"BucketARN": "arn:aws:s3:::b", "RoleARN": "arn:aws:iam::000000000000:role/any"}
+HIVE = {
+    "InputFormatConfiguration": {"Deserializer": {"HiveJsonSerDe": {}}},
+    "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": {}}},
+}
+
+
+def extended(**settings: Any) -> dict[str, Any]:
+    return {"ExtendedS3DestinationConfiguration": {**S3, **settings}}
 
 
 @pytest.mark.parametrize(
     ("destination", "named"),
     [
         ({"S3DestinationConfiguration": S3}, "S3DestinationConfiguration"),
-        ({"ExtendedS3DestinationConfiguration": {**S3, "CompressionFormat": "ZIP"}}, "ZIP"),
-        ({"ExtendedS3DestinationConfiguration": {**S3, "S3BackupMode": "Enabled"}}, "S3BackupMode"),
-        (
-            {
-                "ExtendedS3DestinationConfiguration": {
-                    **S3,
-                    "ProcessingConfiguration": {"Processors": [{"Type": "Lambda"}]},
-                }
-            },
-            "Lambda",
-        ),
-        (
-            {
-                "ExtendedS3DestinationConfiguration": {
-                    **S3,
-                    "ProcessingConfiguration": {
-                        "Processors": [
-                            {
-                                "Type": "MetadataExtraction",
-                                "Parameters": [
-                                    {
-                                        "ParameterName": "MetadataExtractionQuery",
-                                        "ParameterValue": "{a: .b | tojson}",
-                                    }
-                                ],
-                            }
-                        ]
-                    },
-                }
-            },
-            "tojson",
-        ),
-        (
-            {
-                "ExtendedS3DestinationConfiguration": {
-                    **S3,
-                    "DataFormatConversionConfiguration": {
-                        "InputFormatConfiguration": {"Deserializer": {"HiveJsonSerDe": {}}},
-                        "OutputFormatConfiguration": {"Serializer": {"ParquetSerDe": {}}},
-                    },
-                }
-            },
-            "HiveJsonSerDe",
-        ),
+        (extended(CompressionFormat="ZIP"), "ZIP"),
+        (extended(S3BackupMode="Enabled"), "S3BackupMode"),
+        (extended(ProcessingConfiguration={"Processors": [{"Type": "Lambda"}]}), "Lambda"),
+        (extended(ProcessingConfiguration=extraction("{a: .b | tojson}")), "tojson"),
+        (extended(DataFormatConversionConfiguration=HIVE), "HiveJsonSerDe"),
     ],
 )
 def test_what_is_not_done_is_refused_by_its_name(

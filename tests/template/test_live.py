@@ -77,7 +77,7 @@ def test_an_alert_is_counted_once_from_the_queue_and_the_table() -> None:
     chance = random.Random(4)
     for _ in range(200):
         view = view_of()
-        taken = [("alert", n) for n in range(6)] + [("row", n) for n in range(3, 9)] * 1
+        taken = [("alert", n) for n in range(6)] + [("row", n) for n in range(3, 9)]
         taken += [("second row", n) for n in (4, 7)] + [("alert", 2)]
         chance.shuffle(taken)
         for kind, number in taken:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from tests.template.conftest import values
 from tools.local.cloud import Cloud
 from tools.local.metrics import QUEUE_SECONDS, Datum, embedded
 from tools.local.stack import now, wait_for
@@ -57,17 +57,6 @@ def test_other_lines_publish_nothing(text: str) -> None:
     assert list(embedded(text)) == []
 
 
-def values(bare: Cloud, metric: dict[str, Any], statistic: str = "Maximum") -> list[float]:
-    answer = bare.client("cloudwatch").get_metric_data(
-        MetricDataQueries=[
-            {"Id": "m", "MetricStat": {"Metric": metric, "Period": 60, "Stat": statistic}}
-        ],
-        StartTime=now() - timedelta(minutes=5),
-        EndTime=now() + timedelta(minutes=1),
-    )
-    return answer["MetricDataResults"][0]["Values"]
-
-
 def test_a_metric_of_a_log_is_in_cloudwatch(bare: Cloud) -> None:
     logs = bare.client("logs")
     logs.create_log_group(logGroupName="declaring")
@@ -77,38 +66,23 @@ def test_a_metric_of_a_log_is_in_cloudwatch(bare: Cloud) -> None:
     declared["_aws"]["Timestamp"] = at
     event = {"timestamp": at, "message": json.dumps(declared)}
     logs.put_log_events(logGroupName="declaring", logStreamName="one", logEvents=[event])
-    dimensions = [
-        {"Name": "Dataset", "Value": "us_accidents"},
-        {"Name": "Function", "Value": "ingest"},
-    ]
-    metric = {"Namespace": "perishable", "MetricName": "Late", "Dimensions": dimensions}
-    assert values(bare, metric) == [2.5]
+    of = {"Dataset": "us_accidents", "Function": "ingest"}
+    assert values(bare, "perishable", "Late", "Maximum", **of) == [2.5]
 
 
 def test_a_waiting_message_is_in_the_metrics_of_its_queue(bare: Cloud) -> None:
     sqs = bare.client("sqs")
     url = sqs.create_queue(QueueName="waiting")["QueueUrl"]
     sqs.send_message(QueueUrl=url, MessageBody="one")
-    dimensions = [{"Name": "QueueName", "Value": "waiting"}]
-    metrics = [
-        {"Namespace": "AWS/SQS", "MetricName": name, "Dimensions": dimensions}
-        for name in ("ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage")
-    ]
+    names = ("ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage")
 
     def published() -> list[list[float]] | None:
-        found = [values(bare, metric) for metric in metrics]
+        found = [values(bare, "AWS/SQS", name, "Maximum", QueueName="waiting") for name in names]
         return found if all(found) else None
 
     visible, age = wait_for(published, QUEUE_SECONDS * 2, 0.5, lambda: "nothing is published")
     assert max(visible) == 1
     assert 0 < max(age) <= QUEUE_SECONDS * 2
-
-
-def total(bare: Cloud, namespace: str, name: str, **dimensions: str) -> float:
-    """The sum of the last minutes."""
-    of = [{"Name": key, "Value": value} for key, value in dimensions.items()]
-    metric = {"Namespace": namespace, "MetricName": name, "Dimensions": of}
-    return sum(values(bare, metric, "Sum"))
 
 
 def test_a_put_counts_for_the_filters_that_it_is_in(bare: Cloud) -> None:
@@ -117,10 +91,10 @@ def test_a_put_counts_for_the_filters_that_it_is_in(bare: Cloud) -> None:
         StackName=bare.stack, LogicalResourceId="FailuresBucket"
     )["StackResourceDetail"]["PhysicalResourceId"]
     of = {"BucketName": bucket, "FilterId": "Failures"}
-    before = total(bare, "AWS/S3", "PutRequests", **of)
+    before = sum(values(bare, "AWS/S3", "PutRequests", **of))
     for key in ("aws/lambda/batch", "redriven/batch", "aws/other"):
         bare.client("s3").put_object(Bucket=bucket, Key=key, Body=b"")
-    assert total(bare, "AWS/S3", "PutRequests", **of) == before + 1
+    assert sum(values(bare, "AWS/S3", "PutRequests", **of)) == before + 1
 
 
 def queue(bare: Cloud, name: str, *topics: str) -> tuple[str, str]:
@@ -157,7 +131,7 @@ def test_a_message_that_sns_cannot_deliver_is_counted_and_kept(bare: Cloud) -> N
     sns.publish(TopicArn=topic, Message="an alert", MessageAttributes=attribute)
 
     names = ("NumberOfMessagesPublished", "NumberOfNotificationsFailed")
-    counted = [total(bare, "AWS/SNS", name, TopicName="undeliverable") for name in names]
+    counted = [sum(values(bare, "AWS/SNS", name, TopicName="undeliverable")) for name in names]
     assert counted == [1, 2]
     messages = sqs.receive_message(
         QueueUrl=kept, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
@@ -187,7 +161,7 @@ def test_a_provisioned_shard_refuses_what_is_beyond_its_throughput(bare: Cloud) 
     taken = kinesis.get_records(ShardIterator=iterator, Limit=10_000)["Records"]
     assert len(taken) == len(rows) - len(refused)
     counted = [
-        total(bare, "AWS/Kinesis", name, StreamName=stream)
+        sum(values(bare, "AWS/Kinesis", name, StreamName=stream))
         for name in ("IncomingRecords", "WriteProvisionedThroughputExceeded")
     ]
     assert counted == [len(taken), len(refused)]

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.template.rendered import EVERYTHING, KEY, Rendered, rendered
+from tests.template.rendered import EVERYTHING, KEY, Rendered, listed, rendered
 from tools.local.commands import REPOSITORY
+from tools.local.functions import FUNCTIONS
 
 ALL = rendered(EVERYTHING)
 DEFAULTS = rendered()
-
-FUNCTIONS = ["ingest", "transform", "metrics", "notify"]
 
 # If a function's `main` uses one of these, it makes the calls of that file.
 SHARED_ADAPTERS = {
@@ -58,10 +57,6 @@ BY_VARIABLE = {
 }
 
 Grants = dict[str, set[str]]  # the resources of each action
-
-
-def listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def statements(stack: Rendered, role: str) -> list[dict[str, Any]]:

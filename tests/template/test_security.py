@@ -14,7 +14,6 @@ Properties = dict[str, Any]
 
 DEFAULTS = rendered()
 WITH_KEY = rendered(EVERYTHING)
-ALL = WITH_KEY
 WITHOUT_KEY = rendered({**EVERYTHING, "EncryptionKeyArn": ""})
 
 
@@ -184,32 +183,19 @@ def test_a_bucket_keeps_versions_where_loss_would_hurt(name: str) -> None:
     assert versions == (None if name == "QueriesBucket" else "Enabled")
 
 
-def test_every_topic_refuses_plain_http() -> None:
-    topics = {f"<{name}>" for name in ALL.of("AWS::SNS::Topic")}
+@pytest.mark.parametrize("kind", ["SNS::Topic", "SQS::Queue"])
+def test_every_topic_and_queue_refuses_plain_http(kind: str) -> None:
+    _, _, name = kind.partition("::")
     refused = {
-        topic
-        for policy in ALL.of("AWS::SNS::TopicPolicy").values()
-        for topic in policy["Properties"]["Topics"]
+        resource
+        for policy in WITH_KEY.of(f"AWS::{kind}Policy").values()
+        for resource in policy["Properties"][f"{name}s"]
         for statement in policy["Properties"]["PolicyDocument"]["Statement"]
-        if statement["Effect"] == "Deny"
+        if (statement["Effect"], statement["Principal"]) == ("Deny", "*")
+        and (name == "Topic" or statement["Action"] == "sqs:*")
         and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     }
-    assert refused == topics
-
-
-def test_every_queue_refuses_plain_http() -> None:
-    queues = {f"<{name}>" for name in ALL.of("AWS::SQS::Queue")}
-    refused = {
-        queue
-        for policy in ALL.of("AWS::SQS::QueuePolicy").values()
-        for queue in policy["Properties"]["Queues"]
-        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
-        if statement["Effect"] == "Deny"
-        and statement["Principal"] == "*"
-        and statement["Action"] == "sqs:*"
-        and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-    }
-    assert refused == queues
+    assert refused == {f"<{name}>" for name in WITH_KEY.of(f"AWS::{kind}")}
 
 
 def test_the_entrance_demands_signatures_unless_it_is_opened() -> None:

@@ -20,18 +20,22 @@ from tools.local.functions import Environment, local_environment
 from tools.local.stack import QueryResult, Stack
 
 
+def ran(*command: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=REPOSITORY, env=env, capture_output=True, encoding="utf-8", check=False
+    )
+
+
+def make(*words: str) -> subprocess.CompletedProcess[str]:
+    own = ("MAKEFLAGS", "MAKELEVEL")
+    return ran("make", *words, env={n: v for n, v in os.environ.items() if n not in own})
+
+
 def asked(bare: Cloud, *command: str, **shell: str) -> tuple[int, str, str]:
     """Runs a tool in a shell with a profile that does not exist here."""
     environment = {name: value for name, value in os.environ.items() if "AWS" not in name}
     environment |= {"AWS_PROFILE": "work", "NO_COLOR": "1", "COLUMNS": "100", **shell}
-    finished = subprocess.run(
-        [sys.executable, "-m", *command, "--port", str(bare.port)],
-        cwd=REPOSITORY,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    finished = ran(sys.executable, "-m", *command, "--port", str(bare.port), env=environment)
     return finished.returncode, finished.stdout, finished.stderr
 
 
@@ -54,15 +58,9 @@ def test_a_missing_profile_is_named_with_the_local_alternative(bare: Cloud) -> N
 
 
 def test_a_command_for_the_local_cloud_gets_no_variable_of_an_account(bare: Cloud) -> None:
-    command = ["--local", "--port", str(bare.port), "--", "env"]
-    finished = subprocess.run(
-        [sys.executable, "-m", "tools.local.where", *command],
-        cwd=REPOSITORY,
-        env={**os.environ, "AWS_PROFILE": "work", "AWS_SESSION_TOKEN": "t"},
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-    )
+    command = ["tools.local.where", "--local", "--port", str(bare.port), "--", "env"]
+    profile = {"AWS_PROFILE": "work", "AWS_SESSION_TOKEN": "t"}
+    finished = ran(sys.executable, "-m", *command, env={**os.environ, **profile})
     variables = dict(line.partition("=")[::2] for line in finished.stdout.splitlines())
     assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN"} & variables.keys()
     assert variables["AWS_ENDPOINT_URL"] == bare.endpoint
@@ -255,23 +253,9 @@ def test_an_interrupted_command_ends_in_one_line(
 
 
 def test_an_unknown_target_points_to_the_list() -> None:
-    finished = subprocess.run(
-        ["make", "nosuch"], cwd=REPOSITORY, capture_output=True, encoding="utf-8", check=False
-    )
+    finished = make("nosuch")
     assert finished.returncode == 2
     assert "there is no target nosuch; make help lists them" in finished.stderr
-
-
-def make(*words: str, **shell: str) -> subprocess.CompletedProcess[str]:
-    environment = {n: v for n, v in os.environ.items() if n not in ("MAKEFLAGS", "MAKELEVEL")}
-    return subprocess.run(
-        ["make", *words],
-        cwd=REPOSITORY,
-        env={**environment, **shell},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
 
 
 @pytest.mark.parametrize(
@@ -283,6 +267,8 @@ def make(*words: str, **shell: str) -> subprocess.CompletedProcess[str]:
         (("up", "ENV=prod"), "up takes no ENV; expected DATASET PORT."),
         (("plan", "EPS=5", "BACH=3"), "plan takes no BACH; expected ALERTED ALERTS_PER_SECOND "),
         (("test", "PORT=3"), "test takes no PORT; it has no variables."),
+        (("rehearse", "DigestAbove=2"), "takes no DigestAbove; expected AGAINST AREA"),
+        (("rehearse", "DigestAbove=2"), "parameters of the template go into SET="),
         (("query", "SQL=select 1", "LOCAL=maybe"), "LOCAL=maybe: expected yes or no."),
         (("simulate", "SEED=abc"), "SEED=abc: expected a whole number, for example 0."),
         (("simulate", "CASES=1.5"), "CASES=1.5: expected a whole number, for example 100000."),
@@ -366,10 +352,7 @@ def test_the_options_of_plan_and_rehearse_are_those_of_make() -> None:
     ):
         listed = make("--print-data-base", "--dry-run", "help").stdout
         (words,) = re.findall(rf"^{option} :?= (.*)$", listed, re.MULTILINE)
-        command = [sys.executable, "-m", f"tools.{program}.{program}", "--help"]
-        shown = subprocess.run(
-            command, cwd=REPOSITORY, capture_output=True, encoding="utf-8", check=True
-        ).stdout
+        shown = ran(sys.executable, "-m", f"tools.{program}.{program}", "--help").stdout
         options = set(re.findall(r"^  (?:-h, )?--([a-z-]+)", shown, re.MULTILINE))
         expected = options - {"help"} - given
         assert {word.lower().replace("_", "-") for word in words.split()} == expected
@@ -395,10 +378,7 @@ sys.meta_path.insert(0, Interrupt())
 sys.argv = ["tools.live", "--port", "1", "--page", "0"]
 runpy.run_module("tools.live", run_name="__main__")
 """
-    command = [sys.executable, "-c", begin]
-    ended = subprocess.run(
-        command, cwd=REPOSITORY, capture_output=True, encoding="utf-8", check=False
-    )
+    ended = ran(sys.executable, "-c", begin)
     assert ended.returncode in (-signal.SIGINT, 130), ended.stderr
     assert "Traceback" not in ended.stderr
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
+
+import pytest
 
 from tests.template.rendered import KEY, Metric, emitted, rendered
 from tools.local.functions import DATASET, DATASETS
@@ -82,14 +86,26 @@ def unknown(named: list[tuple[str, Metric]]) -> list[tuple[str, Metric]]:
     return [(where, metric) for where, metric in named if metric not in emitted()]
 
 
-def held(dashboard: dict[str, Any]) -> dict[str, Any]:
-    """The dashboard in Grafana's own types, without fields that they do not have."""
-    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+needs_grafana = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="Grafana's foundation SDK needs Python 3.11"
+)
+
+
+def typed(kind: str, document: dict[str, Any]) -> Any:
+    """A document in Grafana's own type, such as `dashboard.Dashboard`."""
     from grafana_foundation_sdk.cog.plugins import register_default_plugins
-    from grafana_foundation_sdk.models.dashboard import Dashboard
 
     register_default_plugins()
-    return json.loads(json.dumps(Dashboard.from_json(copy.deepcopy(dashboard)), cls=JSONEncoder))
+    module, _, name = kind.rpartition(".")
+    models = importlib.import_module(f"grafana_foundation_sdk.models.{module}")
+    return getattr(models, name).from_json(copy.deepcopy(document))
+
+
+def held(value: Any) -> dict[str, Any]:
+    """A value of Grafana's types as JSON, without fields that the types do not have."""
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+
+    return json.loads(json.dumps(value, cls=JSONEncoder))
 
 
 def lost(given: Any, kept: Any, place: str = "") -> list[str]:
