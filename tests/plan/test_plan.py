@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tools.local.template import parse
-from tools.plan import defaults, model, plan
+from tools.plan import cookbook, defaults, model, plan, quotas
 from tools.plan.model import Function, Stream, Workload, tiered
 
 # A month of 1,000 hours is 3.6 million seconds.
@@ -265,10 +265,10 @@ def test_any_shares_have_a_bill_and_limits(severe: float, alerted: float, mode: 
         return
     for pack in (False, True):
         workload = Workload(eps=100, severe=severe, alerted=alerted, mode=mode, pack=pack)
-        for lines in (model.bill, model.cookbook_bill):
+        for lines in (model.bill, cookbook.bill):
             assert all(line.dollars >= 0 for line in lines(workload, PRICES, MEASURED))
-        assert all(limit.need >= 0 for limit in model.limits(workload, MEASURED))
-        assert all(limit.ends_at_eps > 0 for limit in model.cookbook_limits(workload))
+        assert all(limit.need >= 0 for limit in quotas.limits(workload, MEASURED))
+        assert all(limit.ends_at_eps > 0 for limit in cookbook.limits(workload))
 
 
 def test_by_default_no_more_events_are_alerted_than_are_severe() -> None:
@@ -286,8 +286,7 @@ def test_by_default_no_more_events_are_alerted_than_are_severe() -> None:
 
 
 def test_without_severe_events_there_is_a_report(capsys: pytest.CaptureFixture[str]) -> None:
-    workload = Workload(**vars(plan.arguments(["--eps", "100", "--severe", "0"])))
-    plan.report(workload, plan.measured(), plan.prices())
+    plan.report(plan.arguments(["--eps", "100", "--severe", "0"]), plan.measured(), plan.prices())
     said = capsys.readouterr().out
     assert "At 100 events/s the default quotas do." in said
     assert "inf" not in said
@@ -338,7 +337,7 @@ def test_a_constant_of_the_template_is_a_default_as_well(tmp_path: Path) -> None
 
 
 def test_the_cookbook_pays_a_call_for_every_severe_event() -> None:
-    lines = model.cookbook_bill(WORKLOAD, PRICES, MEASURED)
+    lines = cookbook.bill(WORKLOAD, PRICES, MEASURED)
     # 200/s for 3.6 million seconds: 720 million calls.
     assert isclose(dollars(lines, "CloudWatch", "PutMetricData"), 7_200)
     # 1,000/s at 200 us are a fifth of a core: one instance.
@@ -348,7 +347,7 @@ def test_the_cookbook_pays_a_call_for_every_severe_event() -> None:
 
 
 def test_a_quota_ends_where_the_need_reaches_it() -> None:
-    ends = {limit.quota: limit for limit in model.with_ends(WORKLOAD, MEASURED)}
+    ends = {limit.quota: limit for limit in quotas.with_ends(WORKLOAD, MEASURED)}
     # 5 MiB/s of analytical records of 1,000 bytes, a fifth of the events.
     assert isclose(
         ends["direct put, bytes"].ends_at_eps, 5 * 1024 * 1024 / 1_000 / 0.2, rel_tol=1e-3
@@ -356,14 +355,14 @@ def test_a_quota_ends_where_the_need_reaches_it() -> None:
     # Never more than 8 messages a second, of the 10 that a mail address takes.
     assert ends["messages to one mail address"].ends_at_eps == inf
     unbounded = replace(WORKLOAD, alerts_per_second=0)
-    ends = {limit.quota: limit for limit in model.with_ends(unbounded, MEASURED)}
+    ends = {limit.quota: limit for limit in quotas.with_ends(unbounded, MEASURED)}
     # 10 and 9,000 messages a second, a fiftieth of the events.
     assert isclose(ends["messages to one mail address"].ends_at_eps, 500, rel_tol=1e-2)
     assert isclose(ends["messages published"].ends_at_eps, 450_000, rel_tol=1e-3)
-    assert not any(limit.exceeded for limit in model.limits(replace(WORKLOAD, eps=100), MEASURED))
+    assert not any(limit.exceeded for limit in quotas.limits(replace(WORKLOAD, eps=100), MEASURED))
     exceeded = [
         limit.quota
-        for limit in model.limits(replace(WORKLOAD, eps=1_000_000), MEASURED)
+        for limit in quotas.limits(replace(WORKLOAD, eps=1_000_000), MEASURED)
         if limit.exceeded
     ]
     assert "direct put, bytes" in exceeded
@@ -371,7 +370,7 @@ def test_a_quota_ends_where_the_need_reaches_it() -> None:
 
 
 def test_the_cookbook_ends_at_its_hottest_shard() -> None:
-    shard, calls = model.cookbook_limits(WORKLOAD)
+    shard, calls = cookbook.limits(WORKLOAD)
     assert isclose(shard.ends_at_eps, 1_000 / (1 - 0.2 - 0.009))
     assert isclose(calls.ends_at_eps, 500 / 0.2)
 
@@ -389,7 +388,7 @@ def test_the_model_finds_every_price_and_measurement() -> None:
             workload = Workload(eps=eps, mode=mode)
             held = plan.measured()
             assert plan.total(model.bill(workload, plan.prices(), held)) > 0
-            assert plan.total(model.cookbook_bill(workload, plan.prices(), held)) > 0
+            assert plan.total(cookbook.bill(workload, plan.prices(), held)) > 0
 
 
 @pytest.mark.parametrize(

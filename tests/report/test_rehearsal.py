@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tests.report import chromium
 from tests.report.test_report import HOSTILE, needs_chromium
-from tools.rehearse import page, rehearse, setting, tables
+from tools.rehearse import page, rehearse, setting, tables, wording
 from tools.rehearse.setting import Setting
 
 DEPARTMENTS = Path(__file__).parents[2] / "departments.toml"
@@ -227,7 +227,7 @@ def test_the_terminal_shows_the_same(settings: list[Setting]) -> None:
 
 
 def test_notes_say_what_may_surprise(settings: list[Setting]) -> None:
-    found = tables.notes(result(), settings)
+    found = wording.notes(result(), settings)
     for text in (
         ".csv: there is only a header",
         "the header has no column",
@@ -237,7 +237,7 @@ def test_notes_say_what_may_surprise(settings: list[Setting]) -> None:
         assert sum(text in note for note in found) == 1, (text, found)
     same = result()
     same["settings"] = [of_setting("dev", 40), of_setting("prod", 40)]
-    assert "both settings alert about the same events by the same messages" in tables.notes(
+    assert "both settings alert about the same events by the same messages" in wording.notes(
         same, settings
     )
 
@@ -255,16 +255,16 @@ def test_notes_say_what_may_surprise(settings: list[Setting]) -> None:
     ],
 )
 def test_a_rate_has_a_unit_in_which_it_can_be_read(a_second: float, shown: str) -> None:
-    assert tables.rate(a_second) == shown
+    assert wording.rate(a_second) == shown
 
 
 def test_a_day_has_no_hour_and_nouns_have_their_number() -> None:
     window = {"begin": "2022-02-08T13:37:00Z"}
-    assert [tables.begin(window, unit) for unit in ("minute", "day")] == [
+    assert [wording.begin(window, unit) for unit in ("minute", "day")] == [
         "2022-02-08 13:37",
         "2022-02-08",
     ]
-    assert [tables.counted(number, "row") for number in (0, 1, 2_000)] == [
+    assert [wording.counted(number, "row") for number in (0, 1, 2_000)] == [
         "0 rows",
         "1 row",
         "2,000 rows",

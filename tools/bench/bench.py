@@ -9,6 +9,7 @@ and `tools/plan/measured.toml`.
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
@@ -28,16 +29,19 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tools.bench import rehearsal
+from tools.bench import readme, rehearsal
 from tools.local import functions
-from tools.local.commands import REPOSITORY, CommandError, Parser, run, say, shown
+from tools.local.commands import REPOSITORY, CommandError, Parser, console, run, say, shown
+from tools.local.functions import FUNCTIONS
+from tools.local.tables import titled
 
 HERE = Path(__file__).resolve().parent
 
 OUT = REPOSITORY / "target" / "bench"
 DATA = OUT / "data"
+# What a command of the benchmarks has measured.
+RESULT = OUT / "result.json"
 BUILT = REPOSITORY / "target" / "lambda"
-FUNCTIONS = ("ingest", "transform", "metrics", "notify")
 # Programs that are not deployed, built as those of `make rehearse` for large files.
 TOOLS = REPOSITORY / "target" / "release"
 COLD_LAPS = 15
@@ -129,40 +133,38 @@ def binary(name: str) -> Path:
     return BUILT / name / "bootstrap"
 
 
-def batch_sizes() -> list[str]:
+def batch_sizes() -> list[int]:
     """The stack's default batch sizes."""
     template = functions.load(functions.TEMPLATE)
     names = ("TransformBatchSize", "MetricsBatchSize")
     sizes = [template["Parameters"][name]["Default"] for name in names]
     (mapping,) = template["Resources"]["NotifyFunction"]["Properties"]["Events"].values()
-    return [str(size) for size in (*sizes, mapping["Properties"]["BatchSize"])]
+    return [*sizes, mapping["Properties"]["BatchSize"]]
 
 
-def bench(*arguments: str | Path, variables: Mapping[str, str] | None = None) -> None:
-    """Runs a command of the benchmarks and discards the counts that the functions print."""
-    command = [str(binary("bench")), *map(str, arguments)]
-    given = {**os.environ, **(variables or {})}
-    done = subprocess.run(
-        command, env=given, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
-    )
+def measured_by(*arguments: object, variables: Mapping[str, str] | None = None) -> Any:
+    """What a command of the benchmarks writes to `RESULT`; the functions print other things."""
+    completed([binary("bench"), *arguments], env={**os.environ, **(variables or {})})
+    return json.loads(RESULT.read_text(encoding="utf-8"))
+
+
+def completed(command: Sequence[object], **options: Any) -> subprocess.CompletedProcess[bytes]:
+    """A command that has succeeded, with what it printed."""
+    words = list(map(str, command))
+    done = subprocess.run(words, capture_output=True, check=False, **options)
     if done.returncode != 0:
-        raise CommandError(f"`{' '.join(command)}` failed: {done.stderr.decode()[-500:].strip()}")
+        raise CommandError(f"`{' '.join(words)}` failed: {done.stderr.decode()[-500:].strip()}")
+    return done
 
 
 def cookbook() -> dict[str, Any]:
-    command = [sys.executable, str(HERE / "cookbook.py"), str(DATA)]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode != 0:
-        raise CommandError(f"the cookbook's steps failed: {done.stderr.decode()[-500:]}")
-    return json.loads(done.stdout)
+    return json.loads(completed([sys.executable, HERE / "cookbook.py", DATA]).stdout)
 
 
 def whole(load: str, laps: int, *command: str | Path, share: str = "all") -> dict[str, Any]:
     """What an invocation uses of a function that is started as Lambda starts it, with a share of a
     processor in thousandths."""
-    out = OUT / "whole.json"
-    bench("whole", load, str(laps), share, out, *command, variables=variables())
-    return json.loads(out.read_text(encoding="utf-8"))
+    return measured_by("whole", load, laps, share, RESULT, *command, variables=variables())
 
 
 def variables() -> dict[str, str]:
@@ -191,9 +193,7 @@ def with_requests() -> dict[str, dict[str, Any]]:
         }
         for name, result in results[load].items():
             if not result["entries"] and name != "bytes":
-                raise CommandError(
-                    f"{load}: {name} has sent nothing, so that its time says nothing"
-                )
+                raise CommandError(f"{load}: {name} sent nothing, so that its time means nothing")
     return results
 
 
@@ -207,13 +207,13 @@ def bytes_only(ours: Mapping[str, Any]) -> list[str | Path]:
 
 def with_shares() -> dict[str, dict[int, Any]]:
     """A batch of 6 MB, by the function and by the memory whose share of a processor it has."""
-    results = {}
-    for load in ("transform", "metrics", "notify"):
-        results[load] = {
+    return {
+        load: {
             mb: whole(load, SHARE_LAPS, binary(load), share=str(1_000 * mb // CORE_MB))
             for mb in SHARES_MB
         }
-    return results
+        for load in ("transform", "metrics", "notify")
+    }
 
 
 def cold_starts() -> dict[str, float]:
@@ -266,12 +266,11 @@ def instructions() -> dict[str, float]:
 
 def counted_instructions(name: str, data: Path) -> int:
     out = OUT / "callgrind.out"
-    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
-    command += [str(binary("bench")), "often", name, str(data), "1"]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
+    done = completed([*valgrind, binary("bench"), "often", name, data, "1"])
     found = re.search(rb"Collected : (\d+)", done.stderr)
-    if done.returncode != 0 or found is None:
-        raise CommandError(f"`{' '.join(command)}` failed: {done.stderr.decode()[-500:]}")
+    if found is None:
+        raise CommandError(f"valgrind counted no instructions: {done.stderr.decode()[-500:]}")
     return int(found[1])
 
 
@@ -291,13 +290,11 @@ def machine() -> str:
 def measure(object_mb: int, object_seconds: int, rehearsal_rows: int) -> dict[str, Any]:
     OUT.mkdir(parents=True, exist_ok=True)
     say("bench: making the records")
-    bench("data", DATA)
+    completed([binary("bench"), "data", DATA])
     say("bench: the functions, their floors and the straightforward way (about a minute)")
-    bench("measure", OUT / "measured.json", *batch_sizes())
-    measured = json.loads((OUT / "measured.json").read_text(encoding="utf-8"))
+    measured = measured_by("measure", RESULT, *batch_sizes())
     say(f"bench: an object of {object_mb} MB by invocations of {object_seconds} seconds")
-    bench("object", str(object_mb), str(object_seconds), OUT / "object.json")
-    large = json.loads((OUT / "object.json").read_text(encoding="utf-8"))
+    large = measured_by("object", object_mb, object_seconds, RESULT)
     say(f"bench: a rehearsal of {rehearsal_rows:,} rows")
     rehearsed = rehearsal.measure(TOOLS / "rehearse", TOOLS / "replay", rehearsal_rows, OUT)
     say("bench: the cookbook's steps in Python")
@@ -478,14 +475,11 @@ def cpu_ms_per_record(result: Mapping[str, Any]) -> float:
 
 
 def whole_figures(summary: Mapping[str, Any]) -> Table:
-    table = Table(
-        title="for 10,000 records, with their requests: ms of processor time, ms from event to"
-        " answer, requests, MB sent, MB of memory",
-        title_justify="left",
+    table = titled(
+        "for 10,000 records, with their requests: ms of processor time, ms from event to answer,"
+        " requests, MB sent, MB of memory",
+        *("", "#", "#processor", "#elapsed", "#requests", "#sent", "#memory"),
     )
-    table.add_column("")
-    for column in ("", "processor", "elapsed", "requests", "sent", "memory"):
-        table.add_column(column, justify="right")
     for load, contenders in summary["with_requests"].items():
         for contender, result in contenders.items():
             share = 10_000 / result["records"]
@@ -503,13 +497,10 @@ def whole_figures(summary: Mapping[str, Any]) -> Table:
 
 
 def figures(summary: Mapping[str, Any]) -> Table:
-    table = Table(
-        title=f"records a second, without their requests ({summary['machine']})",
-        title_justify="left",
+    table = titled(
+        f"records a second, without their requests ({summary['machine']})",
+        *("", "#Perishable", "#floor", "#straightforward Rust", "#cookbook's Python"),
     )
-    table.add_column("")
-    for column in ("Perishable", "floor", "straightforward Rust", "cookbook's Python"):
-        table.add_column(column, justify="right")
     for name, result in summary["functions"].items():
         cells = [
             f"{result['records'] / result[f'{contender}_ms'] * 1e3:,.0f}"
@@ -527,20 +518,31 @@ def title(name: str) -> str:
 
 
 def verdicts(found: Sequence[Ratio]) -> Table:
-    table = Table(title="ratios", title_justify="left")
-    table.add_column("")
-    for column in ("measured", "expected", ""):
-        table.add_column(column, justify="right")
+    table = titled("ratios", "", "#measured", "#expected", "#")
     for ratio in found:
         mark = "[green]holds[/green]" if ratio.holds else "[red]misses[/red]"
         table.add_row(ratio.what, f"{ratio.value:.2f}", ratio.bound, mark)
     return table
 
 
-def main() -> int:
+def report(summary: Mapping[str, Any], found: Sequence[Ratio], out: Console) -> None:
+    out.print(figures(summary))
+    out.print(whole_figures(summary))
+    out.print(verdicts(found))
+    for name, count in summary.get("instructions_per_record", {}).items():
+        out.print(f"{name}: {count:,.0f} instructions a record")
+    large = summary["object"]
+    out.print(
+        f"an object of {large['bytes'] / MB:,.0f} MB: {large['rows']:,} rows, each once, by"
+        f" {large['invocations']} invocations in {large['seconds']:.1f} s"
+    )
+    missed = sum(not ratio.holds for ratio in found)
+    out.print(f"{len(found) - missed} of {len(found)} hold; written to target/bench/summary.json")
+
+
+def arguments() -> argparse.Namespace:
     parser = Parser(prog="make bench", description=__doc__.splitlines()[0])
     parser.add_argument("--readme", action="store_true", help="write the figures into the README")
-    parser.add_argument("--no-build", action="store_true", help="measure an existing build")
     parser.add_argument("--instructions", action="store_true", help="count instructions as well")
     parser.add_argument("--object-mb", type=int, default=200, help="size of the large object")
     parser.add_argument(
@@ -549,12 +551,15 @@ def main() -> int:
     parser.add_argument(
         "--rehearsal-rows", type=int, default=1_000_000, help="rows of the rehearsal"
     )
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    asked = arguments()
     try:
-        if not arguments.no_build:
-            build()
-        summary = measure(arguments.object_mb, arguments.object_seconds, arguments.rehearsal_rows)
-        if arguments.instructions:
+        build()
+        summary = measure(asked.object_mb, asked.object_seconds, asked.rehearsal_rows)
+        if asked.instructions:
             say("bench: instructions (some minutes)")
             summary["instructions_per_record"] = instructions()
     except CommandError as error:
@@ -566,27 +571,11 @@ def main() -> int:
         for ratio in found
     }
     (OUT / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    console.print(figures(summary))
-    console.print(whole_figures(summary))
-    console.print(verdicts(found))
-    if "instructions_per_record" in summary:
-        for name, count in summary["instructions_per_record"].items():
-            console.print(f"{name}: {count:,.0f} instructions a record")
-    large = summary["object"]
-    console.print(
-        f"an object of {large['bytes'] / MB:,.0f} MB: {large['rows']:,} rows, each once, by"
-        f" {large['invocations']} invocations in {large['seconds']:.1f} s"
-    )
-    missed = sum(not ratio.holds for ratio in found)
-    console.print(
-        f"{len(found) - missed} of {len(found)} hold; written to target/bench/summary.json"
-    )
-    if arguments.readme:
-        from tools.bench import readme
-
+    out = console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    report(summary, found, out)
+    if asked.readme:
         readme.write(summary)
-        console.print("README.md, docs/bench.svg and tools/plan/measured.toml hold the figures")
+        out.print("README.md, docs/bench.svg and tools/plan/measured.toml hold the figures")
     return 0
 
 

@@ -1,20 +1,15 @@
-"""Writes the figures of a run into the README, its chart and the plan's measurements.
-
-`bench.py --readme` uses it, and `python -m tools.bench.readme` puts the last run's in.
-"""
+"""Writes the figures of a run into the README, its chart and the plan's measurements."""
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from html import escape
 from math import log10
-from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tools.local.commands import REPOSITORY
+
 BEGIN, END = "<!-- bench: written by make bench README=yes -->", "<!-- /bench -->"
 CHART = REPOSITORY / "docs" / "bench.svg"
 PLAN = REPOSITORY / "tools" / "plan" / "measured.toml"
@@ -144,13 +139,3 @@ def measurements(summary: Mapping[str, Any], held: str) -> str:
             part = re.sub(rf"(?m)^{name} = [\d.]+", f"{name} = {value:.4g}", part)
         updated.append(part)
     return "".join(updated)
-
-
-def main(arguments: Sequence[str]) -> int:
-    summary = Path(arguments[0]) if arguments else REPOSITORY / "target" / "bench" / "summary.json"
-    write(json.loads(summary.read_text(encoding="utf-8")))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -7,9 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tools.local.functions import TEMPLATE
 from tools.local.template import parse
-
-TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 
 
 @cache
@@ -26,7 +25,10 @@ def of(template: dict[str, Any], parameters: Mapping[str, str]) -> dict[str, Any
     notify = mapping(template, "NotifyFunction")
     buffer = properties(template, "AnalyticalDelivery")["ExtendedS3DestinationConfiguration"]
     stream = properties(template, "RawStream")
-    ingest = properties(template, "IngestFunction")["Environment"]["Variables"]
+    of_ingest, of_metrics = (
+        properties(template, function)["Environment"]["Variables"]
+        for function in ("IngestFunction", "MetricsFunction")
+    )
 
     def value(of: Any) -> Any:
         """The value itself, or that of the parameter to which it refers."""
@@ -35,11 +37,12 @@ def of(template: dict[str, Any], parameters: Mapping[str, str]) -> dict[str, Any
             return parameters.get(name, template["Parameters"][name]["Default"])
         return of
 
+    bound = int(value(of_metrics.get("MAX_SERIES", 0)))
     mode = value(stream["StreamModeDetails"]["StreamMode"])
     return {
         "mode": mode.lower().replace("_", "-"),
         "retention_hours": float(value(stream["RetentionPeriodHours"])),
-        "pack": int(value(ingest["PACK_RANGES"])) > 0,
+        "pack": int(value(of_ingest["PACK_RANGES"])) > 0,
         "memory_mb": int(value(every["MemorySize"])),
         "architecture": value(every["Architectures"][0]),
         "log_ids": value(every["Environment"]["Variables"]["LOG_EVENT_IDS"]) == "true",
@@ -51,7 +54,8 @@ def of(template: dict[str, Any], parameters: Mapping[str, str]) -> dict[str, Any
         "notify_window_seconds": float(value(notify["MaximumBatchingWindowInSeconds"])),
         "buffer_seconds": float(value(buffer["BufferingHints"]["IntervalInSeconds"])),
         "buffer_mib": float(value(buffer["BufferingHints"]["SizeInMBs"])),
-        **series(value(variables(template, "MetricsFunction").get("MAX_SERIES", 0))),
+        # Without a bound the series are assumed.
+        **({"series": bound} if bound > 0 else {}),
         **watched(template),
     }
 
@@ -60,20 +64,11 @@ def properties(template: dict[str, Any], resource: str) -> dict[str, Any]:
     return template["Resources"][resource]["Properties"]
 
 
-def variables(template: dict[str, Any], function: str) -> dict[str, Any]:
-    return properties(template, function)["Environment"]["Variables"]
-
-
 def mapping(template: dict[str, Any], function: str) -> dict[str, Any]:
     """The mapping of a function that reads a stream."""
     events = properties(template, function)["Events"].values()
     (found,) = [event["Properties"] for event in events if event["Type"] == "Kinesis"]
     return found
-
-
-def series(bound: Any) -> dict[str, int]:
-    """The bound of the metric's series; without one they are assumed."""
-    return {"series": int(bound)} if int(bound) > 0 else {}
 
 
 def watched(template: dict[str, Any]) -> dict[str, int]:

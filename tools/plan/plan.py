@@ -3,9 +3,8 @@
     python -m tools.plan.plan --eps 10000 --mode provisioned
 
 Next to it is the cookbook's architecture at the same rate. What is not given is as in
-`template.yaml`. Prices are those of `prices.toml`;
-what a record takes of the processor, and its bytes, are those of `measured.toml`, which
-`make bench README=yes` writes.
+`template.yaml`. Prices are those of `prices.toml`. What a record takes of the processor, and its
+bytes, are those of `measured.toml`, which `make bench README=yes` writes.
 """
 
 from __future__ import annotations
@@ -21,9 +20,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tools.local.commands import Parser, run
-from tools.plan import defaults, model
-from tools.plan.model import Limit, Line, Workload
+from tools.local.commands import Parser, console, run
+from tools.local.tables import titled
+from tools.plan import cookbook, defaults, model, quotas
+from tools.plan.model import Line, Workload
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -36,7 +36,7 @@ HERE = Path(__file__).resolve().parent
 RATES = (100, 10_000, 1_000_000)
 
 
-def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def arguments(argv: Sequence[str] | None = None) -> Workload:
     default = Workload(eps=0, **defaults.read())
     parser = Parser(prog="make plan", description=__doc__.splitlines()[0])
 
@@ -71,12 +71,6 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("buffer-seconds", "Firehose's longest wait", rate)
     add("series", "distinct series of the metric in a month", positive_integer)
     add("athena-tb", "terabytes that queries scan in a month", rate_or_zero)
-    parser.set_defaults(
-        buffer_mib=default.buffer_mib,
-        alarm_metrics=default.alarm_metrics,
-        composite_alarms=default.composite_alarms,
-        dashboards=default.dashboards,
-    )
     parsed = parser.parse_args(argv)
     if parsed.alerted is None:
         parsed.alerted = min(default.alerted, parsed.severe)  # an alerted event is severe
@@ -84,7 +78,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(
             f"--alerted {parsed.alerted:g} is more than --severe {parsed.severe:g}; expected less"
         )
-    return parsed
+    return replace(default, **vars(parsed))
 
 
 def within(text: str, expected: str, fits: Callable[[Any], bool], kind: Any = float) -> Any:
@@ -131,11 +125,8 @@ def measured() -> dict[str, Any]:
 
 def bills(ours: Sequence[Line], theirs: Sequence[Line]) -> Table:
     """Both bills side by side, service by service, each line with what it is for."""
-    table = Table(title_justify="left", title="a month, in dollars")
-    table.add_column("service")
-    table.add_column("what")
-    for column in ("need here", "need by the cookbook", "$ here", "$ by the cookbook"):
-        table.add_column(column, justify="right")
+    columns = ("#need here", "#need by the cookbook", "#$ here", "#$ by the cookbook")
+    table = titled("a month, in dollars", "service", "what", *columns)
     both: dict[tuple[str, str], list[Line | None]] = {}
     for index, lines in enumerate((ours, theirs)):
         for line in lines:
@@ -157,14 +148,11 @@ def money(dollars: float) -> str:
 
 def memory_sizes(found: Sequence[model.Memory]) -> Table:
     """What each size of memory costs, and how long a full batch takes with it."""
-    table = Table(
-        title_justify="left", title="memory of a function: Lambda a month, and a batch of 6 MB"
-    )
-    table.add_column("MB", justify="right")
-    table.add_column("$ a month", justify="right")
     names = list(found[0].ms_of_full_batch)
-    for name in names:
-        table.add_column(f"{name}, ms", justify="right")
+    table = titled(
+        "memory of a function: Lambda a month, and a batch of 6 MB",
+        *("#MB", "#$ a month", *(f"#{name}, ms" for name in names)),
+    )
     for memory in found:
         times = (f"{memory.ms_of_full_batch[name]:,.0f}" for name in names)
         table.add_row(f"{memory.mb:,}", money(memory.dollars), *times)
@@ -179,17 +167,15 @@ def total(lines: Sequence[Line]) -> float:
     return sum(line.dollars for line in lines)
 
 
-def quotas(workload: Workload, held: Mapping[str, Any]) -> Table:
+def quota_table(workload: Workload, held: Mapping[str, Any]) -> Table:
     rates = sorted({*RATES, workload.eps})
-    table = Table(title_justify="left", title="default quotas (eu-west-1, us-east-1, us-west-2)")
-    for column in ("service", "quota"):
-        table.add_column(column)
-    for eps in rates:
-        table.add_column(f"need at {eps:,.0f}/s", justify="right")
-    table.add_column("default", justify="right")
-    table.add_column("ends at", justify="right")
-    found = [model.limits(replace(workload, eps=eps), held) for eps in rates]
-    for limit, *needs in zip(model.with_ends(workload, held), *found):
+    needed = (f"#need at {eps:,.0f}/s" for eps in rates)
+    table = titled(
+        "default quotas (eu-west-1, us-east-1, us-west-2)",
+        *("service", "quota", *needed, "#default", "#ends at"),
+    )
+    found = [quotas.limits(replace(workload, eps=eps), held) for eps in rates]
+    for limit, *needs in zip(quotas.with_ends(workload, held), *found):
         cells = [
             f"[red]{need.need:,.4g}[/red]" if need.exceeded else f"{need.need:,.4g}"
             for need in needs
@@ -208,9 +194,8 @@ def requests(rates: Sequence[float], workload: Workload, held: Mapping[str, Any]
     """What to ask AWS for at each rate, where a default does not do."""
     sentences = []
     for eps in sorted(set(rates)):
-        exceeded: list[Limit] = [
-            limit for limit in model.limits(replace(workload, eps=eps), held) if limit.exceeded
-        ]
+        found = quotas.limits(replace(workload, eps=eps), held)
+        exceeded = [limit for limit in found if limit.exceeded]
         if not exceeded:
             sentences.append(f"At {eps:,.0f} events/s the default quotas do.")
         for limit in exceeded:
@@ -223,68 +208,77 @@ def requests(rates: Sequence[float], workload: Workload, held: Mapping[str, Any]
 
 
 def report(workload: Workload, held: Mapping[str, Any], price: Mapping[str, Any]) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    needs = model.need(workload, held)
-    console.print(
+    out = console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    out.print(
         f"{workload.eps:,.0f} events/s, {workload.severe:.1%} of them severe; list prices of"
         f" {price['region']} on {price['date']}; time per record by {held['machine']}\n"
     )
-    for stream in (needs.raw, needs.severe):
-        console.print(
-            f"{stream.name}: {stream.bytes / model.MB:,.2f} MB/s in"
-            f" {stream.records_sent:,.0f} records/s, {stream.shards(workload.mode):,} shards"
-            f"{', which AWS opens by itself' if workload.mode == 'on-demand' else ''}"
-        )
-    for function in needs.functions:
-        console.print(
-            f"{function.name}: {function.invocations:,.1f} invocations/s of"
-            f" {function.seconds * 1e3:,.0f} ms, {function.concurrency:,.1f} at once"
-        )
-    calls = ", ".join(f"{name} {count:,.1f}" for name, count in needs.calls_per_10_000.items())
-    console.print(
-        f"API calls per 10,000 events: {sum(needs.calls_per_10_000.values()):,.0f} ({calls})\n"
-    )
-
-    sizes = model.memories(workload, price, held)
-    console.print(memory_sizes(sizes))
-    best = model.recommended(sizes)
-    console.print(
-        f"MEMORY_MB={best.mb} is recommended: the fastest of those that cost at most"
-        f" {model.WORTH_FOR_SPEED - 1:.0%} more than the cheapest, ${money(best.dollars)} a month"
-        " for Lambda.\n"
-    )
-
-    ours = model.bill(workload, price, held)
-    theirs = model.cookbook_bill(workload, price, held)
-    console.print(bills(ours, theirs))
-    per_million = total(ours) / (workload.eps * price["hours_per_month"] * 3600) * 1e6
-    console.print(
-        f"A million events cost ${per_million:,.2f} here, {total(theirs) / total(ours):,.1f} times"
-        " that by the cookbook's way."
-    )
-    if not workload.pack:
-        packed = total(model.bill(replace(workload, pack=True), price, held))
-        if packed < total(ours):
-            console.print(
-                f"With records packed by KPL (PACK=yes) the bill would be ${packed:,.0f},"
-                f" {1 - packed / total(ours):.0%} less."
-            )
-    console.print()
-    console.print(quotas(workload, held))
+    show_load(workload, model.need(workload, held), out)
+    show_memory(model.memories(workload, price, held), out)
+    show_bills(workload, held, price, out)
+    out.print(quota_table(workload, held))
     for sentence in requests((*RATES, workload.eps), workload, held):
-        console.print(sentence)
-    for limit in model.cookbook_limits(workload):
+        out.print(sentence)
+    for limit in cookbook.limits(workload):
         if isinf(limit.ends_at_eps):
             continue
-        console.print(
+        out.print(
             f"The cookbook's architecture ends at {limit.ends_at_eps:,.0f} events/s by"
             f" {limit.service}: {limit.quota}, {limit.default:,.0f} {limit.unit}; {limit.ask}."
         )
 
 
+def show_load(workload: Workload, needs: model.Need, out: Console) -> None:
+    opened = ", which AWS opens by itself" if workload.mode == "on-demand" else ""
+    for stream in (needs.raw, needs.severe):
+        shards = f"{stream.shards(workload.mode):,} shards{opened}"
+        out.print(
+            f"{stream.name}: {stream.bytes / model.MB:,.2f} MB/s in"
+            f" {stream.records_sent:,.0f} records/s, {shards}"
+        )
+    for function in needs.functions:
+        out.print(
+            f"{function.name}: {function.invocations:,.1f} invocations/s of"
+            f" {function.seconds * 1e3:,.0f} ms, {function.concurrency:,.1f} at once"
+        )
+    calls = ", ".join(f"{name} {count:,.1f}" for name, count in needs.calls_per_10_000.items())
+    out.print(
+        f"API calls per 10,000 events: {sum(needs.calls_per_10_000.values()):,.0f} ({calls})\n"
+    )
+
+
+def show_memory(sizes: Sequence[model.Memory], out: Console) -> None:
+    out.print(memory_sizes(sizes))
+    best = model.recommended(sizes)
+    out.print(
+        f"MEMORY_MB={best.mb} is recommended: the fastest of those that cost at most"
+        f" {model.WORTH_FOR_SPEED - 1:.0%} more than the cheapest, ${money(best.dollars)} a month"
+        " for Lambda.\n"
+    )
+
+
+def show_bills(
+    workload: Workload, held: Mapping[str, Any], price: Mapping[str, Any], out: Console
+) -> None:
+    ours = model.bill(workload, price, held)
+    theirs = cookbook.bill(workload, price, held)
+    out.print(bills(ours, theirs))
+    per_million = total(ours) / (workload.eps * model.month(price)) * 1e6
+    out.print(
+        f"A million events cost ${per_million:,.2f} here, {total(theirs) / total(ours):,.1f} times"
+        " that by the cookbook's way."
+    )
+    packed = total(model.bill(replace(workload, pack=True), price, held))
+    if packed < total(ours):
+        out.print(
+            f"With records packed by KPL (PACK=yes) the bill would be ${packed:,.0f},"
+            f" {1 - packed / total(ours):.0%} less."
+        )
+    out.print()
+
+
 def main() -> int:
-    workload = Workload(**vars(arguments()))
-    report(workload, measured(), prices())
+    report(arguments(), measured(), prices())
     return 0
 
 

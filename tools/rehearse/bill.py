@@ -55,29 +55,32 @@ def measured(rows: Mapping[str, Any]) -> dict[str, Any]:
 
 def lines(rows: Mapping[str, Any], of_setting: Mapping[str, Any], setting: Setting) -> list[Line]:
     """The bill of a year at the average rate."""
-    of_month = model.bill(
-        workload(rows, of_setting, setting, average(rows)), plan.prices(), measured(rows)
-    )
-    return [replace(line, dollars=line.dollars * MONTHS) for line in of_month]
+    return of_year(workload(rows, of_setting, setting, average(rows)), rows)
 
 
 def lines_for_peak(
     rows: Mapping[str, Any], of_setting: Mapping[str, Any], setting: Setting
 ) -> list[Line]:
     """The bill of a year with provisioned shards for the busiest minute, else at the average."""
-    average_load = replace(workload(rows, of_setting, setting, average(rows)), mode="provisioned")
-    needs = model.need(average_load, measured(rows))
+    load = replace(workload(rows, of_setting, setting, average(rows)), mode="provisioned")
+    needs = model.need(load, measured(rows))
     at_peak = shards(rows, of_setting, setting, peak(rows))
     more = {
         stream.name: number / stream.shards("provisioned")
         for stream, number in zip((needs.raw, needs.severe), at_peak)
     }
     return [
-        replace(line, dollars=line.dollars * MONTHS * more[line.what.partition(":")[0]])
-        if line.need.endswith(" shards")
-        else replace(line, dollars=line.dollars * MONTHS)
-        for line in model.bill(average_load, plan.prices(), measured(rows))
+        times(line, more[line.what.partition(":")[0]]) if line.need.endswith(" shards") else line
+        for line in of_year(load, rows)
     ]
+
+
+def of_year(load: Workload, rows: Mapping[str, Any]) -> list[Line]:
+    return [times(line, MONTHS) for line in model.bill(load, plan.prices(), measured(rows))]
+
+
+def times(line: Line, factor: float) -> Line:
+    return replace(line, dollars=line.dollars * factor)
 
 
 def by_service(bill: list[Line]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from rich.text import Text
 from tools.live.figures import PLAIN, as_json, colour, part
 from tools.local import report
 from tools.local.stack import Alert, QueryResult
-from tools.rehearse import tables
+from tools.rehearse import tables, wording
 from tools.rehearse.setting import Setting
 
 WINDOWS = ("minute", "hour", "day")
@@ -23,27 +23,22 @@ AREAS = 15
 DEPARTMENTS = 30
 COLOURS = (PLAIN, colour(3))  # of the first setting and of the second
 
-FIGURES = {
-    "days": report.figure_section(
-        "days", "Day by day", "Severe and alerted events and the messages about them."
-    ),
-    "hours": report.figure_section(
-        "hours", "By the hour of the day", "Messages, in the time of the files."
-    ),
-    "weekdays": report.figure_section("weekdays", "By the day of the week", "Messages."),
-    "areas": report.figure_section("areas", "Where", "Alerted events by area, the most first."),
-    "departments": report.figure_section(
-        "departments", "To whom", "Messages that each department would have received."
-    ),
-}
+# The figures, each with its title and what it shows.
+FIGURES = (
+    ("days", "Day by day", "Severe and alerted events and the messages about them."),
+    ("hours", "By the hour of the day", "Messages, in the time of the files."),
+    ("weekdays", "By the day of the week", "Messages."),
+    ("areas", "Where", "Alerted events by area, the most first."),
+    ("departments", "To whom", "Messages that each department would have received."),
+)
 
 
 def render(result: dict[str, Any], settings: Sequence[Setting]) -> str:
     """The page."""
     found = result["settings"]
-    every = list(tables.every(result, settings))
-    # The thresholds are what most readers look for.
-    first = every[: 1 if result["thresholds"] else 0]
+    answers = [report.answer(answer(table)) for table in tables.every(result, settings)]
+    # The thresholds are what most readers look for, so that they are before the figures.
+    first = 1 if result["thresholds"] else 0
     figures = {
         "days": days(found),
         "hours": by(found, "by_hour", [f"{hour} h" for hour in range(24)]),
@@ -51,20 +46,15 @@ def render(result: dict[str, Any], settings: Sequence[Setting]) -> str:
         "areas": areas(found),
         "departments": departments(found),
     }
+    notes = (f"Note: {note}." for note in result["notes"])
     return report.PAGE.substitute(
         title=html.escape(heading(settings)),
-        lead="<br>".join(
-            html.escape(sentence)
-            for sentence in (
-                *tables.sentences(result),
-                *(f"Note: {note}." for note in result["notes"]),
-            )
-        ),
+        lead="<br>".join(map(html.escape, [*wording.sentences(result), *notes])),
         theme=part("theme.css"),
         counts=counts(result),
-        figures="".join([*(report.answer(answer(table)) for table in first), *FIGURES.values()]),
+        figures="".join([*answers[:first], *(report.figure_section(*each) for each in FIGURES)]),
         alerts="".join(map(worst, found)),
-        answers="".join(report.answer(answer(table)) for table in every[len(first) :]),
+        answers="".join(answers[first:]),
         plotly=get_plotlyjs(),
         drawing=part("charts.js") + part("map.js"),
         data=report.in_script({name: as_json(each) for name, each in figures.items()}),
@@ -85,8 +75,8 @@ def counts(result: dict[str, Any]) -> str:
         ("rejected", "rows rejected", result["rows"]["rejected"]),
         ("severe", "severe events", first["severe"]["events"]),
         ("alerted", "alerted events", alerts["events"]),
-        ("messages", "messages", tables.messages(alerts["received"])),
-        ("saved", "messages that digests saved", tables.saved(alerts["received"])),
+        ("messages", "messages", wording.messages(alerts["received"])),
+        ("saved", "messages that digests saved", wording.saved(alerts["received"])),
         ("minute", "messages in the worst minute", alerts["received"]["minute"]["messages"]),
         ("hour", "messages in the worst hour", alerts["received"]["hour"]["messages"]),
         ("day", "messages on the worst day", alerts["received"]["day"]["messages"]),
@@ -96,10 +86,6 @@ def counts(result: dict[str, Any]) -> str:
 
 
 # ------------------------------------------------------------------------------------ figures
-
-
-def named(found: Sequence[dict[str, Any]], each: dict[str, Any], what: str) -> str:
-    return f"{what}, {each['name']}" if len(found) > 1 else what
 
 
 def days(found: Sequence[dict[str, Any]]) -> go.Figure:
@@ -117,7 +103,7 @@ def days(found: Sequence[dict[str, Any]]) -> go.Figure:
                 x=[day for day, _ in of_days],
                 y=[numbers[place] for _, numbers in of_days],
                 mode="lines",
-                name=named(found, each, what),
+                name=f"{what}, {each['name']}" if len(found) > 1 else what,
                 visible=True if what != "severe events" else "legendonly",
                 hovertemplate="%{x}: %{y}",
             )
@@ -148,12 +134,8 @@ def areas(found: Sequence[dict[str, Any]]) -> go.Figure:
 
 def departments(found: Sequence[dict[str, Any]]) -> go.Figure:
     def received(each: dict[str, Any]) -> dict[str, int]:
-        of_all = {"every alert": tables.messages(each["alerts"]["received"])}
-        of_each = {
-            department["name"]: tables.messages(department["received"])
-            for department in each["alerts"]["departments"]
-        }
-        return of_all | of_each
+        found = tables.subscribers(each).items()
+        return {name: wording.messages(received) for (name, _), received in found}
 
     names = list(dict.fromkeys(name for each in found for name in received(each)))
     return bars(found, names[:DEPARTMENTS], received)
@@ -188,13 +170,13 @@ def worst(each: dict[str, Any]) -> str:
         if not window["messages"]:
             continue
         title = (
-            f"{each['name']}: the worst {unit}, from {tables.begin(window, unit)}, with"
-            f" {tables.counted(window['messages'], 'message')} about"
-            f" {tables.counted(window['events'], 'event')}"
+            f"{each['name']}: the worst {unit}, from {wording.begin(window, unit)}, with"
+            f" {wording.counted(window['messages'], 'message')} about"
+            f" {wording.counted(window['events'], 'event')}"
         )
         more = window["messages"] - len(window["first"])
         cards = "".join(report.card(alert(sent)) for sent in window["first"])
-        note = f"<p>and {tables.counted(more, 'further message')}</p>" if more > 0 else ""
+        note = f"<p>and {wording.counted(more, 'further message')}</p>" if more > 0 else ""
         parts.append(f"<h3>{html.escape(title)}</h3>{cards}{note}")
     largest = received["largest"]
     if largest and largest["events"] > 1:

@@ -22,7 +22,7 @@ from typing import Any
 from tools.local import functions
 from tools.local.commands import REPOSITORY, CommandError, Parser, console, run, say, shown
 from tools.local.functions import DATASET
-from tools.rehearse import page, tables
+from tools.rehearse import page, tables, wording
 from tools.rehearse.setting import Setting, against, read
 
 OUTPUT = REPOSITORY / "target" / "rehearse"
@@ -169,15 +169,15 @@ def rehearse(asked: argparse.Namespace) -> int:
     started = time.monotonic()
     result = ask(binary, "run", asked, request)
     seconds = time.monotonic() - started
-    result["notes"] = notes + tables.notes(result, compared)
-    out = console(**({} if sys.stdout.isatty() else {"width": 120}), highlight=False)
+    result["notes"] = notes + wording.notes(result, compared)
+    out = console(width=None if sys.stdout.isatty() else 120, highlight=False)
     tables.show(result, compared, out)
     OUTPUT.mkdir(parents=True, exist_ok=True)
     SUMMARY.write_text(json.dumps(result, indent=1), encoding="utf-8")
     PAGE.write_text(page.render(result, compared), encoding="utf-8")
     rows = result["rows"]["accepted"] + result["rows"]["rejected"]
     out.print(
-        f"{tables.counted(rows, 'row')} of {tables.counted(len(paths), 'file')} rehearsed in"
+        f"{wording.counted(rows, 'row')} of {wording.counted(len(paths), 'file')} rehearsed in"
         f" {seconds:.0f} s. All tables and messages are in {PAGE.relative_to(REPOSITORY)}, and the"
         f" numbers in {SUMMARY.relative_to(REPOSITORY)}.",
         soft_wrap=True,
