@@ -28,52 +28,41 @@ use crate::{
     error::Error,
     message::{Message, Sent},
     order::Timed,
-    policy::Policy,
     settings::{Configured, Department, Mapping, Settings, Thresholds},
     tables::{Days, Hours, Names, Received, instant},
 };
 
-/// What is alerted.
 #[derive(Debug, Default, Serialize)]
-pub struct Alerts {
+pub(crate) struct Alerts {
     /// Events of a severity above it are alerted.
-    pub above: i64,
+    pub(crate) above: i64,
     /// Events in messages.
-    pub events: u64,
+    pub(crate) events: u64,
     /// Events that were not alerted, because an alert about their id had at least their severity.
-    pub repeats: u64,
+    pub(crate) repeats: u64,
     /// Events whose severity rose after an alert.
-    pub raised: u64,
+    pub(crate) raised: u64,
     /// Records that notify would reject.
-    pub rejected: u64,
-    /// Alerted events by severity.
-    pub by_severity: Names,
-    /// Alerted events by area.
-    pub by_area: Names,
+    pub(crate) rejected: u64,
+    pub(crate) by_severity: Names,
+    pub(crate) by_area: Names,
     /// Alerted events by the hour and the day of the week.
     #[serde(flatten)]
-    pub hours: Hours,
+    pub(crate) hours: Hours,
     /// Alerted events and messages of each day.
-    pub days: Days<2>,
+    pub(crate) days: Days<2>,
     /// What a subscriber to all alerts receives.
-    pub received: Received,
-    /// What each department receives.
-    pub departments: Vec<DepartmentAlerts>,
+    pub(crate) received: Received,
+    pub(crate) departments: Vec<DepartmentAlerts>,
     /// The longest time from an event to its message, in milliseconds.
-    pub longest_wait_ms: i64,
+    pub(crate) longest_wait_ms: i64,
 }
 
-/// What a department receives.
 #[derive(Debug, Serialize)]
-pub struct DepartmentAlerts {
-    /// Its name.
-    pub name: String,
-    /// How its messages are delivered.
-    pub protocol: String,
-    /// Its messages.
-    pub received: Received,
-    #[serde(skip)]
-    filter: Option<Policy>,
+pub(crate) struct DepartmentAlerts {
+    #[serde(flatten)]
+    pub(crate) department: Department,
+    pub(crate) received: Received,
 }
 
 /// A lane: a share of the keys of a shard, with the container that handles its batches.
@@ -105,9 +94,8 @@ impl<'d> Lane<'d> {
     }
 }
 
-/// An event as notify reads it; nothing if notify rejects it.
-#[must_use]
-pub fn incident(dataset: &Dataset, event: &Timed) -> Option<Rc<Incident>> {
+/// An event as notify reads it; `None` if notify rejects it.
+pub(crate) fn incident(dataset: &Dataset, event: &Timed) -> Option<Rc<Incident>> {
     match decide(dataset, i64::MIN, &event.data) {
         Decision::Output(incident) => Some(Rc::new(incident)),
         Decision::Nothing | Decision::Reject { .. } => None,
@@ -115,7 +103,7 @@ pub fn incident(dataset: &Dataset, event: &Timed) -> Option<Rc<Incident>> {
 }
 
 /// notify, and the stream that it reads.
-pub struct Simulation<'d> {
+pub(crate) struct Simulation<'d> {
     dataset: &'d Dataset,
     thresholds: Thresholds,
     digests: Digests,
@@ -124,28 +112,26 @@ pub struct Simulation<'d> {
     lanes: Vec<Lane<'d>>,
     /// The lanes with records, by the time at which their next batch is handed over.
     due: BTreeSet<(i64, usize)>,
-    /// Messages that are sent later than now, by their times and in their order.
+    /// Messages that are not sent yet, by their times and in their order.
     outbox: BTreeMap<(i64, u64), Rc<Message>>,
     messages: u64,
     alerts: Alerts,
-    /// What is decided about events, for a comparison; nothing unless there is one.
+    /// The decisions about events, if two settings are compared.
     decisions: Option<Vec<Decided>>,
 }
 
 impl<'d> Simulation<'d> {
-    /// notify with that configuration and these thresholds, and the subscriptions to its topic.
-    #[must_use]
-    pub fn new(
+    /// notify with this configuration and these thresholds, and the subscriptions to its topic.
+    pub(crate) fn new(
         dataset: &'d Dataset,
-        (configured, settings): (&Configured, &Settings),
+        configured: &Configured<'_>,
         thresholds: Thresholds,
         is_compared: bool,
     ) -> Self {
-        let mapping = &settings.mapping;
-        let departments = settings.departments.iter().map(|Department { name, protocol, filter }| {
-            let (name, protocol, filter) = (name.clone(), protocol.clone(), filter.clone());
-            DepartmentAlerts { name, protocol, received: Received::default(), filter }
-        });
+        let Settings { mapping, departments, .. } = configured.settings;
+        let departments = departments.iter().cloned();
+        let departments =
+            departments.map(|department| DepartmentAlerts { department, received: Received::default() });
         let timeout = TimeDelta::seconds(mapping.timeout_seconds.into());
         let now = instant(0);
         let deadline = u64::try_from((now + timeout).timestamp_millis()).unwrap_or_default();
@@ -170,13 +156,9 @@ impl<'d> Simulation<'d> {
         }
     }
 
-    /// Receives the next event, the `number`th, with its severity, and as [`incident`] reads it. An event without a severity
-    /// is rejected, and one that is not alerted need not be read.
-    ///
-    /// # Errors
-    ///
-    /// When a temporary file cannot be used.
-    pub fn receive(
+    /// Receives the next event with its number and severity, and as [`incident`] reads it. notify rejects an event
+    /// without a severity, and one that is not alerted need not be read.
+    pub(crate) fn receive(
         &mut self,
         number: u64,
         event: &Timed,
@@ -206,20 +188,15 @@ impl<'d> Simulation<'d> {
         Ok(())
     }
 
-    /// Hands over one of the batches that are left after the last event; false if there is none.
-    ///
-    /// # Errors
-    ///
-    /// When a temporary file cannot be used.
-    pub fn continue_to_end(&mut self) -> Result<bool, Error> {
+    /// Hands over the next of the batches that are left after the last event; false if there is none.
+    pub(crate) fn continue_to_end(&mut self) -> Result<bool, Error> {
         let next = self.due.first().map(|(time, _)| *time);
         self.run_until(next.unwrap_or(i64::MAX))?;
         Ok(next.is_some())
     }
 
     /// What was alerted, once nothing is left.
-    #[must_use]
-    pub fn finish(mut self) -> Alerts {
+    pub(crate) fn finish(mut self) -> Alerts {
         let departments = self.alerts.departments.iter_mut().map(|department| &mut department.received);
         for received in departments.chain([&mut self.alerts.received]) {
             received.finish(self.dataset);
@@ -228,7 +205,7 @@ impl<'d> Simulation<'d> {
     }
 
     /// What is decided about events since the last call.
-    pub fn take_decisions(&mut self) -> Vec<Decided> {
+    pub(crate) fn take_decisions(&mut self) -> Vec<Decided> {
         self.decisions.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
@@ -238,7 +215,7 @@ impl<'d> Simulation<'d> {
         }
     }
 
-    /// Hands over all batches that are due before `now`, and sends the messages of this time.
+    /// Hands over all batches that are due by `now`, and sends the messages that are due by then.
     fn run_until(&mut self, now: i64) -> Result<(), Error> {
         while let Some((time, lane)) = self.due.first().copied().filter(|(time, _)| *time <= now) {
             self.due.pop_first();
@@ -352,11 +329,11 @@ impl<'d> Simulation<'d> {
     fn send(&mut self, sent: &Sent) {
         self.alerts.days.add(sent.at, 1, 1);
         self.alerts.received.add(self.dataset, sent);
-        let is_filtered = self.alerts.departments.iter().any(|department| department.filter.is_some());
+        let is_filtered = self.alerts.departments.iter().any(|each| each.department.filter.is_some());
         let attributes = if is_filtered { sent.message.attributes(self.dataset) } else { Vec::new() };
-        for department in &mut self.alerts.departments {
+        for DepartmentAlerts { department, received } in &mut self.alerts.departments {
             if department.filter.as_ref().is_none_or(|filter| filter.admits(&attributes)) {
-                department.received.add(self.dataset, sent);
+                received.add(self.dataset, sent);
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::{
     order::{self, Timed},
 };
 
-/// Events at each end that are in memory: those of a batch, about.
+/// Events that are in memory at each end, about as many as a batch has.
 const HELD: usize = 1_000;
 
 /// An event that waits for its batch.
@@ -40,11 +40,11 @@ pub(crate) struct Backlog<'d> {
     dataset: &'d Dataset,
     held: usize,
     first: VecDeque<Pending>,
-    /// Those after `first`, in a file from one position to another.
+    /// The events after `first`: in the file, from `begin` to `end`.
     file: Option<File>,
     begin: u64,
     end: u64,
-    /// The last, as bytes, and how many they are.
+    /// The last events, as the bytes that the file will get, and their number.
     last: Vec<u8>,
     last_events: usize,
 }
@@ -63,7 +63,6 @@ impl<'d> Backlog<'d> {
         }
     }
 
-    /// Adds an event.
     pub(crate) fn push(&mut self, pending: Pending, event: &Timed) -> Result<(), Error> {
         if self.begin == self.end && self.last_events == 0 && self.first.len() < self.held {
             self.first.push_back(pending);
@@ -126,7 +125,7 @@ impl<'d> Backlog<'d> {
     }
 }
 
-/// The next event; nothing at the end.
+/// The next event; `None` at the end.
 fn read(dataset: &Dataset, file: &mut impl Read) -> io::Result<Option<Pending>> {
     let mut record = [0; 8];
     match file.read_exact(&mut record) {

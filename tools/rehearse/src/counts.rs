@@ -19,46 +19,44 @@ use crate::{
     tables::{Days, Hours, Names, instant},
 };
 
-/// Distinct series of a month that are counted; with more, there are at least so many.
+/// Distinct series that are counted in a month. If there are more, the count is a lower bound.
 const SERIES: usize = 1_000_000;
 
 /// What metrics counts.
 #[derive(Debug, Default, Serialize)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Severe events.
-    pub events: u64,
+    events: u64,
     /// Records that metrics would reject.
-    pub rejected: u64,
+    rejected: u64,
     /// Severe events by severity, as the metric names it.
-    pub by_severity: Names,
-    /// The same by area, if the metric has it.
-    pub by_area: Names,
+    by_severity: Names,
+    /// Severe events by area, if the metric has it.
+    by_area: Names,
     /// Severe events by the hour and the day of the week.
     #[serde(flatten)]
-    pub hours: Hours,
+    hours: Hours,
     /// Severe events of each day.
-    pub days: Days<1>,
+    days: Days<1>,
     /// Series with the bound and without it.
-    pub series: [SeriesOfMonths; 2],
-    /// The bound, if there is one.
-    pub bound: Option<usize>,
+    series: [SeriesOfMonths; 2],
+    bound: Option<usize>,
 }
 
 /// The distinct series of months.
 #[derive(Debug, Default, Serialize)]
-pub struct SeriesOfMonths {
-    /// Of the month with the most.
-    pub most: usize,
-    /// Of all months together, each month's counted; the bill is by the month.
-    pub all: usize,
+pub(crate) struct SeriesOfMonths {
+    /// The number in the month with the most.
+    most: usize,
+    /// The sum over all months: a series is billed in each month that has it.
+    all: usize,
     /// Months with severe events.
-    pub months: u32,
+    months: u32,
     #[serde(skip)]
     month: HashSet<u64>,
 }
 
-/// Counts severe events.
-pub struct Counter<'d> {
+pub(crate) struct Counter<'d> {
     dataset: &'d Dataset,
     above: i64,
     series: [Series; 2],
@@ -71,9 +69,8 @@ pub struct Counter<'d> {
 }
 
 impl<'d> Counter<'d> {
-    /// Counts as metrics with that configuration does.
-    #[must_use]
-    pub fn new(dataset: &'d Dataset, configured: &Configured) -> Self {
+    /// Counts as metrics does with this configuration.
+    pub(crate) fn new(dataset: &'d Dataset, configured: &Configured<'_>) -> Self {
         let [bounded, unbounded] = &configured.metrics;
         let position = |column| dataset.metric.dimensions.iter().position(|(_, of)| *of == column);
         Self {
@@ -87,8 +84,8 @@ impl<'d> Counter<'d> {
         }
     }
 
-    /// Counts an event. Events come in the order of their times.
-    pub fn add(&mut self, event: &Timed) {
+    /// Counts an event; events must arrive in the order of their times.
+    pub(crate) fn add(&mut self, event: &Timed) {
         let now = instant(event.time);
         match count(self.dataset, self.above, &event.data, now, now) {
             Decision::Nothing => {}
@@ -124,9 +121,7 @@ impl<'d> Counter<'d> {
         }
     }
 
-    /// The counts.
-    #[must_use]
-    pub fn finish(mut self) -> Counts {
+    pub(crate) fn finish(mut self) -> Counts {
         self.counts.series.iter_mut().for_each(SeriesOfMonths::close);
         self.counts
     }

@@ -12,25 +12,23 @@ use crate::{
     tables::Names,
 };
 
-/// Examples of a kind.
+/// Examples of each setting.
 const EXAMPLES: usize = 10;
 
 /// What a setting decided about an event.
 #[derive(Debug)]
-pub struct Decided {
-    /// Its number.
-    pub event: u64,
+pub(crate) struct Decided {
+    pub(crate) event: u64,
     /// Its time, in microseconds since 1970.
-    pub time: i64,
-    /// The event; nothing if notify cannot read it.
-    pub incident: Option<Rc<Incident>>,
-    /// Whether it is alerted.
-    pub is_alerted: bool,
+    pub(crate) time: i64,
+    /// The event; `None` if notify cannot read it.
+    pub(crate) incident: Option<Rc<Incident>>,
+    pub(crate) is_alerted: bool,
 }
 
 /// An event that one setting alerts.
 #[derive(Debug, Serialize)]
-pub struct Example {
+pub(crate) struct Example {
     id: String,
     at: DateTime<Utc>,
     /// Its alert on a phone.
@@ -39,35 +37,32 @@ pub struct Example {
 
 /// Events that only one of two settings alerts.
 #[derive(Debug, Default, Serialize)]
-pub struct OnlyOne {
-    /// How many there are.
-    pub events: u64,
-    /// By severity.
-    pub by_severity: Names,
-    /// By area.
-    pub by_area: Names,
-    /// The first of them.
-    pub examples: Vec<Example>,
+pub(crate) struct OnlyOne {
+    events: u64,
+    by_severity: Names,
+    by_area: Names,
+    examples: Vec<Example>,
 }
 
 /// What differs between two settings.
 #[derive(Debug, Default, Serialize)]
-pub struct Difference {
+pub(crate) struct Difference {
     /// Alerted by the first setting only, and by the second only.
-    pub only: [OnlyOne; 2],
+    only: [OnlyOne; 2],
     /// Alerted by both.
-    pub both: u64,
+    both: u64,
 }
 
 /// Compares two settings event by event.
 #[derive(Debug)]
-pub struct Comparison<'d> {
+pub(crate) struct Comparison<'d> {
     dataset: &'d Dataset,
     difference: Difference,
     waiting: Waiting,
 }
 
-/// Events about which one setting has decided, by their numbers, in a few bits each: the other may be far behind.
+/// The decisions that only one setting has made, by the event's number. There may be many, since the other setting can
+/// be far behind.
 #[derive(Debug, Default)]
 struct Waiting {
     first: u64,
@@ -82,14 +77,12 @@ enum State {
 }
 
 impl<'d> Comparison<'d> {
-    /// Compares settings over a data set.
-    #[must_use]
-    pub fn new(dataset: &'d Dataset) -> Self {
+    pub(crate) fn new(dataset: &'d Dataset) -> Self {
         Self { dataset, difference: Difference::default(), waiting: Waiting::default() }
     }
 
     /// Records what a setting, the first or the second, decided about events.
-    pub fn add(&mut self, is_second: bool, decided: Vec<Decided>) {
+    pub(crate) fn add(&mut self, is_second: bool, decided: Vec<Decided>) {
         for decided in decided {
             let Some(is_alerted) = self.waiting.decide(&decided, is_second) else { continue };
             let one = match (decided.is_alerted, is_alerted) {
@@ -107,15 +100,13 @@ impl<'d> Comparison<'d> {
         }
     }
 
-    /// What differs.
-    #[must_use]
-    pub fn finish(self) -> Difference {
+    pub(crate) fn finish(self) -> Difference {
         self.difference
     }
 }
 
 impl Waiting {
-    /// Records a decision; returns that of the other setting, if it has decided before.
+    /// Records a decision, and returns that of the other setting if it exists.
     fn decide(&mut self, decided: &Decided, is_second: bool) -> Option<bool> {
         let place = usize::try_from(decided.event.checked_sub(self.first)?).ok()?;
         if self.states.len() <= place {

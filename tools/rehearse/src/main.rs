@@ -1,4 +1,25 @@
-//! Command line of the rehearsal: a request in JSON on standard input, its answer in JSON on standard output.
+//! Rehearses a stack over files of the past: what it would have accepted, counted and alerted, and to whom.
+//!
+//! A request in JSON comes on standard input, and its answer in JSON goes to standard output. The functions' own code
+//! decides. [`pieces`] reads the files on all cores, and [`piece`] decides about rows as ingest and transform do. [`order`]
+//! puts the severe events in the order of their times. [`counts`] counts them as metrics does, and [`alerts`] alerts as
+//! notify does, with [`policy`] for its subscribers. [`who`] shows one event in full.
+
+mod alerts;
+mod backlog;
+mod counts;
+mod difference;
+mod error;
+mod message;
+mod order;
+mod piece;
+mod pieces;
+mod policy;
+mod rehearsal;
+mod settings;
+mod tables;
+mod thresholds;
+mod who;
 
 use std::{
     io::{self, IsTerminal, Read, Write},
@@ -8,16 +29,16 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use rehearse::{
-    error::Error,
-    policy::{Policy, Published},
-    rehearsal::rehearse,
-    settings::Request,
-    who::who,
-};
 use replay::progress::to_stderr;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shared::data::dataset::Dataset;
+
+use crate::{
+    error::Error,
+    policy::{Policy, Published},
+    rehearsal::rehearse,
+    who::who,
+};
 
 /// Rehearses a stack over files of the past, as a request in JSON on standard input says
 ///
@@ -27,14 +48,17 @@ use shared::data::dataset::Dataset;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// The data set of the events: a folder of datasets/
+    #[arg(long, global = true, value_name = "NAME", default_value = "us_accidents")]
+    dataset: String,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Prints what the stack would have accepted, counted and alerted
-    Run(Options),
+    Run,
     /// Prints who would be alerted about each event of the files
-    Who(Options),
+    Who,
     /// Prints which of the `messages` pass each of the `policies`, as SNS evaluates them
     Policies,
     /// Prints how long the `csv` crate takes to read a file
@@ -42,13 +66,6 @@ enum Command {
         /// The file, plain
         file: PathBuf,
     },
-}
-
-#[derive(Debug, clap::Args)]
-struct Options {
-    /// The data set of the events: a folder of datasets/
-    #[arg(long, value_name = "NAME", default_value = "us_accidents")]
-    dataset: String,
 }
 
 /// Policies, and messages by their attributes.
@@ -59,7 +76,7 @@ struct Filtering {
 }
 
 fn main() -> ExitCode {
-    match run(&Cli::parse().command) {
+    match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             to_stderr(&format!("error: {error}"));
@@ -68,13 +85,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command) -> Result<(), Error> {
-    match command {
-        Command::Run(options) => {
-            let request: Request = request()?;
-            print(&rehearse(&Dataset::named(&options.dataset)?, &request, true)?)
-        }
-        Command::Who(options) => print(&who(&Dataset::named(&options.dataset)?, &request()?)?),
+fn run(cli: &Cli) -> Result<(), Error> {
+    let dataset = || Dataset::named(&cli.dataset);
+    match &cli.command {
+        Command::Run => print(&rehearse(&dataset()?, &request()?)?),
+        Command::Who => print(&who(&dataset()?, &request()?)?),
         Command::Policies => {
             let Filtering { policies, messages } = request()?;
             let admitted =

@@ -1,4 +1,4 @@
-//! Messages, worded only where they are shown: a rehearsal counts many more than that.
+//! Messages. They are worded only where they are shown, because a rehearsal counts many more than it shows.
 
 use std::rc::Rc;
 
@@ -14,14 +14,12 @@ use shared::data::dataset::Dataset;
 
 use crate::{policy::Published, tables::instant};
 
-/// A message.
 #[derive(Debug)]
-pub enum Message {
+pub(crate) enum Message {
     /// About one event. It is never split, so that it can be counted before it is worded.
     One {
-        /// The event.
         incident: Rc<Incident>,
-        /// The severity that was alerted of its id before, if it is raised.
+        /// The severity of the earlier alert about its id, if this one is higher.
         raised_from: Option<i64>,
     },
     /// A digest, as it is sent.
@@ -30,50 +28,40 @@ pub enum Message {
 
 /// A message at the time at which it is sent.
 #[derive(Debug, Clone)]
-pub struct Sent {
+pub(crate) struct Sent {
     /// The time, in microseconds since 1970.
-    pub at: i64,
-    /// The message.
-    pub message: Rc<Message>,
+    pub(crate) at: i64,
+    pub(crate) message: Rc<Message>,
 }
 
 /// A message as its readers see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Shown {
-    /// When it is sent.
-    pub at: DateTime<Utc>,
-    /// How many events it reports.
-    pub events: usize,
-    /// The subject of a mail.
-    pub subject: String,
+pub(crate) struct Shown {
+    pub(crate) at: DateTime<Utc>,
+    events: usize,
+    subject: String,
     /// The text of a mail.
-    pub text: String,
+    text: String,
     /// The text on a phone.
-    pub sms: String,
+    pub(crate) sms: String,
 }
 
 impl Message {
-    /// How many events it reports.
-    #[must_use]
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         match self {
             Self::One { .. } => 1,
             Self::Digest(alert) => alert.count,
         }
     }
 
-    /// What it is about.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::One { .. } => Kind::One,
             Self::Digest(alert) => alert.kind,
         }
     }
 
-    /// Its attributes.
-    #[must_use]
-    pub fn attributes(&self, dataset: &Dataset) -> Vec<Published> {
+    pub(crate) fn attributes(&self, dataset: &Dataset) -> Vec<Published> {
         match self {
             Self::One { incident, .. } => {
                 attributes_of(dataset, incident).iter().map(Published::from).collect()
@@ -84,9 +72,7 @@ impl Message {
 }
 
 impl Sent {
-    /// The message as its readers see it.
-    #[must_use]
-    pub fn shown(&self, dataset: &Dataset) -> Shown {
+    pub(crate) fn shown(&self, dataset: &Dataset) -> Shown {
         let worded;
         let alert = match self.message.as_ref() {
             Message::Digest(alert) => Some(alert),

@@ -10,31 +10,33 @@ use std::{
     process,
 };
 
-use crate::{error::Error, piece::Outcome};
+use crate::{
+    error::Error,
+    piece::{Outcome, SevereEvent},
+};
 
 /// Bytes of events that are held in memory.
 const HELD_BYTES: usize = 48 * 1024 * 1024;
-/// Sorted files that are merged at once; more of them become one first.
+/// Sorted files that are merged at once. If there are more, they are merged into one first.
 const FILES: usize = 64;
 /// Bytes that are read ahead of each file.
 const READ_AHEAD: usize = 64 * 1024;
 
-/// A severe event in order.
+/// A severe event, as the settings are simulated with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timed {
+pub(crate) struct Timed {
     /// Its time, in microseconds since 1970.
-    pub time: i64,
+    pub(crate) time: i64,
     /// The hash of its partition key.
-    pub hash: u128,
+    pub(crate) hash: u128,
     /// Its severity, if that is in the data set's range; else a number outside the range.
-    pub severity: i64,
+    pub(crate) severity: i64,
     /// The event as it is on stream 2.
-    pub data: Vec<u8>,
+    pub(crate) data: Vec<u8>,
 }
 
-/// Collects severe events.
 #[derive(Debug)]
-pub struct Collector {
+pub(crate) struct Collector {
     held_bytes: usize,
     files: usize,
     held: Held,
@@ -46,16 +48,8 @@ pub struct Collector {
 #[derive(Debug, Default)]
 struct Held {
     bytes: Vec<u8>,
-    events: Vec<HeldEvent>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct HeldEvent {
-    time: i64,
-    hash: u128,
-    severity: i64,
-    begin: u32,
-    bytes: u32,
+    /// Each event, after the position at which its bytes begin.
+    events: Vec<(usize, SevereEvent)>,
 }
 
 impl Default for Collector {
@@ -69,24 +63,11 @@ impl Collector {
         Self { held_bytes, files, held: Held::default(), sorted: Vec::new(), events: 0 }
     }
 
-    /// How many events there are.
-    #[must_use]
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.events
     }
 
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.events == 0
-    }
-
-    /// Adds the severe events of a piece.
-    ///
-    /// # Errors
-    ///
-    /// When a temporary file cannot be written.
-    pub fn add(&mut self, outcome: &Outcome) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, outcome: &Outcome) -> Result<(), Error> {
         if self.held.bytes.len() + outcome.projections.len() > self.held_bytes && !self.held.events.is_empty()
         {
             self.spill().map_err(temporary)?;
@@ -94,14 +75,7 @@ impl Collector {
         let mut begin = self.held.bytes.len();
         self.held.bytes.extend_from_slice(&outcome.projections);
         for event in &outcome.severe {
-            let place = u32::try_from(begin).unwrap_or(u32::MAX);
-            self.held.events.push(HeldEvent {
-                time: event.time,
-                hash: event.hash,
-                severity: event.severity,
-                begin: place,
-                bytes: event.bytes,
-            });
+            self.held.events.push((begin, *event));
             begin += event.bytes as usize;
         }
         self.events += outcome.severe.len() as u64;
@@ -122,7 +96,7 @@ impl Collector {
         self.held.sort();
         let mut writer = BufWriter::new(temporary_file()?);
         for event in &self.held.events {
-            write(&mut writer, &self.held.timed(event))?;
+            write(&mut writer, &self.held.timed(*event))?;
         }
         self.sorted.push(writer.into_inner().map_err(io::IntoInnerError::into_error)?);
         self.held.bytes.clear();
@@ -130,12 +104,8 @@ impl Collector {
         Ok(())
     }
 
-    /// Ends the collection; the events follow in order.
-    ///
-    /// # Errors
-    ///
-    /// When a temporary file cannot be read.
-    pub fn finish(mut self) -> Result<InOrder, Error> {
+    /// Ends the collection, and returns the events in order.
+    pub(crate) fn finish(mut self) -> Result<InOrder, Error> {
         self.held.sort();
         Ok(InOrder(Merge::new(self.sorted, self.held).map_err(temporary)?))
     }
@@ -144,33 +114,27 @@ impl Collector {
 impl Held {
     /// Sorts by time; events of the same time keep their order.
     fn sort(&mut self) {
-        self.events.sort_by_key(|event| event.time);
+        self.events.sort_by_key(|(_, event)| event.time);
     }
 
-    fn timed(&self, event: &HeldEvent) -> Timed {
-        let HeldEvent { time, hash, severity, begin, bytes } = *event;
-        let data = self.bytes[begin as usize..(begin + bytes) as usize].to_vec();
+    fn timed(&self, (begin, event): (usize, SevereEvent)) -> Timed {
+        let SevereEvent { time, hash, severity, bytes, .. } = event;
+        let data = self.bytes[begin..begin + bytes as usize].to_vec();
         Timed { time, hash, severity, data }
     }
 }
 
 /// Severe events in the order of their times.
 #[derive(Debug)]
-pub struct InOrder(Merge);
+pub(crate) struct InOrder(Merge);
 
 impl InOrder {
-    /// The next event.
-    ///
-    /// # Errors
-    ///
-    /// When a temporary file cannot be read.
-    #[expect(clippy::should_implement_trait, reason = "an iterator of results ends less clearly at an error")]
-    pub fn next(&mut self) -> Result<Option<Timed>, Error> {
+    pub(crate) fn next(&mut self) -> Result<Option<Timed>, Error> {
         self.0.next().map_err(temporary)
     }
 }
 
-/// Merges sorted files and the sorted events in memory, which are the last of the text.
+/// Merges the sorted files with the sorted events in memory, which were read after those of all files.
 #[derive(Debug)]
 struct Merge {
     files: Vec<(BufReader<File>, Option<Timed>)>,
@@ -192,10 +156,10 @@ impl Merge {
     fn next(&mut self) -> io::Result<Option<Timed>> {
         let heads = self.files.iter().enumerate();
         let heads = heads.filter_map(|(place, (_, head))| Some((head.as_ref()?.time, place)));
-        let held = self.held.events.get(self.next_held);
+        let held = self.held.events.get(self.next_held).copied();
         match (heads.min(), held) {
-            // The files hold earlier parts of the text.
-            (Some((time, place)), held) if held.is_none_or(|held| time <= held.time) => {
+            // Of events at the same time, those in the files were read first.
+            (Some((time, place)), held) if held.is_none_or(|(_, held)| time <= held.time) => {
                 let (reader, head) = &mut self.files[place];
                 let next = read(reader)?;
                 Ok(std::mem::replace(head, next))
@@ -241,7 +205,7 @@ pub(crate) fn write(out: &mut impl Write, event: &Timed) -> io::Result<()> {
     out.write_all(data)
 }
 
-/// The next event of a file; nothing at its end.
+/// The next event of a file; `None` at its end.
 pub(crate) fn read(file: &mut impl Read) -> io::Result<Option<Timed>> {
     let mut time = [0; 8];
     match file.read_exact(&mut time) {
@@ -263,7 +227,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::piece::SevereEvent;
 
     /// A piece of events with these times; the data of each says its time and its place in the text.
     fn piece(first: usize, times: &[i64]) -> Outcome {

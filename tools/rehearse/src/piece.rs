@@ -1,6 +1,6 @@
-//! What becomes of the rows of a piece of text: ingest's events, and transform's severe events among them.
+//! Decides about the rows of a piece of text: which are ingest's events, and which of these are severe for transform.
 
-use std::{borrow::Cow, collections::BTreeMap, mem};
+use std::{borrow::Cow, collections::BTreeMap, mem, ops::AddAssign};
 
 use chrono::DateTime;
 use ingest::{
@@ -24,63 +24,61 @@ use transform::select::{Selector, Severe};
 
 use crate::settings::Reading;
 
-/// The time of receipt until an event has its own time, as ingest stamps it.
+/// A time of receipt in ingest's format, which an event has until its own time is known.
 const UNSTAMPED: &str = "0001-01-01T00:00:00.000000Z";
-/// The time of a row without one, in microseconds since 1970.
-pub const NO_TIME: i64 = i64::MIN;
+/// Marks a row without a time. Times are in microseconds since 1970.
+pub(crate) const NO_TIME: i64 = i64::MIN;
 
 /// A severe event, as transform writes it to stream 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SevereEvent {
+pub(crate) struct SevereEvent {
     /// Its time, in microseconds since 1970.
-    pub time: i64,
+    pub(crate) time: i64,
     /// Its position among the accepted rows of the piece.
-    pub row: u32,
+    pub(crate) row: u32,
     /// The hash of its partition key.
-    pub hash: u128,
+    pub(crate) hash: u128,
     /// Its severity, if that is in the data set's range; else a number outside the range.
-    pub severity: i64,
-    /// Its bytes.
-    pub bytes: u32,
+    pub(crate) severity: i64,
+    /// How many bytes it has.
+    pub(crate) bytes: u32,
     /// Where its time of receipt is in these bytes.
-    pub stamp: u16,
+    pub(crate) stamp: u16,
 }
 
 /// Rejected rows of one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejected {
-    /// How many there are.
-    pub rows: u64,
+pub(crate) struct Rejected {
+    pub(crate) rows: u64,
     /// What is wrong with the first.
-    pub first: String,
+    pub(crate) first: String,
 }
 
-/// What became of rows.
+/// The outcome of the rows of a piece.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The time of each accepted row, in the order of the text.
-    pub times: Vec<i64>,
-    /// Rejected rows by reason.
-    pub rejected: BTreeMap<&'static str, Rejected>,
+    pub(crate) times: Vec<i64>,
+    pub(crate) rejected: BTreeMap<&'static str, Rejected>,
     /// What could not be read of the accepted rows.
-    pub tally: Tally,
+    pub(crate) tally: Tally,
     /// The severe events in the order of the text.
-    pub severe: Vec<SevereEvent>,
+    pub(crate) severe: Vec<SevereEvent>,
     /// The bytes of the severe events.
-    pub projections: Vec<u8>,
-    /// What is written for the events.
-    pub sizes: Sizes,
+    pub(crate) projections: Vec<u8>,
+    /// How many bytes are written for the events.
+    pub(crate) sizes: Sizes,
     /// Accepted rows without a time that can be read.
-    pub timeless: u64,
+    pub(crate) timeless: u64,
 }
 
-/// Which severe events are taken.
+/// Severities above which events are severe.
 #[derive(Debug, Clone, Copy)]
-pub struct Above {
-    /// Events of a severity above it are passed on.
-    pub passed: i64,
-    /// Those above it are counted as what is written.
-    pub written: i64,
+pub(crate) struct Above {
+    /// Events above it are passed on to the simulations.
+    pub(crate) passed: i64,
+    /// Only events above it count as written to stream 2 and to the analytical layer.
+    pub(crate) written: i64,
 }
 
 impl From<i64> for Above {
@@ -91,19 +89,27 @@ impl From<i64> for Above {
 
 /// Bytes of the outputs, and how many severe events they have.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Sizes {
+pub(crate) struct Sizes {
     /// On stream 1.
-    pub raw: u64,
+    pub(crate) raw: u64,
     /// On stream 2.
-    pub severe: u64,
+    pub(crate) severe: u64,
     /// Of the analytical records.
-    pub analytical: u64,
-    /// Severe events.
-    pub severe_events: u64,
+    pub(crate) analytical: u64,
+    pub(crate) severe_events: u64,
+}
+
+impl AddAssign for Sizes {
+    fn add_assign(&mut self, other: Self) {
+        self.raw += other.raw;
+        self.severe += other.severe;
+        self.analytical += other.analytical;
+        self.severe_events += other.severe_events;
+    }
 }
 
 /// Decides about rows as ingest and transform do.
-pub struct Decider<'d> {
+pub(crate) struct Decider<'d> {
     reading: Reading<'d>,
     normaliser: Normaliser<'d>,
     selector: Selector<'d>,
@@ -115,16 +121,15 @@ pub struct Decider<'d> {
 }
 
 impl<'d> Decider<'d> {
-    /// Decides about rows that are read so; events of a severity above `above` are severe.
-    #[must_use]
-    pub fn new(reading: Reading<'d>, above: impl Into<Above>) -> Self {
+    /// Decides about rows that are read in this way; events of a severity above `above` are severe.
+    pub(crate) fn new(reading: Reading<'d>, above: impl Into<Above>) -> Self {
         let (dataset, above) = (reading.dataset, above.into());
         let mut entry = json::entry(&dataset.columns[dataset.received_at].name);
         entry.extend_from_slice(format!("\"{UNSTAMPED}\"").as_bytes());
         Self {
             reading,
             normaliser: Normaliser::new(dataset, reading.date_order),
-            // Late is what transform sees late, which has no meaning while the time of an event is the clock.
+            // transform's clock decides what is late; here the time of an event is the clock, so nothing is.
             selector: Selector::new(dataset, above.passed, DateTime::UNIX_EPOCH),
             written_above: above.written,
             // The first entry of an object has no comma.
@@ -135,12 +140,12 @@ impl<'d> Decider<'d> {
     }
 
     /// Decides about all rows that are complete.
-    pub fn take(&mut self, rows: &mut Rows<'_>, outcome: &mut Outcome) {
+    pub(crate) fn take(&mut self, rows: &mut Rows<'_>, outcome: &mut Outcome) {
         while self.take_one(rows, outcome) {}
     }
 
     /// Decides about the next row; false if none is complete.
-    pub fn take_one(&mut self, rows: &mut Rows<'_>, outcome: &mut Outcome) -> bool {
+    pub(crate) fn take_one(&mut self, rows: &mut Rows<'_>, outcome: &mut Outcome) -> bool {
         let Some(row) = rows.next() else { return false };
         self.row(&row, outcome);
         true
@@ -150,9 +155,7 @@ impl<'d> Decider<'d> {
         self.event.truncate(0);
         let normalised = self.normaliser.normalise(row, UNSTAMPED, &mut self.event, &mut outcome.tally);
         if let Err(refusal) = normalised {
-            let known = outcome.rejected.entry(refusal.reason);
-            known.or_insert(Rejected { rows: 0, first: refusal.detail }).rows += 1;
-            return;
+            return outcome.reject(refusal.reason, refusal.detail);
         }
         let time = self.time(row).unwrap_or(NO_TIME);
         outcome.timeless += u64::from(time == NO_TIME);
@@ -162,9 +165,7 @@ impl<'d> Decider<'d> {
         match self.selector.select(self.event.written(), &mut self.outputs).0 {
             Decision::Nothing => {}
             Decision::Output(severe) => self.severe(&severe, time, outcome),
-            Decision::Reject { reason, detail } => {
-                outcome.rejected.entry(reason).or_insert(Rejected { rows: 0, first: detail }).rows += 1;
-            }
+            Decision::Reject { reason, detail } => outcome.reject(reason, detail),
         }
     }
 
@@ -215,11 +216,11 @@ impl<'d> Decider<'d> {
 
 impl SevereEvent {
     /// Sets its time, and writes it into its bytes as the time of receipt.
-    pub fn receive(&mut self, time: i64, bytes: &mut [u8]) {
+    pub(crate) fn receive(&mut self, time: i64, bytes: &mut [u8]) {
         self.time = time;
         let at = usize::from(self.stamp);
         let stamp = stamp(DateTime::from_timestamp_micros(time).unwrap_or_default());
-        // The place is 0 if the data set does not pass the time of receipt on.
+        // The position is 0 if the data set does not pass the time of receipt on.
         if let (1.., Some(place)) = (at, bytes.get_mut(at..at + UNSTAMPED.len()))
             && stamp.len() == place.len()
         {
@@ -228,54 +229,46 @@ impl SevereEvent {
     }
 }
 
-/// Gives each row without a time that of the row before, also across pieces. The rows before the first time have that
-/// one, so their pieces wait for it.
-#[derive(Debug)]
-pub struct Times {
-    /// The time of the last row.
-    last: i64,
+/// Gives each row without a time the time of the row before it, also across pieces. Rows before the first time get that
+/// first time, so that their pieces wait for it.
+#[derive(Debug, Default)]
+pub(crate) struct Times {
+    /// The time of the last row, once one is known.
+    last: Option<i64>,
     waiting: Vec<Outcome>,
 }
 
-impl Default for Times {
-    fn default() -> Self {
-        Self { last: NO_TIME, waiting: Vec::new() }
-    }
-}
-
 impl Times {
-    /// Adds the next piece, and returns the pieces whose times are known by it.
-    pub fn add(&mut self, outcome: Outcome) -> Vec<Outcome> {
-        if self.last == NO_TIME {
-            self.last = outcome.times.iter().copied().find(|time| *time != NO_TIME).unwrap_or(NO_TIME);
-        }
+    /// Adds the next piece, and returns the pieces whose times are known now.
+    pub(crate) fn add(&mut self, outcome: Outcome) -> Vec<Outcome> {
+        let first = self.last.or_else(|| outcome.times.iter().copied().find(|time| *time != NO_TIME));
         self.waiting.push(outcome);
-        if self.last == NO_TIME {
-            return Vec::new();
-        }
+        let Some(mut last) = first else { return Vec::new() };
         for outcome in &mut self.waiting {
-            self.last = outcome.fill_times(self.last);
+            last = outcome.fill_times(last);
         }
+        self.last = Some(last);
         mem::take(&mut self.waiting)
     }
 
-    /// Rows that wait for the first time.
-    #[must_use]
-    pub fn waiting_rows(&self) -> usize {
+    pub(crate) fn waiting_rows(&self) -> usize {
         self.waiting.iter().map(|outcome| outcome.times.len()).sum()
     }
 
-    /// The pieces that wait still, since no row of any piece has a time.
-    #[must_use]
-    pub fn rest(self) -> Vec<Outcome> {
+    /// The pieces that still wait, because no row of any piece has a time.
+    pub(crate) fn rest(self) -> Vec<Outcome> {
         self.waiting
     }
 }
 
 impl Outcome {
-    /// Gives the rows without a time that of the row before; `last` is the time of the last row before the piece. Returns
-    /// the time of the last row.
-    pub fn fill_times(&mut self, last: i64) -> i64 {
+    pub(crate) fn reject(&mut self, reason: &'static str, detail: String) {
+        self.rejected.entry(reason).or_insert(Rejected { rows: 0, first: detail }).rows += 1;
+    }
+
+    /// Gives each row without a time the time of the row before it. Takes the time of the last row before the piece,
+    /// and returns that of the piece's last row.
+    pub(crate) fn fill_times(&mut self, last: i64) -> i64 {
         if self.timeless > 0 {
             let mut known = last;
             for time in &mut self.times {

@@ -1,4 +1,4 @@
-//! Reads files piece by piece and decides about the pieces on all cores, with the outcome of reading them in a row.
+//! Reads files piece by piece and decides about the pieces on all cores. The outcome is the same as without pieces.
 //!
 //! A piece ends after a line feed. Workers take its rows as if a row began there, which is right unless the line feed is in
 //! a quoted cell. Whether it was right is known once the piece before it is done. If not, the piece is read again from
@@ -18,11 +18,11 @@ use replay::input::{Input, Text};
 
 use crate::{
     error::Error,
-    piece::{Above, Decider, Outcome, Rejected},
+    piece::{Above, Decider, Outcome},
     settings::Reading,
 };
 
-/// Bytes of a piece, and of one in which no line ends.
+/// Bytes of a piece, and the most bytes of one in which no line ends.
 const PIECE_BYTES: usize = 1024 * 1024;
 const LINE_BYTES: usize = 8 * 1024 * 1024;
 /// Pieces that wait for each worker.
@@ -36,25 +36,15 @@ struct Piece {
     begin: Position,
 }
 
-/// A piece and the outcome of its rows, if its first row begins where it was assumed to.
+/// A piece and the outcome of its rows, which is right if its first row begins where it was assumed to.
 struct Done {
     piece: Piece,
     outcome: Outcome,
-    /// Where the row after its last complete one begins.
+    /// Where the row after its last complete row begins.
     end: Option<Position>,
 }
 
-/// What is known of a file once it is read.
-#[derive(Debug, Default)]
-pub struct FileEnd {
-    /// Why there were no rows, if so.
-    pub no_rows: Option<NoRows>,
-    /// Pieces that were read again.
-    pub again: u64,
-}
-
-/// Reads files.
-pub struct Pieces<'d> {
+pub(crate) struct Pieces<'d> {
     reading: Reading<'d>,
     /// The severities above which events are severe.
     above: Above,
@@ -64,22 +54,18 @@ pub struct Pieces<'d> {
 
 impl<'d> Pieces<'d> {
     /// Reads on all cores.
-    #[must_use]
-    pub fn new(reading: Reading<'d>, above: impl Into<Above>) -> Self {
+    pub(crate) fn new(reading: Reading<'d>, above: impl Into<Above>) -> Self {
         let workers = available_parallelism().map_or(1, usize::from);
         Self { reading, above: above.into(), workers, piece_bytes: PIECE_BYTES }
     }
 
-    /// Passes on the outcome of every piece of a file, in their order.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be read any further, or `accept` fails.
-    pub fn read(
+    /// Passes on the outcome of every piece of a file, in their order. Returns why there were no rows, if so, and how
+    /// many pieces were read again.
+    pub(crate) fn read(
         &self,
         input: &mut Input,
-        mut accept: impl FnMut(Outcome) -> Result<(), Error>,
-    ) -> Result<FileEnd, Error> {
+        accept: impl FnMut(Outcome) -> Result<(), Error>,
+    ) -> Result<(Option<NoRows>, u64), Error> {
         let (to_workers, pieces) = mpsc::sync_channel::<Piece>(self.workers * WAITING);
         let (to_main, done) = mpsc::channel::<Done>();
         let pieces = Mutex::new(pieces);
@@ -90,9 +76,9 @@ impl<'d> Pieces<'d> {
                 scope.spawn(move || self.work(format, pieces, &to_main));
             }
             drop(to_main);
-            let mut file = Reconciled::new(self, input.format);
-            let ended = file.feed(input, to_workers, &done, &mut accept)?;
-            file.finish(ended.as_ref(), &mut accept)
+            let mut file = FileReader::new(self, input.format, done, accept);
+            let ended = file.feed(input, to_workers)?;
+            file.finish(ended.as_ref())
         })
     }
 
@@ -119,35 +105,38 @@ impl<'d> Pieces<'d> {
     }
 }
 
-/// The state of a file after the pieces that are done.
-struct Reconciled<'p, 'd> {
+/// How far a file has been read, and what follows.
+struct FileReader<'p, 'd, F> {
     pieces: &'p Pieces<'d>,
+    done: mpsc::Receiver<Done>,
+    accept: F,
     format: Format,
     decider: Decider<'d>,
-    /// Where the next row begins; before the first row it is the beginning.
+    /// Where the next row begins; at first the beginning of the file.
     at: Position,
-    /// The text from there on that was read already.
-    rest: Vec<u8>,
+    /// The text from there on, as far as it has been read.
+    unread: Vec<u8>,
     /// Pieces done out of order.
     early: BTreeMap<u64, Done>,
-    /// The number of the next piece.
-    next: u64,
-    /// Pieces on their way to the workers or back.
-    away: u64,
+    /// Pieces that the workers got, and those of them that were accepted or read again.
+    sent: u64,
+    finished: u64,
     again: u64,
 }
 
-impl<'p, 'd> Reconciled<'p, 'd> {
-    fn new(pieces: &'p Pieces<'d>, format: Format) -> Self {
+impl<'p, 'd, F: FnMut(Outcome) -> Result<(), Error>> FileReader<'p, 'd, F> {
+    fn new(pieces: &'p Pieces<'d>, format: Format, done: mpsc::Receiver<Done>, accept: F) -> Self {
         Self {
             pieces,
+            done,
+            accept,
             format,
             decider: Decider::new(pieces.reading, pieces.above),
             at: Position { line: 1, ..Position::default() },
-            rest: Vec::new(),
+            unread: Vec::new(),
             early: BTreeMap::new(),
-            next: 0,
-            away: 0,
+            sent: 0,
+            finished: 0,
             again: 0,
         }
     }
@@ -157,10 +146,9 @@ impl<'p, 'd> Reconciled<'p, 'd> {
         &mut self,
         input: &mut Input,
         to_workers: mpsc::SyncSender<Piece>,
-        done: &mpsc::Receiver<Done>,
-        accept: &mut impl FnMut(Outcome) -> Result<(), Error>,
     ) -> Result<Option<InflateError>, Error> {
-        let (mut text, mut offset, mut number) = (Vec::new(), 0, 0);
+        let (mut text, mut offset) = (Vec::new(), 0);
+        let most = (self.pieces.workers * WAITING) as u64;
         let ended = loop {
             match input.read()? {
                 Text::Piece(more) => text.extend_from_slice(more),
@@ -172,31 +160,30 @@ impl<'p, 'd> Reconciled<'p, 'd> {
             let piece = std::mem::replace(&mut text, rest);
             offset += piece.len() as u64;
             if self.is_sequential() {
-                self.take(&piece, accept)?;
+                self.take(&piece)?;
                 continue;
             }
             let begin = Position { offset: offset - piece.len() as u64, ..self.at.clone() };
-            self.away += 1;
-            let most = (self.pieces.workers * WAITING) as u64;
+            let piece = Piece { number: self.sent, text: piece, begin };
+            self.sent += 1;
             // The workers live as long as the channel.
-            if to_workers.send(Piece { number, text: piece, begin }).is_err() {
+            if to_workers.send(piece).is_err() {
                 break None;
             }
-            number += 1;
-            while self.away > most {
-                self.receive(done, accept)?;
+            while self.sent - self.finished > most {
+                self.receive()?;
             }
         };
         drop(to_workers);
-        while self.away > 0 {
-            self.receive(done, accept)?;
+        while self.finished < self.sent {
+            self.receive()?;
         }
-        self.rest.extend_from_slice(&text);
+        self.unread.extend_from_slice(&text);
         Ok(ended)
     }
 
-    /// Whether the pieces of the file cannot be read at once: its header is not known yet, or line feeds do not separate
-    /// its rows.
+    /// Whether the pieces must be read one after the other: the header is not known yet, or line feeds do not separate
+    /// the rows.
     fn is_sequential(&self) -> bool {
         self.format == Format::Json || self.format == Format::Csv && self.at.header.is_none()
     }
@@ -210,33 +197,27 @@ impl<'p, 'd> Reconciled<'p, 'd> {
         line_end.or_else(|| (text.len() >= LINE_BYTES).then_some(text.len()))
     }
 
-    /// Receives a piece from the workers, and accepts those whose turn it is.
-    fn receive(
-        &mut self,
-        done: &mpsc::Receiver<Done>,
-        accept: &mut impl FnMut(Outcome) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let Ok(piece) = done.recv() else {
-            self.away = 0;
+    /// Receives a piece from the workers, and accepts the pieces that follow what has been accepted.
+    fn receive(&mut self) -> Result<(), Error> {
+        let Ok(piece) = self.done.recv() else {
             return Err(Error::Request("a worker ended early, which is a fault of this program".to_owned()));
         };
         self.early.insert(piece.piece.number, piece);
-        while let Some(done) = self.early.remove(&self.next) {
-            self.next += 1;
-            self.away -= 1;
+        while let Some(done) = self.early.remove(&self.finished) {
+            self.finished += 1;
             let Done { piece, outcome, end } = done;
-            let is_right = self.rest.is_empty() && is_same_place(&self.at, &piece.begin);
+            let is_right = self.unread.is_empty() && is_same_place(&self.at, &piece.begin);
             match end {
                 Some(end) if is_right => {
                     let consumed = usize::try_from(end.offset - piece.begin.offset).unwrap_or(usize::MAX);
-                    self.rest.extend_from_slice(piece.text.get(consumed..).unwrap_or_default());
+                    self.unread.extend_from_slice(piece.text.get(consumed..).unwrap_or_default());
                     self.at =
                         Position { line: self.at.line, index: self.at.index + rows_of(&outcome), ..end };
-                    accept(outcome)?;
+                    (self.accept)(outcome)?;
                 }
                 _ => {
                     self.again += 1;
-                    self.take(&piece.text, accept)?;
+                    self.take(&piece.text)?;
                 }
             }
         }
@@ -244,33 +225,25 @@ impl<'p, 'd> Reconciled<'p, 'd> {
     }
 
     /// Takes the rows of the text that follows, from where the next row really begins.
-    fn take(
-        &mut self,
-        text: &[u8],
-        accept: &mut impl FnMut(Outcome) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        self.rest.extend_from_slice(text);
+    fn take(&mut self, text: &[u8]) -> Result<(), Error> {
+        self.unread.extend_from_slice(text);
         let mut rows = self.pieces.rows(self.format, &self.at);
         let mut outcome = Outcome::default();
-        rows.push(&self.rest);
+        rows.push(&self.unread);
         self.decider.take(&mut rows, &mut outcome);
         if let Some(end) = rows.position() {
             let consumed = usize::try_from(end.offset - self.at.offset).unwrap_or(usize::MAX);
-            self.rest.drain(..consumed.min(self.rest.len()));
+            self.unread.drain(..consumed.min(self.unread.len()));
             self.at = end;
         }
-        accept(outcome)
+        (self.accept)(outcome)
     }
 
     /// Takes the last rows of the file.
-    fn finish(
-        mut self,
-        ended: Option<&InflateError>,
-        accept: &mut impl FnMut(Outcome) -> Result<(), Error>,
-    ) -> Result<FileEnd, Error> {
+    fn finish(mut self, ended: Option<&InflateError>) -> Result<(Option<NoRows>, u64), Error> {
         let mut rows = self.pieces.rows(self.format, &self.at);
         let mut outcome = Outcome::default();
-        rows.push(&self.rest);
+        rows.push(&self.unread);
         if ended.is_some_and(InflateError::cuts_rows) {
             rows.finish_cut_short();
         } else {
@@ -278,16 +251,14 @@ impl<'p, 'd> Reconciled<'p, 'd> {
         }
         self.decider.take(&mut rows, &mut outcome);
         if let Some(error) = ended {
-            let known = outcome.rejected.entry(error.reason());
-            known.or_insert(Rejected { rows: 0, first: error.to_string() }).rows += 1;
+            outcome.reject(error.reason(), error.to_string());
         }
-        accept(outcome)?;
-        Ok(FileEnd { no_rows: rows.no_rows(), again: self.again })
+        (self.accept)(outcome)?;
+        Ok((rows.no_rows(), self.again))
     }
 }
 
-/// Whether rows that are read from one position are read in the same way from the other. The numbers of rows and lines
-/// change nothing.
+/// Whether the same rows are read from both positions. The numbers of rows and lines do not matter.
 fn is_same_place(one: &Position, other: &Position) -> bool {
     let plain = |position: &Position| Position { line: 0, index: 0, ..position.clone() };
     plain(one) == plain(other)
@@ -315,7 +286,7 @@ mod tests {
     use shared::data::dataset::Dataset;
 
     use super::*;
-    use crate::piece::Times;
+    use crate::piece::{Rejected, Times};
 
     static ACCIDENTS: LazyLock<Dataset> = LazyLock::new(|| Dataset::named("us_accidents").unwrap());
 
@@ -384,13 +355,13 @@ mod tests {
         let (mut input, _) = Input::open(&file.0, None, false).unwrap();
         let pieces = Pieces { piece_bytes, workers: 3, ..Pieces::new(reading(), 2) };
         let mut outcomes = Vec::new();
-        let end = pieces
+        let (no_rows, again) = pieces
             .read(&mut input, |outcome| {
                 outcomes.push(outcome);
                 Ok(())
             })
             .unwrap();
-        (known(outcomes, end.no_rows), end.again)
+        (known(outcomes, no_rows), again)
     }
 
     /// The same rows, read one after the other.

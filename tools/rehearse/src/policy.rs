@@ -15,12 +15,11 @@ const OPERATORS: [&str; 8] =
 /// Digits after the decimal point that SNS compares.
 const ACCURACY: f64 = 1e5;
 
-/// A filter policy.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Policy(Vec<Clause>);
+#[derive(Debug, Clone)]
+pub(crate) struct Policy(Vec<Clause>);
 
-/// What all attributes must satisfy.
-#[derive(Debug, Clone, PartialEq)]
+/// A condition of a policy. A message must meet all of them.
+#[derive(Debug, Clone)]
 enum Clause {
     /// One of the rules matches the attribute.
     Attribute(String, Vec<Rule>),
@@ -29,7 +28,7 @@ enum Clause {
 }
 
 /// What a value of an attribute can match.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 enum Rule {
     Exists(bool),
     Text(Text),
@@ -37,12 +36,12 @@ enum Rule {
     /// A boolean or `null`, as it is written.
     Word(&'static str),
     Numeric(Vec<(Comparison, f64)>),
-    /// None of them, nor what is so written.
+    /// None of these rules matches.
     Not(Vec<Rule>),
 }
 
 /// What a text is compared with.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 enum Text {
     Is(String),
     IsInAnyCase(String),
@@ -52,17 +51,10 @@ enum Text {
     Network(IpAddr, u8),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Comparison {
-    Equal,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-}
+/// Whether the order of a number to its bound satisfies a comparison.
+type Comparison = fn(Ordering) -> bool;
 
-/// A value of an attribute.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 enum Candidate<'a> {
     Text(Cow<'a, str>),
     Number(f64),
@@ -71,14 +63,12 @@ enum Candidate<'a> {
 
 /// An attribute of a message as it is published.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Published {
-    /// Its name.
-    pub name: String,
+pub(crate) struct Published {
+    pub(crate) name: String,
     /// `String`, `String.Array` or `Number`.
     #[serde(rename = "type")]
-    pub kind: String,
-    /// Its value.
-    pub value: String,
+    pub(crate) kind: String,
+    pub(crate) value: String,
 }
 
 impl From<&Attribute> for Published {
@@ -97,11 +87,7 @@ impl<'de> Deserialize<'de> for Policy {
 
 impl Policy {
     /// Reads a policy; an error says what SNS would refuse, or what this program does not know.
-    ///
-    /// # Errors
-    ///
-    /// When a rule is not one of SNS's.
-    pub fn read(policy: &Map<String, Value>) -> Result<Self, String> {
+    pub(crate) fn read(policy: &Map<String, Value>) -> Result<Self, String> {
         let clause = |(name, rules): (&String, &Value)| {
             if name == "$or"
                 && let Some(policies) = alternatives(rules)
@@ -117,14 +103,12 @@ impl Policy {
     }
 
     /// Whether a message with these attributes is delivered.
-    #[must_use]
-    pub fn admits(&self, attributes: &[Published]) -> bool {
+    pub(crate) fn admits(&self, attributes: &[Published]) -> bool {
         self.0.iter().all(|clause| clause.holds(attributes))
     }
 
-    /// What keeps a message with these attributes from being delivered; nothing if it is delivered.
-    #[must_use]
-    pub fn objection(&self, attributes: &[Published]) -> Option<String> {
+    /// Why a message with these attributes is not delivered; `None` if it is.
+    pub(crate) fn objection(&self, attributes: &[Published]) -> Option<String> {
         let clause = self.0.iter().find(|clause| !clause.holds(attributes))?;
         Some(match clause {
             Clause::Any(policies) => {
@@ -161,14 +145,14 @@ fn attribute<'a>(name: &str, attributes: &'a [Published]) -> Option<&'a Publishe
     attributes.iter().find(|attribute| attribute.name == name)
 }
 
-/// The policies of which one must match; nothing if SNS reads `$or` as the name of an attribute.
+/// The policies of which one must match; `None` if SNS reads `$or` as the name of an attribute.
 fn alternatives(rules: &Value) -> Option<Vec<&Map<String, Value>>> {
     let policies: Vec<_> = rules.as_array()?.iter().map(Value::as_object).collect::<Option<_>>()?;
     let is_policy = |policy: &&Map<String, Value>| !OPERATORS.iter().any(|name| policy.contains_key(*name));
     (policies.len() > 1 && policies.iter().all(is_policy)).then_some(policies)
 }
 
-/// The values of an attribute: any of an array can match.
+/// The values of an attribute. Any value of an array can match.
 fn candidates(attribute: &Published) -> Vec<Candidate<'_>> {
     let text = || vec![Candidate::Text(Cow::Borrowed(attribute.value.as_str()))];
     match attribute.kind.as_str() {
@@ -236,7 +220,7 @@ impl Rule {
             (Self::Word(rule), Candidate::Word(word)) => rule == word,
             (Self::Word(rule), Candidate::Text(text)) => rule == text,
             (Self::Numeric(rules), Candidate::Number(number)) => {
-                rules.iter().all(|(comparison, bound)| comparison.holds(compared(*number, *bound)))
+                rules.iter().all(|(holds, bound)| holds(compared(*number, *bound)))
             }
             (Self::Not(rules), value) => !rules.iter().any(|rule| rule.matches(value)),
             _ => false,
@@ -301,12 +285,12 @@ fn is_within(address: IpAddr, network: IpAddr, bits: u8) -> bool {
 fn comparisons(parts: &[Value]) -> Option<Vec<(Comparison, f64)>> {
     let pairs = parts.chunks(2).map(|pair| {
         let [operator, bound] = pair else { return None };
-        let comparison = match operator.as_str()? {
-            "=" => Comparison::Equal,
-            "<" => Comparison::Less,
-            "<=" => Comparison::LessOrEqual,
-            ">" => Comparison::Greater,
-            ">=" => Comparison::GreaterOrEqual,
+        let comparison: Comparison = match operator.as_str()? {
+            "=" => Ordering::is_eq,
+            "<" => Ordering::is_lt,
+            "<=" => Ordering::is_le,
+            ">" => Ordering::is_gt,
+            ">=" => Ordering::is_ge,
             _ => return None,
         };
         Some((comparison, bound.as_f64()?))
@@ -314,21 +298,9 @@ fn comparisons(parts: &[Value]) -> Option<Vec<(Comparison, f64)>> {
     pairs.collect::<Option<Vec<_>>>().filter(|pairs| !pairs.is_empty())
 }
 
-impl Comparison {
-    fn holds(self, order: Ordering) -> bool {
-        match self {
-            Self::Equal => order.is_eq(),
-            Self::Less => order.is_lt(),
-            Self::LessOrEqual => order.is_le(),
-            Self::Greater => order.is_gt(),
-            Self::GreaterOrEqual => order.is_ge(),
-        }
-    }
-}
-
 /// The order of two numbers by the digits that SNS compares.
 fn compared(one: f64, other: f64) -> Ordering {
-    // The sum with zero has no negative zero.
+    // Adding zero turns a negative zero into a positive one.
     let [one, other] = [one, other].map(|number| (number * ACCURACY).round() + 0.0);
     one.total_cmp(&other)
 }

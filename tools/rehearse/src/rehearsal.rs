@@ -25,108 +25,94 @@ use crate::{
     thresholds::{self, AtThreshold},
 };
 
-/// Severe events that are handed on at once.
+/// Severe events of a block.
 const BLOCK: usize = 2_000;
-/// Blocks that wait for the counts of metrics.
+/// Blocks that can wait to be counted as metrics does.
 const WAITING: usize = 4;
 /// Microseconds of a second.
 const SECOND: i64 = 1_000_000;
-/// Rows at the beginning that may have no time. More of them would be held in memory for nothing.
+/// Rows at the beginning that may have no time. They are held in memory until there is one.
 const TIMELESS_ROWS: usize = 1_000_000;
 
-/// What became of the rows.
 #[derive(Debug, Serialize)]
-pub struct Rows {
+pub(crate) struct RowCounts {
     /// Events on stream 1.
-    pub accepted: u64,
-    /// Rejected rows.
-    pub rejected: u64,
-    /// The same by reason, with what is wrong with the first.
-    pub rejects: Vec<(&'static str, u64, String)>,
+    accepted: u64,
+    rejected: u64,
+    /// Rejected rows by reason, with what is wrong with the first.
+    rejects: Vec<(&'static str, u64, String)>,
     /// Rows with cells that could not be read.
-    pub unreadable_rows: u64,
+    unreadable_rows: u64,
     /// What could not be read.
-    pub report: ReadingReport,
+    report: ReadingReport,
     /// The column with the time of an event.
-    pub time: String,
+    time: String,
     /// Accepted rows without a time that can be read.
-    pub timeless: u64,
+    timeless: u64,
     /// Rows that are older than a row before them by more than transform's watermark.
-    pub late: u64,
-    /// Their rate over time.
-    pub rate: Rate,
+    late: u64,
+    rate: Rate,
     /// Severe events of the setting that has the most.
-    pub severe: u64,
+    severe: u64,
     /// Files without rows, each with the reason.
-    pub empty: Vec<String>,
-    /// Bytes of what is written for them.
-    pub sizes: Sizes,
+    empty: Vec<String>,
+    /// How many bytes are written for them.
+    sizes: Sizes,
 }
 
 /// The tables of one setting.
 #[derive(Debug, Serialize)]
-pub struct OfSetting {
-    /// Its name.
-    pub name: String,
-    /// What metrics counts.
-    pub severe: Counts,
-    /// What notify alerts.
-    pub alerts: Alerts,
+pub(crate) struct OfSetting {
+    name: String,
+    severe: Counts,
+    alerts: Alerts,
 }
 
-/// A rehearsal.
 #[derive(Debug, Serialize)]
-pub struct Rehearsal {
-    /// What became of the rows.
-    pub rows: Rows,
-    /// The tables of each setting.
-    pub settings: Vec<OfSetting>,
+pub(crate) struct Rehearsal {
+    rows: RowCounts,
+    settings: Vec<OfSetting>,
     /// The first setting with other thresholds.
-    pub thresholds: Vec<AtThreshold>,
-    /// What differs between two settings.
-    pub difference: Option<Difference>,
+    thresholds: Vec<AtThreshold>,
+    difference: Option<Difference>,
 }
 
-/// Rehearses the request, and shows the progress on standard error if `show` says so.
-///
-/// # Errors
-///
-/// When a file or a setting cannot be used.
-pub fn rehearse<'r>(dataset: &'r Dataset, request: &'r Request, show: bool) -> Result<Rehearsal, Error> {
+/// Rehearses the request, and shows the progress on standard error.
+pub(crate) fn rehearse(dataset: &Dataset, request: &Request) -> Result<Rehearsal, Error> {
     let reading = Reading::new(dataset, request)?;
-    let configured = |setting: &'r Settings| Ok((setting.configured()?, setting));
-    let settings: Vec<_> = request.settings.iter().map(configured).collect::<Result<_, Error>>()?;
-    let written = settings.iter().map(|(each, _)| each.transform.severity_above).min();
-    let watermark = settings.first().map_or(0, |(each, _)| each.transform.watermark_seconds);
-    let Some(written) = written.filter(|_| settings.len() <= 2) else {
+    let settings: Vec<_> = request.settings.iter().map(Settings::configured).collect::<Result<_, _>>()?;
+    let ([first] | [first, _]) = settings.as_slice() else {
         return Err(Error::Request(format!("there are {} settings; expected one or two", settings.len())));
     };
-    let thresholds = thresholds::all(dataset).into_iter();
-    let lowest = thresholds.clone().min().filter(|_| request.every_threshold);
-    let above = Above { passed: written.min(lowest.unwrap_or(written)), written };
-    let mut read = Read::new(&reading, i64::from(watermark) * SECOND);
+    let thresholds = if request.every_threshold { thresholds::all(dataset) } else { Vec::new() };
+    let written = settings.iter().map(|each| each.transform.severity_above).fold(i64::MAX, i64::min);
+    let above = Above { passed: thresholds.iter().copied().fold(written, i64::min), written };
+    let mut read = Read {
+        column: dataset.columns[reading.time].name.clone(),
+        watermark: i64::from(first.transform.watermark_seconds) * SECOND,
+        ..Read::default()
+    };
     for path in &request.files {
-        let (mut input, progress) = Input::open(path, reading.format, show)?;
+        let (mut input, progress) = Input::open(path, reading.format, true)?;
         read.file(&Pieces::new(reading, above), &mut input, &progress)?;
         progress.finish();
     }
-    let Read { severe, .. } = &read;
-    let progress = if show { Progress::of_rows(severe.len()) } else { Progress::hidden() };
-    let (rows, events) = read.finish(&reading)?;
-    let thresholds = thresholds.filter(|_| request.every_threshold);
-    let simulations = Simulations::new(dataset, &settings, thresholds);
+    let progress = Progress::of_rows(read.severe.len());
+    let (rows, events) = read.finish(dataset)?;
+    let simulations = Simulations::new(dataset, &settings, &thresholds);
     let (counts, simulated) = decide(dataset, &settings, simulations, events, &progress)?;
     progress.finish();
     let Simulated { of_settings, thresholds, difference } = simulated;
-    let tables = of_settings.into_iter().zip(counts).zip(&settings);
-    let tables = tables.map(|((alerts, severe), (_, setting))| {
+    let tables = of_settings.into_iter().zip(counts).zip(&request.settings);
+    let tables = tables.map(|((alerts, severe), setting)| {
         let name = setting.name.clone();
         OfSetting { name, severe, alerts }
     });
     Ok(Rehearsal { rows, settings: tables.collect(), thresholds, difference })
 }
 
-/// What the files hold.
+/// What has been read of the files.
+#[derive(Default)]
 struct Read {
     /// The column with the time.
     column: String,
@@ -141,39 +127,20 @@ struct Read {
     calendar: Calendar,
     severe: Collector,
     /// The latest time so far.
-    latest: i64,
+    latest: Option<i64>,
     times: Times,
-    /// Files without rows.
     empty: Vec<String>,
 }
 
 impl Read {
-    fn new(reading: &Reading<'_>, watermark: i64) -> Self {
-        Self {
-            column: reading.dataset.columns[reading.time].name.clone(),
-            watermark,
-            accepted: 0,
-            timeless: 0,
-            late: 0,
-            rejects: BTreeMap::new(),
-            tally: Tally::default(),
-            sizes: Sizes::default(),
-            calendar: Calendar::default(),
-            severe: Collector::default(),
-            latest: NO_TIME,
-            times: Times::default(),
-            empty: Vec::new(),
-        }
-    }
-
     fn file(&mut self, pieces: &Pieces<'_>, input: &mut Input, progress: &Progress) -> Result<(), Error> {
         let name = input.name.clone();
-        let end = pieces.read(input, |outcome| {
+        let (no_rows, _) = pieces.read(input, |outcome| {
             let added = self.add(outcome);
             progress.say(|| format!("{} rows accepted, {} severe", self.accepted, self.severe.len()));
             added
         })?;
-        self.empty.extend(end.no_rows.map(|why| format!("{name}: {why}")));
+        self.empty.extend(no_rows.map(|why| format!("{name}: {why}")));
         Ok(())
     }
 
@@ -193,13 +160,13 @@ impl Read {
     fn count(&mut self, outcome: Outcome) -> Result<(), Error> {
         for time in outcome.times.iter().copied().filter(|time| *time != NO_TIME) {
             self.calendar.add(time);
-            self.late += u64::from(time.saturating_add(self.watermark) < self.latest);
-            self.latest = self.latest.max(time);
+            self.late += u64::from(Some(time.saturating_add(self.watermark)) < self.latest);
+            self.latest = self.latest.max(Some(time));
         }
         self.accepted += outcome.times.len() as u64;
         self.timeless += outcome.timeless;
         self.tally.add(&outcome.tally);
-        self.sizes.add(outcome.sizes);
+        self.sizes += outcome.sizes;
         self.severe.add(&outcome)?;
         for (reason, Rejected { rows, first }) in outcome.rejected {
             self.rejects.entry(reason).or_insert(Rejected { rows: 0, first }).rows += rows;
@@ -207,11 +174,10 @@ impl Read {
         Ok(())
     }
 
-    fn finish(mut self, reading: &Reading<'_>) -> Result<(Rows, InOrder), Error> {
+    fn finish(mut self, dataset: &Dataset) -> Result<(RowCounts, InOrder), Error> {
         for outcome in mem::take(&mut self.times).rest() {
             self.count(outcome)?;
         }
-        let dataset = reading.dataset;
         let time = self.column;
         let rejected: u64 = self.rejects.values().map(|each| each.rows).sum();
         if self.accepted == 0 {
@@ -226,7 +192,7 @@ impl Read {
             return Err(Error::NoTime { rows: self.accepted, column: time });
         }
         let rejects = self.rejects.into_iter().map(|(reason, each)| (reason, each.rows, each.first));
-        let rows = Rows {
+        let rows = RowCounts {
             accepted: self.accepted,
             rejected,
             rejects: rejects.collect(),
@@ -244,15 +210,6 @@ impl Read {
     }
 }
 
-impl Sizes {
-    fn add(&mut self, other: Self) {
-        self.raw += other.raw;
-        self.severe += other.severe;
-        self.analytical += other.analytical;
-        self.severe_events += other.severe_events;
-    }
-}
-
 /// What is alerted by each setting and with each threshold, and what differs.
 struct Simulated {
     of_settings: Vec<Alerts>,
@@ -260,48 +217,38 @@ struct Simulated {
     difference: Option<Difference>,
 }
 
-/// What the settings and the thresholds decide about the events.
+/// The simulations of the settings and of the thresholds.
 struct Simulations<'d> {
     dataset: &'d Dataset,
     settings: Vec<Simulation<'d>>,
     /// The first setting with other thresholds.
-    swept: Vec<(i64, Simulation<'d>)>,
-    /// The threshold of the first setting.
-    current: i64,
-    /// Events of a severity up to it are alerted by none.
+    swept: Vec<Simulation<'d>>,
+    /// No setting and no threshold alerts events up to this severity.
     quiet: i64,
     comparison: Option<Comparison<'d>>,
 }
 
 impl<'d> Simulations<'d> {
-    fn new(
-        dataset: &'d Dataset,
-        settings: &[(Configured, &Settings)],
-        thresholds: impl Iterator<Item = i64>,
-    ) -> Self {
+    /// One or two settings, and the first of them with these thresholds.
+    fn new(dataset: &'d Dataset, settings: &[Configured<'_>], thresholds: &[i64]) -> Self {
         let is_compared = settings.len() == 2;
-        let new = |(configured, setting): &(Configured, &Settings)| {
-            Simulation::new(dataset, (configured, setting), configured.thresholds(), is_compared)
-        };
-        let current = settings.first().map(|(configured, _)| configured.thresholds().alerted());
-        let swept = thresholds.filter(|above| Some(*above) != current).filter_map(|above| {
-            let (configured, setting) = settings.first()?;
-            let thresholds = thresholds::lowered(configured.thresholds(), above);
-            Some((above, Simulation::new(dataset, (configured, setting), thresholds, false)))
-        });
-        let swept: Vec<_> = swept.collect();
-        let alerted = settings.iter().map(|(configured, _)| configured.thresholds().alerted());
+        let alerted = |setting: &Configured<'_>| setting.thresholds().alerted();
+        let first = &settings[0];
+        let others = thresholds.iter().copied().filter(|above| *above != alerted(first));
+        let lowered =
+            |above| Simulation::new(dataset, first, thresholds::lowered(first.thresholds(), above), false);
+        let unchanged = |setting| Simulation::new(dataset, setting, setting.thresholds(), is_compared);
+        let quiet = settings.iter().map(alerted).chain(thresholds.iter().copied()).min();
         Self {
             dataset,
-            quiet: alerted.chain(swept.iter().map(|(above, _)| *above)).min().unwrap_or_default(),
-            swept,
-            settings: settings.iter().map(new).collect(),
-            current: current.unwrap_or_default(),
+            settings: settings.iter().map(unchanged).collect(),
+            swept: others.map(lowered).collect(),
+            quiet: quiet.unwrap_or_default(),
             comparison: is_compared.then(|| Comparison::new(dataset)),
         }
     }
 
-    /// Receives events, the first of them the `first`th.
+    /// Receives events; `first` is the number of the first of them.
     fn receive(&mut self, first: u64, block: &[Timed]) -> Result<(), Error> {
         for (number, event) in (first..).zip(block) {
             let (least, greatest) = self.dataset.severity_range();
@@ -311,7 +258,7 @@ impl<'d> Simulations<'d> {
                 Some(incident) => Some(incident.key.severity),
                 None => is_quiet.then_some(event.severity),
             };
-            for simulation in self.settings.iter_mut().chain(self.swept.iter_mut().map(|(_, each)| each)) {
+            for simulation in self.settings.iter_mut().chain(&mut self.swept) {
                 simulation.receive(number, event, severity, incident.as_ref())?;
             }
         }
@@ -329,7 +276,7 @@ impl<'d> Simulations<'d> {
 
     /// What is alerted by each setting and with each threshold, and what differs.
     fn finish(mut self) -> Result<Simulated, Error> {
-        for (_, simulation) in &mut self.swept {
+        for simulation in &mut self.swept {
             while simulation.continue_to_end()? {}
         }
         for place in 0..self.settings.len() {
@@ -337,22 +284,20 @@ impl<'d> Simulations<'d> {
                 self.compare();
             }
         }
-        let dataset = self.dataset;
         let of_settings: Vec<_> = self.settings.into_iter().map(Simulation::finish).collect();
-        let current = of_settings.first().map(|alerts| AtThreshold::new(dataset, self.current, alerts));
-        let swept = self.swept.into_iter();
-        let swept = swept.map(|(above, simulation)| AtThreshold::new(dataset, above, &simulation.finish()));
-        let mut thresholds: Vec<_> = swept.chain(current).collect();
+        let swept: Vec<_> = self.swept.into_iter().map(Simulation::finish).collect();
+        let tried = of_settings.iter().take(1).chain(&swept);
+        let mut thresholds: Vec<_> = tried.map(|alerts| AtThreshold::new(self.dataset, alerts)).collect();
         thresholds.sort_by_key(|each| each.above);
         let difference = self.comparison.map(Comparison::finish);
         Ok(Simulated { of_settings, thresholds, difference })
     }
 }
 
-/// Counts and alerts, the two next to each other.
+/// Counts and alerts the events, each in a thread of its own.
 fn decide(
     dataset: &Dataset,
-    settings: &[(Configured, &Settings)],
+    settings: &[Configured<'_>],
     mut simulations: Simulations<'_>,
     mut events: InOrder,
     progress: &Progress,
@@ -360,7 +305,7 @@ fn decide(
     let (to_counters, blocks) = mpsc::sync_channel::<Arc<Vec<Timed>>>(WAITING);
     thread::scope(|scope| {
         let counting = scope.spawn(move || {
-            let mut counters: Vec<_> = settings.iter().map(|(each, _)| Counter::new(dataset, each)).collect();
+            let mut counters: Vec<_> = settings.iter().map(|each| Counter::new(dataset, each)).collect();
             for block in blocks {
                 for counter in &mut counters {
                     block.iter().for_each(|event| counter.add(event));

@@ -1,10 +1,10 @@
 //! What is rehearsed: the files, and one or two settings of a stack as its template resolves them.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, str::FromStr};
 
 use chrono::TimeDelta;
 use ingest::{charset::Charset, rows::Format};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use shared::data::{
     dataset::{Dataset, Type},
     time::DateOrder,
@@ -12,29 +12,23 @@ use shared::data::{
 
 use crate::{error::Error, policy::Policy};
 
-/// A request to rehearse.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Request {
+pub(crate) struct Request {
     /// The files, in the order in which ingest would receive them.
-    pub files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// The column with an event's time; by default the data set decides.
-    #[serde(default)]
-    pub time: Option<String>,
+    pub(crate) time: Option<String>,
     /// `csv`, `ndjson` or `json`; by default each file's name decides.
-    #[serde(default)]
-    pub format: Option<String>,
-    /// The charset of the files.
-    #[serde(default)]
-    pub charset: Option<String>,
+    pub(crate) format: Option<String>,
+    pub(crate) charset: Option<String>,
     /// How `2/8/2016` is read; by default as in the data set.
-    #[serde(default)]
-    pub date_order: Option<DateOrder>,
+    pub(crate) date_order: Option<DateOrder>,
     /// Whether to try all thresholds too, which takes longer.
     #[serde(default)]
-    pub every_threshold: bool,
+    pub(crate) every_threshold: bool,
     /// One setting, or two to compare.
-    pub settings: Vec<Settings>,
+    pub(crate) settings: Vec<Settings>,
 }
 
 /// The functions' variables by name, as the template resolves them.
@@ -43,68 +37,58 @@ type Variables = BTreeMap<String, String>;
 /// A stack's settings.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// A name for people.
-    pub name: String,
-    /// The variables of transform.
-    pub transform: Variables,
-    /// The variables of metrics.
-    pub metrics: Variables,
-    /// The variables of notify.
-    pub notify: Variables,
+pub(crate) struct Settings {
+    /// Its name in tables and texts.
+    pub(crate) name: String,
+    pub(crate) transform: Variables,
+    pub(crate) metrics: Variables,
+    pub(crate) notify: Variables,
     /// How notify reads stream 2.
-    pub mapping: Mapping,
-    /// Who is subscribed to the alerts.
-    pub departments: Vec<Department>,
+    pub(crate) mapping: Mapping,
+    pub(crate) departments: Vec<Department>,
 }
 
 /// How Lambda hands the records of stream 2 to notify.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Mapping {
+pub(crate) struct Mapping {
     /// Shards of the stream.
-    pub shards: u32,
+    pub(crate) shards: u32,
     /// Concurrent batches of a shard.
-    pub factor: u32,
-    /// Most records of a batch.
-    pub batch: usize,
+    pub(crate) factor: u32,
+    /// The most records of a batch.
+    pub(crate) batch: usize,
     /// The longest wait for a batch to fill, in seconds.
-    pub window_seconds: u32,
+    pub(crate) window_seconds: u32,
     /// The longest that an invocation may take, in seconds.
-    pub timeout_seconds: u32,
+    pub(crate) timeout_seconds: u32,
 }
 
 /// A subscription to the alerts.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Department {
-    /// Its name.
-    pub name: String,
+pub(crate) struct Department {
+    pub(crate) name: String,
     /// How its messages are delivered: email, sms and so on.
-    pub protocol: String,
+    pub(crate) protocol: String,
     /// The filter policy; without one it receives every alert.
-    #[serde(default)]
-    pub filter: Option<Policy>,
+    #[serde(skip_serializing)]
+    pub(crate) filter: Option<Policy>,
 }
 
-/// The functions' configurations of one setting.
+/// A setting with the functions' configurations.
 #[derive(Debug)]
-pub struct Configured {
-    /// transform's.
-    pub transform: transform::handler::Config,
-    /// metrics', and the same without a bound on its series.
-    pub metrics: [metrics::handler::Config; 2],
-    /// notify's.
-    pub notify: notify::handler::Config,
+pub(crate) struct Configured<'s> {
+    pub(crate) settings: &'s Settings,
+    pub(crate) transform: transform::handler::Config,
+    /// metrics with its bound on the series, and without one.
+    pub(crate) metrics: [metrics::handler::Config; 2],
+    pub(crate) notify: notify::handler::Config,
 }
 
 impl Settings {
     /// The configurations, read as the functions read them.
-    ///
-    /// # Errors
-    ///
-    /// When a function would refuse its variables.
-    pub fn configured(&self) -> Result<Configured, Error> {
+    pub(crate) fn configured(&self) -> Result<Configured<'_>, Error> {
         let refused = |function: &'static str| {
             move |error| Error::Refused { setting: self.name.clone(), function, error }
         };
@@ -114,6 +98,7 @@ impl Settings {
             name => own(&self.metrics, name),
         };
         Ok(Configured {
+            settings: self,
             transform: transform::handler::Config::read(&|name| own(&self.transform, name))
                 .map_err(refused("transform"))?,
             metrics: [
@@ -129,47 +114,41 @@ impl Settings {
 
 /// The severities above which an event passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Thresholds {
+pub(crate) struct Thresholds {
     /// Of transform.
-    pub transform: i64,
+    pub(crate) transform: i64,
     /// Of notify.
-    pub notify: i64,
+    pub(crate) notify: i64,
 }
 
 impl Thresholds {
     /// The severity above which an event is alerted.
-    #[must_use]
-    pub fn alerted(self) -> i64 {
+    pub(crate) fn alerted(self) -> i64 {
         self.transform.max(self.notify)
     }
 }
 
-impl Configured {
-    /// The thresholds.
-    #[must_use]
-    pub fn thresholds(&self) -> Thresholds {
+impl Configured<'_> {
+    pub(crate) fn thresholds(&self) -> Thresholds {
         Thresholds { transform: self.transform.severity_above, notify: self.notify.severity_above }
     }
 }
 
 impl Mapping {
     /// Batches that may run at once, each with its own share of the partition keys.
-    #[must_use]
-    pub fn lanes(&self) -> usize {
+    pub(crate) fn lanes(&self) -> usize {
         (self.shards.max(1) * self.factor.max(1)) as usize
     }
 
     /// The longest wait for a batch to fill. Lambda polls a shard about once a second, whatever the window.
     ///
     /// Source: Lambda developer guide, "Using AWS Lambda with Amazon Kinesis".
-    #[must_use]
-    pub fn window(&self) -> TimeDelta {
+    pub(crate) fn window(&self) -> TimeDelta {
         TimeDelta::seconds(self.window_seconds.max(1).into())
     }
 
     /// The lane of a partition key by its hash: shards have equal ranges of hashes, and a shard's lanes share its keys.
-    #[must_use]
-    pub fn lane(&self, hash: u128) -> usize {
+    pub(crate) fn lane(&self, hash: u128) -> usize {
         let shards = u128::from(self.shards.max(1));
         let factor = u128::from(self.factor.max(1));
         let shard = (hash / (u128::MAX / shards)).min(shards - 1);
@@ -179,37 +158,30 @@ impl Mapping {
 
 /// How the files are read.
 #[derive(Debug, Clone, Copy)]
-pub struct Reading<'d> {
-    /// The data set.
-    pub dataset: &'d Dataset,
+pub(crate) struct Reading<'d> {
+    pub(crate) dataset: &'d Dataset,
     /// The column with an event's time.
-    pub time: usize,
-    /// The format, if it is declared.
-    pub format: Option<Format>,
-    /// The charset.
-    pub charset: Charset,
+    pub(crate) time: usize,
+    pub(crate) format: Option<Format>,
+    pub(crate) charset: Charset,
     /// The declared date order.
-    pub date_order: Option<DateOrder>,
+    pub(crate) date_order: Option<DateOrder>,
 }
 
 impl<'d> Reading<'d> {
-    /// How the request's files are read.
-    ///
-    /// # Errors
-    ///
-    /// When the request names something unknown.
-    pub fn new(dataset: &'d Dataset, request: &Request) -> Result<Self, Error> {
+    pub(crate) fn new(dataset: &'d Dataset, request: &Request) -> Result<Self, Error> {
         Ok(Self {
             dataset,
             time: time_column(dataset, request.time.as_deref())?,
-            format: request.format.as_deref().map(str::parse).transpose().map_err(Error::Request)?,
-            charset: match &request.charset {
-                Some(name) => name.parse().map_err(Error::Request)?,
-                None => Charset::default(),
-            },
+            format: parsed(request.format.as_deref())?,
+            charset: parsed(request.charset.as_deref())?.unwrap_or_default(),
             date_order: request.date_order,
         })
     }
+}
+
+fn parsed<T: FromStr<Err = String>>(name: Option<&str>) -> Result<Option<T>, Error> {
+    name.map(str::parse).transpose().map_err(Error::Request)
 }
 
 /// The column with an event's time. By default it is the first time among the details of an alert, then the first time of

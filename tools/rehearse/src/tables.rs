@@ -12,42 +12,42 @@ use shared::data::dataset::Dataset;
 
 use crate::message::{Sent, Shown};
 
-/// Names that are counted one by one; further ones count together.
+/// Names that are counted one by one. Further names are counted together.
 const NAMES: usize = 50_000;
 /// Names that a table shows.
 const SHOWN_NAMES: usize = 30;
-/// Days that are counted one by one; further ones count together. It is more than a century.
+/// Days that are counted one by one, more than a century. Further days are counted together.
 const DAYS: usize = 40_000;
 /// Messages that are shown of a minute, an hour or a day.
 const SHOWN_MESSAGES: usize = 10;
 /// Microseconds of a minute.
-pub const MINUTE: i64 = 60_000_000;
+const MINUTE: i64 = 60_000_000;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
 
 /// The time of microseconds since 1970.
-#[must_use]
-pub fn instant(micros: i64) -> DateTime<Utc> {
+pub(crate) fn instant(micros: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(micros).unwrap_or_default()
 }
 
 /// The days from 1970 to a time.
 fn day(micros: i64) -> i64 {
-    micros.div_euclid(24 * 60 * MINUTE)
+    micros.div_euclid(DAY)
 }
 
 fn date(day: i64) -> NaiveDate {
-    instant(day.saturating_mul(24 * 60 * MINUTE)).date_naive()
+    instant(day.saturating_mul(DAY)).date_naive()
 }
 
 /// Counts by hour of the day and by day of the week, from Monday on.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
-pub struct Hours {
+pub(crate) struct Hours {
     by_hour: [u64; 24],
     by_weekday: [u64; 7],
 }
 
 impl Hours {
-    /// Counts something at a time.
-    pub fn add(&mut self, micros: i64, count: u64) {
+    pub(crate) fn add(&mut self, micros: i64, count: u64) {
         let at = instant(micros);
         self.by_hour[at.hour() as usize] += count;
         self.by_weekday[at.weekday().num_days_from_monday() as usize] += count;
@@ -56,14 +56,13 @@ impl Hours {
 
 /// Counts by name, bounded in number.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Names {
+pub(crate) struct Names {
     counts: HashMap<String, u64>,
     others: u64,
 }
 
 impl Names {
-    /// Counts a name.
-    pub fn add(&mut self, name: &str, count: u64) {
+    pub(crate) fn add(&mut self, name: &str, count: u64) {
         if let Some(known) = self.counts.get_mut(name) {
             *known += count;
         } else if self.counts.len() < NAMES {
@@ -75,7 +74,7 @@ impl Names {
 }
 
 impl Serialize for Names {
-    /// The first names with their counts, the most frequent first, then how many names and counts there are besides.
+    /// The most frequent names with their counts, then the number of all names and the sum of the other counts.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Table<'t> {
@@ -91,9 +90,9 @@ impl Serialize for Names {
     }
 }
 
-/// Counts of several things for each day.
+/// Counts of several things by day.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Days<const N: usize> {
+pub(crate) struct Days<const N: usize> {
     days: BTreeMap<i64, [u64; N]>,
     others: [u64; N],
 }
@@ -105,8 +104,7 @@ impl<const N: usize> Default for Days<N> {
 }
 
 impl<const N: usize> Days<N> {
-    /// Counts a thing on a day.
-    pub fn add(&mut self, micros: i64, thing: usize, count: u64) {
+    pub(crate) fn add(&mut self, micros: i64, thing: usize, count: u64) {
         let full = self.days.len() >= DAYS;
         let counts = match self.days.entry(day(micros)) {
             std::collections::btree_map::Entry::Vacant(_) if full => &mut self.others,
@@ -124,9 +122,9 @@ impl<const N: usize> Serialize for Days<N> {
     }
 }
 
-/// The rows of each minute, from which their greatest rate follows.
+/// The rows of each minute, for their greatest rate.
 #[derive(Debug, Default)]
-pub struct Calendar {
+pub(crate) struct Calendar {
     days: BTreeMap<i64, Minutes>,
     /// The day of the last row, which most rows share.
     last: Option<(i64, Minutes)>,
@@ -137,31 +135,29 @@ pub struct Calendar {
 /// The rows of each minute of a day.
 type Minutes = Box<[u32; 24 * 60]>;
 
-/// Minutes of a day.
 const DAY_MINUTES: i64 = 24 * 60;
 /// Days whose minutes are counted; they take six kilobytes each.
 const CALENDAR_DAYS: usize = 8_000;
 
 /// The rate of rows over time.
 #[derive(Debug, Serialize, PartialEq)]
-pub struct Rate {
+pub(crate) struct Rate {
     /// The first day with rows, and the last one.
-    pub days: Option<(NaiveDate, NaiveDate)>,
+    days: Option<(NaiveDate, NaiveDate)>,
     /// Seconds from the first minute with rows to the end of the last one.
-    pub seconds: i64,
-    /// Rows with a day, and the first minute with the most of them.
-    pub rows: u64,
+    seconds: i64,
+    /// Rows of the days that are counted.
+    rows: u64,
     /// The first minute with the most rows.
-    pub busiest_minute: Option<DateTime<Utc>>,
-    /// Its rows.
-    pub rows_of_minute: u64,
-    /// Rows of days beyond those that are counted.
-    pub others: u64,
+    busiest_minute: Option<DateTime<Utc>>,
+    /// The rows of that minute.
+    rows_of_minute: u64,
+    /// Rows of further days.
+    others: u64,
 }
 
 impl Calendar {
-    /// Counts a row.
-    pub fn add(&mut self, micros: i64) {
+    pub(crate) fn add(&mut self, micros: i64) {
         let (today, minute) = (day(micros), micros.div_euclid(MINUTE).rem_euclid(DAY_MINUTES));
         if self.last.as_ref().is_none_or(|(last, _)| *last != today) {
             self.days.extend(self.last.take());
@@ -177,9 +173,7 @@ impl Calendar {
         }
     }
 
-    /// The rate of all rows.
-    #[must_use]
-    pub fn rate(mut self) -> Rate {
+    pub(crate) fn rate(mut self) -> Rate {
         self.days.extend(self.last.take());
         let minutes = || {
             self.days.iter().flat_map(|(day, minutes)| {
@@ -205,36 +199,28 @@ impl Calendar {
 
 /// The messages of a minute, an hour or a day.
 #[derive(Debug, Default, Clone, Serialize)]
-pub struct Window {
-    /// When it began.
-    pub begin: Option<DateTime<Utc>>,
-    /// Messages in it.
-    pub messages: u64,
+pub(crate) struct Window {
+    pub(crate) begin: Option<DateTime<Utc>>,
+    pub(crate) messages: u64,
     /// Events in these messages.
-    pub events: u64,
-    /// The first of them.
-    pub first: Vec<Shown>,
+    pub(crate) events: u64,
+    pub(crate) first: Vec<Shown>,
 }
 
-/// The window with the most messages, and among those with the most events. Messages are counted in the order of their
-/// times.
-#[derive(Debug)]
-pub struct Worst {
-    length: i64,
+/// The window with the most messages, and of several the one with the most events. Messages must arrive in the order of
+/// their times.
+#[derive(Debug, Default)]
+pub(crate) struct Worst {
     open: Window,
     /// The first messages of the open window.
     first: Vec<Sent>,
-    /// The worst window.
-    pub most: Window,
+    pub(crate) most: Window,
 }
 
 impl Worst {
-    fn new(length: i64) -> Self {
-        Self { length, open: Window::default(), first: Vec::new(), most: Window::default() }
-    }
-
-    fn add(&mut self, dataset: &Dataset, sent: &Sent) {
-        let begin = Some(instant(sent.at - sent.at.rem_euclid(self.length)));
+    /// Counts a message in its window of this length in microseconds.
+    fn add(&mut self, dataset: &Dataset, sent: &Sent, length: i64) {
+        let begin = Some(instant(sent.at - sent.at.rem_euclid(length)));
         if self.open.begin != begin {
             self.close(dataset);
             self.open.begin = begin;
@@ -262,66 +248,40 @@ impl Serialize for Worst {
     }
 }
 
-/// Messages of one kind.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct OfKind {
-    /// How many there are.
-    pub messages: u64,
+pub(crate) struct OfKind {
+    pub(crate) messages: u64,
     /// Events in them.
-    pub events: u64,
+    pub(crate) events: u64,
 }
 
 /// What a subscriber receives.
-#[derive(Debug, Serialize)]
-pub struct Received {
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Received {
     /// Messages about one event.
-    pub single: OfKind,
+    pub(crate) single: OfKind,
     /// Digests of one area and severity.
-    pub digests: OfKind,
+    pub(crate) digests: OfKind,
     /// Digests of several.
-    pub storms: OfKind,
+    pub(crate) storms: OfKind,
     /// Messages by the hour and the day of the week.
     #[serde(flatten)]
-    pub hours: Hours,
+    pub(crate) hours: Hours,
     /// Days with messages, and the last of them.
-    pub days: u64,
+    pub(crate) days: u64,
     #[serde(skip)]
     last_day: Option<i64>,
-    /// The worst minute.
-    pub minute: Worst,
-    /// The worst hour.
-    pub hour: Worst,
-    /// The worst day.
-    pub day: Worst,
-    /// The message about the most events.
-    pub largest: Option<Shown>,
+    pub(crate) minute: Worst,
+    pub(crate) hour: Worst,
+    pub(crate) day: Worst,
+    pub(crate) largest: Option<Shown>,
     #[serde(skip)]
     largest_sent: Option<Sent>,
 }
 
-impl Default for Received {
-    fn default() -> Self {
-        let [single, digests, storms] = [OfKind::default(); 3];
-        let [minute, hour, day] = [MINUTE, 60 * MINUTE, 24 * 60 * MINUTE].map(Worst::new);
-        Self {
-            single,
-            digests,
-            storms,
-            hours: Hours::default(),
-            days: 0,
-            last_day: None,
-            minute,
-            hour,
-            day,
-            largest: None,
-            largest_sent: None,
-        }
-    }
-}
-
 impl Received {
-    /// Counts a message. Messages come in the order of their times.
-    pub fn add(&mut self, dataset: &Dataset, sent: &Sent) {
+    /// Counts a message; messages must arrive in the order of their times.
+    pub(crate) fn add(&mut self, dataset: &Dataset, sent: &Sent) {
         let of_kind = match sent.message.kind() {
             Kind::One => &mut self.single,
             Kind::Digest => &mut self.digests,
@@ -331,8 +291,8 @@ impl Received {
         of_kind.events += sent.message.count() as u64;
         self.hours.add(sent.at, 1);
         self.days += u64::from(self.last_day.replace(day(sent.at)) != Some(day(sent.at)));
-        for worst in [&mut self.minute, &mut self.hour, &mut self.day] {
-            worst.add(dataset, sent);
+        for (worst, length) in [(&mut self.minute, MINUTE), (&mut self.hour, HOUR), (&mut self.day, DAY)] {
+            worst.add(dataset, sent, length);
         }
         let largest = self.largest_sent.as_ref().map(|largest| largest.message.count());
         if largest < Some(sent.message.count()) {
@@ -341,7 +301,7 @@ impl Received {
     }
 
     /// Ends the last windows.
-    pub fn finish(&mut self, dataset: &Dataset) {
+    pub(crate) fn finish(&mut self, dataset: &Dataset) {
         for worst in [&mut self.minute, &mut self.hour, &mut self.day] {
             worst.close(dataset);
         }
@@ -385,8 +345,8 @@ mod tests {
             (Names::default(), Days::<2>::default(), Calendar::default());
         for number in 0..60_000 {
             names.add(&number.to_string(), 2);
-            days.add(number * 24 * 60 * MINUTE, 1, 3);
-            calendar.add(number * 24 * 60 * MINUTE);
+            days.add(number * DAY, 1, 3);
+            calendar.add(number * DAY);
         }
         let names = serde_json::to_value(&names).unwrap();
         assert_eq!((&names["names"], &names["others"]), (&json!(50_000), &json!(2 * (60_000 - 30))));

@@ -1,5 +1,7 @@
 //! Who would be alerted about an event, by which message, and why the others would not.
 
+use std::iter;
+
 use ingest::rows::Rows;
 use notify::{
     incident::{Incident, decide},
@@ -15,99 +17,85 @@ use crate::{
     error::Error,
     piece::{Decider, NO_TIME, Outcome},
     policy::Published,
-    settings::{Configured, Department, Reading, Request, Settings},
+    settings::{Configured, Department, Reading, Request},
     tables::instant,
 };
 
-/// Events that are answered.
+/// Events about which there are answers.
 const EVENTS: usize = 100;
 
-/// The answers about events.
 #[derive(Debug, Serialize)]
-pub struct Answers {
-    /// Those about the first events.
-    pub answers: Vec<Answer>,
+pub(crate) struct Answers {
+    /// The answers about the first events.
+    answers: Vec<Answer>,
     /// Whether there are more events.
-    pub more: bool,
+    more: bool,
 }
 
-/// The answer about one event.
 #[derive(Debug, Default, Serialize)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// Its id, or its place in its file.
-    pub name: String,
+    name: String,
     /// Why ingest rejects it, if so.
-    pub rejected: Option<String>,
-    /// Its severity as an alert has it.
-    pub severity: Option<String>,
+    rejected: Option<String>,
+    severity: Option<String>,
     /// Why nobody is alerted, if so.
-    pub nobody: Option<String>,
-    /// The subject of a mail.
-    pub subject: Option<String>,
+    nobody: Option<String>,
+    subject: Option<String>,
     /// The attributes that filters compare, with their values.
-    pub attributes: Vec<(String, String)>,
+    attributes: Vec<(String, String)>,
     /// Each subscriber, a subscriber to all alerts first.
-    pub subscribers: Vec<Subscriber>,
+    subscribers: Vec<Subscriber>,
 }
 
-/// What becomes of a message at a subscriber.
+/// Whether a subscriber receives the message.
 #[derive(Debug, Serialize)]
-pub struct Subscriber {
+pub(crate) struct Subscriber {
     /// Its name; empty for one to all alerts.
-    pub name: String,
-    /// How its messages are delivered.
-    pub protocol: String,
+    name: String,
+    protocol: String,
     /// The message, word for word.
-    pub message: Option<String>,
-    /// Why it does not receive it.
-    pub why_not: Option<String>,
+    message: Option<String>,
+    /// Why it does not receive the message.
+    why_not: Option<String>,
 }
 
 /// Answers for each of the first events of the request's files, each as if it were the only one.
-///
-/// # Errors
-///
-/// When a file or the setting cannot be used.
-pub fn who(dataset: &Dataset, request: &Request) -> Result<Answers, Error> {
+pub(crate) fn who(dataset: &Dataset, request: &Request) -> Result<Answers, Error> {
     let reading = Reading::new(dataset, request)?;
     let [settings] = request.settings.as_slice() else {
         return Err(Error::Request("expected one setting to ask who is alerted".to_owned()));
     };
-    let asked = Asked { dataset, settings, configured: settings.configured()? };
+    let asked = Asked { dataset, setting: settings.configured()? };
     // Every event is passed on here, so that its severity is known.
     let mut decider = Decider::new(reading, i64::MIN);
     let mut answers: Vec<Answer> = Vec::new();
     for path in &request.files {
         let (mut input, _) = Input::open(path, reading.format, false)?;
         let mut rows = Rows::new(dataset, input.format).with_charset(reading.charset);
-        let before = answers.len();
-        loop {
-            let is_end = match input.read()? {
-                Text::Piece(piece) => {
-                    rows.push(piece);
-                    false
+        let (before, mut is_end) = (answers.len(), false);
+        while answers.len() <= EVENTS {
+            let mut outcome = Outcome::default();
+            if decider.take_one(&mut rows, &mut outcome) {
+                let place = answers.len() - before + 1;
+                answers.push(asked.about(format!("event {place} of {}", path.display()), outcome));
+                continue;
+            }
+            if is_end {
+                break;
+            }
+            match input.read()? {
+                Text::Piece(piece) => rows.push(piece),
+                Text::End => {
+                    rows.finish();
+                    is_end = true;
                 }
-                Text::End => true,
                 Text::Broken(source) => {
                     return Err(replay::error::Error::Broken { name: input.name, source }.into());
                 }
-            };
-            if is_end {
-                rows.finish();
-            }
-            while answers.len() <= EVENTS {
-                let mut outcome = Outcome::default();
-                if !decider.take_one(&mut rows, &mut outcome) {
-                    break;
-                }
-                let place = answers.len() - before + 1;
-                answers.push(asked.about(format!("event {place} of {}", path.display()), outcome));
-            }
-            if is_end || answers.len() > EVENTS {
-                break;
             }
         }
-        if let Some(why) = rows.no_rows() {
+        if is_end && let Some(why) = rows.no_rows() {
             return Err(Error::NothingUsed(format!("{}: {why}", path.display())));
         }
     }
@@ -119,8 +107,7 @@ pub fn who(dataset: &Dataset, request: &Request) -> Result<Answers, Error> {
 /// The setting that is asked.
 struct Asked<'a> {
     dataset: &'a Dataset,
-    settings: &'a Settings,
-    configured: Configured,
+    setting: Configured<'a>,
 }
 
 impl Asked<'_> {
@@ -139,7 +126,7 @@ impl Asked<'_> {
         let text = self.dataset.severities.text(incident.key.severity).into_owned();
         answer.name = incident.id.clone().unwrap_or(answer.name);
         answer.severity = Some(text.clone());
-        let Configured { transform, notify, .. } = &self.configured;
+        let Configured { transform, notify, .. } = &self.setting;
         let thresholds = [
             ("TransformSeverityAbove", transform.severity_above),
             ("NotifySeverityAbove", notify.severity_above),
@@ -170,7 +157,7 @@ impl Asked<'_> {
 
     fn add_message(&self, incident: &Incident, time: i64, answer: &mut Answer) {
         let incidents = [incident];
-        let digests = self.configured.notify.digests;
+        let digests = self.setting.notify.digests;
         let plan = digests.plan(&incidents, &mut Memory::default(), instant(time), usize::MAX);
         let Some((_, alert)) = plan.word(self.dataset, &incidents).into_iter().next() else { return };
         let attributes: Vec<_> = alert.attributes.iter().map(Published::from).collect();
@@ -186,14 +173,14 @@ impl Asked<'_> {
             let message = why_not.is_none().then(|| text_for(protocol, &alert));
             Subscriber { name: name.clone(), protocol: protocol.clone(), message, why_not }
         };
-        answer.subscribers =
-            std::iter::once(all).chain(self.settings.departments.iter().map(department)).collect();
+        let departments = self.setting.settings.departments.iter().map(department);
+        answer.subscribers = iter::once(all).chain(departments).collect();
         answer.attributes = attributes.into_iter().map(|each| (each.name, each.value)).collect();
     }
 }
 
-/// The text that SNS delivers by a protocol: the default unless the message has one for it. A channel of a chat shows the
-/// title and the description of the text for machines.
+/// The text that SNS delivers by a protocol: the one for the protocol if the message has it, else the default. A
+/// channel of a chat shows the title and the description of the text for machines.
 fn text_for(protocol: &str, alert: &Alert) -> String {
     let texts: Value = serde_json::from_str(&alert.message).unwrap_or_default();
     let text = texts.get(protocol).unwrap_or(&texts["default"]).as_str().unwrap_or_default();

@@ -38,7 +38,7 @@ pub(crate) fn settings(notify: &Value, mapping: &Value, departments: &Value) -> 
 fn alerts(settings: &Settings, events: &[(i64, &str, i64, &str)]) -> Alerts {
     let configured = settings.configured().unwrap();
     let thresholds = configured.thresholds();
-    let mut simulation = Simulation::new(&ACCIDENTS, (&configured, settings), thresholds, false);
+    let mut simulation = Simulation::new(&ACCIDENTS, &configured, thresholds, false);
     for (number, (second, id, severity, county)) in (0..).zip(events) {
         let data = format!(r#"{{"ID":"{id}","Severity":{severity},"County":"{county}"}}"#).into_bytes();
         let event = Timed { time: second * 1_000_000, hash: 0, severity: *severity, data };
