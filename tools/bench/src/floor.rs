@@ -26,15 +26,15 @@ struct Data<'a> {
     data: &'a str,
 }
 
-/// Parses the event with SIMD, decodes each record's data, and counts what `look` reads in it.
-fn count(event: &[u8], mut look: impl FnMut(&[u8]) -> bool) -> Outcome {
+/// Parses the event with SIMD, decodes each record's data, and counts the records of which `counts` says so.
+fn count(event: &[u8], mut counts: impl FnMut(&[u8]) -> bool) -> Outcome {
     let event: Event<'_> = sonic_rs::from_slice(event)?;
     let mut data = Vec::new();
     let mut counted = 0;
     for record in &event.records {
         data.clear();
         base64_simd::STANDARD.decode_append(record.kinesis.data.as_bytes(), &mut data)?;
-        counted += u64::from(look(&data));
+        counted += u64::from(counts(&data));
     }
     Ok(counted)
 }

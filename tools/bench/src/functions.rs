@@ -1,7 +1,8 @@
-//! The functions as deployed, with ports that only count.
+//! The functions as deployed, with ports that prepare requests as for the services and count them, but send nothing.
 
 use std::{sync::Mutex, time::Duration};
 
+use aws_config::{BehaviorVersion, SdkConfig};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use fakes::{LIMITS, Registry, RepeatedObject, Scripted};
@@ -15,8 +16,6 @@ use shared::{
 };
 use transform::partitions::{Partition, Registered};
 
-use crate::ports;
-
 pub(crate) type Ingest = ingest::handler::Handler<Scripted<StreamRecord>, Scripted<Bytes>, RepeatedObject>;
 pub(crate) type Transform = transform::handler::Handler<
     Scripted<StreamRecord>,
@@ -26,6 +25,9 @@ pub(crate) type Transform = transform::handler::Handler<
 >;
 pub(crate) type Metrics = metrics::handler::Handler<Scripted<DataRequest>, Scripted<Bytes>>;
 pub(crate) type Notify = notify::handler::Handler<Scripted<Alert>, Scripted<LatencySample>, Scripted<Bytes>>;
+
+/// Bytes of a chunk of an object, as they arrive from the network.
+const CHUNK: usize = 64 * 1024;
 
 /// The parameters of the stack at their defaults.
 fn variables(name: &str) -> Option<String> {
@@ -45,15 +47,31 @@ fn variables(name: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-/// A delivery stream that takes everything.
+/// The configuration of clients that are never called.
+fn sdk_config() -> SdkConfig {
+    SdkConfig::builder().behavior_version(BehaviorVersion::latest()).build()
+}
+
+/// An object with that text.
+pub(crate) fn once(text: Bytes) -> RepeatedObject {
+    RepeatedObject::new(Bytes::new(), text, 1, CHUNK)
+}
+
+/// An object with the rows of that CSV, repeated so many times.
+pub(crate) fn repeated(csv: &Bytes, blocks: u64) -> RepeatedObject {
+    let header = csv.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    RepeatedObject::new(csv.slice(..header), csv.slice(header..), blocks, CHUNK)
+}
+
+/// A delivery stream that accepts everything.
 fn delivery() -> Scripted<Bytes> {
-    Scripted::like(DeliveryStream::new(&ports::config(), "rejects"))
+    Scripted::like(DeliveryStream::new(&sdk_config(), "rejects"))
 }
 
 pub(crate) fn ingest(objects: RepeatedObject) -> Result<Ingest, ConfigError> {
     Ok(Ingest {
         config: ingest::handler::Config::read(&variables)?,
-        stream: Scripted::like(Stream::new(&ports::config(), "raw")),
+        stream: Scripted::like(Stream::new(&sdk_config(), "raw")),
         rejects: delivery(),
         objects,
     })
@@ -62,8 +80,8 @@ pub(crate) fn ingest(objects: RepeatedObject) -> Result<Ingest, ConfigError> {
 pub(crate) fn transform() -> Result<Transform, ConfigError> {
     Ok(Transform {
         config: transform::handler::Config::read(&variables)?,
-        severe: Scripted::like(Stream::new(&ports::config(), "severe")),
-        analytical: Scripted::like(DeliveryStream::new(&ports::config(), "analytical")),
+        severe: Scripted::like(Stream::new(&sdk_config(), "severe")),
+        analytical: Scripted::like(DeliveryStream::new(&sdk_config(), "analytical")),
         rejects: delivery(),
         catalog: Registry(Scripted::counting(LIMITS, |_| 1)),
         registered: Mutex::new(Registered::default()),
@@ -74,7 +92,7 @@ pub(crate) fn metrics() -> Result<Metrics, ConfigError> {
     let config = metrics::handler::Config::read(&variables)?;
     let dimensions = config.common.dataset.metric.dimensions.iter().map(|(name, _)| name.clone());
     let metric = CountMetric::new(
-        Namespace::new(aws_sdk_cloudwatch::Client::new(&ports::config()), &config.namespace),
+        Namespace::new(aws_sdk_cloudwatch::Client::new(&sdk_config()), &config.namespace),
         &config.name,
         dimensions,
         LatencyMetric::new(EVENT_TO_METRIC, &config.common),
@@ -84,9 +102,9 @@ pub(crate) fn metrics() -> Result<Metrics, ConfigError> {
 
 pub(crate) fn notify() -> Result<Notify, ConfigError> {
     let config = notify::handler::Config::read(&variables)?;
-    let topic = Topic::new(aws_sdk_sns::Client::new(&ports::config()), &config.topic_arn);
+    let topic = Topic::new(aws_sdk_sns::Client::new(&sdk_config()), &config.topic_arn);
     let latency = Latencies {
-        namespace: Namespace::new(aws_sdk_cloudwatch::Client::new(&ports::config()), &config.namespace),
+        namespace: Namespace::new(aws_sdk_cloudwatch::Client::new(&sdk_config()), &config.namespace),
         metric: LatencyMetric::new(EVENT_TO_ALERT, &config.common),
     };
     Ok(Notify {

@@ -11,7 +11,6 @@
 mod data;
 mod floor;
 mod functions;
-mod ports;
 mod price;
 mod race;
 mod straightforward;
@@ -29,9 +28,8 @@ use std::{
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use functions::{Ingest, Metrics, Notify, Transform};
+use functions::{Ingest, Metrics, Notify, Transform, once, repeated};
 use notify::plan::Memory;
-use ports::{once, repeated};
 use race::{Lap, Timed, race};
 use serde_json::{Map, Value, json};
 use shared::{
@@ -40,7 +38,7 @@ use shared::{
     stream::{StreamRecord, batch::Records},
 };
 use tokio::runtime::Runtime;
-use whole::{Load, WARM_UP};
+use whole::{Load, WARM_UP, process};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -93,18 +91,15 @@ fn run(arguments: &[&str]) -> Outcome<()> {
     match arguments {
         ["data", directory] => bench.write_data(Path::new(directory)),
         ["measure", file, batches @ ..] => {
-            let results =
-                bench.measure(&batches.iter().map(|size| size.parse()).collect::<Result<Vec<_>, _>>()?)?;
-            Ok(fs::write(file, serde_json::to_string_pretty(&results)?)?)
+            let batches: Vec<usize> = batches.iter().map(|size| size.parse()).collect::<Result<_, _>>()?;
+            write(file, &bench.measure(&batches)?)
         }
         ["object", megabytes, seconds, file] => {
-            let result = bench.object(megabytes.parse()?, Duration::from_secs(seconds.parse()?))?;
-            Ok(fs::write(file, serde_json::to_string_pretty(&result)?)?)
+            write(file, &bench.object(megabytes.parse()?, Duration::from_secs(seconds.parse()?))?)
         }
         ["whole", name, laps, share, file, program @ ..] => {
             let load = Load { thousandths: share.parse().ok(), ..bench.load(name, laps.parse()?)? };
-            let result = whole::measure(program, load)?;
-            Ok(fs::write(file, serde_json::to_string_pretty(&result)?)?)
+            write(file, &whole::measure(program, load)?)
         }
         ["bytes", objects, requests, bytes] => {
             Ok(price::serve(objects.parse()?, requests.parse()?, bytes.parse()?)?)
@@ -118,29 +113,23 @@ fn run(arguments: &[&str]) -> Outcome<()> {
     }
 }
 
-impl Bench {
-    /// The event of transform with that many records.
-    fn transform_event(&self, records: u32) -> String {
-        self.raw_event(0..records)
-    }
+fn write(file: &str, result: &Value) -> Outcome<()> {
+    Ok(fs::write(file, serde_json::to_string_pretty(result)?)?)
+}
 
+impl Bench {
+    /// The event of transform with the rows of those numbers.
     fn raw_event(&self, rows: Range<u32>) -> String {
         let events = data::raw_events(&self.dataset, &data::csv(rows), self.at);
         data::kinesis_event("us-accidents-data-stream-1-dev", &events, self.at)
     }
 
-    /// What transform writes to stream 2 for that many severe events, of rows from a number on and with their ids.
+    /// What transform writes to stream 2 for that many severe events, which have the ids of the rows from `first` on.
     fn severe_events(&self, first: u32, records: u32) -> Outcome<Vec<StreamRecord>> {
         let raw = records * RAW_FOR_TEN_SEVERE / 10;
         let transform = functions::transform()?;
         transform.severe.keeps.set(true);
-        let event = self.raw_event(first..first + raw);
-        self.runtime.block_on(async {
-            transform
-                .handle(text(event.as_bytes())?, &functions::invocation(self.at))
-                .await
-                .map_err(Box::<dyn Error>::from)
-        })?;
+        self.run_transform(&transform, self.raw_event(first..first + raw).as_bytes())?;
         let mut severe = transform.severe.taken.take();
         if severe.len() < records as usize {
             return Err(format!("{} severe events of {raw} are fewer than {records}", severe.len()).into());
@@ -149,11 +138,8 @@ impl Bench {
         Ok(severe)
     }
 
-    fn severe_event(&self, records: u32) -> Outcome<String> {
-        self.severe_event_from(0, records)
-    }
-
-    fn severe_event_from(&self, first: u32, records: u32) -> Outcome<String> {
+    /// The event of metrics and of notify with these records.
+    fn severe_event(&self, first: u32, records: u32) -> Outcome<String> {
         let severe = self.severe_events(first, records)?;
         let data: Vec<&Bytes> = severe.iter().map(|record| &record.data).collect();
         Ok(data::kinesis_event("us-accidents-data-stream-2-dev", &data, self.at))
@@ -164,15 +150,11 @@ impl Bench {
         let csv = data::csv(0..ROWS);
         fs::write(directory.join("accidents.csv"), &csv)?;
         fs::write(directory.join("accidents-half.csv"), data::csv(0..ROWS / 2))?;
-        fs::write(directory.join("transform.json"), self.transform_event(TRANSFORM_RECORDS))?;
-        fs::write(directory.join("severe.json"), self.severe_event(SEVERE_RECORDS)?)?;
+        fs::write(directory.join("transform.json"), self.raw_event(0..TRANSFORM_RECORDS))?;
+        fs::write(directory.join("severe.json"), self.severe_event(0, SEVERE_RECORDS)?)?;
         // Lambda closes a batch at 6 MB.
-        for (name, event) in [
-            ("transform-6mb.json", self.transform_event(3_000)),
-            ("severe-6mb.json", self.severe_event(9_000)?),
-        ] {
-            fs::write(directory.join(name), event)?;
-        }
+        fs::write(directory.join("transform-6mb.json"), self.raw_event(0..3_000))?;
+        fs::write(directory.join("severe-6mb.json"), self.severe_event(0, 9_000)?)?;
         Ok(())
     }
 
@@ -181,14 +163,14 @@ impl Bench {
         let invocations = laps + WARM_UP.min(laps);
         let same = |event: String| iter::repeat_n(Arc::new(event.into_bytes()), invocations).collect();
         let (events, object, records) = match name {
-            "transform" => (same(self.transform_event(TRANSFORM_RECORDS)), Vec::new(), TRANSFORM_RECORDS),
-            "metrics" => (same(self.severe_event(SEVERE_BATCH)?), Vec::new(), SEVERE_BATCH),
+            "transform" => (same(self.raw_event(0..TRANSFORM_RECORDS)), Vec::new(), TRANSFORM_RECORDS),
+            "metrics" => (same(self.severe_event(0, SEVERE_BATCH)?), Vec::new(), SEVERE_BATCH),
             // A warm function remembers the alerts, so that each invocation has ids of its own.
             "notify" => {
                 let stride = SEVERE_BATCH * RAW_FOR_TEN_SEVERE / 10;
                 let events = (0..).step_by(stride as usize).take(invocations);
-                let events = events
-                    .map(|first| Ok(Arc::new(self.severe_event_from(first, SEVERE_BATCH)?.into_bytes())));
+                let events =
+                    events.map(|first| Ok(Arc::new(self.severe_event(first, SEVERE_BATCH)?.into_bytes())));
                 (events.collect::<Outcome<_>>()?, Vec::new(), SEVERE_BATCH)
             }
             "ingest_object" => {
@@ -208,8 +190,14 @@ impl Bench {
     fn measure(&self, batches: &[usize]) -> Outcome<Value> {
         let mut results = Map::new();
         results.insert("transform".into(), self.transform()?);
-        results.insert("metrics".into(), self.metrics()?);
-        results.insert("notify".into(), self.notify()?);
+        let (metrics, notify) = (functions::metrics()?, functions::notify()?);
+        let run_metrics = |event: &[u8]| self.run_metrics(&metrics, event);
+        let run_notify = |event: &[u8]| self.run_notify(&notify, event);
+        let metrics = self.severe_reader(run_metrics, straightforward::metrics, floor::metrics)?;
+        let notify =
+            self.severe_reader(run_notify, straightforward::notify, |event| floor::severe(event, 3))?;
+        results.insert("metrics".into(), metrics);
+        results.insert("notify".into(), notify);
         for (name, result) in self.ingest()? {
             results.insert(name.into(), result);
         }
@@ -249,8 +237,8 @@ impl Bench {
     }
 
     fn transform(&self) -> Outcome<Value> {
-        let event = self.transform_event(TRANSFORM_RECORDS);
-        let double = self.transform_event(2 * TRANSFORM_RECORDS);
+        let event = self.raw_event(0..TRANSFORM_RECORDS);
+        let double = self.raw_event(0..2 * TRANSFORM_RECORDS);
         let (event, double) = (event.as_bytes(), double.as_bytes());
         let function = functions::transform()?;
         let laps = race(
@@ -266,34 +254,23 @@ impl Bench {
         Ok(result(TRANSFORM_RECORDS, event.len(), &laps))
     }
 
-    fn metrics(&self) -> Outcome<Value> {
-        let (event, half) = (self.severe_event(SEVERE_RECORDS)?, self.severe_event(SEVERE_RECORDS / 2)?);
+    /// A function that reads severe events.
+    fn severe_reader(
+        &self,
+        ours: impl Fn(&[u8]) -> Lap,
+        straightforward: fn(&[u8]) -> Lap,
+        floor: fn(&[u8]) -> Lap,
+    ) -> Outcome<Value> {
+        let event = self.severe_event(0, SEVERE_RECORDS)?;
+        let half = self.severe_event(0, SEVERE_RECORDS / 2)?;
         let (event, half) = (event.as_bytes(), half.as_bytes());
-        let function = functions::metrics()?;
         let laps = race(
             LAPS,
             &mut [
-                ("ours", &mut || self.run_metrics(&function, event)),
-                ("straightforward", &mut || straightforward::metrics(event)),
-                ("floor", &mut || floor::metrics(event)),
-                ("half", &mut || self.run_metrics(&function, half)),
-            ],
-        )?;
-        same(&laps, &["straightforward", "floor"])?;
-        Ok(result(SEVERE_RECORDS, event.len(), &laps))
-    }
-
-    fn notify(&self) -> Outcome<Value> {
-        let (event, half) = (self.severe_event(SEVERE_RECORDS)?, self.severe_event(SEVERE_RECORDS / 2)?);
-        let (event, half) = (event.as_bytes(), half.as_bytes());
-        let function = functions::notify()?;
-        let laps = race(
-            LAPS,
-            &mut [
-                ("ours", &mut || self.run_notify(&function, event)),
-                ("straightforward", &mut || straightforward::notify(event)),
-                ("floor", &mut || floor::severe(event, 3)),
-                ("half", &mut || self.run_notify(&function, half)),
+                ("ours", &mut || ours(event)),
+                ("straightforward", &mut || straightforward(event)),
+                ("floor", &mut || floor(event)),
+                ("half", &mut || ours(half)),
             ],
         )?;
         same(&laps, &["straightforward", "floor"])?;
@@ -369,26 +346,21 @@ impl Bench {
         };
         let ingest = functions::ingest(once(Bytes::from(data::csv(0..COUNTED_EVENTS))))?;
         ingest.stream.keeps.set(true);
-        let invocation = functions::invocation(self.at);
-        let event = data::object_event("a.csv");
-        self.runtime.block_on(ingest.handle(text(event.as_bytes())?, &invocation))?;
+        self.run_ingest(&ingest, "a.csv")?;
         let raw = ingest.stream.taken.take();
 
         let transform = functions::transform()?;
         transform.severe.keeps.set(true);
         for batch in raw.chunks(transform_batch) {
-            let event = self.batch(batch);
-            self.runtime.block_on(transform.handle(text(event.as_bytes())?, &invocation))?;
+            self.run_transform(&transform, self.batch(batch).as_bytes())?;
         }
         let severe = transform.severe.taken.take();
         let (metrics, notify) = (functions::metrics()?, functions::notify()?);
         for batch in severe.chunks(metrics_batch) {
-            let event = self.batch(batch);
-            self.runtime.block_on(metrics.handle(text(event.as_bytes())?, &invocation))?;
+            self.run_metrics(&metrics, self.batch(batch).as_bytes())?;
         }
         for batch in severe.chunks(notify_batch) {
-            let event = self.batch(batch);
-            self.runtime.block_on(notify.handle(text(event.as_bytes())?, &invocation))?;
+            self.run_notify(&notify, self.batch(batch).as_bytes())?;
         }
         Ok(json!({
             "events": raw.len(),
@@ -430,7 +402,7 @@ impl Bench {
         }
         Ok(json!({
             "bytes": size, "rows": rows, "invocations": invocations, "seconds": seconds,
-            "peak_bytes": peak_memory(),
+            "peak_bytes": process::peak_memory("self")?,
         }))
     }
 
@@ -463,13 +435,6 @@ impl Bench {
         };
         (0..times).try_for_each(|_| lap().map(|_| ()))
     }
-}
-
-/// The most memory that this process has used, in bytes; `None` if the system does not report it.
-fn peak_memory() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(peak.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
 }
 
 /// The results of one benchmark: milliseconds of each contender, all in one run.

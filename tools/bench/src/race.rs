@@ -5,9 +5,7 @@ use std::{error::Error, time::Instant};
 /// The size of the output of one lap.
 pub(crate) type Lap = Result<u64, Box<dyn Error>>;
 
-/// The result of a contender.
 pub(crate) struct Timed {
-    /// Its name.
     pub(crate) name: &'static str,
     /// Its median time in seconds.
     pub(crate) seconds: f64,
@@ -29,9 +27,13 @@ pub(crate) fn race(
             times[index].push(begin.elapsed().as_secs_f64());
         }
     }
-    let timed = contenders.iter().zip(times).zip(counts).map(|(((name, _), mut times), count)| {
-        times.sort_by(f64::total_cmp);
-        Timed { name, seconds: times[laps / 2], count }
-    });
-    Ok(timed.collect())
+    let timed = contenders.iter().zip(times).zip(counts);
+    Ok(timed.map(|(((name, _), times), count)| Timed { name, seconds: median(times), count }).collect())
+}
+
+/// The middle value; zero if there is none.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }

@@ -15,6 +15,13 @@ type Outcome = Result<u64, Box<dyn std::error::Error>>;
 /// Entries in one request to Kinesis and Firehose.
 const REQUEST: usize = 500;
 
+/// Divides the entries into requests.
+fn send<T>(entries: &[T], most: usize) {
+    entries.chunks(most).for_each(|request| {
+        black_box(request);
+    });
+}
+
 fn severity(event: &Value) -> i64 {
     match &event["Severity"] {
         Value::String(text) => text.parse().unwrap_or_default(),
@@ -50,12 +57,8 @@ pub(crate) fn transform(dataset: &Dataset, event: &[u8]) -> Outcome {
         }
         analytical.push(line(&Value::from(row))?);
     }
-    for request in severe.chunks(REQUEST) {
-        black_box(request);
-    }
-    for request in analytical.chunks(REQUEST) {
-        black_box(request);
-    }
+    send(&severe, REQUEST);
+    send(&analytical, REQUEST);
     Ok(severe.len() as u64)
 }
 
@@ -85,9 +88,7 @@ pub(crate) fn metrics(event: &[u8]) -> Outcome {
         *counts.entry(key).or_default() += 1;
     }
     let counts: Vec<_> = counts.into_iter().collect();
-    for request in counts.chunks(1_000) {
-        black_box(request);
-    }
+    send(&counts, 1_000);
     Ok(counts.iter().map(|(_, count)| count).sum())
 }
 
@@ -126,9 +127,7 @@ pub(crate) fn notify(event: &[u8]) -> Outcome {
         ];
         messages.push((subject, message, attributes));
     }
-    for request in messages.chunks(10) {
-        black_box(request);
-    }
+    send(&messages, 10);
     Ok(messages.len() as u64)
 }
 
@@ -168,9 +167,7 @@ pub(crate) fn csv(dataset: &Dataset, text: &[u8], received: &str) -> Outcome {
         events.push((id, line(&Value::from(event))?));
         Ok(())
     })?;
-    for request in events.chunks(REQUEST) {
-        black_box(request);
-    }
+    send(&events, REQUEST);
     Ok(events.len() as u64)
 }
 
@@ -186,8 +183,6 @@ pub(crate) fn json(
         let id = event["ID"].as_str().unwrap_or_default().to_owned();
         events.push((id, line(&Value::from(event))?));
     }
-    for request in events.chunks(REQUEST) {
-        black_box(request);
-    }
+    send(&events, REQUEST);
     Ok(events.len() as u64)
 }

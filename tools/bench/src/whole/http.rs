@@ -1,4 +1,4 @@
-//! The little of HTTP/1.1 that the benchmark's endpoint needs: whole requests, one after the other on a connection.
+//! The part of HTTP/1.1 that the benchmark's endpoint needs: whole requests, one after the other on a connection.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -7,26 +7,22 @@ use std::{
     thread,
 };
 
-/// A request.
 pub(crate) struct Request {
     /// `GET`, `POST` or `PUT`.
     pub(crate) method: String,
     /// The path with its query.
     pub(crate) path: String,
-    /// The operation of `X-Amz-Target`, `PutRecords`; empty without.
+    /// The operation of `X-Amz-Target`, such as `PutRecords`; empty without the header.
     pub(crate) target: String,
-    /// The body.
     pub(crate) body: Vec<u8>,
 }
 
-/// A response.
 #[derive(Default)]
 pub(crate) struct Response {
     /// The status; 0 means 200.
     pub(crate) status: u16,
     /// Lines of the header, each with its line end.
     pub(crate) headers: String,
-    /// The body.
     pub(crate) body: Arc<Vec<u8>>,
 }
 

@@ -1,7 +1,7 @@
 //! Measures a function whole: started as Lambda starts it, with its requests sent by the SDK.
 
 mod http;
-mod process;
+pub(crate) mod process;
 mod services;
 mod share;
 
@@ -11,18 +11,21 @@ use process::{Process, Used};
 use serde_json::{Value, json};
 use services::Services;
 
-/// Invocations before the first that counts: one-time work, as for all but the first batch of a container.
+use crate::race::median;
+
+/// Invocations before the first that counts, so that one-time work is done, as for all but the first batch of a
+/// container.
 pub(crate) const WARM_UP: usize = 3;
 
 /// What a function is measured with.
 pub(crate) struct Load {
-    /// The events, one for each invocation, those that warm up included.
+    /// The events, one for each invocation, including those that warm up.
     pub(crate) events: Vec<Arc<Vec<u8>>>,
     /// The object in its bucket.
     pub(crate) object: Vec<u8>,
     /// The records of one event.
     pub(crate) records: u32,
-    /// The function's share of a processor in thousandths, if it has not all of one.
+    /// The function's share of a processor in thousandths, if it does not have a whole one.
     pub(crate) thousandths: Option<u64>,
 }
 
@@ -55,10 +58,4 @@ pub(crate) fn measure(command: &[&str], load: Load) -> io::Result<Value> {
         "entries": sent.entries,
         "bytes": sent.bytes,
     }))
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }

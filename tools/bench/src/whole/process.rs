@@ -2,7 +2,6 @@
 
 use std::{
     fs, io,
-    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
@@ -47,7 +46,6 @@ pub(crate) struct Process {
     child: Child,
     events: Sender<Arc<Vec<u8>>>,
     said: Receiver<Said>,
-    /// Its services.
     pub(crate) services: Arc<Services>,
     started: Instant,
     /// Ends after the process, as its group has to be empty then.
@@ -84,7 +82,6 @@ impl Process {
         Ok(process)
     }
 
-    /// Invokes the function once.
     pub(crate) fn invoke(&self, event: Arc<Vec<u8>>) -> io::Result<Used> {
         let before = self.cpu()?;
         let begin = Instant::now();
@@ -105,10 +102,7 @@ impl Process {
 
     /// The most memory that it has used, in bytes.
     pub(crate) fn peak(&self) -> io::Result<u64> {
-        let status = fs::read_to_string(self.path("status"))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        kilobytes.map(|peak| peak * 1024).ok_or_else(|| io::Error::other("the system reports no VmHWM"))
+        peak_memory(&self.child.id().to_string())
     }
 
     /// Limits it to so many thousandths of a processor from now on.
@@ -120,16 +114,12 @@ impl Process {
     /// Processor time of its threads, in seconds.
     fn cpu(&self) -> io::Result<f64> {
         let mut nanoseconds = 0.0;
-        for thread in fs::read_dir(self.path("task"))? {
+        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
             let text = fs::read_to_string(thread?.path().join("schedstat"))?;
             let first = text.split_whitespace().next().and_then(|number| number.parse::<f64>().ok());
             nanoseconds += first.ok_or_else(|| io::Error::other("the system reports no processor time"))?;
         }
         Ok(nanoseconds / 1e9)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/{name}", self.child.id()))
     }
 
     fn asks(&self) -> io::Result<()> {
@@ -153,6 +143,14 @@ impl Drop for Process {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// The most memory in bytes that a process has used, by its id or `self`.
+pub(crate) fn peak_memory(process: &str) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kilobytes.map(|peak| peak * 1024).ok_or_else(|| io::Error::other("the system reports no VmHWM"))
 }
 
 /// Answers a request to the Runtime API.

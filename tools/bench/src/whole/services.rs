@@ -1,4 +1,4 @@
-//! The AWS services of a measured function: each accepts everything and answers as long as the real one does.
+//! The AWS services of a measured function. Each accepts everything, and its answers have the length of real ones.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ pub(crate) struct Sent {
     pub(crate) bytes: u64,
 }
 
-/// The services, which count what they are sent.
+/// The services; they count what they receive.
 #[derive(Default)]
 pub(crate) struct Services {
     sent: Mutex<Sent>,
@@ -59,7 +59,7 @@ impl Services {
                 let count = occurrences(body, b"\"PartitionKey\"");
                 ("PutRecords", count, put_records(count))
             }
-            // Of Kinesis and of Firehose.
+            // Kinesis and Firehose have the same operation.
             "PutRecord" => {
                 let answer = format!(
                     "{{\"ShardId\":\"shardId-000000000000\",\"SequenceNumber\":\"{SEQUENCE_NUMBER}\",\

@@ -1,4 +1,4 @@
-//! A share of a processor, as a function has that is deployed with less memory than a whole core comes with.
+//! A share of a processor, like that of a function whose memory comes with less than a whole core.
 
 use std::{
     fs, io,
@@ -34,7 +34,7 @@ impl Share {
     }
 }
 
-/// The group of this program, made if it is not there yet.
+/// The folder of this program's group, which is created if necessary.
 fn made(parent: &str) -> io::Result<PathBuf> {
     let folder = Path::new(parent).join(format!("perishable-bench-{}", process::id()));
     fs::create_dir_all(&folder)?;
