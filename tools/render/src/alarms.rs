@@ -156,11 +156,10 @@ impl Alarm {
     }
 
     fn several_metrics(&self, lines: &[MetricLine]) -> String {
-        let expression = match self.threshold {
-            _ if self.expression.is_some() => self.expression.unwrap_or_default(),
+        let expression = self.expression.unwrap_or(match self.threshold {
             Threshold::Below(_) => "MIN(METRICS())",
             Threshold::Above(_) | Threshold::AtLeast(_) => "SUM(METRICS())",
-        };
+        });
         let mut text = format!(
             "    Metrics:\n      - {{Id: all, Expression: \"{expression}\", Label: {}}}\n",
             self.name

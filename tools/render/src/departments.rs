@@ -2,7 +2,10 @@
 
 use toml::Table;
 
-use crate::yaml::{json, quoted};
+use crate::{
+    repeated::refusal_of_plain_http,
+    yaml::{json, quoted},
+};
 
 mod check;
 mod filter;
@@ -55,17 +58,15 @@ impl Department {
 
     fn conditions(&self) -> String {
         let mut lines = String::new();
-        let subscribed = self.environments.as_ref().map(|environments| {
+        if let (Some(condition), Some(environments)) = (self.condition(), &self.environments) {
             let equal: Vec<_> =
                 environments.iter().map(|each| format!("!Equals [!Ref Environment, \"{each}\"]")).collect();
-            let any = if let [one] = equal.as_slice() {
-                one.clone()
-            } else {
-                format!("!Or [{}]", equal.join(", "))
+            let any = match equal.as_slice() {
+                [one] => one.clone(),
+                several => format!("!Or [{}]", several.join(", ")),
             };
-            format!("Tells{}: {any}\n", self.name)
-        });
-        lines.extend(subscribed);
+            lines += &format!("{condition}: {any}\n");
+        }
         if let Some(Arn { region, account, .. }) = &self.arn {
             // CloudFormation can only change the stack's own account and region.
             let mut terms = vec![
@@ -92,13 +93,13 @@ impl Department {
             self.protocol,
             quoted(&self.address),
             filter.unwrap_or_default(),
-            self.arn.as_ref().map(|arn| self.admission(arn)).unwrap_or_default(),
+            self.arn.as_ref().map(|arn| self.permission(arn)).unwrap_or_default(),
         )
     }
 
     /// The permission for the topic to reach a queue or function of the stack's account. Without it SNS drops every
     /// message.
-    fn admission(&self, arn: &Arn) -> String {
+    fn permission(&self, arn: &Arn) -> String {
         let (name, address, condition) = (&self.name, &self.address, self.own_account());
         if self.protocol == "lambda" {
             return format!(
@@ -114,9 +115,8 @@ impl Department {
              PolicyDocument:\n      Version: \"2012-10-17\"\n      Statement:\n        \
              - Sid: AlertsArrive\n          Effect: Allow\n          Principal: {{Service: sns.amazonaws.com}}\n          \
              Action: sqs:SendMessage\n          Resource: {address}\n          \
-             Condition: {{ArnEquals: {{aws:SourceArn: {TOPIC}}}}}\n        \
-             - Sid: RefusePlainHttp\n          Effect: Deny\n          Principal: \"*\"\n          Action: sqs:*\n          \
-             Resource: {address}\n          Condition: {{Bool: {{aws:SecureTransport: \"false\"}}}}\n"
+             Condition: {{ArnEquals: {{aws:SourceArn: {TOPIC}}}}}\n{}",
+            refusal_of_plain_http("sqs:*", address)
         )
     }
 

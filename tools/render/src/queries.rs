@@ -36,13 +36,10 @@ const ORIGIN: &str = "-- Rendered from tools/render/queries/ by make render.";
 
 /// The general queries of the data set, by name.
 pub(crate) fn general(dataset: &Dataset) -> impl Iterator<Item = (&'static str, String)> {
-    let own = |(name, text): &(&'static str, &'static str)| match MIX_OF_TEXTS {
-        (other, text) if other == *name && !dataset.severities.are_levels() => (*name, text),
-        _ => (*name, *text),
-    };
-    GENERAL.iter().map(move |general| {
-        let (name, text) = own(general);
-        (name, fill(dataset, text))
+    let (mix, mix_of_texts) = MIX_OF_TEXTS;
+    GENERAL.iter().map(move |(name, text)| {
+        let is_mix_of_texts = *name == mix && !dataset.severities.are_levels();
+        (*name, fill(dataset, if is_mix_of_texts { mix_of_texts } else { text }))
     })
 }
 
@@ -153,13 +150,14 @@ fn severity_places(dataset: &Dataset) -> Vec<(&'static str, String)> {
 fn level(severities: &Severities, column: &str) -> String {
     let (least, greatest) = severities.range();
     let is_text = severities.column_type() == Type::String;
+    let compared = if is_text { format!("lower(trim({column}))") } else { column.to_owned() };
     let when = |listed: &Level| {
         let names = severities.names(listed.level);
         let names: Vec<_> = names
             .into_iter()
             .map(|name| if is_text { sql_text(&name.to_lowercase()) } else { name.to_owned() })
             .collect();
-        format!("when {} in ({}) then {}", place(column, is_text), names.join(", "), listed.level)
+        format!("when {compared} in ({}) then {}", names.join(", "), listed.level)
     };
     let mut cases: Vec<_> = severities.levels().iter().map(when).collect();
     if !is_text {
@@ -169,11 +167,6 @@ fn level(severities: &Severities, column: &str) -> String {
         cases.push(format!("when {column} < {last} then {last} + {greatest} - {column}"));
     }
     format!("case {} end", cases.join(" "))
-}
-
-/// The expression that is compared to find a level.
-fn place(column: &str, is_text: bool) -> String {
-    if is_text { format!("lower(trim({column}))") } else { column.to_owned() }
 }
 
 /// The text of a level by which rows are grouped.

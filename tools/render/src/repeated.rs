@@ -74,8 +74,15 @@ fn topic_policy(topic: &str, condition: &str) -> String {
 
 fn refuses_plain_http(action: &str, resource: &str) -> String {
     format!(
-        "    PolicyDocument:\n      Version: \"2012-10-17\"\n      Statement:\n        - Sid: RefusePlainHttp\n          \
-         Effect: Deny\n          Principal: \"*\"\n          Action: {action}\n          Resource: {resource}\n          \
+        "    PolicyDocument:\n      Version: \"2012-10-17\"\n      Statement:\n{}",
+        refusal_of_plain_http(action, resource)
+    )
+}
+
+/// The statement of a policy that refuses requests without encryption.
+pub(crate) fn refusal_of_plain_http(action: &str, resource: &str) -> String {
+    format!(
+        "        - Sid: RefusePlainHttp\n          Effect: Deny\n          Principal: \"*\"\n          Action: {action}\n          Resource: {resource}\n          \
          Condition: {{Bool: {{aws:SecureTransport: \"false\"}}}}\n"
     )
 }

@@ -138,7 +138,7 @@ fn rejects() -> String {
         dates_of: "the rejection",
         by_severity: false,
         format: TableFormat::Json("case.insensitive: \"true\"\n".to_owned()),
-        columns: reject::COLUMNS.iter().map(|(name, kind, comment)| glue_column(name, kind, comment)).collect(),
+        columns: glue_columns(&reject::COLUMNS),
     }
     .resource()
 }
@@ -151,10 +151,7 @@ fn alerts() -> String {
         dates_of: "the message",
         by_severity: false,
         format: TableFormat::Json("case.insensitive: \"true\"\n".to_owned()),
-        columns: alerts::COLUMNS
-            .iter()
-            .map(|(name, kind, comment)| glue_column(name, kind, comment))
-            .collect(),
+        columns: glue_columns(&alerts::COLUMNS),
     }
     .resource()
 }
@@ -286,6 +283,10 @@ fn described(dataset: &Dataset) -> impl Iterator<Item = (&str, Type, Cow<'_, str
 /// The comment of the column for the days of a timestamp.
 pub(crate) fn day_comment(column: &Column) -> String {
     format!("The day, where {} has no time and is null.", column.column)
+}
+
+fn glue_columns(columns: &[(&str, &str, &str)]) -> String {
+    columns.iter().map(|(name, kind, comment)| glue_column(name, kind, comment)).collect()
 }
 
 fn glue_column(name: &str, kind: &str, comment: &str) -> String {
