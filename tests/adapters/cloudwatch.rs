@@ -4,15 +4,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_sdk_cloudwatch::Client;
 use chrono::{DateTime, TimeDelta, Utc};
+use fakes::variable;
 use metrics::{
     aggregate::{DataRequest, Datum},
     cloudwatch::CountMetric,
+    handler::Config,
 };
 use serde_json::json;
 use shared::{
     audit::latency::{EVENT_TO_ALERT, EVENT_TO_METRIC, LatencySample},
     aws::{Latencies, LatencyMetric, Namespace},
-    data::dataset::Dataset,
     delivery::{Order, Outcome, Report, deliver},
     lambda::config::Common,
 };
@@ -32,12 +33,7 @@ fn error(status: u16, code: &str) -> Answer {
 }
 
 fn common() -> Common {
-    Common {
-        dataset: Dataset::named("us_accidents").unwrap(),
-        rejects_delivery_stream: "rejects".to_owned(),
-        environment: "dev".to_owned(),
-        log_event_ids: true,
-    }
+    Config::read(&variable).unwrap().common
 }
 
 /// A request with these counts under severity 3.

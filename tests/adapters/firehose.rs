@@ -7,7 +7,7 @@ use shared::{
     delivery::{Order, Outcome, Report, deliver},
 };
 
-use super::server::{Answer, Server, Unsent, deadline};
+use super::server::{Answer, Server, deadline, divided};
 
 /// An answer with a result for each entry: refused with a code, or accepted.
 fn results(codes: &[Option<&str>]) -> Answer {
@@ -94,17 +94,11 @@ async fn requests_and_records_keep_to_their_bytes() {
     const LEFT: usize = 4 * 1024 * 1024 - 4 * RECORD;
     let stream = DeliveryStream::new(&Server::new([]).config().await, "rejects");
     for (sizes, too_large, requests) in [
-        (&[RECORD, RECORD, RECORD, RECORD, LEFT][..], None, &[5][..]),
-        (&[RECORD, RECORD, RECORD, RECORD, LEFT + 1], None, &[4, 1]),
-        (&[RECORD, RECORD + 1, 1], Some(1), &[2]),
+        (&[RECORD, RECORD, RECORD, RECORD, LEFT][..], vec![], vec![5]),
+        (&[RECORD, RECORD, RECORD, RECORD, LEFT + 1], vec![], vec![4, 1]),
+        (&[RECORD, RECORD + 1, 1], vec![1], vec![2]),
     ] {
         let records: Vec<_> = sizes.iter().map(|bytes| Bytes::from(vec![b'x'; *bytes])).collect();
-        let unsent = Unsent::new(&stream);
-        let report = deliver(&unsent, &records, Order::Kept, deadline()).await;
-        for (index, outcome) in report.outcomes.iter().enumerate() {
-            let is_refused = matches!(outcome, Outcome::Unacceptable(_));
-            assert_eq!(is_refused, Some(index) == too_large, "{sizes:?}: {outcome:?}");
-        }
-        assert_eq!(*unsent.requests.borrow(), requests, "{sizes:?}");
+        assert_eq!(divided(&stream, &records).await, (requests, too_large), "{sizes:?}");
     }
 }

@@ -8,7 +8,7 @@ use shared::{
     stream::StreamRecord,
 };
 
-use super::server::{Answer, Server, Unsent, deadline};
+use super::server::{Answer, Server, deadline, divided};
 
 /// An answer with a result for each entry: refused with a code, or accepted.
 fn results(codes: &[Option<&str>]) -> Answer {
@@ -158,10 +158,5 @@ async fn requests_with_partition_keys_keep_to_ten_mebibytes() {
     // Ten records of a mebibyte fit in a request; one byte more does not fit in a record.
     let records: Vec<_> = (0..10).map(|_| of(MEBIBYTE)).chain([of(MEBIBYTE + 1), of(300)]).collect();
     let stream = Stream::new(&Server::new([]).config().await, "s1");
-    let unsent = Unsent::new(&stream);
-    let report = deliver(&unsent, &records, Order::Kept, deadline()).await;
-    assert_eq!(report.outcomes[..10], vec![DONE; 10]);
-    assert!(matches!(report.outcomes[10], Outcome::Unacceptable(_)));
-    assert_eq!(report.outcomes[11], DONE);
-    assert_eq!(*unsent.requests.borrow(), [10, 1]);
+    assert_eq!(divided(&stream, &records).await, (vec![10, 1], vec![10]));
 }

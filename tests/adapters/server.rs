@@ -15,7 +15,7 @@ use flate2::read::GzDecoder;
 use serde_json::Value;
 use shared::{
     aws,
-    delivery::{self, Deadline, Limits, Service},
+    delivery::{self, Deadline, Limits, Order, Outcome, Service, deliver},
 };
 use tokio::time::Instant;
 
@@ -190,17 +190,21 @@ pub(crate) fn deadline() -> Deadline {
     Deadline { at: Instant::now() + Duration::from_mins(1), seed: 7 }
 }
 
-/// A service that accepts everything without sending it, to see how its limits divide the entries.
-pub(crate) struct Unsent<'s, S> {
-    service: &'s S,
-    /// The number of entries of each request.
-    pub(crate) requests: RefCell<Vec<usize>>,
+/// How the limits of a service divide entries: the number of entries in each request, and the positions of those that
+/// are in none.
+pub(crate) async fn divided<S: Service>(service: &S, entries: &[S::Entry]) -> (Vec<usize>, Vec<usize>) {
+    let unsent = Unsent { service, requests: RefCell::default() };
+    let outcomes = deliver(&unsent, entries, Order::Kept, deadline()).await.outcomes;
+    let is_refused = |index: &usize| matches!(outcomes[*index], Outcome::Unacceptable(_));
+    let refused = (0..outcomes.len()).filter(is_refused).collect();
+    (unsent.requests.take(), refused)
 }
 
-impl<'s, S> Unsent<'s, S> {
-    pub(crate) fn new(service: &'s S) -> Self {
-        Self { service, requests: RefCell::default() }
-    }
+/// A service that accepts everything without sending it.
+struct Unsent<'s, S> {
+    service: &'s S,
+    /// The number of entries of each request.
+    requests: RefCell<Vec<usize>>,
 }
 
 impl<S: Service> Service for Unsent<'_, S> {
