@@ -36,36 +36,30 @@ fn main() -> io::Result<ExitCode> {
 
 /// Checks the steps of the model in scenario files.
 fn map(paths: &[PathBuf], out: &mut impl io::Write) -> io::Result<ExitCode> {
-    match map_files(paths, out)? {
-        Ok(true) => Ok(ExitCode::SUCCESS),
-        Ok(false) => Ok(ExitCode::FAILURE),
-        Err(error) => {
-            writeln!(io::stderr(), "error: {error}")?;
-            Ok(ExitCode::from(2))
-        }
-    }
-}
-
-/// Whether all files have their steps; the error says which one is not a scenario.
-fn map_files(paths: &[PathBuf], out: &mut impl io::Write) -> io::Result<Result<bool, String>> {
-    let mut are_expected = true;
+    let mut code = ExitCode::SUCCESS;
     for path in paths {
         let files = match mapping_file::files(path) {
             Ok(files) => files,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return refuse(&error),
         };
         for file in files {
             match mapping_file::check(&file) {
                 Ok(None) => writeln!(out, "{}: all steps are as expected", file.display())?,
                 Ok(Some(difference)) => {
                     writeln!(out, "{}: {difference}", file.display())?;
-                    are_expected = false;
+                    code = ExitCode::FAILURE;
                 }
-                Err(error) => return Ok(Err(error)),
+                Err(error) => return refuse(&error),
             }
         }
     }
-    Ok(Ok(are_expected))
+    Ok(code)
+}
+
+/// Reports a file that is not a scenario.
+fn refuse(error: &str) -> io::Result<ExitCode> {
+    writeln!(io::stderr(), "error: {error}")?;
+    Ok(ExitCode::from(2))
 }
 
 fn one(seed: u64, out: &mut impl io::Write) -> io::Result<ExitCode> {

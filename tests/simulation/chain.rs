@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fakes::{Inbox, ONE};
+use fakes::{Inbox, ONE, variable};
 use futures_util::future::{join_all, join4};
 use notify::{
     pace::{NextTurn, Pace},
@@ -17,11 +17,8 @@ use notify::{
 };
 use shared::{
     audit::latency::LatencySample,
-    data::{dataset::Dataset, time::stamp},
-    lambda::{
-        config::{Common, ConfigError},
-        invocation::Invocation,
-    },
+    data::time::stamp,
+    lambda::{config::ConfigError, invocation::Invocation},
     stream::{StreamRecord, pack::Packing},
 };
 use tokio::time::sleep;
@@ -33,7 +30,7 @@ use super::{
     pace::INVOCATIONS,
     port::{Port, Simulated, Troubles},
     scenario::{Put, Reshard, Scenario},
-    services::{Glue, METRIC, Services, TOPIC},
+    services::{Glue, Lines, METRIC, Services, TOPIC},
     stage::{Readers, Stage, Stages},
     stream::{Stored, Stream},
     trace::Trace,
@@ -68,41 +65,25 @@ struct Configs {
 
 impl Configs {
     fn read() -> Result<Self, ConfigError> {
-        let look_up = |name: &str| match name {
-            "REJECTS_DELIVERY_STREAM"
-            | "ALERTS_DELIVERY_STREAM"
-            | "ANALYTICAL_DELIVERY_STREAM"
-            | "RAW_STREAM"
-            | "SEVERE_STREAM"
-            | "GLUE_DATABASE"
-            | "GLUE_TABLE"
-            | "TOPIC_ARN" => Some(name.to_lowercase()),
-            _ => None,
-        };
         Ok(Self {
-            ingest: ingest::handler::Config::read(&look_up)?,
-            transform: transform::handler::Config::read(&look_up)?,
-            metrics: metrics::handler::Config::read(&look_up)?,
-            notify: notify::handler::Config::read(&look_up)?,
+            ingest: ingest::handler::Config::read(&variable)?,
+            transform: transform::handler::Config::read(&variable)?,
+            metrics: metrics::handler::Config::read(&variable)?,
+            notify: notify::handler::Config::read(&variable)?,
         })
     }
 
-    /// With stream 1 ordered by county, which a data set may configure.
-    fn ordered_by_county(mut self) -> Self {
-        let common: &mut Common = &mut self.ingest.common;
-        let dataset: &mut Dataset = &mut common.dataset;
-        dataset.partition_key = dataset.severe_partition_key;
-        self
-    }
-
     /// With the settings of a scenario.
-    fn of(self, scenario: &Scenario) -> Self {
-        let mut configs = if scenario.order_by_county { self.ordered_by_county() } else { self };
-        configs.ingest.packing = Packing::into_ranges(scenario.pack_ranges);
-        configs.transform.packing = configs.ingest.packing;
-        configs.notify.digests.above = scenario.digest_above;
-        configs.notify.pace = Pace::new(scenario.alerts_per_second, INVOCATIONS.into());
-        configs
+    fn of(mut self, scenario: &Scenario) -> Self {
+        if scenario.order_by_county {
+            let dataset = &mut self.ingest.common.dataset;
+            dataset.partition_key = dataset.severe_partition_key;
+        }
+        self.ingest.packing = Packing::into_ranges(scenario.pack_ranges);
+        self.transform.packing = self.ingest.packing;
+        self.notify.digests.above = scenario.digest_above;
+        self.notify.pace = Pace::new(scenario.alerts_per_second, INVOCATIONS.into());
+        self
     }
 }
 
@@ -121,9 +102,9 @@ pub struct Chain<'s> {
     /// The services.
     pub services: Services,
     /// The records on the analytical delivery stream.
-    pub analytical: Rc<RefCell<Vec<Bytes>>>,
+    pub analytical: Lines,
     /// The rejects of each function.
-    pub rejects: Stages<Rc<RefCell<Vec<Bytes>>>>,
+    pub rejects: Stages<Lines>,
     /// The mapping of each function that reads a stream.
     pub mappings: Readers<Mapping>,
     /// How often each function received an event.
@@ -157,13 +138,10 @@ impl<'s> Chain<'s> {
             Rc::new(Stream::new("us-accidents-data-stream-1", scenario.shards[0])),
             Rc::new(Stream::new("us-accidents-data-stream-2", scenario.shards[1])),
         ];
-        let analytical: Rc<RefCell<Vec<Bytes>>> = Rc::default();
-        let rejects = Stages::default();
+        let (analytical, rejects) = (Lines::default(), Stages::default());
         let services = Services::build(scenario, &trace, &streams, &analytical, &rejects);
-        let configs = CONFIGS.with(Configs::clone);
-        let configs = configs.of(scenario);
+        let configs = CONFIGS.with(Configs::clone).of(scenario);
         let ingress = Ingress::default();
-
         let mapping = |stage: Stage| {
             let seed = scenario.seed ^ (stage as u64) << 48;
             Mapping::new(stage.name(), scenario.mappings.of(stage).clone(), seed, &trace)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fakes::Inbox;
+use fakes::{Inbox, post};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -21,11 +21,13 @@ use super::{
 
 /// The attempts of a sender that waits for answers, before it gives up the rows that failed.
 const ATTEMPTS: u32 = 6;
-/// The attempts of Lambda for an asynchronous invocation and of SQS for a message, before the on-failure destination.
+/// The attempts of Lambda for an asynchronous invocation, before the on-failure destination.
 ///
-/// Source: Lambda developer guide, "Error handling for asynchronous invocation"; `maxReceiveCount` of the template.
-const DELIVERIES: u32 = 3;
-/// Lambda's pause before it retries an asynchronous invocation.
+/// Source: Lambda developer guide, "Error handling for asynchronous invocation".
+const INVOCATIONS: u32 = 3;
+/// The deliveries of a message of the queue before it is a dead letter: `maxReceiveCount` in template.yaml.
+const DELIVERIES: u32 = 5;
+/// The pause before an asynchronous invocation or a message is retried.
 const PAUSE: Duration = Duration::from_mins(1);
 
 /// The answers of ingest to its senders.
@@ -75,9 +77,10 @@ impl Ingress {
         }
         for request in &sender.requests {
             sleep(sender.pause).await;
-            match sender.way {
-                Way::Direct | Way::Http | Way::Queue => client.wait_for(request.clone()).await,
-                Way::Asynchronous | Way::Object => client.leave(request).await,
+            if matches!(sender.way, Way::Direct | Way::Http) {
+                client.wait_for(request.clone()).await;
+            } else {
+                client.leave(request).await;
             }
         }
     }
@@ -104,7 +107,7 @@ impl Client<'_> {
     /// Sends rows without waiting: Lambda retries, then moves the request to the on-failure destination.
     async fn leave(&self, rows: &[Id]) {
         let event = self.event(rows);
-        for _ in 0..DELIVERIES {
+        for _ in 0..INVOCATIONS {
             if let Ok(answer) = self.invoke(&event, rows).await {
                 let failed = self.note(&answer, rows);
                 self.complain_if(!failed.is_empty(), || {
@@ -121,9 +124,10 @@ impl Client<'_> {
     async fn deliver(&self, mut messages: Vec<Vec<Id>>) {
         for _ in 0..DELIVERIES {
             let event = json!({"Records": messages.iter().enumerate().map(|(message, rows)| json!({
-                "messageId": message.to_string(), "body": self.direct(rows).to_string(),
+                "messageId": message.to_string(), "body": self.direct(rows),
                 "eventSource": "aws:sqs", "messageAttributes": {}, "attributes": {},
-            })).collect::<Vec<_>>()});
+            })).collect::<Vec<_>>()})
+            .to_string();
             let rows = messages.concat();
             let Ok(answer) = self.invoke(&event, &rows).await else {
                 sleep(PAUSE).await;
@@ -149,14 +153,13 @@ impl Client<'_> {
         self.ingress.discarded.borrow_mut().extend(messages.concat());
     }
 
-    async fn invoke(&self, event: &Value, rows: &[Id]) -> Result<Value, String> {
+    async fn invoke(&self, event: &str, rows: &[Id]) -> Result<Value, String> {
         for id in rows {
             *self.handed.borrow_mut().entry(*id).or_default() += 1;
         }
         let way = self.way;
         self.trace.line(|| format!("ingest: {way:?} with {}", names(rows.iter().copied())));
-        let event = event.to_string();
-        let answer = self.ingest.invoke(&event, rows.len()).await.answer;
+        let answer = self.ingest.invoke(event, rows.len()).await.answer;
         self.trace.line(|| match &answer {
             Ok(answer) => format!("ingest: answers {answer}"),
             Err(why) => format!("ingest: fails: {why}"),
@@ -210,32 +213,23 @@ impl Client<'_> {
     }
 
     /// The event of a direct invocation, in one of its formats.
-    fn direct(&self, rows: &[Id]) -> Value {
+    fn direct(&self, rows: &[Id]) -> String {
         let (csv, json) = self.texts(rows);
-        let asynchronous = self.way == Way::Asynchronous;
-        match rows.first().map_or(0, |id| id % 3) {
-            0 => json!({"format": "csv", "body": csv, "asynchronous": asynchronous}),
-            1 => json!({"format": "ndjson", "body": json.join("\n"), "asynchronous": asynchronous}),
-            _ => {
-                json!({"format": "json", "body": format!("[{}]", json.join(",")), "asynchronous": asynchronous})
-            }
-        }
+        let (format, body) = match rows.first().map_or(0, |id| id % 3) {
+            0 => ("csv", csv),
+            1 => ("ndjson", json.join("\n")),
+            _ => ("json", format!("[{}]", json.join(","))),
+        };
+        json!({"format": format, "body": body, "asynchronous": self.way == Way::Asynchronous}).to_string()
     }
 
-    fn event(&self, rows: &[Id]) -> Value {
+    fn event(&self, rows: &[Id]) -> String {
         match self.way {
             Way::Direct | Way::Asynchronous | Way::Queue => self.direct(rows),
-            Way::Http => json!({
-                "version": "2.0", "routeKey": "$default", "rawPath": "/", "rawQueryString": "",
-                "headers": {"content-type": "text/csv"},
-                "requestContext": {"http": {
-                    "method": "POST", "path": "/", "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "curl"}},
-                "body": self.texts(rows).0, "isBase64Encoded": false,
-            }),
+            Way::Http => post(self.texts(rows).0.as_bytes(), "text/csv", ""),
             Way::Object => {
                 let key = format!("{}.csv", names(rows.iter().copied()).replace(", ", "-"));
-                let csv = Bytes::from(self.texts(rows).0);
-                serde_json::from_str(&self.ingress.inbox.put(&key, csv)).unwrap_or_default()
+                self.ingress.inbox.put(&key, self.texts(rows).0)
             }
         }
     }

@@ -3,12 +3,12 @@
 //! Source: Lambda developer guide, "Using Lambda to process records from Amazon Kinesis Data Streams" and its pages on
 //! batching, partial batch responses, retries and on-failure destinations.
 
+mod settings;
 mod verdict;
 
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet, VecDeque},
-    ops::Range,
     time::Duration,
 };
 
@@ -17,7 +17,10 @@ use futures_util::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until};
 
-pub use self::verdict::Verdict;
+pub use self::{
+    settings::{Position, Settings},
+    verdict::Verdict,
+};
 use super::{
     stream::{Stored, Stream},
     trace::Trace,
@@ -33,52 +36,6 @@ const RECORD_BYTES: usize = 500;
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// Invocations after which a mapping counts as endless.
 const ENDLESS: u64 = 20_000;
-
-/// The settings of a mapping.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// `StartingPosition`.
-    pub position: Position,
-    /// `BatchSize`: records of a batch.
-    pub batch_size: usize,
-    /// `MaximumBatchingWindowInSeconds`: how long records are gathered.
-    pub window: Duration,
-    /// `ParallelizationFactor`: batches of a shard that run in parallel.
-    pub parallelization: usize,
-    /// `BisectBatchOnFunctionError`.
-    pub bisect: bool,
-    /// `MaximumRetryAttempts`; unlimited if `None`.
-    pub retries: Option<u32>,
-    /// `MaximumRecordAgeInSeconds`; unlimited if `None`.
-    pub age: Option<Duration>,
-    /// `FunctionResponseTypes` with `ReportBatchItemFailures`: without it the answer is ignored.
-    pub reports: bool,
-    /// The share of its invocations that Lambda throttles, without calling the function.
-    pub throttled: f64,
-    /// The share of its finished batches that Lambda delivers again.
-    pub repeated: f64,
-    /// When the mapping is disabled and invokes nothing, since the beginning.
-    pub paused: Option<Range<Duration>>,
-}
-
-impl Settings {
-    /// Whether the function receives every record: none expires before an invocation.
-    #[must_use]
-    pub(super) fn hands_all_over(&self) -> bool {
-        self.throttled == 0.0 && (self.paused.is_none() || self.age.is_none())
-    }
-}
-
-/// Where a mapping begins to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Position {
-    /// At the oldest record.
-    TrimHorizon,
-    /// After the newest record; in later shards, at the oldest.
-    Latest,
-    /// At the first record that arrived at or after a time since the beginning.
-    AtTimestamp(Duration),
-}
 
 /// A batch for the function.
 pub struct Batch<'a> {
@@ -227,20 +184,14 @@ impl Mapping {
         invoke: &impl AsyncFn(Batch<'_>) -> Answer,
     ) -> usize {
         let lanes = 0..self.settings.parallelization;
-        join_all(lanes.map(|lane| self.lane(stream, shard, lane, invoke))).await;
+        join_all(lanes.map(|lane| self.lane(stream, Lane { shard, lane }, invoke))).await;
         shard
     }
 
-    async fn lane(
-        &self,
-        stream: &Stream,
-        shard: usize,
-        lane: usize,
-        invoke: &impl AsyncFn(Batch<'_>) -> Answer,
-    ) {
-        let mut next = self.start(stream, shard);
-        while let Some(records) = self.gather(stream, shard, lane, &mut next).await {
-            self.work(stream, Lane { shard, lane }, records, invoke).await;
+    async fn lane(&self, stream: &Stream, lane: Lane, invoke: &impl AsyncFn(Batch<'_>) -> Answer) {
+        let mut next = self.start(stream, lane.shard);
+        while let Some(records) = self.gather(stream, lane, &mut next).await {
+            self.work(stream, lane, records, invoke).await;
         }
     }
 
@@ -258,13 +209,8 @@ impl Mapping {
     }
 
     /// The next batch: as many records as fit, or as arrived within the window; `None` at the end of the stream.
-    async fn gather(
-        &self,
-        stream: &Stream,
-        shard: usize,
-        lane: usize,
-        next: &mut usize,
-    ) -> Option<Vec<Stored>> {
+    async fn gather(&self, stream: &Stream, lane: Lane, next: &mut usize) -> Option<Vec<Stored>> {
+        let Lane { shard, lane } = lane;
         let Settings { batch_size, window, parallelization, .. } = self.settings;
         let mut batch: Vec<Stored> = Vec::new();
         let mut bytes = 0;
@@ -497,6 +443,5 @@ fn event(stream: &Stream, shard: usize, records: &[Stored], trace: &Trace) -> St
             )
         })
         .collect();
-    let event = format!(r#"{{"Records":[{}]}}"#, records.join(","));
-    event
+    format!(r#"{{"Records":[{}]}}"#, records.join(","))
 }

@@ -1,42 +1,31 @@
 //! Scenario files of the mapping, by which the model and the local cloud's mapping are held to the same steps.
 //! `tests/mapping/README.md` describes their form.
 
+mod run;
+
 use std::{
-    cell::{Cell, RefCell},
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use bytes::Bytes;
-use futures_util::future::join;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use shared::stream::StreamRecord;
-use tokio::{
-    runtime::Builder,
-    sync::Notify,
-    time::{Instant, sleep, sleep_until, timeout},
-};
 
-use super::{
-    mapping::{Action, Answer, Batch, Lane, Mapping, Position, Settings, Step, THROTTLED},
-    stream::Stream,
-    trace::Trace,
-};
+use super::mapping::{Position, Settings};
 
-/// The time from the last event of a scenario to the end of its stream.
-const DAY: Duration = Duration::from_hours(24);
-/// Invocations after which a scenario counts as endless.
-const INVOCATIONS: u64 = 5_000;
 /// The largest time in a file, in milliseconds.
 const LATEST: u64 = 1 << 53;
+
+/// The error of another response type.
+const RESPONSE_TYPES: &str = "FunctionResponseTypes is expected to be [] or [\"ReportBatchItemFailures\"]";
+/// The error of another position.
+const POSITIONS: &str = "StartingPosition is expected to be TRIM_HORIZON, LATEST, or AT_TIMESTAMP with a StartingPositionTimestamp";
 
 /// A scenario file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct File {
+struct File {
     #[serde(default, rename = "rule")]
     _rule: String,
     #[serde(default, rename = "source")]
@@ -57,7 +46,7 @@ pub struct File {
     until: Option<u64>,
     /// The expected steps.
     #[serde(default)]
-    pub steps: Vec<FileStep>,
+    steps: Vec<FileStep>,
 }
 
 /// The settings under AWS's names and with its defaults.
@@ -140,7 +129,7 @@ enum FileAnswer {
 /// A step in a file: one of `invoke`, `checkpoint`, `bisect` and `discard`, with ranges of records.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct FileStep {
+struct FileStep {
     at: u64,
     #[serde(default)]
     shard: usize,
@@ -214,68 +203,21 @@ fn read(text: &str) -> Result<File, String> {
 }
 
 impl File {
-    /// The steps of the mapping, in the order of time, shard and lane.
-    fn run(&self) -> Result<Vec<FileStep>, String> {
-        let settings = self.settings()?;
-        self.check()?;
-        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-        let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
-        let mut steps = runtime.block_on(steps(self, settings))?;
-        steps.sort_by_key(|step| (step.at, step.lane));
-        Ok(steps.iter().map(FileStep::of).collect())
-    }
-
-    /// Changes the shards and puts the records at their times; at one instant, the shards change first.
-    async fn produce(&self, stream: &Stream, begin: Instant) -> Result<(), String> {
-        let mut reshards = self.reshards.iter().peekable();
-        let mut records = self.records.iter().peekable();
-        let mut last = self.created;
-        loop {
-            let next = [reshards.peek().map(|reshard| reshard.at), records.peek().map(|record| record.at)];
-            let Some(at) = next.into_iter().flatten().min() else { break };
-            let due = begin + Duration::from_millis(at);
-            if Instant::now() < due {
-                sleep_until(due).await;
-            }
-            while let Some(reshard) = reshards.next_if(|reshard| reshard.at == at) {
-                reshard.apply(stream)?;
-            }
-            while let Some(record) = records.next_if(|record| record.at == at) {
-                record.put(stream)?;
-            }
-            last = last.max(at);
-        }
-        sleep_until(begin + Duration::from_millis(last) + DAY).await;
-        stream.close();
-        Ok(())
-    }
-
     fn settings(&self) -> Result<Settings, String> {
-        let FileSettings { function_response_types, starting_position, .. } = &self.mapping;
         let read = &self.mapping;
-        let reports = match function_response_types.iter().map(String::as_str).collect::<Vec<_>>().as_slice()
-        {
+        let reports = match read.function_response_types.as_slice() {
             [] => false,
-            ["ReportBatchItemFailures"] => true,
-            _ => {
-                return Err(
-                    "FunctionResponseTypes is expected to be [] or [\"ReportBatchItemFailures\"]".to_owned()
-                );
-            }
+            [only] if only == "ReportBatchItemFailures" => true,
+            _ => return Err(RESPONSE_TYPES.to_owned()),
         };
-        let position = match (starting_position.as_str(), read.starting_position_timestamp) {
+        let position = match (read.starting_position.as_str(), read.starting_position_timestamp) {
             ("TRIM_HORIZON", None) => Position::TrimHorizon,
             ("LATEST", None) => Position::Latest,
             ("AT_TIMESTAMP", Some(at)) if at > self.created => {
                 return Err("`StartingPositionTimestamp` is after `created`".to_owned());
             }
             ("AT_TIMESTAMP", Some(at)) => Position::AtTimestamp(Duration::from_millis(at)),
-            _ => {
-                return Err(
-                    "StartingPosition is expected to be TRIM_HORIZON, LATEST, or AT_TIMESTAMP with a StartingPositionTimestamp"
-                        .to_owned(),
-                );
-            }
+            _ => return Err(POSITIONS.to_owned()),
         };
         let age = within("MaximumRecordAgeInSeconds", read.maximum_record_age_in_seconds, -1, 604_800)?;
         if (0..60).contains(&age) {
@@ -332,45 +274,6 @@ impl File {
     }
 }
 
-/// The steps of the mapping, as they are taken.
-async fn steps(file: &File, settings: Settings) -> Result<Vec<Step>, String> {
-    let trace = Trace::begin(false);
-    let begin = Instant::now();
-    let shards = usize::try_from(file.shards).unwrap_or(usize::MAX);
-    let stream = Stream::new("stream", shards);
-    let mut mapping = Mapping::new("function", settings, 0, &trace);
-    mapping.steps = Some(RefCell::default());
-    let script =
-        Script { file, used: RefCell::default(), invocations: Cell::default(), endless: Notify::new() };
-    let invalid = RefCell::new(None);
-    let produce = async {
-        if let Err(error) = file.produce(&stream, begin).await {
-            invalid.replace(Some(error));
-            script.endless.notify_one();
-        }
-    };
-    let map = async {
-        sleep_until(begin + Duration::from_millis(file.created)).await;
-        mapping.run(&stream, &async |batch: Batch<'_>| script.answer(&batch).await).await;
-    };
-    let until = file.until.map_or(Duration::MAX, Duration::from_millis);
-    // What arrives at an instant is there before the mapping does anything at it.
-    let both = timeout(until.min(Duration::from_millis(LATEST)), join(produce, map));
-    let is_endless = tokio::select! {
-        biased;
-        () = script.endless.notified() => true,
-        _ = both => false,
-    };
-    if let Some(error) = invalid.take() {
-        return Err(error);
-    }
-    if is_endless {
-        return Err(format!("it does not end within {INVOCATIONS} invocations; `until` ends it before"));
-    }
-    let steps = mapping.steps.take().map(RefCell::into_inner).unwrap_or_default();
-    Ok(steps.into_iter().filter(|step| step.at < until).collect())
-}
-
 fn within<N: PartialOrd + Copy + std::fmt::Display>(
     name: &str,
     value: N,
@@ -386,133 +289,4 @@ fn within<N: PartialOrd + Copy + std::fmt::Display>(
 /// A number that was checked to be small.
 fn index(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-impl FileRecord {
-    fn put(&self, stream: &Stream) -> Result<(), String> {
-        let Self { at, shard, key, bytes, count } = self;
-        if *shard >= stream.shards() {
-            return Err(format!("a record at {at} is for shard {shard}, which is not"));
-        }
-        if stream.is_at_end(*shard) {
-            return Err(format!("a record at {at} is for shard {shard}, which was split or merged before"));
-        }
-        let (data, place) = (Bytes::from(vec![0; index(*bytes)]), stream.first_hash_key(*shard).to_string());
-        for _ in 0..*count {
-            stream.put(&StreamRecord::placed(key.as_str(), &place, data.clone()));
-        }
-        Ok(())
-    }
-}
-
-impl Reshard {
-    fn apply(&self, stream: &Stream) -> Result<(), String> {
-        let at = self.at;
-        let open = stream.open();
-        let is_done = match (self.split, self.merge) {
-            (Some(shard), None) => open.contains(&shard) && stream.split_shard(shard),
-            (None, Some(pair)) => open
-                .windows(2)
-                .position(|neighbours| neighbours == pair)
-                .is_some_and(|choice| stream.merge(choice)),
-            _ => {
-                return Err(format!(
-                    "a reshard at {at} has both or none of `split` and `merge`, expected one"
-                ));
-            }
-        };
-        if is_done {
-            return Ok(());
-        }
-        Err(format!(
-            "a reshard at {at} is of a shard that is not open, or of two that do not follow on each other"
-        ))
-    }
-}
-
-/// The function of a scenario, which answers by its rules.
-struct Script<'f> {
-    file: &'f File,
-    used: RefCell<BTreeMap<(usize, Lane), u64>>,
-    invocations: Cell<u64>,
-    endless: Notify,
-}
-
-impl Script<'_> {
-    async fn answer(&self, batch: &Batch<'_>) -> Answer {
-        self.invocations.update(|invocations| invocations + 1);
-        if self.invocations.get() > INVOCATIONS {
-            self.endless.notify_one();
-            sleep(Duration::from_millis(LATEST)).await;
-        }
-        let Some(rule) = self.rule(batch) else { return FileAnswer::Done.answer() };
-        if rule.takes > 0 {
-            sleep(Duration::from_millis(rule.takes)).await;
-        }
-        rule.answer.answer()
-    }
-
-    /// The first rule that applies to the batch and is not used up in its lane.
-    fn rule(&self, batch: &Batch<'_>) -> Option<&Rule> {
-        let applies = |rule: &Rule| match &rule.when {
-            None => true,
-            Some(when) => batch.records.iter().any(|record| when.contains(&record.position)),
-        };
-        let mut used = self.used.borrow_mut();
-        for (number, rule) in self.file.function.iter().enumerate() {
-            let used = used.entry((number, batch.lane)).or_default();
-            if rule.times.is_none_or(|times| *used < times) && applies(rule) {
-                *used += 1;
-                return Some(rule);
-            }
-        }
-        None
-    }
-}
-
-impl FileAnswer {
-    fn answer(&self) -> Answer {
-        let failures = |numbers: &[u64]| {
-            let failures: Vec<Value> =
-                numbers.iter().map(|number| json!({"itemIdentifier": format!("49{number:054}")})).collect();
-            json!({"batchItemFailures": failures}).to_string()
-        };
-        match self {
-            Self::Done => Ok(failures(&[])),
-            Self::Error => Err("it fails".to_owned()),
-            Self::Throttled => Err(THROTTLED.to_owned()),
-            Self::Failed(numbers) => Ok(failures(numbers)),
-            Self::Response(response) => Ok(response.to_string()),
-        }
-    }
-}
-
-impl FileStep {
-    fn of(step: &Step) -> Self {
-        let Step { at, lane: Lane { shard, lane }, action } = step;
-        let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
-        let step = Self { at, shard: *shard, lane: *lane, ..Self::default() };
-        match action {
-            Action::Invoke(records) => Self { invoke: Some(ranges(records)), ..step },
-            Action::Checkpoint(records) => Self { checkpoint: Some(ranges(records)), ..step },
-            Action::Bisect(first, second) => {
-                Self { bisect: Some(format!("{} | {}", ranges(first), ranges(second))), ..step }
-            }
-            Action::Discard(records, reason) => {
-                Self { discard: Some(ranges(records)), reason: Some((*reason).to_owned()), ..step }
-            }
-        }
-    }
-}
-
-/// The numbers of records, such as `0-3,5`.
-fn ranges(records: &[u64]) -> String {
-    let runs = records.chunk_by(|first, second| first + 1 == *second);
-    let texts: Vec<String> = runs
-        .map(|run| match run {
-            [first, .., last] => format!("{first}-{last}"),
-            run => run.iter().map(u64::to_string).collect(),
-        })
-        .collect();
-    texts.join(",")
 }

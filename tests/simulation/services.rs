@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 
 use bytes::Bytes;
-use fakes::{ONE, Registry};
+use fakes::{GLUE, ONE, Registry};
 use futures_util::future::join_all;
 use notify::word::Alert;
 use serde_json::Value;
@@ -31,6 +31,9 @@ pub(super) const TOPIC: &str = "SNS";
 ///
 /// Source: CloudWatch API reference, `PutMetricData`.
 const REQUEST_DATA: usize = 1_000;
+
+/// Lines that a delivery stream accepted.
+pub type Lines = Rc<RefCell<Vec<Bytes>>>;
 
 /// The Glue catalog with scripted failures, as one container of transform reaches it.
 pub struct Glue {
@@ -82,7 +85,7 @@ pub struct Services {
     /// The alerts delivery stream.
     pub alerts: Rc<Simulated<Bytes>>,
     /// The rows that it accepted.
-    pub alert_rows: Rc<RefCell<Vec<Bytes>>>,
+    pub alert_rows: Lines,
     /// The rejects delivery stream, for each function.
     pub rejects: Stages<Rc<Simulated<Bytes>>>,
     /// Glue, for transform; its partitions are identified by their severity.
@@ -173,9 +176,22 @@ fn sns(
 
 /// Glue, whose partitions are identified by their severity.
 fn glue(script: Script, trace: &Trace) -> Rc<Simulated<Partition>> {
-    let limits = Limits { entries: 100, request_bytes: usize::MAX, entry_bytes: usize::MAX };
     let events = |partition: &Partition| Id::try_from(partition.severity).into_iter().collect();
-    Simulated::new("Glue", limits, |_| 0, events, |_| (), script, trace)
+    Simulated::new("Glue", GLUE, |_| 0, events, |_| (), script, trace)
+}
+
+/// A delivery stream that keeps the lines that it accepts.
+fn delivery_stream(
+    name: &'static str,
+    limits: Limits,
+    events: fn(&Bytes) -> Vec<Id>,
+    kept: &Lines,
+    script: &Script,
+    trace: &Trace,
+) -> Rc<Simulated<Bytes>> {
+    let kept = Rc::clone(kept);
+    let keep = move |line: &Bytes| kept.borrow_mut().push(line.clone());
+    Simulated::new(name, limits, Bytes::len, events, keep, script.clone(), trace)
 }
 
 impl Services {
@@ -185,57 +201,41 @@ impl Services {
         scenario: &Scenario,
         trace: &Trace,
         streams: &[Rc<Stream>; 2],
-        analytical: &Rc<RefCell<Vec<Bytes>>>,
-        rejects: &Stages<Rc<RefCell<Vec<Bytes>>>>,
+        analytical: &Lines,
+        rejects: &Stages<Lines>,
     ) -> Self {
         let (scripts, sizes) = (&scenario.services, scenario.sizes);
-        let stream = |stream: &Rc<Stream>, name, script| {
+        let stream = |stream: &Rc<Stream>, name, script: &Script| {
             let stream = Rc::clone(stream);
             let size = |record: &StreamRecord| record.partition_key().len() + record.data.len();
             let events = |record: &StreamRecord| ids_in(&record.data);
             let on_accept = move |record: &StreamRecord| stream.put(record);
-            Simulated::new(name, sizes.stream(), size, events, on_accept, script, trace)
+            Simulated::new(name, sizes.stream(), size, events, on_accept, script.clone(), trace)
         };
-        let keep = |kept: &Rc<RefCell<Vec<Bytes>>>| {
-            let kept = Rc::clone(kept);
-            move |line: &Bytes| kept.borrow_mut().push(line.clone())
-        };
-        let bin = |stage: Stage| {
+        let rejects_of = |stage: Stage| {
             let name = match stage {
                 Stage::Ingest => "rejects of ingest",
                 Stage::Transform => "rejects of transform",
                 Stage::Metrics => "rejects of metrics",
                 Stage::Notify => "rejects of notify",
             };
-            let (script, keep) = (scripts.rejects.of(stage).clone(), keep(rejects.of(stage)));
-            Simulated::new(name, sizes.rejects(), Bytes::len, rejected, keep, script, trace)
+            let (kept, script) = (rejects.of(stage), scripts.rejects.of(stage));
+            delivery_stream(name, sizes.rejects(), rejected, kept, script, trace)
         };
-        let analytical = Simulated::new(
-            "the analytical delivery stream",
-            sizes.analytical(),
-            Bytes::len,
-            |line| ids_in(line),
-            keep(analytical),
-            scripts.analytical.clone(),
-            trace,
-        );
-        let alert_rows = Rc::<RefCell<Vec<Bytes>>>::default();
-        let alerts = Simulated::new(
-            "the alerts delivery stream",
-            sizes.rejects(),
-            Bytes::len,
-            |_| Vec::new(),
-            keep(&alert_rows),
-            scripts.alerts.clone(),
-            trace,
-        );
         let is_small = |request: &metrics::aggregate::DataRequest| {
             assert!(request.data.len() < REQUEST_DATA, "with the latency")
         };
-        let (messages, published) = (Times::default(), Rc::default());
+        let (messages, published, alert_rows) = (Times::default(), Rc::default(), Lines::default());
+        let name = "the analytical delivery stream";
+        let events = |line: &Bytes| ids_in(line);
+        let analytical =
+            delivery_stream(name, sizes.analytical(), events, analytical, &scripts.analytical, trace);
+        let name = "the alerts delivery stream";
+        let alerts =
+            delivery_stream(name, sizes.rejects(), |_| Vec::new(), &alert_rows, &scripts.alerts, trace);
         Self {
-            raw: stream(&streams[0], "stream 1", scripts.raw.clone()),
-            severe: stream(&streams[1], "stream 2", scripts.severe.clone()),
+            raw: stream(&streams[0], "stream 1", &scripts.raw),
+            severe: stream(&streams[1], "stream 2", &scripts.severe),
             analytical,
             metric: Simulated::new(METRIC, ONE, |_| 1, counted, is_small, scripts.metric.clone(), trace),
             topic: sns(scenario, trace, &messages, &published),
@@ -243,7 +243,7 @@ impl Services {
             published,
             alerts,
             alert_rows,
-            rejects: Stages::from_fn(bin),
+            rejects: Stages::from_fn(rejects_of),
             glue: glue(scripts.glue.clone(), trace),
             complaints: Rc::default(),
         }

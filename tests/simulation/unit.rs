@@ -1,7 +1,6 @@
 //! The events of a simulation, each with a number that appears in everything derived from it.
 
 use bytes::Bytes;
-use md5::{Digest, Md5};
 
 /// The number of an event, written as `u00017` in texts.
 pub type Id = u32;
@@ -167,8 +166,9 @@ pub enum Damage {
     Digest,
 }
 
-/// The magic number of aggregated records.
-const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
+/// Bytes before and after the protobuf of an aggregated record: the magic number, and the digest.
+const MAGIC_BYTES: usize = 4;
+const DIGEST_BYTES: usize = 16;
 
 /// Records aggregated like by the Kinesis Producer Library.
 #[must_use]
@@ -186,11 +186,13 @@ pub fn aggregate(records: &[Bytes], damage: Damage) -> Bytes {
         // The protobuf announces another record that is missing.
         protobuf.extend([0x1A, 9]);
     }
-    let mut digest = Md5::digest(&protobuf).to_vec();
-    if damage == Damage::Digest {
-        digest[0] ^= 1;
+    let mut record = fakes::aggregate(&protobuf);
+    if damage == Damage::Digest
+        && let Some(last) = record.last_mut()
+    {
+        *last ^= 1;
     }
-    [&MAGIC, protobuf.as_slice(), &digest].concat().into()
+    record.into()
 }
 
 /// The explicit hash keys of the user records in an aggregated record, in order; `None` for one without, which its
@@ -200,7 +202,7 @@ pub fn aggregate(records: &[Bytes], damage: Damage) -> Bytes {
 /// range of the shard that they read.
 #[must_use]
 pub fn hash_keys(aggregate: &[u8]) -> Option<Vec<Option<u128>>> {
-    let protobuf = aggregate.get(MAGIC.len()..aggregate.len().checked_sub(16)?)?;
+    let protobuf = aggregate.get(MAGIC_BYTES..aggregate.len().checked_sub(DIGEST_BYTES)?)?;
     let (mut table, mut named) = (Vec::new(), Vec::new());
     fields(protobuf, |field, value| match (field, value) {
         (2, Field::Bytes(key)) => table.push(std::str::from_utf8(key).ok().and_then(|key| key.parse().ok())),
@@ -272,10 +274,5 @@ fn varint(mut value: usize, out: &mut Vec<u8>) {
 /// The names of events, for people.
 #[must_use]
 pub fn names(ids: impl IntoIterator<Item = Id>) -> String {
-    ids.into_iter().fold(String::new(), |mut names, id| {
-        let separator = if names.is_empty() { "" } else { ", " };
-        names.push_str(separator);
-        names.push_str(&name(id));
-        names
-    })
+    ids.into_iter().map(name).collect::<Vec<_>>().join(", ")
 }

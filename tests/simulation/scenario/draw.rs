@@ -42,12 +42,12 @@ impl Scenario {
         }
         let retries = chance(0.35, &mut rng).then(|| rng.u32(0..8));
         let age = chance(0.25, &mut rng).then(|| seconds(60..600, &mut rng));
-        let trouble = *rng.choice(&[0.0, 0.1, 0.3, 0.6]).unwrap_or(&0.0);
+        let trouble = one_of(&[0.0, 0.1, 0.3, 0.6], &mut rng);
         let mut scenario = Self {
             seed,
             order_by_county: rng.bool(),
             shards: [rng.usize(1..4), rng.usize(1..3)],
-            timeout: Duration::from_secs(*rng.choice(&[6, 15, 60]).unwrap_or(&60)),
+            timeout: Duration::from_secs(one_of(&[6, 15, 60], &mut rng)),
             units: units.drawn,
             senders,
             others,
@@ -56,8 +56,8 @@ impl Scenario {
             services: ServiceScripts::draw(trouble, &mut rng),
             pack_ranges: draw_pack_ranges(sizes, &mut rng),
             sizes,
-            digest_above: *rng.choice(&[0, 2, 10]).unwrap_or(&10),
-            alerts_per_second: *rng.choice(&[0, 8, 8, 40, 100]).unwrap_or(&8),
+            digest_above: one_of(&[0, 2, 10], &mut rng),
+            alerts_per_second: one_of(&[0, 8, 8, 40, 100], &mut rng),
         };
         if chance(0.05, &mut rng) {
             let begin = seconds(0..20, &mut rng);
@@ -72,6 +72,11 @@ impl Scenario {
 
 fn chance(probability: f64, rng: &mut Rng) -> bool {
     rng.f64() < probability
+}
+
+/// One of several values, each equally likely.
+fn one_of<T: Copy>(values: &[T], rng: &mut Rng) -> T {
+    values[rng.usize(..values.len())]
 }
 
 fn seconds(range: Range<u64>, rng: &mut Rng) -> Duration {
@@ -110,7 +115,7 @@ fn draw_pack_ranges(sizes: Sizes, rng: &mut Rng) -> u32 {
     if !sizes.are_real || chance(0.3, rng) {
         return 0;
     }
-    *rng.choice(&[1, 2, 4, 16, 64]).unwrap_or(&1)
+    one_of(&[1, 2, 4, 16, 64], rng)
 }
 
 fn draw_reshards(rng: &mut Rng) -> Vec<Reshard> {
@@ -166,7 +171,7 @@ impl Units {
             identity: id,
             county: chance(0.85, rng).then(|| rng.u8(0..self.counties)),
             // Most are severe, since filtered events test little.
-            severity: i64::from(*rng.choice(&[1, 2, 3, 3, 4, 4, 4]).unwrap_or(&4)),
+            severity: i64::from(one_of(&[1, 2, 3, 3, 4, 4, 4], rng)),
             kind,
             bytes: self.bytes(kind, id, rng),
         };
@@ -203,7 +208,7 @@ impl Units {
 impl Sender {
     fn draw(units: &mut Units, rng: &mut Rng) -> Self {
         let ways = [Way::Direct, Way::Asynchronous, Way::Http, Way::Queue, Way::Object];
-        let way = *rng.choice(&ways).unwrap_or(&Way::Direct);
+        let way = one_of(&ways, rng);
         let mut requests: Vec<Vec<Id>> = Vec::new();
         for _ in 0..rng.usize(1..4) {
             let rows = rng.usize(1..9);
@@ -281,16 +286,16 @@ fn draw_settings(retries: Option<u32>, age: Option<Duration>, rng: &mut Rng) -> 
     let positions = [Position::TrimHorizon, Position::Latest, Position::AtTimestamp(Duration::ZERO)];
     Settings {
         // The mappings begin before the first record, so each of these positions reads everything.
-        position: *rng.choice(&positions).unwrap_or(&Position::TrimHorizon),
+        position: one_of(&positions, rng),
         batch_size: rng.usize(1..20),
-        window: Duration::from_millis(*rng.choice(&[0, 0, 1_000, 10_000]).unwrap_or(&0)),
+        window: Duration::from_millis(one_of(&[0, 0, 1_000, 10_000], rng)),
         parallelization: rng.usize(1..4),
         bisect: rng.bool(),
         retries,
         age,
         reports: true,
-        throttled: *rng.choice(&[0.0, 0.0, 0.0, 0.1, 0.5]).unwrap_or(&0.0),
-        repeated: *rng.choice(&[0.0, 0.0, 0.1, 0.4]).unwrap_or(&0.0),
+        throttled: one_of(&[0.0, 0.0, 0.0, 0.1, 0.5], rng),
+        repeated: one_of(&[0.0, 0.0, 0.1, 0.4], rng),
         paused: None,
     }
 }
@@ -323,7 +328,7 @@ impl Script {
         let outage = chance(trouble / 4.0, rng).then(|| {
             let begin = seconds(0..40, rng);
             let faults = [Fault::Transient, Fault::Throttled, Fault::Permanent];
-            (begin..begin + seconds(1..240, rng), *rng.choice(&faults).unwrap_or(&Fault::Transient))
+            (begin..begin + seconds(1..240, rng), one_of(&faults, rng))
         });
         Self { replies, outage }
     }
@@ -333,7 +338,7 @@ impl Does {
     /// Draws a failure.
     fn draw(split: Split, rng: &mut Rng) -> Self {
         let transient = [Fault::Transient, Fault::Throttled];
-        let fault = *rng.choice(&transient).unwrap_or(&Fault::Transient);
+        let fault = one_of(&transient, rng);
         match rng.u8(0..22) {
             0..8 => match split {
                 Split::Never => Self::Fail(fault),
