@@ -1,8 +1,8 @@
-//! Shared by the tests across functions: the simulation of the whole chain, and defaults of the template.
+//! Shared by the tests across functions: handlers over scripted services, the simulation of the whole chain, and
+//! defaults of the template.
 
+pub mod scripted;
 pub mod simulation;
-
-pub use fakes::{Reply, Scripted, fixture, tickets, tickets_in_words};
 
 /// The default of a parameter in template.yaml, a number.
 ///

@@ -1,70 +1,36 @@
 //! The handler of ingest.
 
 use bytes::Bytes;
-use fakes::{Inbox, Reply, Scripted, fixture, gzip, post};
-use ingest::{
-    error::IngestError,
-    handler::{Config, Handler},
-};
+use fakes::{Reply, Scripted, fixture, gzip, post};
+use ingest::error::IngestError;
 use serde_json::{Value, json};
 use shared::{
     delivery::{Fault, Limits},
-    lambda::invocation::Invocation,
     stream::{StreamRecord, kpl, pack::Packing},
 };
+use tests::scripted::{Ingest, body, handle, ingest};
 
-use super::{LIMITS, common, common_of, firehose, invocation, lines, reasons};
-
-pub(super) type Ingest = Handler<Scripted<StreamRecord>, Scripted<Bytes>, Inbox>;
-
-pub(super) fn ingest() -> Ingest {
-    Handler {
-        config: Config { common: common(), raw_stream: "s1".to_owned(), packing: Packing::default() },
-        stream: fakes::stream(),
-        rejects: firehose(),
-        objects: Inbox::default(),
-    }
-}
-
-pub(super) async fn handle(ingest: &Ingest, event: &str) -> Result<Value, IngestError> {
-    ingest.handle(event, &invocation()).await.map(|answer| serde_json::to_value(answer).unwrap())
-}
-
-fn event(event: &Value) -> String {
-    event.to_string()
-}
+use super::{LIMITS, lines, log_lines, logged, reasons, support_tickets};
 
 pub(super) fn ids(ingest: &Ingest) -> Vec<String> {
     let taken: Vec<Bytes> = ingest.stream.taken.borrow().iter().map(|record| record.data.clone()).collect();
     lines(&taken).iter().map(|event| event["ID"].as_str().unwrap().to_owned()).collect()
 }
 
-fn body(answer: &Value) -> Value {
-    serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
-}
-
 #[tokio::test(start_paused = true)]
 async fn unreadable_input_is_in_every_answer_and_in_the_log() {
-    thread_local! {
-        static LOG: std::cell::RefCell<Vec<Value>> = const { std::cell::RefCell::new(Vec::new()) };
-    }
     let ingest = ingest();
+    // The ids of the events are logged in another line.
+    let logged_metrics = || {
+        let lines = log_lines().into_iter().filter(|line| line.get("_aws").is_some());
+        lines.collect::<Vec<_>>()
+    };
     let header = "ID,Severity,City,County,Street,Description,Start_Lat,Start_Lng,Start_Time,Start_Tme";
     let csv = format!("{header}\nA-1,3,x,y,s,d,1,1,13/08/2016 1:00,z\nA-2,3,x,y,s,d,1,1,2/08/2016 1:00,z\n");
-    let invocation = Invocation {
-        log: |line| {
-            let line: Value = serde_json::from_str(line).unwrap();
-            // The ids of the events are logged in another line.
-            if line.get("_aws").is_some() {
-                LOG.with_borrow_mut(|log| log.push(line));
-            }
-        },
-        ..invocation()
-    };
     let direct = json!({"format": "csv", "body": csv});
     let post = json!({"requestContext": {"http": {"method": "POST"}}, "headers": {"content-type": "text/csv"}, "body": csv});
     for request in [&direct, &post] {
-        let answer = ingest.handle(&event(request), &invocation).await.unwrap();
+        let answer = ingest.handle(&request.to_string(), &logged()).await.unwrap();
         let answer = serde_json::to_value(answer).unwrap();
         let answer = if request == &post { body(&answer) } else { answer };
         let reasons = json!({"only_dmy": {"cells": 1, "form": "99/99/9999 9:99"}});
@@ -76,16 +42,16 @@ async fn unreadable_input_is_in_every_answer_and_in_the_log() {
             warnings.len() == 1 && warnings[0].as_str().unwrap().contains("`date_order=dmy`"),
             "{warnings:?}"
         );
-        let lines = LOG.take();
+        let lines = logged_metrics();
         assert_eq!((lines.len(), &lines[0]["Delivered"]), (3, &json!(2)), "the counts come first");
         assert_eq!((&lines[1]["UnreadableCells"], &lines[1]["UnreadableRows"]), (&json!(1), &json!(1)));
         assert_eq!((&lines[1]["Columns"], &lines[1]["Warnings"]), (&expected, &answer["warnings"]));
         assert_eq!((&lines[2]["Column"], &lines[2]["UnreadableCells"]), (&json!("Start_Time"), &json!(1)));
     }
     let declared = json!({"format": "csv", "body": csv, "date_order": "dmy"});
-    let answer = ingest.handle(&event(&declared), &invocation).await.unwrap();
+    let answer = ingest.handle(&declared.to_string(), &logged()).await.unwrap();
     assert_eq!(serde_json::to_value(answer).unwrap().get("unreadable"), None);
-    assert_eq!(LOG.take().len(), 1, "nothing is logged about what can be read");
+    assert_eq!(logged_metrics().len(), 1, "nothing is logged about what can be read");
 }
 
 #[tokio::test(start_paused = true)]
@@ -235,7 +201,7 @@ async fn queue_messages_are_delivered_together_and_retried_one_by_one() {
 async fn unreadable_message_goes_to_rejects_and_is_not_retried() {
     let ingest = ingest();
     let message = json!({"messageId": "m-1", "body": "no request", "eventSource": "aws:sqs", "messageAttributes": {}, "attributes": {}});
-    let answer = handle(&ingest, &event(&json!({"Records": [message]}))).await.unwrap();
+    let answer = handle(&ingest, &json!({"Records": [message]}).to_string()).await.unwrap();
     assert_eq!(answer, json!({"batchItemFailures": []}));
     let rejects = lines(&ingest.rejects.take());
     assert_eq!(
@@ -249,7 +215,7 @@ async fn asynchronous_callers_get_an_error_and_others_the_indexes() {
     let ingest = ingest();
     ingest.stream.always.set(Some(Fault::Permanent));
     let request = |asynchronous: bool| {
-        event(&json!({"records": [{"ID": "1", "Severity": 3}], "asynchronous": asynchronous}))
+        json!({"records": [{"ID": "1", "Severity": 3}], "asynchronous": asynchronous}).to_string()
     };
     assert!(matches!(handle(&ingest, &request(true)).await, Err(IngestError::Undelivered { failed: 1, .. })));
     assert_eq!(handle(&ingest, &request(false)).await.unwrap()["failed_indexes"], json!([[0, 0]]));
@@ -260,9 +226,7 @@ async fn event_too_large_for_the_stream_is_a_reject() {
     let mut ingest = ingest();
     ingest.stream =
         Scripted::new(Limits { entry_bytes: 200, ..LIMITS }, |record: &StreamRecord| record.data.len());
-    let request = event(
-        &json!({"records": [{"ID": "1", "Severity": 3, "Description": "x".repeat(200)}, {"ID": "2", "Severity": 3}]}),
-    );
+    let request = json!({"records": [{"ID": "1", "Severity": 3, "Description": "x".repeat(200)}, {"ID": "2", "Severity": 3}]}).to_string();
     let answer = handle(&ingest, &request).await.unwrap();
     assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(1), &json!(1)));
     assert_eq!(reasons(&ingest.rejects), ["too_large"]);
@@ -272,7 +236,7 @@ async fn event_too_large_for_the_stream_is_a_reject() {
 async fn many_rows_use_the_fewest_requests() {
     let ingest = ingest();
     let rows: String = vec!["A-1,2\n"; 4_321].concat();
-    let request = event(&json!({"format": "csv", "body": format!("ID,Severity\n{rows}")}));
+    let request = json!({"format": "csv", "body": format!("ID,Severity\n{rows}")}).to_string();
     assert_eq!(handle(&ingest, &request).await.unwrap()["accepted"], json!(4_321));
     assert_eq!(ingest.stream.requests.get(), 9);
 }
@@ -280,8 +244,8 @@ async fn many_rows_use_the_fewest_requests() {
 #[tokio::test(start_paused = true)]
 async fn cells_of_another_data_set_have_the_types_of_its_file() {
     let mut ingest = ingest();
-    ingest.config.common = common_of("support_tickets");
-    let _answer = ingest.handle(&fixture("support_tickets/ingest-direct-csv"), &invocation()).await.unwrap();
+    ingest.config.common.dataset = support_tickets();
+    handle(&ingest, &fixture("support_tickets/ingest-direct-csv")).await.unwrap();
     let taken: Vec<_> = ingest.stream.taken.borrow().iter().map(|record| record.data.clone()).collect();
     let events = lines(&taken);
     assert_eq!(events.len(), 3);
@@ -296,7 +260,7 @@ async fn packed_events_are_unchanged_and_a_refused_pack_names_its_rows() {
     let mut ingest = ingest();
     ingest.config.packing = Packing::into_ranges(2);
     let rows = (0..100).map(|id| format!("A-{id},2\n")).collect::<Vec<_>>().concat();
-    let request = event(&json!({"format": "csv", "body": format!("ID,Severity\n{rows}")}));
+    let request = json!({"format": "csv", "body": format!("ID,Severity\n{rows}")}).to_string();
     assert_eq!(handle(&ingest, &request).await.unwrap()["accepted"], json!(100));
     let taken = ingest.stream.take();
     assert_eq!(taken.len(), 2);
@@ -321,7 +285,7 @@ async fn events_of_a_key_are_not_sent_after_a_failed_one() {
         ingest.stream.reply((0..requests).map(|_| Reply::Failed(Fault::Permanent)));
         let id = |row: usize| if [0, 2_400].contains(&row) { "K".to_owned() } else { format!("A-{row}") };
         let rows = (0..2_500).map(|row| format!("{},2\n", id(row))).collect::<Vec<_>>().concat();
-        let request = event(&json!({"format": "csv", "body": format!("ID,Severity\n{rows}")}));
+        let request = json!({"format": "csv", "body": format!("ID,Severity\n{rows}")}).to_string();
         let answer = handle(&ingest, &request).await.unwrap();
         assert_eq!(
             (&answer["accepted"], &answer["failed"], &answer["failed_indexes"]),
@@ -337,7 +301,7 @@ async fn events_of_a_key_are_not_sent_after_a_failed_one() {
 async fn permanently_refused_event_is_a_reject_and_others_continue() {
     let ingest = ingest();
     ingest.stream.reply([Reply::Refused(vec![1], Fault::Permanent)]);
-    let request = event(&json!({"format": "csv", "body": "ID,Severity\nA-1,2\nA-2,3\nA-3,2\n"}));
+    let request = json!({"format": "csv", "body": "ID,Severity\nA-1,2\nA-2,3\nA-3,2\n"}).to_string();
     let answer = handle(&ingest, &request).await.unwrap();
     let counts = ["accepted", "rejected", "failed"].map(|name| answer[name].as_u64().unwrap());
     assert_eq!(counts, [2, 1, 0]);
@@ -352,7 +316,7 @@ async fn permanently_refused_event_is_a_reject_and_others_continue() {
 async fn key_is_counted_as_it_is_sent() {
     let ingest = ingest();
     let id = "i".repeat(540_000);
-    let answer = handle(&ingest, &event(&json!({"records": [{"ID": id, "Severity": 3}]}))).await.unwrap();
+    let answer = handle(&ingest, &json!({"records": [{"ID": id, "Severity": 3}]}).to_string()).await.unwrap();
     assert_eq!((&answer["accepted"], &answer["rejected"]), (&json!(1), &json!(0)));
     assert_eq!(ingest.stream.take()[0].partition_key().len(), 256);
 }

@@ -17,23 +17,10 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use fakes::{LIMITS, Scripted, firehose, invocation, kinesis_event, now};
 use serde_json::Value;
-use shared::{
-    data::dataset::Dataset,
-    lambda::{config::Common, invocation::Invocation},
-    stream::batch::BatchResponse,
-};
+use shared::{data::dataset::Dataset, lambda::invocation::Invocation, stream::batch::BatchResponse};
 
-fn common() -> Common {
-    common_of("us_accidents")
-}
-
-fn common_of(dataset: &str) -> Common {
-    Common {
-        dataset: Dataset::named(dataset).unwrap(),
-        rejects_delivery_stream: "rejects".to_owned(),
-        environment: "dev".to_owned(),
-        log_event_ids: true,
-    }
+fn support_tickets() -> Dataset {
+    Dataset::named("support_tickets").unwrap()
 }
 
 fn lines(entries: &[Bytes]) -> Vec<Value> {
@@ -61,22 +48,26 @@ fn assert_all_done(to_retry: &[String]) {
     assert_eq!(to_retry, [""; 0], "every record is done");
 }
 
-/// A Kinesis event with one record for each text, with sequence numbers from 1.
+/// A Kinesis event with one record for each text, with sequence numbers from 1. It also takes texts of several types.
 fn kinesis(data: &[&str]) -> String {
     kinesis_event(data)
 }
 
 thread_local!(static LOG: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) });
 
-/// An invocation whose log [`logged_counts`] reads.
+/// An invocation whose log [`log_lines`] and [`logged_counts`] read.
 fn logged() -> Invocation {
     Invocation { log: |line| LOG.with_borrow_mut(|lines| lines.push(line.to_owned())), ..invocation() }
 }
 
+/// The lines of the log since the last call.
+fn log_lines() -> Vec<Value> {
+    LOG.take().iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
 /// The counts of those names that the last invocation logged.
 fn logged_counts<const N: usize>(names: [&str; N]) -> [u64; N] {
-    let lines = LOG.take();
-    let mut lines = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let counts = lines.find(|line| line["In"].is_u64()).unwrap();
+    let lines = log_lines();
+    let counts = lines.iter().find(|line| line["In"].is_u64()).unwrap();
     names.map(|name| counts[name].as_u64().unwrap())
 }

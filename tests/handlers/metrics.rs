@@ -1,33 +1,29 @@
 //! The handler of metrics.
 
 use bytes::Bytes;
-use fakes::{Reply, Scripted, fixture};
+use fakes::{ONE, Reply, Scripted, fixture, variable};
 use metrics::{
     aggregate::DataRequest,
     handler::{Config, Handler},
     series::Series,
 };
 use shared::{
-    data::dataset::Dataset,
-    delivery::{Fault, Limits},
+    data::{dataset::Dataset, time::stamp},
+    delivery::Fault,
     stream::kpl,
 };
 
 use super::{
-    assert_all_done, common, common_of, firehose, invocation, kinesis, kinesis_event, lines, logged,
-    logged_counts, now, reasons, to_retry,
+    assert_all_done, firehose, invocation, kinesis, kinesis_event, lines, logged, logged_counts, now,
+    reasons, support_tickets, to_retry,
 };
 
 pub(super) type Metrics = Handler<Scripted<DataRequest>, Scripted<Bytes>>;
 
 pub(super) fn metrics() -> Metrics {
-    let limits = Limits { entries: 1, request_bytes: usize::MAX, entry_bytes: usize::MAX };
-    let common = common();
-    let (namespace, name) = (common.dataset.metric.namespace.clone(), common.dataset.metric.name.clone());
-    let series = series(&common.dataset);
     Handler {
-        config: Config { common, namespace, name, severity_above: 2, series },
-        metric: Scripted::new(limits, |request| request.data.len()),
+        config: Config::read(&variable).unwrap(),
+        metric: Scripted::new(ONE, |request| request.data.len()),
         rejects: firehose(),
     }
 }
@@ -58,7 +54,7 @@ pub(super) fn counts(metrics: &Metrics) -> Vec<(String, u64)> {
 
 /// A severe event in a city of its own.
 fn event(n: usize) -> String {
-    let at = shared::data::time::stamp(now());
+    let at = stamp(now());
     format!(r#"{{"ID":"{n}","Severity":3,"City":"city {n}","County":"c","Txn_Timestamp":"{at}"}}"#)
 }
 
@@ -231,9 +227,9 @@ async fn bounded_series_keep_exact_totals_for_any_number_of_cities() {
 #[tokio::test(start_paused = true)]
 async fn tickets_are_counted_by_their_own_dimensions() {
     let mut metrics = metrics();
-    metrics.config.common = common_of("support_tickets");
-    let dataset = &metrics.config.common.dataset;
-    metrics.config.series = Series::all(dataset, &dataset.metric.sets);
+    let dataset = support_tickets();
+    metrics.config.series = series(&dataset);
+    metrics.config.common.dataset = dataset;
     let _response = metrics.handle(&fixture("support_tickets/metrics-kinesis"), &invocation()).await.unwrap();
     let counts = counts(&metrics);
     for expected in ["4/phone/Network", "3/mail/Claims"] {

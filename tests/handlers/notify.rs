@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Mutex};
 
 use bytes::Bytes;
 use chrono::TimeDelta;
-use fakes::{Reply, Scripted, fixture};
+use fakes::{Reply, Scripted, fixture, variable};
 use notify::{
     handler::{Config, Handler},
     pace::{NextTurn, Pace},
@@ -23,8 +23,8 @@ use shared::{
 use tests::simulation::unit::{Damage, aggregate};
 
 use super::{
-    assert_all_done, common, common_of, firehose, invocation, kinesis, kinesis_event, lines, logged,
-    logged_counts, now, reasons, to_retry,
+    assert_all_done, firehose, invocation, kinesis, kinesis_event, lines, logged, logged_counts, now,
+    reasons, support_tickets, to_retry,
 };
 
 pub(super) type Notify = Handler<Scripted<Alert>, Scripted<LatencySample>, Scripted<Bytes>>;
@@ -35,16 +35,12 @@ pub(super) const SNS: Limits = Limits { entries: 10, request_bytes: 256 * 1024, 
 pub(super) fn config() -> Config {
     let alerts = u32::try_from(template_default("AlertsPerSecond")).unwrap();
     Config {
-        common: common(),
-        alerts_delivery_stream: "alerts".to_owned(),
-        topic_arn: "arn:aws:sns:eu-west-1:000000000000:t".to_owned(),
-        namespace: "n".to_owned(),
-        severity_above: 3,
         digests: Digests {
             above: template_default("DigestAbove"),
             window: TimeDelta::seconds(i64::try_from(template_default("DigestWindowSeconds")).unwrap()),
         },
         pace: Pace::new(alerts, 4),
+        ..Config::read(&variable).unwrap()
     }
 }
 
@@ -227,7 +223,7 @@ async fn ten_thousand_events_of_a_county_are_at_most_sixty_messages() {
 #[tokio::test(start_paused = true)]
 async fn ticket_alerts_use_their_own_words() {
     let mut notify = notify();
-    notify.config.common = common_of("support_tickets");
+    notify.config.common.dataset = support_tickets();
     let _response = notify.handle(&fixture("support_tickets/notify-kinesis"), &invocation()).await.unwrap();
     let alerts = notify.topic.taken.borrow();
     let subjects: Vec<_> = alerts.iter().map(|alert| alert.subject.as_str()).collect();

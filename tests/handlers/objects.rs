@@ -9,11 +9,10 @@ use fakes::{BUCKET, fixture, gzip};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use shared::delivery::Fault;
+use tests::scripted::{Ingest, handle, ingest};
+use tokio::runtime::{Builder, Runtime};
 
-use super::{
-    ingest::{Ingest, handle, ids, ingest},
-    lines, reasons,
-};
+use super::{ingest::ids, lines, reasons};
 
 /// A CSV of `rows` rows, whose ids begin with `name`.
 fn csv(name: &str, rows: usize) -> String {
@@ -240,7 +239,7 @@ async fn padding_after_gzip_is_not_a_row() {
     assert!(rejects(&ingest).is_empty());
 
     for trailing in ["\r\n", "A-1,3\n"] {
-        let ingest = super::ingest::ingest();
+        let ingest = tests::scripted::ingest();
         take(&ingest, "a.csv.gz", [&packed, trailing.as_bytes()].concat()).await;
         assert_eq!(ids(&ingest), names("A", 3_000));
         assert_eq!(rejects(&ingest), [("bad_gzip".to_owned(), trailing.to_owned())]);
@@ -290,6 +289,10 @@ fn outcome(ingest: &Ingest) -> Outcome {
     (events, counted)
 }
 
+fn paused_runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
@@ -316,8 +319,7 @@ proptest! {
         }
         let content = Bytes::from(content);
         let key = format!("a.{extension}");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(async {
+        paused_runtime().block_on(async {
             let whole = ingest();
             take(&whole, &key, content.clone()).await;
 
@@ -360,9 +362,8 @@ proptest! {
         let rows = ["A-1,3,\n".repeat(good), bad.concat()].concat().repeat(times);
         let text = format!("ID,Severity,n{}\n{rows}", "n".repeat(header));
         let bytes = text.len();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let ingest = ingest();
-        let answer = runtime.block_on(take(&ingest, "a.csv", text));
+        let answer = paused_runtime().block_on(take(&ingest, "a.csv", text));
         let written: usize = ingest.rejects.taken.borrow().iter().map(Bytes::len).sum();
         prop_assert!(written <= 3 * bytes + 1_000_000, "{} bytes of {}", written, bytes);
         let counts = [&answer["accepted"], &answer["rejected"]].map(|count| count.as_u64().unwrap());

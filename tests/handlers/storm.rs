@@ -133,16 +133,19 @@ impl Function {
 
     /// Processes a shard like a mapping with the template's defaults. Each event has its time of arrival.
     async fn map(&self, shard: &[(Duration, String)]) {
-        let size = BATCH_SIZE;
         let window = Duration::from_secs(template_default("NotifyWindowSeconds") as u64);
         let mut next = 0;
         while next < shard.len() {
             sleep_until(self.began + shard[next].0).await;
             let until = Instant::now() + window;
             let arrived = |event: &&(Duration, String)| self.began + event.0 <= until;
-            let batch: Vec<String> =
-                shard[next..].iter().take(size).take_while(arrived).map(|(_, event)| event.clone()).collect();
-            if batch.len() < size {
+            let batch: Vec<String> = shard[next..]
+                .iter()
+                .take(BATCH_SIZE)
+                .take_while(arrived)
+                .map(|(_, event)| event.clone())
+                .collect();
+            if batch.len() < BATCH_SIZE {
                 sleep_until(until).await;
             }
             let mut done = 0;

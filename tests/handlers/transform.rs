@@ -1,50 +1,22 @@
 //! The handler of transform.
 
-use std::{sync::Mutex, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::TimeDelta;
-use fakes::{Registry, Reply, Scripted, fixture};
+use fakes::{Reply, Scripted, fixture};
 use shared::{
     delivery::{Fault, Limits},
     lambda::invocation::Invocation,
     stream::{StreamRecord, kpl, pack::Packing},
 };
-use transform::{
-    handler::{Config, Handler},
-    partitions::{Partition, Registered},
-};
+use tests::scripted::{Transform, transform};
+use transform::partitions::Partition;
 
 use super::{
-    LIMITS, assert_all_done, common, common_of, firehose, invocation, kinesis, kinesis_event, lines,
-    log::Log, logged, logged_counts, now, reasons, to_retry,
+    LIMITS, assert_all_done, invocation, kinesis, kinesis_event, lines, log::Log, logged, logged_counts, now,
+    reasons, support_tickets, to_retry,
 };
-
-/// Glue accepts a hundred partitions in a request.
-const GLUE: Limits = Limits { entries: 100, request_bytes: usize::MAX, entry_bytes: usize::MAX };
-
-pub(super) type Transform =
-    Handler<Scripted<StreamRecord>, Scripted<Bytes>, Scripted<Bytes>, Registry<Scripted<Partition>>>;
-
-pub(super) fn transform() -> Transform {
-    Handler {
-        config: Config {
-            common: common(),
-            severe_stream: "s2".to_owned(),
-            analytical_delivery_stream: "analytical".to_owned(),
-            glue_database: "db".to_owned(),
-            glue_table: "table".to_owned(),
-            severity_above: 2,
-            watermark_seconds: 5,
-            packing: Packing::default(),
-        },
-        severe: fakes::stream(),
-        analytical: firehose(),
-        rejects: firehose(),
-        catalog: Registry(Scripted::new(GLUE, |_| 1)),
-        registered: Mutex::new(Registered::default()),
-    }
-}
 
 /// The prefixes of the registered partitions.
 pub(super) fn registered(transform: &Transform) -> Vec<String> {
@@ -226,7 +198,7 @@ async fn each_permanently_refused_event_is_a_reject_with_its_place() {
         kpl::aggregate("0", events.iter().map(|event| ("k", event)))
     };
     let batch = [packed(["1", "2", "3"]), event("4", 3).into_bytes(), packed(["5", "6", "7"])];
-    let response = transform.handle(&fakes::kinesis_event(&batch), &invocation()).await.unwrap();
+    let response = transform.handle(&kinesis_event(&batch), &invocation()).await.unwrap();
     assert_eq!(response.batch_item_failures, []);
     assert_eq!(analytical_ids(&transform), ["2", "6", "7"]);
     let rejects: Vec<_> = lines(&transform.rejects.take())
@@ -356,7 +328,7 @@ fn seconds_later(seconds: i64) -> Invocation {
 #[tokio::test(start_paused = true)]
 async fn tickets_are_selected_and_partitioned_by_priority() {
     let mut transform = transform();
-    transform.config.common = common_of("support_tickets");
+    transform.config.common.dataset = support_tickets();
     let _response =
         transform.handle(&fixture("support_tickets/transform-kinesis"), &invocation()).await.unwrap();
     let severe = transform.severe.taken.borrow();

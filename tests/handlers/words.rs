@@ -1,38 +1,35 @@
 //! A data set whose severities are words, through all four functions.
 
 use bytes::Bytes;
+use fakes::{tickets, tickets_in_words};
 use serde_json::{Value, json};
-use shared::{data::dataset::Dataset, lambda::config::Common};
-use tests::{tickets, tickets_in_words};
+use shared::data::dataset::Dataset;
+use tests::scripted::{self, Ingest, Transform};
 
-use super::{assert_all_done, ingest, kinesis, kinesis_event, lines, metrics, notify, reasons, transform};
+use super::{assert_all_done, kinesis, kinesis_event, lines, metrics, notify, reasons, transform};
 
-fn common(dataset: Dataset) -> Common {
-    Common { dataset, ..super::common() }
-}
-
-fn ingest_of(dataset: Dataset) -> ingest::Ingest {
-    let mut ingest = ingest::ingest();
-    ingest.config.common = common(dataset);
+fn ingest_of(dataset: Dataset) -> Ingest {
+    let mut ingest = scripted::ingest();
+    ingest.config.common.dataset = dataset;
     ingest
 }
 
 fn metrics_of(dataset: Dataset) -> metrics::Metrics {
     let mut metrics = metrics::metrics();
     metrics.config.series = metrics::series(&dataset);
-    metrics.config.common = common(dataset);
+    metrics.config.common.dataset = dataset;
     metrics
 }
 
 fn notify_of(dataset: Dataset) -> notify::Notify {
     let mut notify = notify::notify();
-    notify.config.common = common(dataset);
+    notify.config.common.dataset = dataset;
     notify
 }
 
-fn transform_of(dataset: Dataset) -> transform::Transform {
-    let mut transform = transform::transform();
-    transform.config.common = common(dataset);
+fn transform_of(dataset: Dataset) -> Transform {
+    let mut transform = scripted::transform();
+    transform.config.common.dataset = dataset;
     transform
 }
 
@@ -41,10 +38,10 @@ fn texts(records: impl IntoIterator<Item = Bytes>) -> Vec<String> {
     records.into_iter().map(|data| String::from_utf8(data.to_vec()).unwrap()).collect()
 }
 
-/// The outcome of a CSV file: the events of stream 1, the events of stream 2, and the analytical records.
+/// The outcome of a CSV file: the events of stream 1 and of stream 2, the analytical records, and the partitions.
 async fn sent(dataset: &Dataset, csv: &str) -> (Vec<String>, Vec<String>, Vec<Value>, Vec<String>) {
     let ingest = ingest_of(dataset.clone());
-    ingest::handle(&ingest, &json!({"format": "csv", "body": csv}).to_string()).await.unwrap();
+    scripted::handle(&ingest, &json!({"format": "csv", "body": csv}).to_string()).await.unwrap();
     let raw = texts(ingest.stream.take().into_iter().map(|record| record.data));
     let transform = transform_of(dataset.clone());
     let event = kinesis_event(&raw);
@@ -141,7 +138,7 @@ async fn raised_word_is_named_as_a_word() {
 async fn digests_over_several_words_name_each() {
     let mut notify = notify_of(tickets_in_words());
     notify.config.severity_above = 2;
-    notify.config.pace = shared_pace();
+    notify.config.pace = notify::config().pace;
     let events: Vec<_> = (0..60)
         .map(|n| {
             let word = ["high", "CRITICAL"][n % 2];
@@ -165,17 +162,13 @@ async fn digests_over_several_words_name_each() {
     assert_eq!(each["severity_text"], json!(if each["severity"] == 3 { "High" } else { "Critical" }));
 }
 
-fn shared_pace() -> Option<::notify::pace::Pace> {
-    notify::config().pace
-}
-
 #[tokio::test(start_paused = true)]
 async fn unlisted_word_is_rejected_everywhere_without_its_text() {
     let dataset = tickets_in_words();
     let detail = "`Priority`: expected one of `Low`, `Medium`, `High`, `Critical`";
     let ingest = ingest_of(dataset.clone());
     let csv = "Ticket_ID,Priority\nT-1,secret\nT-2,3\nT-3,NA\n";
-    let answer = ingest::handle(&ingest, &json!({"format": "csv", "body": csv}).to_string()).await.unwrap();
+    let answer = scripted::handle(&ingest, &json!({"format": "csv", "body": csv}).to_string()).await.unwrap();
     let found: Vec<_> =
         answer["rejects"].as_array().unwrap().iter().map(|r| (&r["reason"], &r["detail"])).collect();
     let blank = "`Priority` has no value: expected one of `Low`, `Medium`, `High`, `Critical`";
@@ -245,21 +238,21 @@ async fn event_sent_again_is_unchanged() {
     assert!(raw[1].contains(r#""Subject":"NaN","Wait(s)":5"#), "{}", raw[1]);
     let ingest = ingest_of(dataset);
     let again = json!({"format": "ndjson", "body": raw.concat()}).to_string();
-    ingest::handle(&ingest, &again).await.unwrap();
+    scripted::handle(&ingest, &again).await.unwrap();
     assert_eq!(texts(ingest.stream.take().into_iter().map(|record| record.data)), raw);
 }
 
 #[tokio::test(start_paused = true)]
 async fn infinite_numbers_lose_only_their_cell() {
     let line = r#"{"ID":"A-1","Severity":4,"City":NaN,"County":"Lucas","Temperature(F)":-Infinity,"own":Infinity,"more":{"a":[NaN]}}"#;
-    let ingest = ingest::ingest();
+    let ingest = scripted::ingest();
     for request in
         [json!({"format": "ndjson", "body": line}), json!({"format": "json", "body": format!("[{line}]")})]
     {
-        ingest::handle(&ingest, &request.to_string()).await.unwrap();
+        scripted::handle(&ingest, &request.to_string()).await.unwrap();
     }
     let queue = json!({"Records": [{"messageId": "m", "eventSource": "aws:sqs", "body": format!("{{\"records\":[{line}]}}")}]});
-    ingest::handle(&ingest, &queue.to_string()).await.unwrap();
+    scripted::handle(&ingest, &queue.to_string()).await.unwrap();
     let taken = texts(ingest.stream.take().into_iter().map(|record| record.data));
     assert_eq!(taken.len(), 3, "{taken:?}");
     for event in taken {
@@ -267,7 +260,7 @@ async fn infinite_numbers_lose_only_their_cell() {
         assert_eq!(event["_invalid"], json!({"City": "NaN", "Temperature(F)": "-Infinity"}));
         assert_eq!((&event["own"], &event["more"]), (&json!("Infinity"), &json!(r#"{"a":[NaN]}"#)));
     }
-    let (transform, metrics, notify) = (transform::transform(), metrics::metrics(), notify::notify());
+    let (transform, metrics, notify) = (scripted::transform(), metrics::metrics(), notify::notify());
     let event = kinesis(&[line]);
     assert_all_done(&transform::handle(&transform, &event).await);
     assert_all_done(&metrics::handle(&metrics, &event).await);

@@ -6,22 +6,18 @@
 #![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 #![expect(clippy::print_stderr, reason = "a fuzz target reports its inputs and failures")]
 
-use std::{fmt::Debug, fs, path::Path, sync::Mutex};
+use std::{fmt::Debug, fs, path::Path};
 
 use bytes::Bytes;
-use fakes::{Inbox, LIMITS, Registry, Scripted, firehose, gzip, invocation, post};
-use ingest::{
-    error::IngestError,
-    handler::{Config, Handler},
-    rows::{Content as RowContent, Format, Position, Rows},
-};
+use fakes::{Scripted, gzip, invocation, post};
+use ingest::rows::{Content as RowContent, Format, Position, Rows};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use shared::{
     data::dataset::Dataset,
     stream::{StreamRecord, kpl},
 };
-use transform::partitions::{Partition, Registered};
+use tests::scripted::{Ingest, Transform, body, handle, ingest, transform};
 
 mod fuzz;
 mod large;
@@ -29,26 +25,6 @@ mod oracle;
 
 /// The time stamp of every accepted event.
 const STAMP: &str = r#","Txn_Timestamp":"2023-11-14T22:13:20.000000Z""#;
-
-/// The variables that the functions require; the others have their defaults.
-fn variable(name: &str) -> Option<String> {
-    (name.ends_with("STREAM") || name.starts_with("GLUE_")).then(|| name.to_lowercase())
-}
-
-type Ingest = Handler<Scripted<StreamRecord>, Scripted<Bytes>, Inbox>;
-
-fn ingest() -> Ingest {
-    Handler {
-        config: Config::read(&variable).unwrap(),
-        stream: fakes::stream(),
-        rejects: firehose(),
-        objects: Inbox::default(),
-    }
-}
-
-async fn handle(ingest: &Ingest, event: &str) -> Result<Value, IngestError> {
-    ingest.handle(event, &invocation()).await.map(|answer| serde_json::to_value(answer).unwrap())
-}
 
 /// The events that ingest put on its stream, without their stamp and line feed.
 fn events(ingest: &Ingest) -> Vec<String> {
@@ -65,29 +41,6 @@ fn reasons(rejects: &Scripted<Bytes>) -> Vec<String> {
     let text =
         |line: &Bytes| serde_json::from_slice::<Value>(line).unwrap()["reason"].as_str().unwrap().to_owned();
     lines.iter().map(text).collect()
-}
-
-/// The body of an HTTP answer.
-fn body(answer: &Value) -> Value {
-    serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
-}
-
-type Transform = transform::handler::Handler<
-    Scripted<StreamRecord>,
-    Scripted<Bytes>,
-    Scripted<Bytes>,
-    Registry<Scripted<Partition>>,
->;
-
-fn transform() -> Transform {
-    Transform {
-        config: transform::handler::Config::read(&variable).unwrap(),
-        severe: fakes::stream(),
-        analytical: firehose(),
-        rejects: firehose(),
-        catalog: Registry(Scripted::new(LIMITS, |_| 1)),
-        registered: Mutex::new(Registered::default()),
-    }
 }
 
 /// The ids on stream 2.

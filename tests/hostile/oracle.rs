@@ -20,7 +20,7 @@ type Read = (u64, Vec<u8>, String);
 pub(crate) fn check(dataset: &Dataset, format: Format, text: &[u8], bound: usize, chunk: usize) {
     let pieces = pieces(format.name(), text, bound);
     let mut until = 0;
-    let marks = text.chunks(BOM.len()).take_while(|mark| *mark == BOM).count() * BOM.len();
+    let marks = marks(text);
     // A row that has only separators is blank, too.
     let mut headers = pieces.iter().filter(|piece| piece.what == "header");
     let declared = headers.find_map(|piece| Oracle { text, bound }.declared(piece));
@@ -110,16 +110,17 @@ struct Piece {
 
 /// The pieces of a text, in order.
 fn pieces(format: &str, text: &[u8], bound: usize) -> Vec<Piece> {
-    let mut begin = 0;
-    while text[begin..].starts_with(BOM) {
-        begin += BOM.len();
-    }
-    let oracle = Oracle { text, bound };
+    let (oracle, begin) = (Oracle { text, bound }, marks(text));
     match format {
         "csv" => oracle.csv(begin),
         "ndjson" => oracle.ndjson(begin),
         _ => oracle.json(begin),
     }
+}
+
+/// The bytes of the byte order marks before a text.
+fn marks(text: &[u8]) -> usize {
+    text.chunks(BOM.len()).take_while(|mark| *mark == BOM).count() * BOM.len()
 }
 
 /// Whether a byte may be between two pieces of a text.
@@ -153,11 +154,12 @@ struct CsvRow {
     end: Option<usize>,
 }
 
-/// Where an element ends.
+/// Where an element ends, and how.
 struct Element {
     end: usize,
-    closed: bool,
-    at_end_of_text: bool,
+    /// Its last bracket closes it.
+    is_closed: bool,
+    /// A bracket in it is not closed.
     is_open: bool,
 }
 
@@ -175,14 +177,11 @@ impl Oracle<'_> {
     }
 
     fn too_large(&self, begin: usize, until: usize) -> Piece {
-        let mut end = begin + self.bound;
-        let lowest = begin + self.bound.saturating_sub(3);
-        while end > lowest && self.text.get(end).is_some_and(|byte| (0x80..0xc0).contains(byte)) {
-            end -= 1;
-        }
-        if self.text.get(end).is_some_and(|byte| (0x80..0xc0).contains(byte)) {
-            end = begin + self.bound;
-        }
+        let limit = begin + self.bound;
+        let is_within_a_character =
+            |at: &usize| self.text.get(*at).is_some_and(|byte| (0x80..0xc0).contains(byte));
+        let mut ends = (begin + self.bound.saturating_sub(3)..=limit).rev();
+        let end = ends.find(|at| !is_within_a_character(at)).unwrap_or(limit);
         Piece { until, ..self.piece(begin, end, "!too_large") }
     }
 
@@ -370,11 +369,8 @@ impl Oracle<'_> {
         pieces
     }
 
-    fn trimmed(&self, mut end: usize) -> usize {
-        while end > 0 && is_blank(self.text[end - 1]) {
-            end -= 1;
-        }
-        end
+    fn trimmed(&self, end: usize) -> usize {
+        self.text[..end].iter().rposition(|byte| !is_blank(*byte)).map_or(0, |last| last + 1)
     }
 
     fn json(&self, mut at: usize) -> Vec<Piece> {
@@ -391,10 +387,9 @@ impl Oracle<'_> {
                     pieces.push(if element.end - at > self.bound {
                         self.too_large(at, element.end)
                     } else {
-                        let end = if element.closed { element.end } else { self.trimmed(element.end) };
+                        let end = if element.is_closed { element.end } else { self.trimmed(element.end) };
                         self.piece(at, end, what)
                     });
-                    assert!(element.end == self.text.len() || !element.at_end_of_text);
                     at = element.end;
                     continue;
                 }
@@ -406,44 +401,32 @@ impl Oracle<'_> {
 
     fn element(&self, begin: usize, array: bool) -> Element {
         let (mut stack, mut last, mut at) = (Vec::new(), None, begin);
-        let before = |end, stack: &Vec<u8>| Element {
-            end,
-            closed: false,
-            at_end_of_text: false,
-            is_open: !stack.is_empty(),
-        };
+        let unclosed = |end, stack: &Vec<u8>| Element { end, is_closed: false, is_open: !stack.is_empty() };
         while let Some(byte) = self.text.get(at) {
             let stray = stack.is_empty() && last.is_some();
             match byte {
-                b'\n' | b'\r' | b'{' | b'[' | b']' | b',' if stray => return before(at, &stack),
+                b'\n' | b'\r' | b'{' | b'[' | b']' | b',' if stray => return unclosed(at, &stack),
                 b' ' | b'\t' | b'\n' | b'\r' => {
                     at += 1;
                     continue;
                 }
                 // Where no object can begin, a bracket begins the next element or nothing.
                 b'{' if stack.last() == Some(&b'{') && last != Some(b':') && self.begins_object(at) => {
-                    return before(at, &stack);
+                    return unclosed(at, &stack);
                 }
                 b'{' if stack.last() == Some(&b'{') && last != Some(b':') => {}
                 b'{' | b'[' => stack.push(*byte),
                 b'}' | b']' => {
                     let opens = if *byte == b'}' { b'{' } else { b'[' };
                     match stack.iter().rposition(|open| *open == opens) {
-                        Some(0) => {
-                            return Element {
-                                end: at + 1,
-                                closed: true,
-                                at_end_of_text: false,
-                                is_open: false,
-                            };
-                        }
+                        Some(0) => return Element { end: at + 1, is_closed: true, is_open: false },
                         Some(open) => stack.truncate(open),
-                        None if !stack.is_empty() && *byte == b']' && array => return before(at, &stack),
+                        None if !stack.is_empty() && *byte == b']' && array => return unclosed(at, &stack),
                         None => {}
                     }
                 }
                 b'"' => match self.string(at) {
-                    Err(next) => return before(next, &stack),
+                    Err(next) => return unclosed(next, &stack),
                     Ok(end) => {
                         last = Some(b'"');
                         at = end;
@@ -455,7 +438,7 @@ impl Oracle<'_> {
             last = Some(*byte);
             at += 1;
         }
-        Element { end: self.text.len(), closed: false, at_end_of_text: true, is_open: !stack.is_empty() }
+        unclosed(self.text.len(), &stack)
     }
 
     fn begins_object(&self, at: usize) -> bool {
@@ -505,12 +488,8 @@ impl Oracle<'_> {
 
 /// The least and the most cells of a row under a header; `None` if the header is unusable.
 fn header_shape(cells: &[String]) -> Option<(usize, usize)> {
-    let named: Vec<(usize, &str)> = cells
-        .iter()
-        .enumerate()
-        .map(|(at, cell)| (at, cell.trim()))
-        .filter(|(_, cell)| !cell.is_empty())
-        .collect();
+    let trimmed = cells.iter().map(|cell| cell.trim()).enumerate();
+    let named: Vec<(usize, &str)> = trimmed.filter(|(_, cell)| !cell.is_empty()).collect();
     let names: HashSet<&str> = named.iter().map(|(_, name)| *name).collect();
     let has = |wanted: &str| names.iter().any(|name| name.eq_ignore_ascii_case(wanted));
     let is_usable = names.len() == named.len() && has("ID") && has("Severity");

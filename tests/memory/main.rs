@@ -7,14 +7,15 @@ mod streams;
 
 use bytes::Bytes;
 use chrono::DateTime;
-use fakes::{LIMITS, Registry, RepeatedObject, Scripted, fixture, gzip, kinesis_event, post};
+use fakes::{LIMITS, RepeatedObject, Scripted, catalog, fixture, gzip, kinesis_event, post, variable};
 use ingest::{
-    handler::{Config, Handler},
+    handler::{Answer, Config, Handler},
     inflate::BODY_BYTES,
 };
 use peak_alloc::PeakAlloc;
 use serde_json::{Value, json};
 use shared::{lambda::invocation::Invocation, stream::StreamRecord};
+use tokio::runtime::{Builder, Runtime};
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
@@ -38,6 +39,11 @@ fn chunks(chunk: Vec<u8>, times: u64) -> RepeatedObject {
     RepeatedObject::new(Bytes::new(), chunk.into(), times, chunk_bytes)
 }
 
+/// An invocation of an hour.
+fn invocation() -> Invocation {
+    Invocation::begin("r", 3_600_000, DateTime::UNIX_EPOCH, 1)
+}
+
 /// Runs a closure; returns its result and the most bytes that it held in addition to those before.
 fn peak<T>(run: impl FnOnce() -> T) -> (T, u64) {
     let before = MEMORY.current_usage();
@@ -46,81 +52,58 @@ fn peak<T>(run: impl FnOnce() -> T) -> (T, u64) {
     (result, MEMORY.peak_usage().saturating_sub(before) as u64)
 }
 
-/// The outcome of an input: accepted events, rejects and their bytes, the peak and the count of the answer.
+/// The outcome of an input.
 struct Taken {
+    /// Accepted events.
     accepted: u64,
+    /// Rows that the answer counts as rejected; none in an answer to HTTP.
+    rejected: u64,
+    /// The entries of the rejects delivery stream, their bytes, and the bytes of the largest.
     rejects: u64,
     written: usize,
     largest: usize,
+    /// The most memory that the invocation held.
     peak: u64,
-    rejected: u64,
 }
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().build().unwrap()
 }
 
-/// Invokes ingest with an event; returns how many were accepted and rejected, and the peak.
-fn ingest(event: &Value, objects: RepeatedObject) -> (u64, u64, u64) {
-    let taken = take(event, objects);
-    (taken.accepted, taken.rejects, taken.peak)
-}
-
-fn take(event: &Value, objects: RepeatedObject) -> Taken {
-    let runtime = runtime();
-    let variable = |name: &str| name.ends_with("STREAM").then(|| name.to_lowercase());
+/// Invokes ingest with an event.
+fn take(event: &str, objects: RepeatedObject) -> Taken {
     let handler = Handler {
         config: Config::read(&variable).unwrap(),
         stream: counter(|record: &StreamRecord| record.data.len()),
         rejects: counter(Bytes::len),
         objects,
     };
-    let event = event.to_string();
-    let (answer, peak) = peak(|| {
-        runtime.block_on(async {
-            let invocation = Invocation::begin("r", 3_600_000, DateTime::UNIX_EPOCH, 1);
-            handler.handle(&event, &invocation).await.unwrap()
-        })
-    });
-    let ingest::handler::Answer::Summary(summary) = answer else {
-        return Taken {
-            accepted: handler.stream.entries.get(),
-            rejects: 0,
-            written: 0,
-            largest: 0,
-            peak,
-            rejected: 0,
-        };
+    let (answer, peak) = peak(|| runtime().block_on(handler.handle(event, &invocation())).unwrap());
+    let rejected = match answer {
+        Answer::Summary(summary) => summary.rejected,
+        Answer::Http(_) | Answer::Queue(_) => 0,
     };
     let Scripted { entries, bytes, largest, .. } = &handler.rejects;
     Taken {
         accepted: handler.stream.entries.get(),
+        rejected,
         rejects: entries.get(),
         written: bytes.get(),
         largest: largest.get(),
         peak,
-        rejected: summary.rejected,
     }
 }
 
-/// Ingests an object of this text.
-fn object_of(key: &str, text: &[u8]) -> Taken {
-    let mut event: Value = serde_json::from_str(&fixture("ingest-s3")).unwrap();
-    event["Records"][0]["s3"]["object"]["key"] = json!(key);
-    take(&event, chunks(text.to_vec(), 1))
-}
-
 /// Ingests an object of `times` equal chunks.
-fn object(key: &str, chunk: Vec<u8>, times: u64) -> (u64, u64, u64) {
+fn object(key: &str, chunk: Vec<u8>, times: u64) -> Taken {
     let mut event: Value = serde_json::from_str(&fixture("ingest-s3")).unwrap();
     event["Records"][0]["s3"]["object"]["key"] = json!(key);
-    ingest(&event, chunks(chunk, times))
+    take(&event.to_string(), chunks(chunk, times))
 }
 
 /// Ingests the gzip body of a request.
-fn posted(gzip: &[u8]) -> (u64, u64, u64) {
-    let event = serde_json::from_str(&post(gzip, "text/csv", "gzip")).unwrap();
-    ingest(&event, chunks(Vec::new(), 0))
+fn posted(gzip: &[u8]) -> Taken {
+    take(&post(gzip, "text/csv", "gzip"), chunks(Vec::new(), 0))
 }
 
 #[test]
@@ -133,25 +116,25 @@ fn memory_is_bounded_for_any_input() {
 
     // A body that would inflate to twice the limit is refused; one that inflates to the limit is accepted.
     let limit = usize::try_from(BODY_BYTES).unwrap();
-    let (accepted, rejected, peak) = posted(&gzip(&vec![b'\n'; limit / 8]).repeat(16));
-    assert_eq!((accepted, rejected), (0, 0));
-    check("a bomb in a body", peak, BODY_PEAK);
+    let taken = posted(&gzip(&vec![b'\n'; limit / 8]).repeat(16));
+    assert_eq!((taken.accepted, taken.rejects), (0, 0));
+    check("a bomb in a body", taken.peak, BODY_PEAK);
     let rows = format!("A,2,{}\n", "x".repeat(500)).repeat(limit / 8 / 505);
     let body = [gzip(b"ID,Severity,City\n"), gzip(rows.as_bytes()).repeat(8)].concat();
     drop(rows);
-    let (accepted, _, peak) = posted(&body);
-    assert!(accepted > 130_000, "{accepted}");
-    check("a body that inflates to the limit", peak, BODY_PEAK);
+    let taken = posted(&body);
+    assert!(taken.accepted > 130_000, "{}", taken.accepted);
+    check("a body that inflates to the limit", taken.peak, BODY_PEAK);
 
     // An object of any size is inflated while it is read, for any compression.
     let line = gzip(&vec![b'x'; limit / 8]).repeat(8);
-    let (_, rejected, peak) = object("line.ndjson.gz", line, 2);
-    assert!(rejected > 0);
-    check("one line of 128 MiB", peak, OBJECT_PEAK);
+    let taken = object("line.ndjson.gz", line, 2);
+    assert!(taken.rejects > 0);
+    check("one line of 128 MiB", taken.peak, OBJECT_PEAK);
     let rows = "A,2\n".repeat(128 * 1024).into_bytes();
-    let (accepted, rejected, peak) = object("rows.ndjson", rows, 4);
+    let Taken { accepted, rejects, peak, .. } = object("rows.ndjson", rows, 4);
     assert_eq!(accepted, 0);
-    assert!((2_000..20_000).contains(&rejected), "{rejected}: a few thousand singly, the others together");
+    assert!((2_000..20_000).contains(&rejects), "{rejects}: a few thousand singly, the others together");
     check("half a million rejects", peak, OBJECT_PEAK);
     rejects_are_bounded(&mut check);
     streams::memory_is_bounded(&mut check);
@@ -190,9 +173,10 @@ fn texts() -> Vec<(&'static str, &'static str, Vec<u8>, u64)> {
 
 fn rejects_are_bounded(check: &mut impl FnMut(&str, u64, u64)) {
     for (name, key, text, rows) in texts() {
-        let taken = object_of(key, &text);
+        let bytes = text.len();
+        let taken = object(key, text, 1);
         assert!(taken.rejected.abs_diff(rows) <= 1, "{name}: {} of {rows}", taken.rejected);
-        assert!(taken.written <= 3 * text.len() + 1_000_000, "{name}: {} bytes", taken.written);
+        assert!(taken.written <= 3 * bytes + 1_000_000, "{name}: {} bytes", taken.written);
         assert!(taken.largest <= 1_000 * 1024, "{name}: a reject of {} bytes", taken.largest);
         check(name, taken.peak, OBJECT_PEAK);
     }

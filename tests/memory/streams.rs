@@ -9,8 +9,8 @@ use shared::audit::latency::LatencySample;
 use transform::partitions::Registered;
 
 use super::{
-    Bytes, DateTime, Invocation, LIMITS, MEBIBYTE, Registry, Scripted, StreamRecord, counter, kinesis_event,
-    peak, runtime,
+    Bytes, MEBIBYTE, Scripted, StreamRecord, catalog, counter, invocation, kinesis_event, peak, runtime,
+    variable,
 };
 
 /// The most that a function may hold for a batch, without the event and its idle memory: with them less than 96 MiB.
@@ -53,11 +53,6 @@ fn batches() -> Vec<(&'static str, String)> {
     ]
 }
 
-fn variable(name: &str) -> Option<String> {
-    (name.ends_with("STREAM") || name.starts_with("GLUE_") || name == "TOPIC_ARN")
-        .then(|| name.to_lowercase())
-}
-
 pub(crate) fn memory_is_bounded(check: &mut impl FnMut(&str, u64, u64)) {
     for (name, event) in batches() {
         assert!(event.len() < 6_000_000, "{name}: {} bytes", event.len());
@@ -67,18 +62,15 @@ pub(crate) fn memory_is_bounded(check: &mut impl FnMut(&str, u64, u64)) {
             assert!(largest <= 1_000 * 1024, "{function}, {name}: a reject of {largest} bytes");
             check(&format!("{function}, {name}"), peak, BATCH_PEAK);
         };
-        let begin = || Invocation::begin("r", 3_600_000, DateTime::UNIX_EPOCH, 1);
-
         let transform = transform::handler::Handler {
             config: transform::handler::Config::read(&variable).unwrap(),
             severe: counter(|record: &StreamRecord| record.data.len()),
             analytical: counter(Bytes::len),
             rejects: counter(Bytes::len),
-            catalog: Registry(Scripted::new(LIMITS, |_| 1)),
+            catalog: catalog(),
             registered: Mutex::new(Registered::default()),
         };
-        let handle = || runtime().block_on(async { transform.handle(&event, &begin()).await.unwrap() });
-        let (answer, most) = peak(handle);
+        let (answer, most) = peak(|| runtime().block_on(transform.handle(&event, &invocation())).unwrap());
         assert!(answer.batch_item_failures.is_empty());
         check("transform", &transform.rejects, most);
 
@@ -87,8 +79,7 @@ pub(crate) fn memory_is_bounded(check: &mut impl FnMut(&str, u64, u64)) {
             metric: counter(|request: &DataRequest| request.data.len()),
             rejects: counter(Bytes::len),
         };
-        let handle = || runtime().block_on(async { metrics.handle(&event, &begin()).await.unwrap() });
-        let (answer, most) = peak(handle);
+        let (answer, most) = peak(|| runtime().block_on(metrics.handle(&event, &invocation())).unwrap());
         assert!(answer.batch_item_failures.is_empty());
         check("metrics", &metrics.rejects, most);
 
@@ -101,8 +92,7 @@ pub(crate) fn memory_is_bounded(check: &mut impl FnMut(&str, u64, u64)) {
             memory: Mutex::new(Memory::default()),
             turn: notify::pace::NextTurn::default(),
         };
-        let handle = || runtime().block_on(async { notify.handle(&event, &begin()).await.unwrap() });
-        let (answer, most) = peak(handle);
+        let (answer, most) = peak(|| runtime().block_on(notify.handle(&event, &invocation())).unwrap());
         assert!(answer.batch_item_failures.is_empty());
         check("notify", &notify.rejects, most);
     }

@@ -181,8 +181,7 @@ impl Bucket {
 fn encode(byte: u8) -> String {
     match byte {
         b' ' => "+".to_owned(),
-        b'/' | b'.' | b'-' | b'_' => char::from(byte).to_string(),
-        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() || b"/.-_".contains(&byte) => char::from(byte).to_string(),
         byte => format!("%{byte:02X}"),
     }
 }

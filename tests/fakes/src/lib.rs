@@ -15,7 +15,7 @@ use md5::{Digest as _, Md5};
 use serde_json::json;
 use shared::{delivery::Limits, lambda::invocation::Invocation, stream::StreamRecord};
 
-pub use catalog::Registry;
+pub use catalog::{GLUE, Registry, catalog};
 pub use inbox::{BUCKET, Bucket, Download, Inbox};
 pub use repeated::{RepeatedDownload, RepeatedObject};
 pub use service::{Reply, Scripted, failure};
@@ -36,6 +36,14 @@ pub fn stream() -> Scripted<StreamRecord> {
 #[must_use]
 pub fn firehose() -> Scripted<Bytes> {
     Scripted::new(LIMITS, Bytes::len)
+}
+
+/// The variables that the functions require, each with its name in lower case as the value. The others have their
+/// defaults.
+#[must_use]
+pub fn variable(name: &str) -> Option<String> {
+    let is_required = name.ends_with("_STREAM") || name.starts_with("GLUE_") || name == "TOPIC_ARN";
+    is_required.then(|| name.to_lowercase())
 }
 
 /// When the invocations of the tests begin.

@@ -34,8 +34,7 @@ async fn repeat_of_a_refused_event_is_alerted_by_itself() {
     for pace in [None, config().pace] {
         let mut notify = notify();
         notify.config.pace = pace;
-        let event = |city: &str| format!(r#"{{"ID":"A-1","Severity":4,"City":"{city}","County":"c"}}"#);
-        let events = [event("bad"), event("worse"), event("good"), event("late")];
+        let events = ["bad", "worse", "good", "late"].map(|city| in_city("A-1", city));
         notify
             .topic
             .reply([Reply::Refused(vec![0], Fault::Permanent), Reply::Refused(vec![0], Fault::Permanent)]);
@@ -44,6 +43,11 @@ async fn repeat_of_a_refused_event_is_alerted_by_itself() {
         assert_eq!(reasons(&notify.rejects), ["unacceptable", "unacceptable"]);
         assert_eq!(notify.topic.requests.get(), 3, "the last repeats an event that was alerted");
     }
+}
+
+/// An event of severity 4 in a city of one county.
+fn in_city(id: &str, city: &str) -> String {
+    format!(r#"{{"ID":"{id}","Severity":4,"City":"{city}","County":"c"}}"#)
 }
 
 /// An event of a severity in a county.
@@ -162,9 +166,7 @@ async fn raised_event_that_fails_is_retried_with_its_repeats() {
 #[tokio::test(start_paused = true)]
 async fn repeat_of_a_failed_event_is_retried_with_it() {
     let notify = notify();
-    let event =
-        |id: &str, city: &str| format!(r#"{{"ID":"{id}","Severity":4,"City":"{city}","County":"c"}}"#);
-    let events = [event("1", "a"), event("2", "b"), event("1", "c"), event("2", "d")];
+    let events = [in_city("1", "a"), in_city("2", "b"), in_city("1", "c"), in_city("2", "d")];
     notify.topic.reply([Reply::Failed(Fault::Permanent)]);
     let response = notify.handle(&kinesis_event(&events), &logged()).await.unwrap();
     assert_eq!(to_retry(response), ["1"]);
@@ -177,10 +179,8 @@ async fn repeat_of_a_failed_event_is_retried_with_it() {
 #[tokio::test(start_paused = true)]
 async fn repeat_of_a_refused_event_waits_for_its_reject() {
     let notify = notify();
-    let event =
-        |id: &str, city: &str| format!(r#"{{"ID":"{id}","Severity":4,"City":"{city}","County":"c"}}"#);
     // The first and the last are refused, and their rejects cannot be written.
-    let events = [event("1", "a"), event("1", "b"), event("2", "c")];
+    let events = [in_city("1", "a"), in_city("1", "b"), in_city("2", "c")];
     notify.topic.reply([Reply::Refused(vec![0, 1], Fault::Permanent)]);
     notify.rejects.always.set(Some(Fault::Throttled));
     assert_eq!(handle(&notify, &kinesis_event(&events)).await, ["1"]);

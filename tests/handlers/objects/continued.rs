@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use shared::delivery::Fault;
 
 use super::{Ingest, csv, handle, ids, ingest, names, rejects, slow, take, to_the_end};
-use crate::lines;
+use crate::{lines, log_lines, logged};
 
 /// The event of the newest continuation.
 fn continuation(ingest: &Ingest) -> String {
@@ -307,11 +307,7 @@ async fn errors_of_checkpoints_and_continuations_are_counted() {
 
 /// Invokes the function with an event; returns the result and the logged counts.
 async fn counted(ingest: &Ingest, event: &str) -> (Result<Value, IngestError>, Value) {
-    thread_local!(static LINES: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) });
-    let mut invocation = crate::invocation();
-    invocation.log = |line| LINES.with_borrow_mut(|lines| lines.push(line.to_owned()));
-    let result = ingest.handle(event, &invocation).await;
-    let line =
-        LINES.with_borrow_mut(|lines| lines.drain(..).rfind(|line| line.contains("Unaccounted"))).unwrap();
-    (result.map(|answer| serde_json::to_value(answer).unwrap()), serde_json::from_str(&line).unwrap())
+    let result = ingest.handle(event, &logged()).await;
+    let counts = log_lines().into_iter().rfind(|line| line["Unaccounted"].is_u64()).unwrap();
+    (result.map(|answer| serde_json::to_value(answer).unwrap()), counts)
 }
