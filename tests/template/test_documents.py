@@ -1,4 +1,4 @@
-"""Links, settings and targets of make in the documents exist."""
+"""Links, paths, settings and targets of make in the documents exist."""
 
 from __future__ import annotations
 
@@ -42,6 +42,25 @@ def test_a_documents_links_lead_somewhere(document: Path) -> None:
         assert target.exists(), link
         if anchor:
             assert anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_paths_in_the_documents_exist(document: Path) -> None:
+    if document.name == "CHANGELOG.md":
+        return  # it names files that are gone
+    for path in re.findall(r"`(\w+/[\w./-]+)`", FENCE.sub("", text_of(document))):
+        top = path.partition("/")[0]
+        # A build makes `target/`, and the reader a data set of their own.
+        is_own = (REPOSITORY / top).is_dir() and top != "target" and "calls_911" not in path
+        assert not is_own or (REPOSITORY / path).exists(), path
+
+
+@pytest.mark.parametrize("parent", ["functions", "shared/src", "tools", "tests"])
+def test_the_code_map_has_every_folder(parent: str) -> None:
+    code_map = text_of(REPOSITORY / "docs" / "ARCHITECTURE.md").partition("## Code map")[2]
+    listed = set(re.findall(r"(?:^  |, )([a-z0-9]+)/", code_map, re.MULTILINE))
+    folders = {each.name for each in (REPOSITORY / parent).iterdir() if each.is_dir()}
+    assert {name for name in folders if not name.startswith(("_", "."))} <= listed
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
