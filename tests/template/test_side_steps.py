@@ -20,9 +20,9 @@ from tools.local.functions import Environment, local_environment
 from tools.local.stack import QueryResult, Stack
 
 
-def ran(*command: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def ran(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, cwd=REPOSITORY, env=env, capture_output=True, encoding="utf-8", check=False
+        command, cwd=REPOSITORY, capture_output=True, encoding="utf-8", check=False, **options
     )
 
 
@@ -391,14 +391,8 @@ def test_ctrl_c_while_python_starts_ends_in_one_line() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         os.kill(os.getpid(), signal.SIGINT)
 
-    ended = subprocess.run(
-        [sys.executable, "-m", "tools.plan.plan", "--eps", "5"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        encoding="utf-8",
-        preexec_fn=interrupt,
-        check=False,
-    )
+    command = [sys.executable, "-m", "tools.plan.plan", "--eps", "5"]
+    ended = ran(*command, preexec_fn=interrupt)
     assert (ended.returncode, ended.stdout) == (130, "")
     assert ended.stderr == "\ninterrupted before anything was done\n"
     commands = make("--dry-run", "plan", "EPS=5").stdout
@@ -407,13 +401,7 @@ def test_ctrl_c_while_python_starts_ends_in_one_line() -> None:
 
 def test_an_old_python_is_refused() -> None:
     old = "import sys; sys.version_info = (3, 9, 2); import tools"
-    refused = subprocess.run(
-        [sys.executable, "-c", old],
-        cwd=REPOSITORY,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    refused = ran(sys.executable, "-c", old)
     assert refused.stderr.startswith("error: expected Python 3.10 or later, found 3.")
     missing = make("down", "PYTHON=python3.nowhere")
     assert "expected Python 3.10 or later, found no python3.nowhere" in missing.stderr
