@@ -14,12 +14,12 @@ import boto3
 import cbor2
 import pytest
 from botocore.config import Config
+from tools.local.services.recorder import line
 
 from tests.conformance.calls import read
 from tests.conformance.check import check, check_record
 from tests.conformance.limits import LIMITS
 from tests.conformance.wire import NotUnderstood, Request
-from tools.local.recorder import line
 
 Parameters = dict[str, Any]
 

@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-
-from tools.local.recorder import LONGEST_BODY, VARIABLE, Message, Receive, Send, recording
+from tools.local.services.recorder import LONGEST_BODY, VARIABLE, Message, Receive, Send, recording
 
 
 async def reads_all(scope: Message, receive: Receive, send: Send) -> None:

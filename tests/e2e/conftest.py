@@ -6,6 +6,7 @@ The tests share the state of each stage after it.
 
 from __future__ import annotations
 
+import base64
 import csv
 import gzip
 import io
@@ -19,13 +20,15 @@ from typing import Any
 
 import pytest
 
+from tests.ports import free_port
 from tools.local import cloud
+from tools.local.alert_queue import Alert, AlertQueue
 from tools.local.cloud import Cloud
 from tools.local.functions import binary
-from tools.local.stack import Alert, AlertQueue, QueryResult, Stack, now, wait_for
+from tools.local.stack import QueryResult, Stack, now, wait_for
 
-# Not the port of `make up`, so that the tests do not touch that cloud.
-PORT = int(os.environ.get("E2E_PORT", "4576"))
+# Tests of another checkout, or of another process of these tests, have a cloud of their own.
+PORT = free_port()
 
 REPLAY = binary("replay")
 ROWS = 300
@@ -72,7 +75,11 @@ def alerts(stack: Stack) -> AlertQueue:
 
 @pytest.fixture(scope="session", autouse=True)
 def run(
-    local: Cloud, stack: Stack, alerts: AlertQueue, tmp_path_factory: pytest.TempPathFactory
+    local: Cloud,
+    stack: Stack,
+    alerts: AlertQueue,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> Run:
     """The run that the tests share, before any test adds its own events."""
     started = now()
@@ -112,7 +119,8 @@ def run(
         wait_for(through, DEADLINE_SECONDS, 1, lambda: f"expected {expected}, found {found}")
     except TimeoutError as error:
         # Fail once instead of in every test.
-        pytest.exit(f"{error}; the local cloud's log is {cloud.emulator_log(PORT)}", returncode=1)
+        request.session.shouldstop = "the events of the shared run did not arrive"
+        pytest.fail(f"{error}; the local cloud's log is {cloud.emulator_log(PORT)}", pytrace=False)
     return Run(
         file=file,
         rows=rows,
@@ -122,22 +130,42 @@ def run(
         severe_events=list(severe.events),
         metric_sums=stack.metric_sums(started),
         alerts=list(alerts.alerts),
-        alert_rows=lines_of(local, stack, "AnalyticalBucketName", "_alerts/"),
+        alert_rows=[
+            json.loads(line)
+            for key, body in objects(local, stack.outputs["AnalyticalBucketName"]).items()
+            if "_alerts/" in key
+            for line in body.splitlines()
+        ],
         answers={file.stem: stack.query(statement(file)) for file in stack.dataset.queries},
     )
 
 
-def lines_of(local: Cloud, stack: Stack, bucket: str, folder: str) -> list[dict[str, Any]]:
-    """The JSON lines of the objects in a folder of a table."""
-    s3, name = local.client("s3"), stack.outputs[bucket]
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=name)
-    keys = [each["Key"] for page in pages for each in page.get("Contents", [])]
-    bodies = [
-        gzip.decompress(s3.get_object(Bucket=name, Key=key)["Body"].read())
-        for key in keys
-        if folder in key
-    ]
-    return [json.loads(line) for body in bodies for line in body.splitlines()]
+def objects(local: Cloud, bucket: str) -> dict[str, bytes]:
+    """Every object of a bucket by its key, decompressed."""
+    s3 = local.client("s3")
+    found = {}
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for entry in page.get("Contents", []):
+            body = s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
+            found[entry["Key"]] = gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
+    return found
+
+
+def kinesis_record(stream: str, data: bytes, number: int = 0) -> dict[str, Any]:
+    """A record of a stream, as it is in an event that Lambda gives to a function."""
+    sequence_number = 49590338271490256608559692538361571095921575989136588898 + number
+    return {
+        "kinesis": {
+            "kinesisSchemaVersion": "1.0",
+            "partitionKey": "k",
+            "sequenceNumber": str(sequence_number),
+            "data": base64.b64encode(data).decode(),
+            "approximateArrivalTimestamp": now().timestamp(),
+        },
+        "eventSource": "aws:kinesis",
+        "eventID": f"shardId-000000000000:{number}",
+        "eventSourceARN": f"arn:aws:kinesis:eu-west-1:000000000000:stream/{stream}",
+    }
 
 
 def statement(file: Path) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 from tests.e2e.conftest import Run
+from tools.local.alert_queue import AlertQueue
 from tools.local.cloud import Cloud
-from tools.local.stack import AlertQueue, wait_for
+from tools.local.stack import now, wait_for
 
 SECONDS = 60
 
@@ -56,3 +58,16 @@ def test_the_run_raises_the_alarms_about_it_and_no_others(
     reason = raising["us-accidents-severe-event-dev"]["NewStateReason"]
     (number,) = re.findall(r"\[(\d+)\.0 \(", reason)
     assert 1 <= int(number) <= len(run.above(3))
+
+
+def test_the_alarm_counts_every_event_of_severity_4(run: Run, local: Cloud) -> None:
+    cloudwatch, name = local.client("cloudwatch"), "us-accidents-severe-event-dev"
+    (alarm,) = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    metric = {key: alarm[key] for key in ("Namespace", "MetricName", "Dimensions")}
+    statistic = {"Metric": metric, "Period": alarm["Period"], "Stat": alarm["Statistic"]}
+    (result,) = cloudwatch.get_metric_data(
+        MetricDataQueries=[{"Id": "watched", "MetricStat": statistic}],
+        StartTime=now() - timedelta(hours=1),
+        EndTime=now(),
+    )["MetricDataResults"]
+    assert sum(result["Values"]) >= len(run.above(3))

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow
 import pytest
 
-from tests.e2e.conftest import Run
+from tests.e2e.conftest import Run, objects
 from tools.local.cloud import Cloud
 from tools.local.stack import Stack, timestamp
 
@@ -27,13 +27,10 @@ BY_SEVERITY_AND_DAY = """
 @pytest.fixture(scope="module")
 def layer(run: Run, local: Cloud, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A local copy of the table's folder in the bucket."""
-    s3, bucket = local.client("s3"), stack.outputs["AnalyticalBucketName"]
     root = tmp_path_factory.mktemp("layer")
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for entry in page["Contents"]:
-            file = root / entry["Key"]
-            file.parent.mkdir(parents=True, exist_ok=True)
-            s3.download_file(bucket, entry["Key"], str(file))
+    for key, body in objects(local, stack.outputs["AnalyticalBucketName"]).items():
+        (root / key).parent.mkdir(parents=True, exist_ok=True)
+        (root / key).write_bytes(body)
     return root / "traffic" / "us" / stack.outputs["AnalyticalTableName"]
 
 
@@ -74,21 +71,3 @@ def test_datafusion_counts_the_same(layer: Path, question: str, expected: Counts
     answer = context.sql(question.format(table="layer")).to_pydict()
     rows = list(zip(answer["severity"], answer["day"], answer["events"]))
     assert counts(rows) == expected
-
-
-def test_glue_lists_every_folder_that_holds_events(layer: Path, local: Cloud, stack: Stack) -> None:
-    pages = local.client("glue").get_paginator("get_partitions")
-    table = {
-        "DatabaseName": stack.outputs["GlueDatabaseName"],
-        "TableName": stack.outputs["AnalyticalTableName"],
-    }
-    registered = {
-        tuple(partition["Values"])
-        for page in pages.paginate(**table)
-        for partition in page["Partitions"]
-    }
-    folders = {
-        tuple(part.split("=")[1] for part in file.relative_to(layer).parts[:-1])
-        for file in layer.rglob("*.parquet")
-    }
-    assert folders <= registered

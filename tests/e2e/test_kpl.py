@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from aws_kinesis_agg.aggregator import AggRecord, RecordAggregator
 
+from tests.e2e.conftest import kinesis_record
 from tools.local.cloud import Cloud
-from tools.local.stack import Stack, now, wait_for
+from tools.local.stack import Stack, wait_for
 
 ARRIVAL_SECONDS = 60
 MAGIC = bytes.fromhex("f3899ac2")
@@ -39,19 +40,7 @@ def aggregated(records: list[tuple[str, str | None, bytes]]) -> list[bytes]:
 
 def invoke(local: Cloud, stream: str, records: list[bytes]) -> None:
     """Invokes transform with records as a batch of a stream; none of them may be retried."""
-    batch = [
-        {
-            "kinesis": {
-                "sequenceNumber": str(49590338271490256608559692538361571095921575989136588898 + n),
-                "partitionKey": "a",
-                "data": base64.b64encode(data).decode(),
-                "approximateArrivalTimestamp": now().timestamp(),
-            },
-            "eventID": f"shardId-000000000000:{n}",
-            "eventSourceARN": f"arn:aws:kinesis:eu-west-1:000000000000:stream/{stream}",
-        }
-        for n, data in enumerate(records)
-    ]
+    batch = [kinesis_record(stream, data, number) for number, data in enumerate(records)]
     answer = local.client("lambda").invoke(
         FunctionName=local.outputs["TransformFunctionName"],
         Payload=json.dumps({"Records": batch}),

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from aws_kinesis_agg.deaggregator import iter_deaggregate_records
 
-from tests.e2e.conftest import PORT
+from tests.ports import free_port
 from tools.local import cloud
+from tools.local.alert_queue import AlertQueue
 from tools.local.cloud import Cloud
 from tools.local.functions import local_environment
-from tools.local.stack import AlertQueue, Stack, now, wait_for
+from tools.local.stack import Stack, now, wait_for
 
-PACKING_PORT = PORT + 3
+PACKING_PORT = free_port()
 DEADLINE_SECONDS = 120
 
 RANGES = 4

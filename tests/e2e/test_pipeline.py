@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import subprocess
@@ -13,9 +12,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.e2e.conftest import REPLAY, Run
+from tests.e2e.conftest import REPLAY, Run, objects
 from tools.local.cloud import Cloud
-from tools.local.stack import AlertQueue, Stack, now, timestamp, wait_for
+from tools.local.stack import Stack, now, timestamp
 
 DUCKDB_TYPES = {
     "string": "VARCHAR",
@@ -36,24 +35,14 @@ def ids(events: list[dict[str, Any]]) -> Counter[str]:
     return Counter(event["ID"] for event in events)
 
 
-def objects(local: Cloud, bucket: str) -> dict[str, bytes]:
-    """Every object of a bucket by its key, decompressed."""
-    s3 = local.client("s3")
-    found = {}
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for entry in page.get("Contents", []):
-            body = s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
-            found[entry["Key"]] = gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
-    return found
-
-
 def exactly(line: str) -> list[tuple[str, Any]]:
     """A JSON object as its keys in order, with numbers as their digits."""
     return json.loads(line, parse_float=str, parse_int=str, object_pairs_hook=list)
 
 
-def fit(value: str) -> str:
-    return {"Doña Ana": "Dona Ana", "": "unknown"}.get(value, value)
+def as_dimension(value: str) -> str:
+    """A text as a value of a dimension, which is ASCII and not empty."""
+    return {"Doña Ana": "Dona Ana", "": "unknown"}.get(value, value).strip()
 
 
 def test_the_simulator_counts_what_the_services_hold(run: Run) -> None:
@@ -97,7 +86,7 @@ def test_an_unreadable_cell_keeps_its_row_and_its_text(run: Run) -> None:
 
 def test_the_metric_sums_to_the_rows_of_each_series(run: Run) -> None:
     rows = Counter(
-        (str(int(float(row["Severity"]))), fit(row["City"]).strip(), fit(row["County"]).strip())
+        (str(int(float(row["Severity"]))), *map(as_dimension, (row["City"], row["County"])))
         for row in run.above(2)
     )
     sums = {tuple(map(str.strip, key)): round(value) for key, value in run.metric_sums.items()}
@@ -271,37 +260,3 @@ def test_rejects_name_the_reason(run: Run, stack: Stack) -> None:
     found = stack.query(sql).rows
     reasons = {payload.partition(",")[0]: reason for payload, reason in found}
     assert {first: reasons[first] for first in run.refused} == run.refused
-
-
-def test_the_alarm_is_raised_by_the_events_of_severity_4(
-    run: Run, local: Cloud, stack: Stack
-) -> None:
-    cloudwatch = local.client("cloudwatch")
-
-    def raised() -> dict[str, Any] | None:
-        alarms = cloudwatch.describe_alarms(StateValue="ALARM")["MetricAlarms"]
-        return next((a for a in alarms if "-severe-event-" in a["AlarmName"]), None)
-
-    alarm = wait_for(raised, 30, 0.5, lambda: "the alarm on severe events was not raised")
-    counted = sum(
-        result
-        for result in cloudwatch.get_metric_data(
-            MetricDataQueries=[{"Id": "watched", "MetricStat": watched_by(alarm)}],
-            StartTime=now().replace(hour=0, minute=0, second=0, microsecond=0),
-            EndTime=now(),
-        )["MetricDataResults"][0]["Values"]
-    )
-    assert counted >= len(run.above(3))
-
-
-def test_the_alarm_reaches_the_readers_of_the_alerts(alerts: AlertQueue) -> None:
-    def reported() -> dict[str, Any] | None:
-        alerts.poll()
-        return next((a for a in alerts.alarms if a["NewStateValue"] == "ALARM"), None)
-
-    wait_for(reported, 30, 0.5, lambda: "no message reported the alarm")
-
-
-def watched_by(alarm: dict[str, Any]) -> dict[str, Any]:
-    metric = {name: alarm[name] for name in ("Namespace", "MetricName", "Dimensions")}
-    return {"Metric": metric, "Period": alarm["Period"], "Stat": alarm["Statistic"]}

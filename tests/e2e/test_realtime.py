@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Run
+from tests.template.rendered import emitted
+from tools.local.alert_queue import Alert, AlertQueue
 from tools.local.cloud import Cloud
-from tools.local.functions import render
-from tools.local.stack import Alert, AlertQueue, Stack, now, wait_for
+from tools.local.stack import Stack, now, wait_for
 
 STORM = 10_000
 PUT_RECORDS = 500  # records of one request
@@ -194,11 +195,7 @@ def test_the_functions_emit_exactly_the_listed_metrics(run: Run, stack: Stack) -
 
 def listed(namespace: str) -> set[tuple[str, frozenset[str]]]:
     """The metrics of a namespace that alarms and dashboards may name."""
-    return {
-        (metric["name"], frozenset(metric["dimensions"]))
-        for metric in json.loads(render("--metrics", "us_accidents"))
-        if metric["namespace"] == namespace
-    }
+    return {(name, dimensions) for of, name, dimensions in emitted() if of == namespace}
 
 
 # The metrics of unreadable cells, which ingest logs in a line of their own.

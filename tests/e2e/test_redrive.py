@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 import json
 import os
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import REPLAY, replay
+from tests.e2e.conftest import REPLAY, kinesis_record, replay
 from tools.local.cloud import Cloud
 from tools.local.stack import Stack, now, wait_for
 
@@ -159,17 +158,7 @@ def test_discarded_batches_go_only_to_their_function(local: Cloud, stack: Stack)
     for number in range(3):
         event = {"ID": f"given-up-{number}", "Severity": 3, "County": "There"}
         data = json.dumps({**event, "Txn_Timestamp": stamp}) + "\n"
-        sequence = str(49590338271490256608559692538361571095921575989136588898 + number)
-        kinesis = {
-            "kinesisSchemaVersion": "1.0",
-            "partitionKey": "x",
-            "sequenceNumber": sequence,
-            "data": base64.b64encode(data.encode()).decode(),
-            "approximateArrivalTimestamp": now().timestamp(),
-        }
-        arn = f"arn:aws:kinesis:eu-west-1:000000000000:stream/{local.outputs['RawStreamName']}"
-        event_id = f"shardId-000000000000:{sequence}"
-        records.append({"kinesis": kinesis, "eventID": event_id, "eventSourceARN": arn})
+        records.append(kinesis_record(local.outputs["RawStreamName"], data.encode(), number))
     batch = {
         **given_up(local.outputs["TransformFunctionName"]),
         "KinesisBatchInfo": {"shardId": "shardId-000000000000", "batchSize": 3},

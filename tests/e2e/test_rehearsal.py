@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.conftest import Run
 from tools.local import functions
+from tools.local.alert_queue import admission
 from tools.local.cloud import Cloud
 from tools.local.commands import REPOSITORY, shown
 from tools.rehearse import setting
@@ -142,18 +143,6 @@ def policy(chance: random.Random, depth: int = 1) -> dict[str, Any]:
     return {name: [rule(chance, name) for _ in range(chance.randint(1, 2))] for name in names}
 
 
-def admission(queue: str, topic: str) -> str:
-    """The policy of a queue to which a topic may send."""
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": "sns.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": queue,
-        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
-    }
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-
-
 def admitted_by_sns(
     local: Cloud, policies: list[dict[str, Any]], messages: list[Attributes]
 ) -> list[set[int]]:
@@ -165,7 +154,7 @@ def admitted_by_sns(
         queue = sqs.create_queue(QueueName=f"rehearsal-{place}")["QueueUrl"]
         asked = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
         arn = asked["Attributes"]["QueueArn"]
-        sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": admission(arn, topic)})
+        sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": admission(arn, [topic])})
         sns.subscribe(
             TopicArn=topic,
             Protocol="sqs",

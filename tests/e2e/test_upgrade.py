@@ -12,19 +12,19 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.e2e.conftest import PORT
+from tests.ports import free_port
+from tests.template.history import NoHistory, earlier_template
 from tools.local import cloud
+from tools.local.alert_queue import AlertQueue
 from tools.local.cloud import Cloud
 from tools.local.functions import Environment, load, local_environment
-from tools.local.history import NoHistory, earlier_template
-from tools.local.stack import AlertQueue, Stack, wait_for
+from tools.local.stack import Stack, wait_for
 from tools.local.template import parse
 
-UPGRADE_PORT = PORT + 1
+UPGRADE_PORT = free_port()
 
-PAUSE_SECONDS = (
-    0.3  # between three events and the next: no more than the emulator's Firehose keeps up with
-)
+# Between three events and the next: no more than the emulator's Firehose keeps up with.
+PAUSE_SECONDS = 0.3
 DEADLINE_SECONDS = 120
 
 STATEFUL = ("AWS::Kinesis::Stream", "AWS::S3::Bucket", "AWS::SNS::Topic", "AWS::SQS::Queue")

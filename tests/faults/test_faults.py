@@ -24,7 +24,9 @@ import pytest
 
 from tests.faults.killed import Killed
 from tests.faults.proxy import REFUSED, WHOLE, FaultProxy
+from tests.ports import free_port
 from tools.local import cloud
+from tools.local.alert_queue import AlertQueue
 from tools.local.cloud import Cloud
 from tools.local.commands import REPOSITORY, say
 from tools.local.functions import binary
@@ -34,9 +36,9 @@ from tools.local.mapping.destination import Destination
 from tools.local.mapping.kinesis import Context, KinesisMapping
 from tools.local.mapping.rules import Settings, Succeeded
 from tools.local.mapping.service import Aws
-from tools.local.stack import AlertQueue, Stack, now, wait_for
+from tools.local.stack import Stack, now, wait_for
 
-PORT = int(os.environ.get("E2E_PORT", "4576"))
+PORT = free_port()
 EVENTS = int(os.environ.get("EVENTS", "2000"))
 SHARE = float(os.environ.get("SHARE", "0.2"))
 SEED = int(os.environ.get("SEED", "1"))
@@ -220,8 +222,8 @@ def run(local: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Run:
     run.severe_stream = Counter(event["ID"] for event in severe.poll())
     run.alerts = Counter(event for alert in alerts.poll() for event in alert.ids)
     run.counted = sum(stack.metric_sums(started).values())
-    run.raw_layer = in_table(stack, "RawTableName")
-    run.analytical_layer = in_table(stack, "AnalyticalTableName")
+    run.raw_layer = in_table(stack, "RawTableName", set(run.ids))
+    run.analytical_layer = in_table(stack, "AnalyticalTableName", run.above(2))
     run.rejects = sum(stack.rejects_by_function().values())
     run.discarded = discarded(local)
     report(run)
@@ -279,18 +281,15 @@ class Sending:
         return [row for first, last in answer["failed_indexes"] for row in rows[first : last + 1]]
 
 
-def in_table(stack: Stack, table: str) -> Counter[str]:
-    """The ids in a table of the lake, once no more objects are being written."""
-    sql = f"select id from {stack.outputs[table]}"
-    found = stack.query(sql).rows
+def in_table(stack: Stack, table: str, expected: set[str]) -> Counter[str]:
+    """The ids in a table of the lake, once all the expected ones are there."""
+    name = stack.outputs[table]
 
-    def settled() -> bool | None:
-        nonlocal found
-        before, found = found, stack.query(sql).rows
-        return True if len(found) == len(before) else None
+    def arrived() -> Counter[str] | None:
+        found = Counter(str(row[0]) for row in stack.query(f"select id from {name}").rows)
+        return found if found.keys() >= expected else None
 
-    wait_for(settled, 300, 2, lambda: f"{stack.outputs[table]} does not settle")
-    return Counter(str(row[0]) for row in found)
+    return wait_for(arrived, 300, 0.5, lambda: f"{name} did not get all {len(expected)} events")
 
 
 def report(run: Run) -> None:

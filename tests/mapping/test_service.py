@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.template.conftest import free_port
+from tests.ports import free_port
 from tools.local import cloud
 from tools.local.mapping.destination import Destination
 from tools.local.mapping.kinesis import Context, KinesisMapping

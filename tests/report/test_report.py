@@ -14,7 +14,9 @@ import pytest
 
 from tests.report import chromium
 from tools.local import report
-from tools.local.stack import Alert, Dataset, QueryResult
+from tools.local.alert_queue import Alert
+from tools.local.dataset import Dataset
+from tools.local.stack import QueryResult
 
 DATASET = Dataset.load("us_accidents")
 BEGAN = datetime(2026, 7, 14, 9, 30, tzinfo=timezone.utc)

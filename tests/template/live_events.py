@@ -8,7 +8,8 @@ from typing import Any
 
 from tools.live.atlas import Atlas
 from tools.live.view import Stage, View
-from tools.local.stack import Alert, Dataset
+from tools.local.alert_queue import Alert
+from tools.local.dataset import Dataset
 
 ACCIDENTS = Dataset.load("us_accidents")
 TICKETS = Dataset.load("support_tickets")

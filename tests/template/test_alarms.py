@@ -12,13 +12,15 @@ from typing import Any, ClassVar
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.template.conftest import free_port
+from tests.ports import free_port
 from tests.template.rendered import KEY, rendered
 from tests.template.test_evaluation import PLAIN
-from tools.local import alarms, cloud
+from tools.local import cloud
+from tools.local.alert_queue import AlertQueue
 from tools.local.cloud import Cloud
-from tools.local.evaluation import MINUTE
-from tools.local.stack import AlertQueue, Stack, now, wait_for
+from tools.local.services import alarms
+from tools.local.services.evaluation import MINUTE
+from tools.local.stack import Stack, now, wait_for
 
 SECONDS = 30
 # Longer than any alarm's evaluation range, so that no cause is seen by the evaluation of the next.

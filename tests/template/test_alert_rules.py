@@ -14,10 +14,10 @@ import pytest
 
 from tests.template.rendered import KEY, rendered
 from tests.template.watched import held, lost, needs_grafana, read_by, typed
-from tools.local.evaluation import MetricAlarm, Minutes
 from tools.local.functions import DATASET, DATASETS, render
-from tools.local.metric_math import Expression
 from tools.local.rules import MEASURED, settings
+from tools.local.services.evaluation import MetricAlarm, Minutes
+from tools.local.services.metric_math import Expression
 
 FILES = {folder.name: folder / "grafana-alerts.json" for folder in DATASETS.iterdir()}
 FILE = json.loads(FILES[DATASET].read_text(encoding="utf-8"))

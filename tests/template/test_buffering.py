@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from tools.local.buffering import Batch, Buffers, Hints, Record
+from tools.local.services.buffering import Batch, Buffers, Hints, Record
 
 HINTS = Hints(size=100, interval=2.0)
 

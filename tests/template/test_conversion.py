@@ -13,7 +13,7 @@ import pytest
 from ministack.services import firehose
 
 from tests.template.rendered import rendered
-from tools.local.conversion import parquet, rows_of
+from tools.local.services.conversion import parquet, rows_of
 
 COLUMNS = [
     {"Name": "id", "Type": "string"},

@@ -96,8 +96,8 @@ def test_a_queue_and_a_function_let_the_topic_in(tmp_path: Path) -> None:
 def test_an_alert_address_of_a_department_is_found(tmp_path: Path) -> None:
     template = with_departments(tmp_path, {**FRANKLIN, "environments": ["prod"]})
     given = defaults(template) | {"AlertEmail": FRANKLIN["address"]}
-    assert list(checks.twice(template, given)) == []
-    (problem,) = checks.twice(template, given | {"Environment": "prod"})
+    assert list(checks.shared_addresses(template, given)) == []
+    (problem,) = checks.shared_addresses(template, given | {"Environment": "prod"})
     assert "the address of the department Franklin" in problem
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.template.rendered import TEMPLATE, load
-from tools.local import alarms, evaluation, firehose, metrics
 from tools.local.cloud import Cloud
 from tools.local.commands import REPOSITORY
 from tools.local.emulator import for_emulator, without
+from tools.local.services import alarms, evaluation, firehose, metrics
 
 PAGE = (REPOSITORY / "docs" / "LOCAL_DIFFERENCES.md").read_text(encoding="utf-8")
 DESCRIBED = load(TEMPLATE)

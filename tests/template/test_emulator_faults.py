@@ -19,7 +19,7 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.template.conftest import free_port
+from tests.ports import free_port
 from tools.local import cloud
 from tools.local.commands import REPOSITORY, without_aws
 
@@ -82,7 +82,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
             stderr=output,
         )
     try:
-        assert cloud.holds(lambda: cloud.healthy(port), SECONDS), log.read_text(encoding="utf-8")
+        assert cloud.wait_until(lambda: cloud.healthy(port), SECONDS), log.read_text("utf-8")
 
         def client(service: str, key: str = "test", secret: str = "test") -> Any:
             return boto3.client(

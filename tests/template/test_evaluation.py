@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.template.rendered import KEY, rendered
-from tools.local.evaluation import EXTRA_PERIODS, MINUTE, MetricAlarm, Series
-from tools.local.metric_math import Expression, UnsupportedAlarm
+from tools.local.services.evaluation import EXTRA_PERIODS, MINUTE, MetricAlarm, Series
+from tools.local.services.metric_math import Expression, UnsupportedAlarm
 
 RETAINED = "retained"
 # Source: CloudWatch user guide, "How alarm state is evaluated when data is missing". The newest

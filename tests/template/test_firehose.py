@@ -19,8 +19,8 @@ from aws_kinesis_agg.aggregator import RecordAggregator
 from botocore.exceptions import ClientError
 
 from tests.template.conftest import values
-from tools.local import firehose
 from tools.local.cloud import Cloud
+from tools.local.services import firehose
 from tools.local.stack import wait_for
 
 SECONDS = 30

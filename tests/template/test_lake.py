@@ -13,8 +13,8 @@ import sqlglot
 from sqlglot import exp
 
 from tests.template.rendered import rendered
+from tools.local.dataset import Dataset
 from tools.local.functions import DATASET, DATASETS
-from tools.local.stack import Dataset
 
 TYPES = {"int": "bigint"}
 

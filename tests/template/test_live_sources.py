@@ -17,8 +17,9 @@ from tools.live.feed import Feed
 from tools.live.sources import Gone, rejected_rows
 from tools.live.watch import watch
 from tools.local import cloud
+from tools.local.alert_queue import AlertQueue
 from tools.local.commands import CommandError
-from tools.local.stack import AlertQueue, Stack, StreamReader
+from tools.local.stack import Stack, StreamReader
 
 NAMES = cloudwatch.Names("us_accidents", "prod", "us-accidents-ingest-prod", "alerts")
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from tests.template.conftest import values
+from tools.local.alert_queue import admission
 from tools.local.cloud import Cloud
-from tools.local.metrics import QUEUE_SECONDS, Datum, embedded
+from tools.local.services.kinesis import Shards
+from tools.local.services.metrics import QUEUE_SECONDS, Datum, embedded
 from tools.local.stack import now, wait_for
-from tools.local.streams import Shards
 
 TIME = 1_795_900_000_123
 
@@ -101,16 +102,8 @@ def queue(bare: Cloud, name: str, *topics: str) -> tuple[str, str]:
     """The URL and ARN of a queue to which these topics may send."""
     sqs = bare.client("sqs")
     arn = f"arn:aws:sqs:{bare.region}:000000000000:{name}"
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": "sns.amazonaws.com"},
-        "Action": "sqs:SendMessage",
-        "Resource": arn,
-        "Condition": {"ArnEquals": {"aws:SourceArn": list(topics)}},
-    }
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    url = sqs.create_queue(QueueName=name, Attributes={"Policy": policy} if topics else {})
-    return url["QueueUrl"], arn
+    policy = {"Policy": admission(arn, topics)} if topics else {}
+    return sqs.create_queue(QueueName=name, Attributes=policy)["QueueUrl"], arn
 
 
 def test_a_message_that_sns_cannot_deliver_is_counted_and_kept(bare: Cloud) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.template.conftest import free_port
+from tests.ports import free_port
 from tests.template.rendered import rendered
 from tools.local import cloud, removal, where
 from tools.local.functions import environment
@@ -49,7 +49,8 @@ def deploy(client: Any, buckets: dict[str, str]) -> None:
     raw["VersioningConfiguration"] = {"Status": "Enabled"}
     formation = client("cloudformation")
     formation.create_stack(StackName=TARGET.stack, TemplateBody=json.dumps(template))
-    formation.get_waiter("stack_create_complete").wait(StackName=TARGET.stack)
+    waiter = formation.get_waiter("stack_create_complete")
+    waiter.wait(StackName=TARGET.stack, WaiterConfig=removal.OFTEN)
     for body in (b"one", b"two"):
         client("s3").put_object(Bucket=buckets["RawBucket"], Key="events", Body=body)
     client("s3").delete_object(Bucket=buckets["RawBucket"], Key="events")

@@ -23,7 +23,7 @@ from tools.setup.progress import Display, Stream, duration
 
 REQUIREMENTS = sorted((REPOSITORY / "tools" / "requirements").glob("*.txt"))
 # What commands run that must not wait for large packages.
-LOCAL_MODULES = ("demo", "cloud", "query", "removal", "where", "athena")
+LOCAL_MODULES = ("demo", "cloud", "query", "removal", "where", "services.athena")
 
 
 def required(file: Path) -> dict[str, str]:

@@ -32,9 +32,14 @@ def make(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def asked(bare: Cloud, *command: str, **shell: str) -> tuple[int, str, str]:
-    """Runs a tool in a shell with a profile that does not exist here."""
-    environment = {name: value for name, value in os.environ.items() if "AWS" not in name}
-    environment |= {"AWS_PROFILE": "work", "NO_COLOR": "1", "COLUMNS": "100", **shell}
+    """Runs a tool in a shell with a profile that does not exist here, and a proxy."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if "AWS" not in name and name.upper() != "NO_PROXY"
+    }
+    proxy = {"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "intranet"}
+    environment |= {"AWS_PROFILE": "work", "NO_COLOR": "1", "COLUMNS": "100", **proxy, **shell}
     finished = ran(sys.executable, "-m", *command, "--port", str(bare.port), env=environment)
     return finished.returncode, finished.stdout, finished.stderr
 

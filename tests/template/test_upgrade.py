@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
+from tests.template.history import NoHistory, earlier_template
 from tests.template.rendered import rendered
-from tools.local.history import NoHistory, earlier_template
 from tools.local.rendered import PSEUDO, Rendered
 from tools.local.template import parse
 

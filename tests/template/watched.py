@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.template.rendered import KEY, Metric, emitted, rendered
+from tools.local.dataset import Dataset
 from tools.local.functions import DATASET, DATASETS
-from tools.local.stack import Dataset
 
 EVENTS = Dataset.load(DATASET)
 GRAFANA = json.loads((DATASETS / DATASET / "grafana.json").read_text(encoding="utf-8"))

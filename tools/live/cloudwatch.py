@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from tools.local.stack import Dataset
+from tools.local.dataset import Dataset
 
 # The counts are those of the last hour: CloudWatch keeps seconds for three.
 WINDOW = timedelta(hours=1)

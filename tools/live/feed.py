@@ -28,7 +28,7 @@ class Feed:
         self._problem: str | None = None
 
     def show(self, view: View, place: str) -> None:
-        """Begins anew with a view, at the next tick."""
+        """Shows another view from the next tick on."""
         with self.lock:
             self.view, self.place, self._problem = view, place, "reading what is there"
             self.generation += 1

@@ -13,6 +13,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from tools.local.dataset import Dataset
+
 # From the least severe to the most, and for those that the scale does not reach.
 RANKS = 4
 BARS = 40  # of a histogram, at most
@@ -37,10 +39,7 @@ def colour(rank: int) -> str:
 
 
 def events_by_second(
-    counts: Mapping[tuple[int, int], int],
-    named: Callable[[int], str],
-    severities: Sequence[int],
-    at: Callable[[int], Any],
+    counts: Mapping[tuple[int, int], int], dataset: Dataset, at: Callable[[int], Any]
 ) -> go.Figure:
     """Events of each severity in every second, empty ones too; `at` is a second's place on the
     axis."""
@@ -52,8 +51,8 @@ def events_by_second(
             figure.add_bar(
                 x=[at(second) for second in seconds],
                 y=[counts.get((second, severity), 0) for second in seconds],
-                name=named(severity),
-                marker_color=colour(rank(severity, severities)),
+                name=dataset.named(severity),
+                marker_color=colour(rank(severity, dataset.severities.ascending)),
                 hovertemplate="%{y}",
             )
     figure.update_layout(barmode="stack", bargap=0.1, showlegend=True, hovermode="x unified")

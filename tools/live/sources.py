@@ -24,8 +24,10 @@ from tools.live import cloudwatch
 from tools.live.atlas import Atlas
 from tools.live.view import Stage, View
 from tools.local import where
+from tools.local.alert_queue import AlertQueue
 from tools.local.commands import say
-from tools.local.stack import AlertQueue, Dataset, Stack, StreamReader, json_object, now
+from tools.local.dataset import Dataset
+from tools.local.stack import Stack, StreamReader, json_object, now
 
 # What a stream of the local cloud keeps.
 RETENTION = timedelta(days=1)
@@ -102,7 +104,7 @@ class Source(ABC):
 
 
 def identity(place: where.Place) -> str | None:
-    """What differs between a stack and one that is made anew in its place."""
+    """What differs between a stack and a new one of its name."""
     deployed = place.deployed()
     return deployed and f"{deployed['StackId']} {deployed['CreationTime']}"
 

@@ -15,7 +15,9 @@ from typing import Any
 
 from tools.live import figures
 from tools.live.atlas import Atlas, Point
-from tools.local.stack import Alert, Dataset, percentile, timestamp
+from tools.local.alert_queue import Alert
+from tools.local.dataset import Dataset
+from tools.local.stack import percentile, timestamp
 
 CHART_SECONDS = 180
 KEPT_POINTS = 5_000
@@ -105,7 +107,7 @@ class View:
             self.by_second[second, level] += 1
             if level > self.severe_above:
                 self.severe_accepted += 1
-                self._take_point(event, level, self._label(event))
+                self._take_point(event, level, cut(self.dataset.label_of(event)))
             elif self._backdrop[second] < BACKDROP_A_SECOND and (place := self._place(event)):
                 self._backdrop[second] += 1
                 self.points.append([*place, 0, ""])
@@ -177,7 +179,7 @@ class View:
     def hello(self, place: str) -> dict[str, Any]:
         """What a page needs before anything else."""
         return {
-            "title": f"{self.dataset.title[:1].upper()}{self.dataset.title[1:]}s",
+            "title": self.dataset.heading,
             "place": place,
             "outline": self.atlas.outline,
             "has_map": self.dataset.location is not None,
@@ -186,8 +188,8 @@ class View:
                 for stage in self.stages
             ],
             "severities": [
-                {"rank": self._rank(level), "text": self.named(level)}
-                for level in self._levels()
+                {"rank": self._rank(level), "text": self.dataset.named(level)}
+                for level in self.dataset.severities.ascending
                 if level > self.severe_above
             ],
         }
@@ -212,9 +214,6 @@ class View:
             "figures": {name: figures.as_json(figure) for name, figure in charts.items()},
         }
 
-    def named(self, level: int) -> str:
-        return f"severity {self.dataset.severities.text(level)}"
-
     def percentiles(self) -> dict[str, int | None]:
         """Of the latencies of the latest alerted events, unless a service has computed them."""
         latest = list(self.latencies_ms)
@@ -237,18 +236,15 @@ class View:
         return {"count": count, "behind": behind}
 
     def _events_figure(self) -> Any:
-        return figures.events_by_second(self.by_second, self.named, self._levels(), second_text)
+        return figures.events_by_second(self.by_second, self.dataset, second_text)
 
     def _latency_figure(self, within: dict[str, int | None]) -> Any:
         return figures.latency(list(self.latencies_ms), within)
 
     # -------------------------------------------------------------------------------- its parts
 
-    def _levels(self) -> list[int]:
-        return sorted(set(self.dataset.severities.levels.values()))
-
     def _rank(self, level: int) -> int:
-        return figures.rank(level, self._levels())
+        return figures.rank(level, self.dataset.severities.ascending)
 
     def _level_of(self, event: dict[str, Any]) -> int | None:
         try:
@@ -268,9 +264,6 @@ class View:
             del self.by_second[old]
         for old in [second for second in self._backdrop if second < first]:
             del self._backdrop[old]
-
-    def _label(self, event: dict[str, Any]) -> str:
-        return cut(", ".join(str(event[name]) for name in self.dataset.label if event.get(name)))
 
     def _place(self, event: dict[str, Any]) -> Point | None:
         if self.dataset.location is None:

@@ -47,7 +47,7 @@ def watch(
 
 
 def follow(feed: Feed, source: Source, stop: threading.Event, say: Callable[[str], None]) -> None:
-    """Reads a source until it is time to stop, or the source has to be made anew."""
+    """Reads a source until it is time to stop, or until a new source is needed."""
     with ThreadPoolExecutor(1) as executor:
         slow: Future[None] | None = None
         due = monotonic()

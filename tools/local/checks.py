@@ -16,6 +16,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tools.local.clients import stack_of
 from tools.local.commands import CommandError, Parser, run, say
 from tools.local.functions import (
     DATASET,
@@ -26,6 +27,7 @@ from tools.local.functions import (
     template_of,
 )
 from tools.local.problems import sentence
+from tools.local.template import defaults_of
 
 # Shards of an on-demand stream at the beginning.
 # Source: Kinesis developer guide, "Choose the right mode in Kinesis Data Streams".
@@ -72,11 +74,11 @@ def of_parameters(template: dict[str, Any], given: dict[str, str], now: datetime
             found.problems.append(f"{name}={value}: {problem}")
     if found.problems:
         return found
-    values = {name: str(each.get("Default", "")) for name, each in described.items()} | given
+    values = defaults_of(template) | given
     found.problems += broken_rules(template.get("Rules", {}), values)
-    found.problems += together(values, now)
-    found.problems += twice(template, values)
-    found.notes += worth_knowing(values, now)
+    found.problems += conflicts(values, now)
+    found.problems += shared_addresses(template, values)
+    found.notes += surprises(values, now)
     found.notes += thresholds(template["Mappings"]["Severities"], values)
     found.notes += partitions(template["Mappings"]["Severities"], values)
     found.notes += unwatched(template["Mappings"]["Dataset"], values)
@@ -106,9 +108,10 @@ def misspelled(described: dict[str, Any]) -> list[str]:
 def refuse(target: Environment) -> None:
     """Fails for parameters that CloudFormation would refuse or ignore."""
     template = load(template_of(target.dataset))
-    problems = misspelled(template["Parameters"])
+    now = datetime.now(timezone.utc)
     problems = (
-        problems or of_parameters(template, target.parameters, datetime.now(timezone.utc)).problems
+        misspelled(template["Parameters"])
+        or of_parameters(template, target.parameters, now).problems
     )
     if problems:
         raise CommandError("; ".join(problems))
@@ -133,8 +136,7 @@ def refused(parameter: dict[str, Any], value: str) -> str | None:
 
 
 def broken_rules(rules: dict[str, Any], values: dict[str, str]) -> Iterator[str]:
-    """The template's own rules, which CloudFormation would check after everything has been "
-    "built."""
+    """What breaks the template's own rules. CloudFormation would say so only after the build."""
     for rule in rules.values():
         if "RuleCondition" in rule and not holds(rule["RuleCondition"], values):
             continue
@@ -165,7 +167,7 @@ def valued(value: Any, values: dict[str, str]) -> str:
     return values[value["Ref"]] if isinstance(value, dict) else str(value)
 
 
-def together(values: dict[str, str], now: datetime) -> Iterator[str]:
+def conflicts(values: dict[str, str], now: datetime) -> Iterator[str]:
     """Parameters that do not go together; a template cannot compare numbers."""
     number = {name: int(value) for name, value in values.items() if re.fullmatch(r"-?\d+", value)}
     retention = number["StreamRetentionHours"] * 3600
@@ -173,34 +175,32 @@ def together(values: dict[str, str], now: datetime) -> Iterator[str]:
     if age != -1 and not 60 <= age < retention:
         yield (
             f"MaximumRecordAgeSeconds={age}: expected -1, or 60 to less than the {retention} "
-            f"seconds of "
-            f"StreamRetentionHours={values['StreamRetentionHours']}"
+            f"seconds of StreamRetentionHours={values['StreamRetentionHours']}"
         )
     if attempts * ATTEMPT_SECONDS >= retention and age == -1:
         yield (
             f"MaximumRetryAttempts={attempts}: a record that ends the function would expire "
-            f"before it is given up; "
-            f"expected less than {retention // ATTEMPT_SECONDS}, better {per_hour(values)}"
+            f"before it is given up; expected less than {retention // ATTEMPT_SECONDS}, better "
+            f"{per_hour(values)}"
         )
     buffer, freshness = number["DeliveryBufferSeconds"], number["DeliveryFreshnessSeconds"]
     if freshness < buffer + DELIVERY_SLACK_SECONDS:
         yield (
             f"DeliveryFreshnessSeconds={freshness}: the alarm would be raised by every object; "
-            f"expected at least "
-            f"{buffer + DELIVERY_SLACK_SECONDS} with DeliveryBufferSeconds={buffer}"
+            f"expected at least {buffer + DELIVERY_SLACK_SECONDS} with "
+            f"DeliveryBufferSeconds={buffer}"
         )
     expiry, cold = number["LakeExpireAfterDays"], number["LakeColdAfterDays"]
     if expiry and expiry <= cold:
         yield (
             f"LakeExpireAfterDays={expiry}: S3 refuses an expiry that is not after "
-            f"LakeColdAfterDays={cold}; "
-            "expected more, or 0"
+            f"LakeColdAfterDays={cold}; expected more, or 0"
         )
     yield from replay(number["ReplayFrom"], retention, now)
     yield from years(values["ProjectedYears"], now)
 
 
-def twice(template: dict[str, Any], values: dict[str, str]) -> Iterator[str]:
+def shared_addresses(template: dict[str, Any], values: dict[str, str]) -> Iterator[str]:
     """Departments with the address of AlertEmail: SNS takes an address of a topic once."""
     for name, resource in template["Resources"].items():
         subscription = resource.get("Properties", {})
@@ -235,26 +235,24 @@ def years(projected: str, now: datetime) -> Iterator[str]:
     elif not first <= now.year <= last:
         yield (
             f"ProjectedYears={projected}: Athena would not show what arrives in {now.year}; "
-            f"expected a range that "
-            "holds it"
+            "expected a range that holds it"
         )
 
 
-def worth_knowing(values: dict[str, str], now: datetime) -> Iterator[str]:
-    """What works, and may surprise."""
+def surprises(values: dict[str, str], now: datetime) -> Iterator[str]:
+    """What works, and not as long as one may think."""
     retention = int(values["StreamRetentionHours"]) * 3600
     if int(values["MaximumRetryAttempts"]) * 2 * ATTEMPT_SECONDS < retention:
         yield (
             f"MaximumRetryAttempts={values['MaximumRetryAttempts']}: an outage as long as "
-            f"StreamRetentionHours sends "
-            f"records to the failures bucket; {per_hour(values)} attempts last as long"
+            f"StreamRetentionHours sends records to the failures bucket; {per_hour(values)} "
+            "attempts last as long"
         )
     _, last = map(int, values["ProjectedYears"].split(","))
     if now.year == last:
         yield (
             f"ProjectedYears={values['ProjectedYears']} ends this year; deploy with a later one "
-            f"before it is over, or "
-            "Athena shows nothing of the next"
+            "before it is over, or Athena shows nothing of the next"
         )
 
 
@@ -297,12 +295,12 @@ def unwatched(dataset: dict[str, Any], values: dict[str, str]) -> Iterator[str]:
     if text and {severity} not in given:
         yield (
             f"MetricDimensionSets={text} misses {severity}: the alarms severe-event and "
-            f"unlisted-severity can never be raised"
+            "unlisted-severity can never be raised"
         )
     if text and {severity, area} not in given:
         yield (
             f"MetricDimensionSets={text} misses {severity}+{area}: the dashboards' panel of one "
-            f"area stays empty"
+            "area stays empty"
         )
 
 
@@ -354,14 +352,12 @@ def concurrency(
     if reserved and limit - reserved < UNRESERVED:
         found.problems.append(
             f"IngestReservedConcurrency={reserved}: the account has {limit} concurrent executions "
-            f"and must keep "
-            f"{UNRESERVED} unreserved; expected 0, or ask for more: {request}"
+            f"and must keep {UNRESERVED} unreserved; expected 0, or ask for more: {request}"
         )
     elif limit < needed:
         found.notes.append(
             f"the account has {limit} concurrent executions and this stack uses up to {needed}, "
-            f"so that functions "
-            f"will be throttled; ask for more: {request}"
+            f"so that functions will be throttled; ask for more: {request}"
         )
 
 
@@ -398,8 +394,7 @@ def shards(
             step = 2 * open_ if wanted > open_ else -(-open_ // 2)
             found.problems.append(
                 f"ShardCount={wanted}: {name} has {open_} shards, and Kinesis takes half to "
-                f"double in one deployment; "
-                f"deploy ShardCount={step} first"
+                f"double in one deployment; deploy ShardCount={step} first"
             )
 
 
@@ -407,12 +402,7 @@ def left_buckets(
     target: Environment, values: dict[str, str], client: Callable[[str], Any], found: Findings
 ) -> None:
     """Buckets outlive their stack, and CloudFormation does not make what is there already."""
-    try:
-        stack = client("cloudformation").describe_stacks(StackName=target.stack)["Stacks"][0]
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ValidationError":
-            raise
-    else:
+    if stack := stack_of(client("cloudformation"), target.stack):
         if stack["StackStatus"] in DEAD:
             found.problems.append(
                 f"{target.stack} is {stack['StackStatus']}, and CloudFormation can only delete it; "
@@ -429,10 +419,8 @@ def left_buckets(
     if left:
         found.problems.append(
             f"there is no stack {target.stack}, but its buckets are there "
-            f"({', '.join(sorted(left))}); "
-            f"`make restore ENV={target.name}` makes the stack with them, `make remove "
-            f"ENV={target.name} EVENTS=delete` "
-            "deletes them"
+            f"({', '.join(sorted(left))}); `make restore ENV={target.name}` makes the stack with "
+            f"them, `make remove ENV={target.name} EVENTS=delete` deletes them"
         )
 
 
@@ -447,15 +435,16 @@ def main() -> int:
         target = environment(arguments.environment, arguments.dataset)
         template = load(template_of(target.dataset))
         found = of_parameters(template, target.parameters, datetime.now(timezone.utc))
+        # Those of this environment are among the problems already.
         found.problems += [
             each for each in misspelled(template["Parameters"]) if f"[{target.name}]" not in each
         ]
         if not found.problems:
-            defaults = {n: str(p.get("Default", "")) for n, p in template["Parameters"].items()}
+            values = defaults_of(template) | target.parameters
             session = boto3.Session(region_name=target.region)
             number = session.client("sts").get_caller_identity()["Account"]
             say(f"goes to AWS account {number}, stack {target.stack} in {target.region}")
-            account = of_account(target, defaults | target.parameters, session.client)
+            account = of_account(target, values, session.client)
             found.problems += account.problems
             found.notes += account.notes
     except (CommandError, BotoCoreError, ClientError) as error:

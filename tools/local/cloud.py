@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,11 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
-import botocore.session
-from botocore.exceptions import ClientError
-
-from tools.local import checks, commands, deployment
+from tools.local import checks, clients, commands, deployment
 from tools.local.commands import (
     REPOSITORY,
     CommandError,
@@ -50,6 +48,9 @@ EMULATOR = "tools.local.services"  # a module
 MAPPINGS = "tools.local.mapping"  # the module of its event source mappings
 PAGE = "tools.live"  # the module of a page that shows it
 
+# What a cloud holds in its folder, next to its logs.
+HELD = ("code", "s3", "state", "tmp")
+
 PORT = 4566
 ACCESS_KEY = SECRET_KEY = "test"  # the emulator's root user
 
@@ -57,7 +58,18 @@ START_SECONDS = 60
 STOP_SECONDS = 15
 
 
-class CloudError(RuntimeError):
+def bypass_proxies() -> None:
+    """Lets this process, and those that it starts, reach the cloud without the network's proxy."""
+    for name in ("NO_PROXY", "no_proxy"):
+        hosts = os.environ.get(name, "").split(",")
+        if "127.0.0.1" not in hosts:
+            os.environ[name] = ",".join([*filter(None, hosts), "127.0.0.1", "localhost"])
+
+
+bypass_proxies()
+
+
+class CloudError(CommandError):
     """The local cloud cannot do what was asked; the text says why and what would help."""
 
 
@@ -79,14 +91,6 @@ class Cloud:
         """The variables that point AWS's libraries and command line tools here."""
         return credentials(self.port, self.region)
 
-    @property
-    def ingest_url(self) -> str:
-        """The function URL as it is reached here; the output names a host of AWS."""
-        host = re.fullmatch(r"https://(\w+)\.lambda-url\..*", self.outputs["IngestUrl"])
-        if host is None:
-            raise CloudError(f"{self.outputs['IngestUrl']} is not the URL of a function")
-        return f"{self.endpoint}/_aws/lambda-url/{host[1]}/"
-
     def client(self, service: str) -> Any:
         return client(service, self.port, self.region)
 
@@ -106,20 +110,13 @@ def credentials(port: int, region: str) -> dict[str, str]:
     }
 
 
+@functools.cache
 def client(service: str, port: int, region: str) -> Any:
-    return session(region).client(service, endpoint_url=endpoint(port))
-
-
-def session(region: str) -> boto3.Session:
-    """A session of the emulator's root user, whatever profile the shell has chosen."""
-    own = botocore.session.Session({"profile": (None, [], None, None)})
-    own.set_config_variable("config_file", os.devnull)
-    return boto3.Session(
-        botocore_session=own,
-        region_name=region,
-        aws_access_key_id=ACCESS_KEY,
-        aws_secret_access_key=SECRET_KEY,
+    """A client of the emulator's root user. A new one would take a tenth of a second."""
+    session = clients.session(
+        region, aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY
     )
+    return session.client(service, endpoint_url=endpoint(port))
 
 
 def left_running() -> str:
@@ -136,24 +133,19 @@ def up(port: int = PORT, fresh: bool = False, dataset: str = DATASET) -> Cloud:
 
     With `fresh` a running cloud is stopped first, so that nothing of before is left in it.
     """
-    try:
-        local = local_environment(dataset)
-        checks.refuse(local)
-    except CommandError as error:
-        raise CloudError(str(error)) from error
-    if not fresh and running(port) is not None and (reason := outlived(port, local)):
+    local = local_environment(dataset)
+    checks.refuse(local)
+    if not fresh and running(port) is not None and (reason := unusable(port, local)):
         say(f"local cloud: starting over, because {reason}")
         fresh = True
     if fresh:
         down(port)
     if running(port) is None:
         start(port, local.region)
-    try:
-        # Clouds on other ports are deployed from the same build.
-        with exclusive(STATE / "build.lock"):
-            deploy(port, local, build_local(dataset))
-    except CommandError as error:
-        raise CloudError(str(error)) from error
+    # Clouds on other ports are deployed from the same build.
+    with exclusive(STATE / "build.lock"):
+        template = build_local(dataset)
+    deploy(port, local, template)
     return connect(port)
 
 
@@ -163,29 +155,31 @@ def built_template(dataset: str = DATASET) -> Path:
 
 
 def down(port: int = PORT) -> bool:
-    """Stops the cloud of this port; false when there was none."""
-    end_page(port)
+    """Stops the cloud of this port, and deletes all but its logs; false when there was none."""
     pid = running(port)
-    if pid is not None:
-        # The functions' processes are of the same group.
-        os.killpg(pid, signal.SIGTERM)
-        if not holds(lambda: not alive(pid), STOP_SECONDS):
-            os.killpg(pid, signal.SIGKILL)
-            if not holds(lambda: not alive(pid), STOP_SECONDS):
-                raise CloudError(f"the local cloud on port {port}, process {pid}, does not end")
+    for each in filter(None, (running_page(port), pid)):
+        # At once, since nothing is kept. The functions' processes are of the emulator's group.
+        os.killpg(each, signal.SIGKILL)
+        if not wait_until(lambda each=each: not alive(each), STOP_SECONDS):
+            raise CloudError(f"process {each} of the local cloud on port {port} does not end")
+    page_pid_file(port).unlink(missing_ok=True)
     pid_file(port).unlink(missing_ok=True)
+    for name in HELD:
+        # A function that ends a moment later may still write there.
+        shutil.rmtree(state(port) / name, ignore_errors=True)
     return pid is not None
 
 
 def end_page(port: int) -> None:
-    """Ends the page that shows the cloud of this port, if the demo has started one."""
-    file = state(port) / "page.pid"
-    pid = process_of(port, file, PAGE)
-    if pid is not None:
+    """Ends the page that shows the cloud of this port, if the demo has started one.
+
+    It removes its queue from the cloud.
+    """
+    if (pid := running_page(port)) is not None:
         os.kill(pid, signal.SIGTERM)
-        if not holds(lambda: not alive(pid), STOP_SECONDS):
+        if not wait_until(lambda: not alive(pid), STOP_SECONDS):
             os.kill(pid, signal.SIGKILL)
-    file.unlink(missing_ok=True)
+    page_pid_file(port).unlink(missing_ok=True)
 
 
 def show_page(port: int) -> str:
@@ -216,14 +210,14 @@ def start_page(port: int, page: int) -> str | None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    (state(port) / "page.pid").write_text(str(process.pid))
+    page_pid_file(port).write_text(str(process.pid))
 
     def address() -> str | None:
         log = page_log(port).read_text(encoding="utf-8")
         found = re.search(r"^live: (http://\S+)$", log, re.MULTILINE)
         return found and found[1]
 
-    holds(lambda: process.poll() is not None or address() is not None, START_SECONDS)
+    wait_until(lambda: process.poll() is not None or address() is not None, START_SECONDS)
     return address()
 
 
@@ -258,6 +252,10 @@ def pid_file(port: int) -> Path:
     return state(port) / "ministack.pid"
 
 
+def page_pid_file(port: int) -> Path:
+    return state(port) / "page.pid"
+
+
 def emulator_log(port: int) -> Path:
     return state(port) / "ministack.log"
 
@@ -273,6 +271,11 @@ def page_log(port: int) -> Path:
 def running(port: int) -> int | None:
     """The process of this port's emulator."""
     return process_of(port, pid_file(port), EMULATOR)
+
+
+def running_page(port: int) -> int | None:
+    """The process of the page that the demo has started for this port."""
+    return process_of(port, page_pid_file(port), PAGE)
 
 
 def without_mappings(port: int) -> str | None:
@@ -346,7 +349,7 @@ def start(port: int, region: str) -> None:
         )
     pid_file(port).write_text(str(process.pid))
 
-    answered = holds(lambda: process.poll() is not None or healthy(port), START_SECONDS)
+    answered = wait_until(lambda: process.poll() is not None or healthy(port), START_SECONDS)
     if process.poll() is not None:
         pid_file(port).unlink(missing_ok=True)
         raise CloudError(f"the local cloud ended at once:\n{tail(log)}\nsee {log}")
@@ -376,8 +379,8 @@ def alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-def holds(condition: Callable[[], bool], seconds: float) -> bool:
-    """Waits for a condition; false when it did not come about in time."""
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Waits for a condition; false if it is not true in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -403,7 +406,7 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def deploy(port: int, local: Environment, template: Path) -> None:
-    """Deploys a built template, fitted to the emulator."""
+    """Deploys a built template, as the emulator takes it."""
     say(f"stack: deploying {local.stack}; docs/LOCAL_DIFFERENCES.md lists what differs from AWS")
     deployment.deploy(
         lambda service: client(service, port, local.region),
@@ -412,17 +415,6 @@ def deploy(port: int, local: Environment, template: Path) -> None:
         local.parameters,
         template.parent,
     )
-
-
-def describe(port: int, local: Environment) -> dict[str, Any] | None:
-    """The stack, or nothing when there is none."""
-    try:
-        answer = client("cloudformation", port, local.region).describe_stacks(StackName=local.stack)
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ValidationError":
-            return None
-        raise
-    return answer["Stacks"][0]
 
 
 def deployed(port: int, region: str) -> dict[str, Any] | None:
@@ -435,10 +427,10 @@ def outputs_of(stack: dict[str, Any]) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
-def outlived(port: int, local: Environment) -> str | None:
+def unusable(port: int, local: Environment) -> str | None:
     """Why the running cloud cannot take the stack, if so."""
     final = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "UPDATE_ROLLBACK_FAILED")
-    stack = describe(port, local)
+    stack = clients.stack_of(client("cloudformation", port, local.region), local.stack)
     if stack is not None and stack["StackStatus"] in final:
         return "its last deployment failed"
     if without_mappings(port):
@@ -468,7 +460,7 @@ def main() -> int:
             for port in ports() if arguments.all else [arguments.port]:
                 stopped = down(port)
                 say(f"local cloud: {'stopped' if stopped else 'none'} on port {port}")
-    except CloudError as error:
+    except CommandError as error:
         say(f"error: {error}")
         return 1
     return 0

@@ -27,6 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tools.local import cloud, commands, functions, report
+from tools.local.alert_queue import Alert, AlertQueue, event_to_alert_ms
 from tools.local.commands import (
     REPOSITORY,
     CommandError,
@@ -38,16 +39,7 @@ from tools.local.commands import (
 )
 from tools.local.functions import DATASET
 from tools.local.problems import sentence
-from tools.local.stack import (
-    Alert,
-    AlertQueue,
-    QueryFailed,
-    Stack,
-    event_to_alert_ms,
-    now,
-    percentile,
-    top_areas_query,
-)
+from tools.local.stack import QueryFailed, Stack, now, percentile, top_areas_query
 
 REPLAY = functions.binary("replay")
 OUTPUT = REPOSITORY / "target" / "demo"
@@ -80,7 +72,6 @@ class DemoFailed(Exception):
 # What ends the demo, in one sentence.
 PROBLEMS = (
     DemoFailed,
-    cloud.CloudError,
     CommandError,
     QueryFailed,
     TimeoutError,
@@ -252,7 +243,7 @@ def await_through(console: Console, pipeline: Pipeline, port: int) -> float:
 
 
 def check(pipeline: Pipeline, counts: Counts, still: float) -> None:
-    """Fails when waiting on would be in vain."""
+    """Fails if waiting longer cannot help."""
     if counts.exceed:
         raise DemoFailed(f"the numbers do not add up: {'; '.join(counts.gaps)}")
     if still > STALLED_AFTER_SECONDS:

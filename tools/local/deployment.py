@@ -12,6 +12,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tools.local.clients import stack_of
 from tools.local.commands import CommandError
 from tools.local.functions import functions_of
 
@@ -53,12 +54,12 @@ def _deploy(
         properties["CodeUri"] = f"s3://{BUCKET}/{upload(s3, archive, '.zip')}"
     key = upload(s3, json.dumps(template).encode(), ".json")
 
-    existing = status_of(formation, stack)
-    kind = "CREATE" if existing in (None, "REVIEW_IN_PROGRESS") else "UPDATE"
+    existing = stack_of(formation, stack)
+    is_new = existing is None or existing["StackStatus"] == "REVIEW_IN_PROGRESS"
     whose = {"StackName": stack, "ChangeSetName": f"change-{uuid.uuid4()}"}
     formation.create_change_set(
         **whose,
-        ChangeSetType=kind,
+        ChangeSetType="CREATE" if is_new else "UPDATE",
         TemplateURL=f"{s3.meta.endpoint_url}/{BUCKET}/{key}",
         Capabilities=CAPABILITIES,
         Parameters=[
@@ -88,16 +89,6 @@ def upload(s3: Any, body: bytes, suffix: str) -> str:
     return key
 
 
-def status_of(formation: Any, stack: str) -> str | None:
-    """The status of the stack, or nothing when there is none."""
-    try:
-        return formation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ValidationError":
-            raise
-        return None
-
-
 def has_changes(formation: Any, whose: Mapping[str, str]) -> bool:
     """Waits for the change set; false if the stack is as the template says already."""
     deadline = time.monotonic() + DEADLINE_SECONDS
@@ -120,10 +111,10 @@ def wait(formation: Any, stack: str) -> None:
     """Waits until the stack is deployed; a failure names the resources and their reasons."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
-        status = status_of(formation, stack)
+        status = formation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
         if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
             return
-        if status is None or not status.endswith("_IN_PROGRESS"):
+        if not status.endswith("_IN_PROGRESS"):
             reasons = "\n".join(failures(formation, stack)) or "no resource says why"
             raise CommandError(f"the deployment of {stack} ended as {status}:\n{reasons}")
         time.sleep(PAUSE_SECONDS)

@@ -6,6 +6,7 @@ The local cloud and the tests run the dev binaries of the one build that `cargo 
 
 from __future__ import annotations
 
+import io
 import json
 import platform
 import subprocess
@@ -106,9 +107,7 @@ def build_local(dataset: str = DATASET) -> Path:
     for resource in functions_of(template):
         name = resource["Metadata"]["BuildProperties"]["Binary"]
         resource["Properties"]["CodeUri"] = pack(binary(name), directory).name
-    path = directory / "template.json"
-    path.write_text(json.dumps(template), encoding="utf-8")
-    return path
+    return write(directory / "template.json", json.dumps(template).encode())
 
 
 def pack(program: Path, directory: Path) -> Path:
@@ -116,13 +115,20 @@ def pack(program: Path, directory: Path) -> Path:
 
     The same program gives the same archive, so that a deployment does not replace the function.
     """
-    path = directory / f"{program.name}.zip"
     entry = zipfile.ZipInfo("bootstrap")  # without the time of the build
     entry.external_attr = 0o755 << 16
     entry.compress_type = zipfile.ZIP_STORED
-    with zipfile.ZipFile(path, "w") as archive:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr(entry, program.read_bytes())
-    return path
+    return write(directory / f"{program.name}.zip", packed.getvalue())
+
+
+def write(path: Path, content: bytes) -> Path:
+    """Writes a file at once: a cloud on another port may be deployed from it meanwhile."""
+    new = path.with_suffix(".new")
+    new.write_bytes(content)
+    return new.replace(path)
 
 
 def build(target: Environment, directory: Path) -> Path:

@@ -19,18 +19,17 @@ from rich.text import Text
 
 from tools.local import cloud, where
 from tools.local.commands import Parser, console, run, say
+from tools.local.dataset import Dataset
 from tools.local.problems import sentence
-from tools.local.stack import Dataset, QueryFailed, QueryResult, Stack
+from tools.local.stack import QueryFailed, QueryResult, Stack
 
 NUMBERS = {"tinyint", "smallint", "integer", "bigint", "float", "real", "double", "decimal"}
 
 # A table that goes to a file or a pipe is not folded to a terminal's width.
 UNFOLDED_WIDTH = 10_000
 
-
 # A cell is not folded to fewer characters in a table of a terminal.
 READABLE = 14
-
 
 # A number that a parameter of the stack sets, as in `> 3 -- NotifySeverityAbove`.
 PARAMETER = re.compile(r"\b\d+(?= -- ([A-Z]\w+)$)", re.MULTILINE)

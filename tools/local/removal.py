@@ -20,9 +20,13 @@ from botocore.exceptions import WaiterError
 from tools.local import cloud, functions, where
 from tools.local.commands import Parser, run, say
 from tools.local.problems import sentence
+from tools.local.template import defaults_of
 
 # Objects of one request. Source: S3 API reference, DeleteObjects and ListObjectVersions.
 OBJECTS = 1_000
+
+# How CloudFormation is asked whether it has finished: every two seconds, for an hour at most.
+OFTEN = {"Delay": 2, "MaxAttempts": 1_800}
 
 Client = Callable[[str], Any]
 
@@ -34,13 +38,13 @@ class NotDone(Exception):
 def bucket_names(parameters: dict[str, str], region: str, account: str) -> dict[str, str]:
     """The buckets of a stack by their logical ids, as the template names them."""
     template = functions.load(functions.TEMPLATE)
-    given = {name: str(each.get("Default", "")) for name, each in template["Parameters"].items()}
-    given |= parameters | {"AWS::Region": region, "AWS::AccountId": account}
+    values = defaults_of(template) | parameters
+    values |= {"AWS::Region": region, "AWS::AccountId": account}
     found = {}
     for name, resource in template["Resources"].items():
         if resource["Type"] == "AWS::S3::Bucket":
             text = resource["Properties"]["BucketName"]["Fn::Sub"]
-            for key, value in given.items():
+            for key, value in values.items():
                 text = text.replace(f"${{{key}}}", value)
             found[name] = text
     return found
@@ -53,7 +57,7 @@ def existing(client: Client, buckets: dict[str, str]) -> dict[str, str]:
 
 
 def versions(client: Client, bucket: str) -> Iterator[list[dict[str, str]]]:
-    """Every version of every object and every mark of a deletion, a request's worth at a time."""
+    """Every version of every object and every mark of a deletion, in portions of one request."""
     pages = (
         client("s3")
         .get_paginator("list_object_versions")
@@ -88,11 +92,12 @@ def remove(client: Client, stack: str, there: bool, buckets: dict[str, str], eve
         say(f"stack: deleting {stack}")
         formation.delete_stack(StackName=stack)
         try:
-            formation.get_waiter("stack_delete_complete").wait(StackName=stack)
+            waiter = formation.get_waiter("stack_delete_complete")
+            waiter.wait(StackName=stack, WaiterConfig=OFTEN)
         except WaiterError as error:
             raise NotDone(
                 f"{stack} was not deleted; its events in CloudFormation say why, and a second run "
-                f"goes on"
+                "continues"
             ) from error
     for bucket in existing(client, buckets).values():
         if events:
@@ -140,12 +145,10 @@ def restore(client: Client, stack: str, buckets: dict[str, str]) -> None:
     )
     try:
         formation.get_waiter("change_set_create_complete").wait(
-            StackName=stack, ChangeSetName=change_set, WaiterConfig={"Delay": 2, "MaxAttempts": 60}
+            StackName=stack, ChangeSetName=change_set, WaiterConfig=OFTEN
         )
         formation.execute_change_set(StackName=stack, ChangeSetName=change_set)
-        formation.get_waiter("stack_import_complete").wait(
-            StackName=stack, WaiterConfig={"Delay": 2, "MaxAttempts": 150}
-        )
+        formation.get_waiter("stack_import_complete").wait(StackName=stack, WaiterConfig=OFTEN)
     except WaiterError as error:
         raise NotDone(
             f"{stack} did not take the buckets; its events in CloudFormation say why"
@@ -191,7 +194,7 @@ def act(arguments: argparse.Namespace) -> None:
     if arguments.action == "restore" and is_there:
         raise NotDone(f"{place.stack} is there already: {stack['StackStatus']}")
     if arguments.action == "restore" and not buckets:
-        raise NotDone(f"{place.stack} has left no buckets; `make deploy` makes it anew")
+        raise NotDone(f"{place.stack} has left no buckets; `make deploy` makes a new one")
     if arguments.action == "remove" and stack is None and not (buckets and events):
         raise NotDone(f"there is no stack {place.stack}")
     say("\n".join(plan(arguments.action, place, buckets, events)))

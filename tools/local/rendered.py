@@ -10,6 +10,8 @@ import base64
 import re
 from typing import Any
 
+from tools.local.template import defaults_of
+
 PSEUDO = {
     "AWS::AccountId": "000000000000",
     "AWS::Partition": "aws",
@@ -28,9 +30,8 @@ class Rendered:
         unknown = parameters.keys() - template["Parameters"].keys()
         if unknown:
             raise ValueError(f"the template has no parameters {unknown}")
-        defaults = {name: str(p.get("Default", "")) for name, p in template["Parameters"].items()}
         self._template = template
-        self._values = {**PSEUDO, **defaults, **parameters}
+        self._values = {**PSEUDO, **defaults_of(template), **parameters}
         self.resources: dict[str, dict[str, Any]] = {
             name: self._value(resource)
             for name, resource in template["Resources"].items()

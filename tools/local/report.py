@@ -10,7 +10,7 @@ import html
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -21,7 +21,9 @@ from plotly.offline import get_plotlyjs
 
 from tools.live.atlas import Atlas
 from tools.live.figures import PLAIN, as_json, events_by_second, latency, part, rank
-from tools.local.stack import Alert, Dataset, QueryResult, timestamp
+from tools.local.alert_queue import Alert
+from tools.local.dataset import Dataset
+from tools.local.stack import QueryResult, timestamp
 
 SHOWN_ALERTS = 100
 SHOWN_ROWS = 20
@@ -63,14 +65,6 @@ class Run:
     def severity(self, event: dict[str, Any]) -> int:
         return self.dataset.severities.level(event[self.dataset.severity])
 
-    @property
-    def severities(self) -> list[int]:
-        """The levels of severity, from the least."""
-        return sorted(set(self.dataset.severities.levels.values()))
-
-    def named(self, severity: int) -> str:
-        return f"severity {self.dataset.severities.text(severity)}"
-
 
 def render(run: Run) -> str:
     """The page."""
@@ -82,7 +76,7 @@ def render(run: Run) -> str:
     places = where(run)
     sections = {name: section for name, section in FIGURES.items() if name != "map" or places}
     return PAGE.substitute(
-        title=html.escape(heading(run.dataset)),
+        title=html.escape(f"{run.dataset.heading}, from the file to the alert"),
         lead=html.escape(lead(run)),
         theme=part("theme.css"),
         counts=counts(run.summary),
@@ -94,10 +88,6 @@ def render(run: Run) -> str:
         data=in_script({name: as_json(figure) for name, figure in figures.items()}),
         map=in_script(places),
     )
-
-
-def heading(dataset: Dataset) -> str:
-    return f"{dataset.title[:1].upper()}{dataset.title[1:]}s, from the file to the alert"
 
 
 def lead(run: Run) -> str:
@@ -123,23 +113,23 @@ def events(run: Run) -> go.Figure:
         second = int(timestamp(event[run.dataset.received_at]).timestamp())
         by_second[second, run.severity(event)] += 1
     first = min((second for second, _ in by_second), default=0)
-    figure = events_by_second(by_second, run.named, run.severities, lambda second: second - first)
+    figure = events_by_second(by_second, run.dataset, lambda second: second - first)
     figure.update_xaxes(title="seconds since the first event", tickformat=None, hoverformat=None)
     return figure
 
 
 def where(run: Run) -> dict[str, Any] | None:
     """The severe events by their coordinates, over the others as a faint backdrop."""
-    if run.dataset.location is None:
+    dataset = run.dataset
+    if dataset.location is None:
         return None
-    atlas = Atlas.of(run.dataset.region)
+    atlas, levels = Atlas.of(dataset.region), dataset.severities.ascending
     severe, others = [], []
     for event in run.events:
-        place = atlas.place(*(event.get(side) for side in run.dataset.location))
+        place = atlas.place(*(event.get(side) for side in dataset.location))
         severity = run.severity(event)
         if place and severity > run.severe_above:
-            label = ", ".join(str(event[name]) for name in run.dataset.label if event.get(name))
-            severe.append([*place, rank(severity, run.severities), label])
+            severe.append([*place, rank(severity, levels), dataset.label_of(event)])
         elif place:
             others.append([*place, 0, ""])
     if not severe:
@@ -147,8 +137,8 @@ def where(run: Run) -> dict[str, Any] | None:
     if len(others) > BACKDROP_POINTS:
         others = random.Random(0).sample(others, BACKDROP_POINTS)
     legend = [
-        {"rank": rank(level, run.severities), "text": run.named(level)}
-        for level in run.severities
+        {"rank": rank(level, levels), "text": dataset.named(level)}
+        for level in levels
         if level > run.severe_above
     ]
     return {"outline": atlas.outline, "points": others + severe, "severities": legend}
@@ -206,10 +196,11 @@ def alerts(sent: Sequence[Alert]) -> str:
     if not sent:
         return "<p>No event was severe enough for an alert.</p>"
     cards = "".join(map(card, sent[:SHOWN_ALERTS]))
-    more = len(sent) - SHOWN_ALERTS
-    return cards + (
-        f"<p>and {more:,} more message{'s' if more > 1 else ''}</p>" if more > 0 else ""
-    )
+    return cards + more(len(sent) - SHOWN_ALERTS, "message")
+
+
+def more(count: int, noun: str) -> str:
+    return f"<p>and {count:,} more {noun}{'s' if count > 1 else ''}</p>" if count > 0 else ""
 
 
 def card(alert: Alert) -> str:
@@ -224,25 +215,22 @@ def card(alert: Alert) -> str:
 def answer(given: Answer) -> str:
     result = given.result
     head = "".join(f"<th>{html.escape(column)}</th>" for column in result.columns)
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{html.escape(cell or str())}</td>' for cell in row)}</tr>"
-        for row in result.rows[:SHOWN_ROWS]
-    )
-    more = len(result.rows) - SHOWN_ROWS
-    note = f"<p>and {more:,} more row{'s' if more > 1 else ''}</p>" if more > 0 else ""
+    rows = "".join(map(table_row, result.rows[:SHOWN_ROWS]))
+    note = more(len(result.rows) - SHOWN_ROWS, "row")
     return (
         f'<section class="answer"><h3>{html.escape(given.question)}</h3><div class="table"><table>'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{note}</section>"
     )
 
 
+def table_row(cells: Sequence[str | None]) -> str:
+    return "<tr>" + "".join(f"<td>{html.escape(cell or '')}</td>" for cell in cells) + "</tr>"
+
+
 def question(sql: str) -> str:
     """What a saved query asks: the first line of its comment."""
-    return next(iter(comments(sql.splitlines())), "A query")
-
-
-def comments(lines: Iterable[str]) -> Iterable[str]:
-    return (line.removeprefix("--").strip() for line in lines if line.startswith("-- "))
+    comments = (line[2:].strip() for line in sql.splitlines() if line.startswith("-- "))
+    return next(comments, "A query")
 
 
 def figure_section(name: str, title: str, text: str) -> str:

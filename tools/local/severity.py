@@ -41,6 +41,11 @@ class Severities:
             return cls(places, words, descending)
         return cls({str(each): each for each in listed}, False, False)
 
+    @property
+    def ascending(self) -> list[int]:
+        """The levels, from the least severe."""
+        return sorted(set(self.levels.values()))
+
     def level(self, value: Any) -> int:
         """The level of an event's severity, as the event has it."""
         if self.words:

@@ -1,34 +1,23 @@
-"""Reads from the services' side the state of each stage of a deployed stack.
+"""Reads the state of each stage of a deployed stack, from the services.
 
 Nothing here trusts a function's own counters: streams are read record by record, the lake through
-Athena, metrics from CloudWatch, and alerts from a queue that is subscribed to the topic.
+Athena and metrics from CloudWatch. `alert_queue.py` gets the alerts from the topic.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeVar
 
-from botocore.exceptions import ClientError
-
 from tools.local.cloud import Cloud
-from tools.local.functions import DATASETS
+from tools.local.dataset import Dataset
 from tools.local.kpl import user_records
-from tools.local.severity import Severities
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html
 METRIC_QUERIES_PER_CALL = 500
@@ -37,74 +26,7 @@ METRIC_PERIOD = timedelta(hours=1)
 # https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html
 RECORDS_PER_CALL = 10_000
 
-# A repeat of a message arrives soon after it.
-REMEMBERED_MESSAGES = 100_000
-
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """The names that a data set gives to its events, read from `datasets/<name>/dataset.toml`."""
-
-    name: str
-    title: str
-    id: str
-    severity: str
-    severities: Severities
-    received_at: str
-    area: str
-    namespace: str
-    metric: str
-    dimensions: dict[str, str]
-    columns: dict[str, dict[str, str]]
-    location: tuple[str, str] | None  # the fields that hold latitude and longitude
-    region: str
-    severity_attribute: str  # of an alert
-    label: tuple[str, ...]  # what names an event for people, besides its id and severity
-
-    @classmethod
-    def load(cls, name: str) -> Dataset:
-        document = tomllib.loads((DATASETS / name / "dataset.toml").read_text(encoding="utf-8"))
-        return cls(
-            name=document["name"],
-            title=document["title"],
-            id=document["id"],
-            severity=document["severity"],
-            severities=Severities.read(document.get("severities")),
-            received_at=document["received_at"],
-            area=document["severe_partition_key"],
-            namespace=document["metric"]["namespace"],
-            metric=document["metric"]["name"],
-            dimensions=document["metric"]["dimensions"],
-            columns={column["name"]: column for column in document["column"]},
-            location=tuple(document["location"][side] for side in ("latitude", "longitude"))
-            if "location" in document
-            else None,
-            region=document["source_region"],
-            severity_attribute=next(
-                (
-                    name
-                    for name, column in document.get("alert", {}).get("attributes", {}).items()
-                    if column == document["severity"]
-                ),
-                "severity",  # without a wording of its own
-            ),
-            label=tuple(
-                name
-                for name in document["projection"]
-                if name not in (document["id"], document["severity"], document["received_at"])
-            ),
-        )
-
-    def glue(self, name: str) -> str:
-        """The Glue column of a field."""
-        return self.columns[name]["column"]
-
-    @property
-    def queries(self) -> list[Path]:
-        """The files of its saved queries."""
-        return sorted((DATASETS / self.name / "queries").glob("*.sql"))
 
 
 @dataclass(frozen=True)
@@ -121,34 +43,8 @@ class QueryFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Alert:
-    """What one message to the topic's subscribers says."""
-
-    subject: str
-    message: str
-    content: dict[str, Any]
-    attributes: dict[str, str]
-    received: datetime
-    message_id: str = ""  # that SNS gave to it
-
-    @property
-    def count(self) -> int:
-        """How many events the message is about: a digest says so itself."""
-        return int(self.content.get("count", 1))
-
-    @property
-    def text(self) -> str:
-        """The text for people, which a message for machines has in addition to its fields."""
-        return str(self.content.get("text", self.message))
-
-    @property
-    def ids(self) -> list[str]:
-        return [str(event) for event in self.content.get("ids") or [self.attributes["id"]]]
-
-
-@dataclass(frozen=True)
 class Stack:
-    """A deployed stack: its data set, its outputs, and how to come by a client of a service."""
+    """A deployed stack: its data set, its outputs, and the clients of its services."""
 
     dataset: Dataset
     outputs: dict[str, str]
@@ -339,7 +235,7 @@ def top_areas_query(stack: Stack, limit: int) -> str:
 
 
 class StreamReader:
-    """Reads a stream from its trim horizon; each `poll` takes in what has come since the last."""
+    """Reads a stream from its trim horizon; each `poll` reads what has arrived since the last."""
 
     def __init__(self, kinesis: Any, stream: str) -> None:
         self._kinesis = kinesis
@@ -373,139 +269,6 @@ class StreamReader:
             # At the end, although there may be more by now: a busy stream has no last record.
             if not answer.get("MillisBehindLatest") and len(answer["Records"]) < RECORDS_PER_CALL:
                 return
-
-
-class AlertQueue:
-    """A queue subscribed to alerts and alarms, as a department's own system would be."""
-
-    def __init__(
-        self, stack: Stack, name: str, filter_policy: dict[str, Any] | None = None
-    ) -> None:
-        self._sqs, self._sns = stack.client("sqs"), stack.client("sns")
-        self._subscriptions: list[str] = []
-        self._seen: dict[str, None] = {}
-        self.alerts: list[Alert] = []
-        self.alarms: list[dict[str, Any]] = []
-        alerts = stack.alert_topic
-        kind = {}
-        if alerts.endswith(".fifo"):
-            name, kind = f"{name}.fifo", {"FifoQueue": "true"}
-        self.url = self._sqs.create_queue(QueueName=name, Attributes=kind)["QueueUrl"]
-        try:
-            self._connect(stack, alerts, filter_policy)
-        except BaseException:
-            self.close()
-            raise
-
-    def _connect(self, stack: Stack, alerts: str, filter_policy: dict[str, Any] | None) -> None:
-        attributes = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])[
-            "Attributes"
-        ]
-        # A stack of the release before has one topic for both.
-        alarms = stack.outputs.get("AlarmTopicArn", alerts)
-        self._admit([alerts, alarms], attributes["QueueArn"])
-        filtered = {"FilterPolicy": json.dumps(filter_policy)} if filter_policy else {}
-        self._subscribe(alerts, attributes["QueueArn"], filtered)
-        # A standard topic does not deliver to a FIFO queue.
-        if alarms != alerts and not alerts.endswith(".fifo"):
-            self._subscribe(alarms, attributes["QueueArn"], {})
-
-    def _subscribe(self, topic: str, queue: str, attributes: dict[str, str]) -> None:
-        answer = self._sns.subscribe(
-            TopicArn=topic,
-            Protocol="sqs",
-            Endpoint=queue,
-            Attributes=attributes,
-            ReturnSubscriptionArn=True,
-        )
-        self._subscriptions.append(answer["SubscriptionArn"])
-
-    def close(self) -> None:
-        """Removes the queue and its subscriptions; the one also if the other fails."""
-        with contextlib.ExitStack() as removals:
-            removals.callback(self._sqs.delete_queue, QueueUrl=self.url)
-            for subscription in self._subscriptions:
-                removals.callback(self._unsubscribe, subscription)
-
-    def _unsubscribe(self, subscription: str) -> None:
-        try:
-            self._sns.unsubscribe(SubscriptionArn=subscription)
-        except ClientError as error:
-            # It went with its topic.
-            if error.response["Error"]["Code"] != "NotFound":
-                raise
-
-    def _admit(self, topics: list[str], queue: str) -> None:
-        statement = {
-            "Effect": "Allow",
-            "Principal": {"Service": "sns.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": queue,
-            "Condition": {"ArnEquals": {"aws:SourceArn": topics}},
-        }
-        policy = {"Version": "2012-10-17", "Statement": [statement]}
-        self._sqs.set_queue_attributes(QueueUrl=self.url, Attributes={"Policy": json.dumps(policy)})
-
-    def poll(self) -> list[Alert]:
-        """Takes in every message that is there and answers all the alerts until now."""
-        self.alerts += self.new()
-        return self.alerts
-
-    def new(self) -> Iterator[Alert]:
-        """Takes in every message that is there and answers the alerts among them."""
-        while messages := self._receive():
-            for message in messages:
-                yield from self._take(message)
-            self._sqs.delete_message_batch(
-                QueueUrl=self.url,
-                Entries=[
-                    {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"]}
-                    for index, message in enumerate(messages)
-                ],
-            )
-
-    def _receive(self) -> list[dict[str, Any]]:
-        answer = self._sqs.receive_message(
-            QueueUrl=self.url,
-            MaxNumberOfMessages=10,
-            MessageSystemAttributeNames=["SentTimestamp"],
-        )
-        return answer.get("Messages", [])
-
-    def _take(self, message: dict[str, Any]) -> Iterator[Alert]:
-        if message["MessageId"] in self._seen:
-            return  # a standard queue may deliver a message twice
-        self._seen[message["MessageId"]] = None
-        if len(self._seen) > REMEMBERED_MESSAGES:
-            del self._seen[next(iter(self._seen))]
-        envelope = json.loads(message["Body"])
-        content = json_object(envelope["Message"])
-        if "AlarmName" in content:
-            self.alarms.append(content)
-            return
-        attributes = envelope.get("MessageAttributes", {})
-        sent = int(message["Attributes"]["SentTimestamp"]) / 1000
-        yield Alert(
-            subject=envelope.get("Subject", ""),
-            message=envelope["Message"],
-            content=content,
-            attributes={name: value["Value"] for name, value in attributes.items()},
-            received=datetime.fromtimestamp(sent, timezone.utc),
-            message_id=envelope["MessageId"],
-        )
-
-
-def event_to_alert_ms(
-    events: Sequence[dict[str, Any]], alerts: Sequence[Alert], dataset: Dataset
-) -> list[int]:
-    """Milliseconds from an event's stamp on stream 2 to its alert's arrival in the queue, for every
-    event that an alert names."""
-    stamps = {event[dataset.id]: timestamp(event[dataset.received_at]) for event in events}
-    return [
-        round((alert.received - stamps[event]).total_seconds() * 1000)
-        for alert in alerts
-        for event in alert.ids
-    ]
 
 
 def percentile(values: Sequence[int], percent: float) -> int | None:

@@ -28,3 +28,8 @@ _Loader.add_multi_constructor("!", _spelt_out)
 def parse(text: str) -> Any:
     """A template's text with its short tags spelt out; any other YAML as it is."""
     return yaml.load(text, _Loader)
+
+
+def defaults_of(template: dict[str, Any]) -> dict[str, str]:
+    """The parameters of a template with their defaults, empty ones included."""
+    return {name: str(each.get("Default", "")) for name, each in template["Parameters"].items()}

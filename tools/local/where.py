@@ -21,13 +21,14 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
 from tools.local import cloud, commands, functions
+from tools.local.clients import stack_of
 from tools.local.commands import INTERRUPTED, CommandError, Parser, run, say, without_aws
 from tools.local.problems import LOG_IN, sentence
 
 DEFAULT_ENVIRONMENT = "dev"
 
 # What ends a command of the tools in a sentence.
-PROBLEMS = (CommandError, cloud.CloudError, TimeoutError, BotoCoreError, ClientError)
+PROBLEMS = (CommandError, TimeoutError, BotoCoreError, ClientError)
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,7 @@ class Place:
 
     def client(self, service: str) -> Any:
         if self.local:
-            endpoint = self.variables["AWS_ENDPOINT_URL"]
-            return cloud.session(self.region).client(service, endpoint_url=endpoint)
+            return cloud.client(service, self.port, self.region)
         return boto3.client(service, region_name=self.region)
 
     def environment(self, shell: Mapping[str, str]) -> dict[str, str]:
@@ -63,12 +63,7 @@ class Place:
 
     def deployed(self) -> dict[str, Any] | None:
         """The stack, or nothing when there is none."""
-        try:
-            return self.client("cloudformation").describe_stacks(StackName=self.stack)["Stacks"][0]
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ValidationError":
-                raise
-            return None
+        return stack_of(self.client("cloudformation"), self.stack)
 
     def parameters(self) -> dict[str, str]:
         """The values of the parameters that the stack was deployed with."""

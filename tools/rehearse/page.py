@@ -14,7 +14,8 @@ from rich.text import Text
 
 from tools.live.figures import PLAIN, as_json, colour, part
 from tools.local import report
-from tools.local.stack import Alert, QueryResult
+from tools.local.alert_queue import Alert
+from tools.local.stack import QueryResult
 from tools.rehearse import tables, wording
 from tools.rehearse.setting import Setting
 

@@ -114,7 +114,7 @@ class Cargo:
             self._display.say(line)
 
     def _show(self, plain: str) -> None:
-        # A build of which nothing is left to do is not worth a line.
+        # A build that has nothing to do prints nothing.
         if not self._shown and plain.split()[0] in ("Compiling", "Downloading", "Updating"):
             self._shown = True
             self._display.add(self._stream)

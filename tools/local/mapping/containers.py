@@ -105,8 +105,7 @@ class Deployments:
             if not program.exists():
                 # The emulator's own name of its host may be another address.
                 path = location.partition("://")[2].partition("/")[2]
-                plain = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-                with plain.open(f"{self._endpoint}/{path}", timeout=60) as answer:
+                with urllib.request.urlopen(f"{self._endpoint}/{path}", timeout=60) as answer:
                     archive = zipfile.ZipFile(io.BytesIO(answer.read()))
                 new = folder.with_suffix(".new")
                 shutil.rmtree(new, ignore_errors=True)

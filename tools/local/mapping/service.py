@@ -18,11 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
-import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tools.local.clients import session
 from tools.local.mapping.cloudwatch import LogStream, Metrics
 from tools.local.mapping.containers import Deployments, Function
 from tools.local.mapping.destination import Destination
@@ -51,7 +50,6 @@ class Aws:
         self.endpoint = endpoint
         self._region = region
         self._root = {"aws_access_key_id": root[0], "aws_secret_access_key": root[1]}
-        self._plain = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str], Any] = {}
 
@@ -60,10 +58,7 @@ class Aws:
         with self._lock:
             if (service, function) not in self._clients:
                 keys = self._root if not function else self._keys_of(function)
-                own = botocore.session.Session({"profile": (None, [], None, None)})
-                own.set_config_variable("config_file", os.devnull)
-                session = boto3.Session(botocore_session=own, region_name=self._region, **keys)
-                self._clients[service, function] = session.client(
+                self._clients[service, function] = session(self._region, **keys).client(
                     service,
                     endpoint_url=self.endpoint,
                     config=Config(max_pool_connections=50, retries={"mode": "standard"}),
@@ -76,7 +71,8 @@ class Aws:
 
     def credentials(self, function: str) -> dict[str, str]:
         """The variables with the credentials of a function's role."""
-        with self._plain.open(f"{self.endpoint}{CREDENTIALS}{function}", timeout=30) as answer:
+        url = f"{self.endpoint}{CREDENTIALS}{function}"
+        with urllib.request.urlopen(url, timeout=30) as answer:
             return json.load(answer)
 
     def note_result(self, mapping: str, result: str) -> None:
@@ -85,7 +81,7 @@ class Aws:
             f"{self.endpoint}{RESULT}{mapping}", data=result.encode(), method="POST"
         )
         try:
-            self._plain.open(request, timeout=30).close()
+            urllib.request.urlopen(request, timeout=30).close()
         except OSError as error:
             say(f"the result of mapping {mapping} could not be noted: {error}")
 
@@ -273,10 +269,9 @@ def main() -> None:
 
 
 def wait_until_healthy(endpoint: str) -> None:
-    plain = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     for _ in range(600):
         try:
-            plain.open(f"{endpoint}/_ministack/health", timeout=2).close()
+            urllib.request.urlopen(f"{endpoint}/_ministack/health", timeout=2).close()
             return
         except OSError:
             time.sleep(0.1)

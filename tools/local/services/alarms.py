@@ -2,7 +2,7 @@
 
 The emulator adds up all series of a metric, evaluates nothing after the last data point, and knows
 neither metric math nor composite alarms in a template. Here the alarms are evaluated every few
-seconds, by the rules of `tools.local.evaluation`, and their actions get the message of CloudWatch.
+seconds, by the rules of `evaluation.py`, and their actions get the message of CloudWatch.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ministack.services import cloudwatch, sns
 from ministack.services.cloudformation import provisioners
 
 from tools.local.clients import client
-from tools.local.evaluation import MINUTE, MetricAlarm, Minutes, Series, Verdict
-from tools.local.metric_math import UnsupportedAlarm
+from tools.local.services.evaluation import MINUTE, MetricAlarm, Minutes, Series, Verdict
+from tools.local.services.metric_math import UnsupportedAlarm
 
 log = logging.getLogger("alarms")
 

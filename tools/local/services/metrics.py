@@ -20,7 +20,7 @@ from ministack.services.cloudformation import provisioners
 log = logging.getLogger("metrics")
 
 # AWS publishes them by the minute. An alarm sees the highest value of a minute in both cases.
-QUEUE_SECONDS = 15
+QUEUE_SECONDS = 5
 
 own_append = cloudwatch_logs._append_log_events
 own_put_object = s3._put_object

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Literal
 
-from tools.local.metric_math import Expression, UnsupportedAlarm
+from tools.local.services.metric_math import Expression, UnsupportedAlarm
 
 State = Literal["OK", "ALARM", "INSUFFICIENT_DATA"]
 Values = Sequence[float | None]  # oldest first; none where a data point is missing
@@ -92,7 +92,6 @@ class MetricAlarm:
     state: State
     series: dict[str, Series]  # by the name that the expression has for it
     expression: Expression
-    label: str
     period: int
     evaluation_periods: int
     datapoints_to_alarm: int
@@ -112,7 +111,7 @@ class MetricAlarm:
         treatment = alarm.get("TreatMissingData") or "missing"
         if treatment not in TREATMENTS:
             raise UnsupportedAlarm(f"TreatMissingData: {treatment}")
-        expression, series, label, period = watched(alarm)
+        expression, series, period = watched(alarm)
         if period % MINUTE:
             raise UnsupportedAlarm(f"a period of {period} seconds")
         evaluation_periods = int(alarm["EvaluationPeriods"])
@@ -121,7 +120,6 @@ class MetricAlarm:
             state=alarm.get("StateValue", "INSUFFICIENT_DATA"),
             series=series,
             expression=expression,
-            label=label,
             period=period,
             evaluation_periods=evaluation_periods,
             datapoints_to_alarm=int(alarm.get("DatapointsToAlarm") or evaluation_periods),
@@ -228,12 +226,12 @@ class MetricAlarm:
         return datetime.fromtimestamp(begin, timezone.utc)
 
 
-def watched(alarm: Mapping[str, Any]) -> tuple[Expression, dict[str, Series], str, int]:
-    """What an alarm compares: an expression over series, its label and the period."""
+def watched(alarm: Mapping[str, Any]) -> tuple[Expression, dict[str, Series], int]:
+    """What an alarm compares: an expression over series, and the period."""
     if not alarm.get("Metrics"):
         period = int(alarm["Period"])
         statistic = alarm.get("ExtendedStatistic") or alarm["Statistic"]
-        return Expression("m"), {"m": Series.read(alarm, statistic, period)}, "", period
+        return Expression("m"), {"m": Series.read(alarm, statistic, period)}, period
     series = {}
     periods = set()
     returned = [each for each in alarm["Metrics"] if each.get("ReturnData", True)]
@@ -251,4 +249,4 @@ def watched(alarm: Mapping[str, Any]) -> tuple[Expression, dict[str, Series], st
     unknown = expression.names - series.keys()
     if unknown:
         raise UnsupportedAlarm(f"the metric {min(unknown)}, which is not there")
-    return expression, series, own.get("Label", own["Id"]), periods.pop()
+    return expression, series, periods.pop()

@@ -22,10 +22,10 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from ministack.services import cloudwatch, firehose
 
-from tools.local.buffering import Batch, Buffers, Hints, Record
 from tools.local.clients import client
-from tools.local.conversion import Row, parquet, rows_of
 from tools.local.kpl import user_records
+from tools.local.services.buffering import Batch, Buffers, Hints, Record
+from tools.local.services.conversion import Row, parquet, rows_of
 
 log = logging.getLogger("firehose")
 

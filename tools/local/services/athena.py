@@ -1,6 +1,6 @@
-"""The emulator, its Athena taught to read tables as Glue describes them.
+"""Athena, which reads tables as Glue describes them.
 
-By itself it takes a table's columns from its files: a key of JSON is found only under its own name,
+The emulator takes a table's columns from its files: a key of JSON is found only under its own name,
 a column that no file has is an error, and views are unknown. Here a JSON table is read through its
 SerDe's mapping, a column that no file has reads null, and a view means its query, as on AWS.
 """

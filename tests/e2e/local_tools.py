@@ -1,9 +1,7 @@
-"""The tools that `make demo` installs suffice for the local cloud, without those of the tests."""
+"""A Python with the tools that `make demo` installs, without those of the tests."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 import venv
 from collections.abc import Iterator
 from importlib.metadata import distribution
@@ -11,8 +9,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from tests.template.conftest import free_port
-from tools.local.commands import REPOSITORY, without_aws
+from tools.local.commands import REPOSITORY
 
 LOCAL = REPOSITORY / "tools" / "requirements" / "local.txt"
 
@@ -31,8 +28,8 @@ def required(lines: list[str], seen: set[str]) -> Iterator[str]:
             yield from required(distribution(name).requires or [], seen)
 
 
-def environment(folder: Path) -> Path:
-    """A virtual environment with the packages of `local.txt` only, linked; its interpreter."""
+def python_with_local_tools(folder: Path) -> Path:
+    """The interpreter of a new virtual environment with the packages of `local.txt`, linked."""
     venv.create(folder, symlinks=True)
     (site,) = folder.glob("lib/python3*/site-packages")
     lines = [line.partition("#")[0].strip() for line in LOCAL.read_text("utf-8").splitlines()]
@@ -43,24 +40,3 @@ def environment(folder: Path) -> Path:
             if not link.exists():
                 link.symlink_to(Path(str(found.locate_file(top))))
     return folder / "bin" / "python"
-
-
-def test_the_local_cloud_needs_no_more_than_it_installs(tmp_path: Path) -> None:
-    python, port = environment(tmp_path / "environment"), f"--port={free_port()}"
-
-    def cloud(command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [python, "-m", "tools.local.cloud", command, port],
-            cwd=REPOSITORY,
-            env=without_aws(os.environ),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    try:
-        up = cloud("up")
-        assert up.returncode == 0, up.stdout + up.stderr
-    finally:
-        down = cloud("down")
-    assert down.returncode == 0, down.stdout + down.stderr

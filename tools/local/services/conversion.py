@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 from ministack.services import firehose
 
-from tools.local.athena import LONGEST_LINE, literal
+from tools.local.services.athena import LONGEST_LINE, literal
 
 Row = dict[str, Any]
 
