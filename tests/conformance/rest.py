@@ -38,8 +38,8 @@ class Route:
         found = self.path.fullmatch(request.path)
         return found.groupdict() if found else None
 
-    def fit(self, request: Request, query: dict[str, str]) -> tuple[int, int, int]:
-        """How closely the operation fits a request: of several operations the closest is meant."""
+    def closeness(self, request: Request, query: dict[str, str]) -> tuple[int, int, int]:
+        """How much of a request the operation explains; of several the closest one is meant."""
         given = self.members & (query.keys() | request.headers.keys())
         return len(self.fixed), len(self.required), len(given)
 
@@ -89,15 +89,15 @@ def read(model: ServiceModel, request: Request) -> tuple[OperationModel, dict[st
         for name, value in query.items()
         if name != "x-id" and not name.startswith("X-Amz-")
     }
-    fitting = [
+    matching = [
         (route, labels)
         for route in routes(model)
         if (labels := route.labels(request, query)) is not None
     ]
-    if not fitting:
+    if not matching:
         asked = f"{request.method} {request.path}?{request.query}"
         raise NotUnderstood(f"{model.service_name} has no operation for {asked}")
-    route, labels = max(fitting, key=lambda each: each[0].fit(request, query))
+    route, labels = max(matching, key=lambda each: each[0].closeness(request, query))
     left = {name: value for name, value in query.items() if name not in route.fixed}
     shape = route.operation.input_shape
     if shape is None:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from tools.local.services.recorder import LONGEST_BODY, VARIABLE, Message, Receive, Send, recording
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.mapping.draw import draw
-from tests.mapping.scenario import InvalidScenario, Scenario, difference, files, steps_of
+from tests.mapping.run import difference, files, steps_of
+from tests.mapping.scenario import InvalidScenario, Scenario
 from tools.local.commands import REPOSITORY, shown
 
 FOLDER = Path(os.environ.get("MAPPING_SCENARIOS", Path(__file__).parent / "scenarios"))
