@@ -82,17 +82,19 @@ demo: ## Run the pipeline end to end on the local cloud [DATASET=name] [CSV=file
 # Where the tests record what is sent to the local cloud, to check it against AWS's models.
 REQUESTS := $(CURDIR)/target/requests
 
+# Much of the time, tests on a local cloud wait for it. Several processes run them, each with a cloud of its own. A file is
+# run by one process, in the order of its tests; files begin in the order of their names.
+PYTESTS := pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+
 # The fast tests come first: nothing is started for a change that they refuse.
 .PHONY: test
 test: ## Run all tests, those on a local cloud of their own included
 	$(TEST_TOOLS) --compile tests
 	pytest tests/plan tests/conformance
 	cargo test --workspace
-	pytest tests/template tests/mapping
-	pytest -rs tests/report
+	$(PYTESTS) -rs tests/template tests/mapping tests/report
 	rm -rf "$(REQUESTS)"
-	REQUEST_RECORD="$(REQUESTS)" pytest tests/e2e
-	REQUEST_RECORD="$(REQUESTS)" pytest tests/faults
+	REQUEST_RECORD="$(REQUESTS)" $(PYTESTS) -rs tests/e2e tests/faults
 	$(PY) -m tests.conformance.check "$(REQUESTS)"
 
 .PHONY: faults
