@@ -288,7 +288,7 @@ def test_by_default_no_more_events_are_alerted_than_are_severe() -> None:
 def test_without_severe_events_there_is_a_report(capsys: pytest.CaptureFixture[str]) -> None:
     plan.report(plan.arguments(["--eps", "100", "--severe", "0"]), plan.measured(), plan.prices())
     said = capsys.readouterr().out
-    assert "At 100 events/s the default quotas do." in said
+    assert "At 100 events/s the default quotas are enough." in said
     assert "inf" not in said
 
 
@@ -386,9 +386,9 @@ def test_the_model_finds_every_price_and_measurement() -> None:
     for eps in (100, 10_000, 1_000_000):
         for mode in ("on-demand", "provisioned"):
             workload = Workload(eps=eps, mode=mode)
-            held = plan.measured()
-            assert plan.total(model.bill(workload, plan.prices(), held)) > 0
-            assert plan.total(cookbook.bill(workload, plan.prices(), held)) > 0
+            measurements = plan.measured()
+            assert plan.total(model.bill(workload, plan.prices(), measurements)) > 0
+            assert plan.total(cookbook.bill(workload, plan.prices(), measurements)) > 0
 
 
 @pytest.mark.parametrize(
@@ -417,6 +417,6 @@ def test_a_wrong_option_is_refused_in_a_sentence(
 def test_the_report_names_what_to_ask_for(capsys: pytest.CaptureFixture[str]) -> None:
     plan.report(Workload(eps=1_000_000), plan.measured(), plan.prices())
     said = capsys.readouterr().out
-    assert "At 100 events/s the default quotas do." in said
+    assert "At 100 events/s the default quotas are enough." in said
     assert "At 1,000,000 events/s Firehose: direct put, bytes: 208 are needed" in said
     assert "The cookbook's architecture ends at" in said

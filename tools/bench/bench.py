@@ -305,7 +305,6 @@ def measure(object_mb: int, object_seconds: int, rehearsal_rows: int) -> dict[st
     shares = with_shares()
     say("bench: cold starts")
     cold = cold_starts()
-    held, sizes = memory(sending), packages()
     calls = measured["api_calls"]
     api_calls = {
         "perishable": {
@@ -327,8 +326,8 @@ def measure(object_mb: int, object_seconds: int, rehearsal_rows: int) -> dict[st
         "object": {**large, "mb_per_second": large["bytes"] / large["seconds"] / MB},
         "rehearsal": rehearsed,
         "cold_start_ms": cold,
-        "memory_mb": held,
-        "package_mb": sizes,
+        "memory_mb": memory(sending),
+        "package_mb": packages(),
         "api_calls_per_10000_events": api_calls,
         "plan": plan(measured, sending, shares),
     }

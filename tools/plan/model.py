@@ -44,7 +44,7 @@ METRIC_DATA = 1_000
 # Sizes of memory to compare, up to the one with a whole core.
 MEMORIES_MB = (128, 256, 512, 1024, CORE_MB)
 # How much more than the cheapest a faster size may cost.
-WORTH_FOR_SPEED = 1.1
+SPEED_PREMIUM = 1.1
 
 # A KPL record holds 64 KiB at most as this project packs it; each record in it costs its lengths
 # and index.
@@ -383,7 +383,7 @@ def memories(
 def recommended(found: Sequence[Memory]) -> Memory:
     """The fastest of those that cost hardly more than the cheapest."""
     cheapest = min(memory.dollars for memory in found)
-    fitting = [memory for memory in found if memory.dollars <= cheapest * WORTH_FOR_SPEED]
+    fitting = [memory for memory in found if memory.dollars <= cheapest * SPEED_PREMIUM]
     return max(fitting, key=lambda memory: memory.mb)
 
 

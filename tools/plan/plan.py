@@ -167,15 +167,15 @@ def total(lines: Sequence[Line]) -> float:
     return sum(line.dollars for line in lines)
 
 
-def quota_table(workload: Workload, held: Mapping[str, Any]) -> Table:
+def quota_table(workload: Workload, measurements: Mapping[str, Any]) -> Table:
     rates = sorted({*RATES, workload.eps})
     needed = (f"#need at {eps:,.0f}/s" for eps in rates)
     table = titled(
         "default quotas (eu-west-1, us-east-1, us-west-2)",
         *("service", "quota", *needed, "#default", "#ends at"),
     )
-    found = [quotas.limits(replace(workload, eps=eps), held) for eps in rates]
-    for limit, *needs in zip(quotas.with_ends(workload, held), *found):
+    found = [quotas.limits(replace(workload, eps=eps), measurements) for eps in rates]
+    for limit, *needs in zip(quotas.with_ends(workload, measurements), *found):
         cells = [
             f"[red]{need.need:,.4g}[/red]" if need.exceeded else f"{need.need:,.4g}"
             for need in needs
@@ -190,14 +190,16 @@ def quota_table(workload: Workload, held: Mapping[str, Any]) -> Table:
     return table
 
 
-def requests(rates: Sequence[float], workload: Workload, held: Mapping[str, Any]) -> list[str]:
-    """What to ask AWS for at each rate, where a default does not do."""
+def requests(
+    rates: Sequence[float], workload: Workload, measurements: Mapping[str, Any]
+) -> list[str]:
+    """What to ask AWS for at each rate, where a default is not enough."""
     sentences = []
     for eps in sorted(set(rates)):
-        found = quotas.limits(replace(workload, eps=eps), held)
+        found = quotas.limits(replace(workload, eps=eps), measurements)
         exceeded = [limit for limit in found if limit.exceeded]
         if not exceeded:
-            sentences.append(f"At {eps:,.0f} events/s the default quotas do.")
+            sentences.append(f"At {eps:,.0f} events/s the default quotas are enough.")
         for limit in exceeded:
             sentences.append(
                 f"At {eps:,.0f} events/s {limit.service}: {limit.quota}: {quantity(limit.need)} are"
@@ -207,17 +209,17 @@ def requests(rates: Sequence[float], workload: Workload, held: Mapping[str, Any]
     return sentences
 
 
-def report(workload: Workload, held: Mapping[str, Any], price: Mapping[str, Any]) -> None:
+def report(workload: Workload, measurements: Mapping[str, Any], price: Mapping[str, Any]) -> None:
     out = console(width=None if sys.stdout.isatty() else 160, highlight=False)
     out.print(
         f"{workload.eps:,.0f} events/s, {workload.severe:.1%} of them severe; list prices of"
-        f" {price['region']} on {price['date']}; time per record by {held['machine']}\n"
+        f" {price['region']} on {price['date']}; time per record by {measurements['machine']}\n"
     )
-    show_load(workload, model.need(workload, held), out)
-    show_memory(model.memories(workload, price, held), out)
-    show_bills(workload, held, price, out)
-    out.print(quota_table(workload, held))
-    for sentence in requests((*RATES, workload.eps), workload, held):
+    show_load(workload, model.need(workload, measurements), out)
+    show_memory(model.memories(workload, price, measurements), out)
+    show_bills(workload, measurements, price, out)
+    out.print(quota_table(workload, measurements))
+    for sentence in requests((*RATES, workload.eps), workload, measurements):
         out.print(sentence)
     for limit in cookbook.limits(workload):
         if isinf(limit.ends_at_eps):
@@ -252,23 +254,23 @@ def show_memory(sizes: Sequence[model.Memory], out: Console) -> None:
     best = model.recommended(sizes)
     out.print(
         f"MEMORY_MB={best.mb} is recommended: the fastest of those that cost at most"
-        f" {model.WORTH_FOR_SPEED - 1:.0%} more than the cheapest, ${money(best.dollars)} a month"
+        f" {model.SPEED_PREMIUM - 1:.0%} more than the cheapest, ${money(best.dollars)} a month"
         " for Lambda.\n"
     )
 
 
 def show_bills(
-    workload: Workload, held: Mapping[str, Any], price: Mapping[str, Any], out: Console
+    workload: Workload, measurements: Mapping[str, Any], price: Mapping[str, Any], out: Console
 ) -> None:
-    ours = model.bill(workload, price, held)
-    theirs = cookbook.bill(workload, price, held)
+    ours = model.bill(workload, price, measurements)
+    theirs = cookbook.bill(workload, price, measurements)
     out.print(bills(ours, theirs))
     per_million = total(ours) / (workload.eps * model.month(price)) * 1e6
     out.print(
         f"A million events cost ${per_million:,.2f} here, {total(theirs) / total(ours):,.1f} times"
         " that by the cookbook's way."
     )
-    packed = total(model.bill(replace(workload, pack=True), price, held))
+    packed = total(model.bill(replace(workload, pack=True), price, measurements))
     if packed < total(ours):
         out.print(
             f"With records packed by KPL (PACK=yes) the bill would be ${packed:,.0f},"

@@ -46,11 +46,11 @@ def peak(rows: Mapping[str, Any]) -> float:
 
 def measured(rows: Mapping[str, Any]) -> dict[str, Any]:
     """What a record takes as it was measured, with the bytes of the rehearsed ones."""
-    held = plan.measured()
+    measurements = plan.measured()
     found = {"raw": rows["sizes"]["raw"] / rows["accepted"]}
     if rows["severe"]:
         found |= {name: rows["sizes"][name] / rows["severe"] for name in ("severe", "analytical")}
-    return {**held, "bytes": {**held["bytes"], **found}}
+    return {**measurements, "bytes": {**measurements["bytes"], **found}}
 
 
 def lines(rows: Mapping[str, Any], of_setting: Mapping[str, Any], setting: Setting) -> list[Line]:

@@ -29,7 +29,7 @@ OUTPUT = REPOSITORY / "target" / "rehearse"
 SUMMARY = OUTPUT / "summary.json"
 PAGE = OUTPUT / "report.html"
 
-# Beyond this size the build with optimisations is worth its minutes.
+# Beyond this size a build with optimisations saves more time than it takes.
 OPTIMISED_BYTES = 100_000_000
 HINT = "; put a name with blanks in quotes: CSV=\"'a b.csv' c.csv\""
 OPTIMISED = REPOSITORY / "target" / "release" / "rehearse"

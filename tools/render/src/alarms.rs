@@ -116,7 +116,6 @@ impl Alarm {
         format!("{} {} Runbook: {RUNBOOK}#{}", self.means, self.action, self.section)
     }
 
-    /// Its resource.
     fn yaml(&self) -> String {
         let (comparison, threshold) = match self.threshold {
             Threshold::Above(threshold) => ("GreaterThanThreshold", threshold),
@@ -189,7 +188,6 @@ fn dimensions(line: &MetricLine) -> String {
     line.dimensions().map(dimension).collect::<Vec<_>>().join(", ")
 }
 
-/// The resources of all alarms.
 pub(crate) fn render() -> String {
     let alarms = all();
     let mut resources: Vec<_> = alarms.iter().map(Alarm::yaml).collect();

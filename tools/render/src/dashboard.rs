@@ -98,7 +98,6 @@ fn search(line: &MetricLine) -> String {
     )
 }
 
-/// The dashboard's resource.
 pub(crate) fn render() -> String {
     let body = yaml::json(&body());
     // Each widget is on a line of its own; a folded text of YAML joins them.

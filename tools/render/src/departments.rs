@@ -24,9 +24,9 @@ pub(crate) struct Department {
     address: String,
     /// The address of its queue or function, if it has one.
     arn: Option<Arn>,
-    /// The attribute values that an alert must have; empty for all alerts.
+    /// The attribute values that an alert must have; `None` for all alerts.
     filter: Option<Table>,
-    /// The environments in which it is subscribed; empty for all.
+    /// The environments in which it is subscribed; `None` for all.
     environments: Option<Vec<String>>,
 }
 
@@ -48,7 +48,7 @@ impl Department {
 
     /// The template's condition under which it is subscribed, unless it always is.
     fn condition(&self) -> Option<String> {
-        self.environments.as_ref().map(|_| format!("Tells{}", self.name))
+        self.environments.as_ref().map(|_| format!("Subscribes{}", self.name))
     }
 
     /// The condition under which its queue or function is in the stack's account and region.
@@ -120,7 +120,7 @@ impl Department {
         )
     }
 
-    /// What must be true if `FifoAlerts` is `fifo`: the department does not belong to this stack.
+    /// The assertion that the department does not belong to a stack whose `FifoAlerts` is `fifo`.
     fn is_elsewhere(&self, fifo: bool) -> String {
         match &self.environments {
             Some(environments) => format!("!Not [!Contains [{}, !Ref Environment]]", json(environments)),
@@ -130,12 +130,10 @@ impl Department {
     }
 }
 
-/// The template's conditions.
 pub(crate) fn conditions(departments: &[Department]) -> String {
     departments.iter().map(Department::conditions).collect()
 }
 
-/// The template's resources.
 pub(crate) fn resources(departments: &[Department]) -> String {
     departments.iter().map(Department::resources).collect::<Vec<_>>().join("\n")
 }

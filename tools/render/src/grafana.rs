@@ -8,7 +8,6 @@ use crate::{
     story::{self, GridPlace, Panel, PanelKind, PanelUnit, StoryItem},
 };
 
-/// The file.
 pub(crate) fn render(dataset: &Dataset) -> String {
     format!("{:#}\n", dashboard(dataset))
 }
@@ -217,7 +216,6 @@ pub(crate) struct QueryPlace {
     pub(crate) reference: String,
     /// The name by which expressions of CloudWatch refer to it.
     pub(crate) id: String,
-    /// The data source.
     pub(crate) source: Value,
     pub(crate) region: String,
     pub(crate) label: String,

@@ -158,7 +158,6 @@ impl WatchedMetric {
         MetricLine { metric: self, values, statistic: "Sum", label: String::new(), condition: None }
     }
 
-    /// The metric of the resource with the name `name`.
     pub(crate) fn of_resource(self, name: &str) -> MetricLine {
         self.line([&format!("${{Name}}-{name}-${{Environment}}")]).labelled(name)
     }

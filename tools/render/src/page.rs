@@ -11,7 +11,6 @@ use crate::tables::{DEFAULT_THRESHOLD, day_comment, glue_type, raw_type};
 /// The default of `NotifySeverityAbove`, whatever the data set.
 const NOTIFY_THRESHOLD: i64 = 3;
 
-/// The page, as Markdown.
 pub(crate) fn render(dataset: &Dataset) -> String {
     let Dataset { name, title, .. } = dataset;
     let (lowest, highest) = dataset.severity_range();
