@@ -1,6 +1,26 @@
-//! Rewrites the generated files, or reports where they differ.
+//! Generates files from the data sets and from `departments.toml`: blocks of `template.yaml`, the dashboards, the alert
+//! rules of Grafana, and each data set's page and general queries.
+//!
+//! Each kind of file has its module. `generate` combines them; nothing is written unless all of them could be
+//! generated.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person")]
+#![allow(clippy::format_collect, reason = "texts are short, and written once")]
+
+mod alarms;
+mod dashboard;
+mod departments;
+mod generate;
+mod grafana;
+mod metrics;
+mod page;
+mod product;
+mod queries;
+mod repeated;
+mod story;
+mod tables;
+mod template;
+mod yaml;
 
 use std::{
     path::{Path, PathBuf},
@@ -8,7 +28,8 @@ use std::{
 };
 
 use clap::Parser;
-use render::{RenderError, alert_rules, generate, metrics, template};
+
+use crate::generate::{RenderError, alert_rules, generate, metrics, template};
 
 /// Rewrites the files generated from datasets/ and departments.toml: tables, queries, pages, alarms, dashboards and alert rules
 #[derive(Debug, Parser)]

@@ -5,13 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{RenderError, at};
+use crate::generate::{RenderError, at};
 
 /// A file with its expected text.
 #[derive(Debug)]
-pub struct Product {
+pub(crate) struct Product {
     /// Its path below the project's folder.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     text: String,
 }
 
@@ -21,7 +21,7 @@ impl Product {
     }
 
     /// The first difference to the file in the project, if any.
-    pub fn difference(&self, root: &Path) -> Result<Option<Difference>, RenderError> {
+    pub(crate) fn difference(&self, root: &Path) -> Result<Option<Difference>, RenderError> {
         let path = root.join(&self.path);
         let found = match fs::read_to_string(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -47,7 +47,7 @@ impl Product {
     }
 
     /// Writes the file unless it is up to date.
-    pub fn write(&self, root: &Path) -> Result<bool, RenderError> {
+    pub(crate) fn write(&self, root: &Path) -> Result<bool, RenderError> {
         if self.difference(root)?.is_none() {
             return Ok(false);
         }
@@ -61,7 +61,7 @@ impl Product {
 
 /// The first line of a generated file that is not up to date.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Difference {
+pub(crate) struct Difference {
     path: PathBuf,
     line: usize,
     found: Option<String>,

@@ -51,7 +51,7 @@ const RESOURCES: [Block; 6] = [
 /// A block is missing or misplaced.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("template.yaml does not have the line `{0}`; put it back where the block belongs")]
-pub struct NoBlock(String);
+pub(crate) struct NoBlock(String);
 
 /// The template with all generated parts up to date.
 pub(crate) fn render(source: &TemplateSource<'_>, template: &str) -> Result<String, NoBlock> {

@@ -59,7 +59,7 @@ pub(crate) fn render(
 /// A value is given for a variable that no rule has.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("--set {0}: expected a parameter of template.yaml, or one of {known}", known = known().join(", "))]
-pub struct NoVariable(String);
+pub(crate) struct NoVariable(String);
 
 /// The variables that are not parameters.
 fn known() -> Vec<&'static str> {

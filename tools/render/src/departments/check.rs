@@ -25,7 +25,7 @@ const CHAT_ADDRESS: &str = "https://global.sns-api.chatbot.amazonaws.com";
 /// What is wrong with the file, and what is expected; it follows the file's name.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct NotADepartment(String);
+pub(crate) struct NotADepartment(String);
 
 /// The departments in the file's text, whose alerts have these attributes.
 pub(crate) fn read(text: &str, attributes: &Attributes) -> Result<Vec<Department>, NotADepartment> {

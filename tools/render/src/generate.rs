@@ -1,24 +1,4 @@
-//! Generates files from the data sets and from `departments.toml`: blocks of `template.yaml`, the dashboards, the alert
-//! rules of Grafana, and each data set's page and general queries.
-//!
-//! Each kind of file has its module. [`generate`] combines them; nothing is written unless all of them could be
-//! generated.
-
-#![allow(clippy::format_collect, reason = "texts are short, and written once")]
-
-mod alarms;
-mod dashboard;
-mod departments;
-mod grafana;
-mod metrics;
-mod page;
-mod product;
-mod queries;
-mod repeated;
-mod story;
-mod tables;
-mod template;
-mod yaml;
+//! Combines the modules: each generated file, unless one of them cannot be generated.
 
 use std::{
     collections::HashMap,
@@ -31,66 +11,48 @@ use shared::data::{
     dimension::dimension,
 };
 
-pub use crate::product::{Difference, Product};
 use crate::{
     alarms::rules::{self, NoVariable},
-    departments::{Attributes, NotADepartment},
-    template::NoBlock,
+    departments::{self, Attributes, NotADepartment},
+    grafana,
+    metrics::emitted,
+    page,
+    product::Product,
+    queries,
+    template::{self, NoBlock},
 };
 
 /// The data set that the repository's `template.yaml` deploys; for another one the template is rendered again.
-pub const COMMITTED: &str = "us_accidents";
+const COMMITTED: &str = "us_accidents";
 
 /// Why nothing can be generated.
 #[derive(Debug, thiserror::Error)]
-pub enum RenderError {
-    /// A data set's file is invalid.
+pub(crate) enum RenderError {
     #[error(transparent)]
     Dataset(#[from] DatasetError),
-    /// The departments' file is invalid.
     #[error("{file}{source}")]
-    Department {
-        /// The file.
-        file: String,
-        /// What is wrong with it.
-        source: NotADepartment,
-    },
-    /// Metrics could not distinguish severities of a data set.
+    Department { file: String, source: NotADepartment },
+    /// Metrics could not distinguish two severities of a data set.
     #[error(
         "datasets/{dataset}.toml: `severities`: expected texts that differ in their ASCII letters, under which metrics count \
          them, found `{one}` and `{other}`"
     )]
-    SameDimension {
-        /// The data set's name.
-        dataset: String,
-        /// One of the texts.
-        one: String,
-        /// Another one.
-        other: String,
-    },
-    /// A value is given for a variable that no alert rule has.
+    SameDimension { dataset: String, one: String, other: String },
     #[error(transparent)]
     NoVariable(#[from] NoVariable),
-    /// The template misses a block.
     #[error(transparent)]
     NoBlock(#[from] NoBlock),
-    /// A file cannot be read or written.
     #[error("{path}: {source}")]
-    File {
-        /// The file.
-        path: String,
-        /// The error of the operating system.
-        source: io::Error,
-    },
+    File { path: String, source: io::Error },
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> RenderError {
+pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> RenderError {
     let path = path.display().to_string();
     move |source| RenderError::File { path, source }
 }
 
 /// All generated files, for all data sets.
-pub fn generate(root: &Path) -> Result<Vec<Product>, RenderError> {
+pub(crate) fn generate(root: &Path) -> Result<Vec<Product>, RenderError> {
     let template = template(COMMITTED, None, root)?;
     let mut products = Vec::new();
     for name in Dataset::names() {
@@ -111,14 +73,18 @@ pub fn generate(root: &Path) -> Result<Vec<Product>, RenderError> {
 }
 
 /// The alert rules of Grafana for the data set of that name, with these values of variables instead of the defaults.
-pub fn alert_rules(name: &str, given: &[(String, String)], root: &Path) -> Result<String, RenderError> {
+pub(crate) fn alert_rules(
+    name: &str,
+    given: &[(String, String)],
+    root: &Path,
+) -> Result<String, RenderError> {
     let path = root.join("template.yaml");
     let template = fs::read_to_string(&path).map_err(at(&path))?;
     Ok(rules::render(&Dataset::named(name)?, &template, given)?)
 }
 
 /// The template for the data set of that name, with the departments of the project or of another file.
-pub fn template(name: &str, departments: Option<&Path>, root: &Path) -> Result<String, RenderError> {
+pub(crate) fn template(name: &str, departments: Option<&Path>, root: &Path) -> Result<String, RenderError> {
     let read = |path: PathBuf| fs::read_to_string(&path).map_err(at(&path));
     let dataset = &Dataset::named(name)?;
     check_dimensions(dataset)?;
@@ -148,8 +114,8 @@ fn check_dimensions(dataset: &Dataset) -> Result<(), RenderError> {
 }
 
 /// The metrics that are emitted for a data set, each with its dimensions, as JSON.
-pub fn metrics(name: &str) -> Result<String, RenderError> {
-    Ok(format!("{:#}\n", metrics::emitted(&Dataset::named(name)?)))
+pub(crate) fn metrics(name: &str) -> Result<String, RenderError> {
+    Ok(format!("{:#}\n", emitted(&Dataset::named(name)?)))
 }
 
 #[cfg(test)]
