@@ -82,9 +82,9 @@ demo: ## Run the pipeline end to end on the local cloud [DATASET=name] [CSV=file
 # Where the tests record what is sent to the local cloud, to check it against AWS's models.
 REQUESTS := $(CURDIR)/target/requests
 
-# Much of the time, tests on a local cloud wait for it. Several processes run them, each with a cloud of its own. A file is
-# run by one process, in the order of its tests; files begin in the order of their names.
-PYTESTS := pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+# Much of the time, tests on a local cloud wait for it. Several processes run them, each with a cloud of its own, which takes
+# a gigabyte of memory. A file is run by one process, in the order of its tests; files begin in the order of their names.
+PYTESTS := pytest --numprocesses=auto --maxprocesses=3 --dist=loadfile --no-loadscope-reorder
 
 # The fast tests come first: nothing is started for a change that they refuse.
 .PHONY: test
