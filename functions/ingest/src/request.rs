@@ -1,12 +1,9 @@
 //! Recognises the kind of request by the shape of the event.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use aws_lambda_events::{s3::S3Event, sqs::SqsEvent};
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
-};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use shared::{
     data::{excerpt::excerpt, time::DateOrder},
@@ -108,68 +105,20 @@ struct RecordSource<'a> {
 }
 
 /// The members of the direct form.
-#[derive(Default)]
+#[derive(Deserialize)]
+#[expect(clippy::zero_sized_map_values, reason = "serde gathers unknown members only in a map")]
 struct DirectShape<'a> {
     format: Option<String>,
-    body: Option<Cow<'a, str>>,
-    body_base64: Option<Cow<'a, str>>,
+    body: Option<String>,
+    body_base64: Option<String>,
     charset: Option<String>,
+    #[serde(borrow)]
     records: Option<&'a RawValue>,
+    #[serde(alias = "date-order")]
     date_order: Option<String>,
     asynchronous: Option<bool>,
-    /// The first unknown member.
-    unknown: Option<String>,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for DirectShape<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-
-        impl<'de> Visitor<'de> for Members {
-            type Value = DirectShape<'de>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("struct DirectShape")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut shape = DirectShape::default();
-                while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-                    match &*name {
-                        "format" => set(&mut shape.format, "format", map.next_value()?)?,
-                        "body" => set(&mut shape.body, "body", map.next_value()?)?,
-                        "body_base64" => set(&mut shape.body_base64, "body_base64", map.next_value()?)?,
-                        "charset" => set(&mut shape.charset, "charset", map.next_value()?)?,
-                        "records" => set(&mut shape.records, "records", map.next_value()?)?,
-                        "asynchronous" => set(&mut shape.asynchronous, "asynchronous", map.next_value()?)?,
-                        name if DateOrder::is_option(name) => {
-                            set(&mut shape.date_order, "date_order", map.next_value()?)?;
-                        }
-                        name => {
-                            map.next_value::<IgnoredAny>()?;
-                            shape.unknown.get_or_insert_with(|| name.to_owned());
-                        }
-                    }
-                }
-                Ok(shape)
-            }
-        }
-
-        deserializer.deserialize_map(Members)
-    }
-}
-
-/// Sets a member that may occur only once.
-fn set<T, E: serde::de::Error>(
-    member: &mut Option<T>,
-    name: &'static str,
-    value: Option<T>,
-) -> Result<(), E> {
-    if member.is_some() {
-        return Err(E::duplicate_field(name));
-    }
-    *member = value;
-    Ok(())
+    #[serde(flatten)]
+    unknown: BTreeMap<String, IgnoredAny>,
 }
 
 impl<'a> Request<'a> {
@@ -238,7 +187,7 @@ impl<'a> Direct<'a> {
         let records = shape.records.filter(|records| records.get().starts_with('['));
         let (format, body) = match (shape.format, shape.body, shape.body_base64, shape.records, records) {
             (Some(format), Some(body), None, None, _) => {
-                (excerpt(&format).parse().map_err(NotUnderstood)?, Body::Text(body))
+                (excerpt(&format).parse().map_err(NotUnderstood)?, Body::Text(Cow::Owned(body)))
             }
             (Some(format), None, Some(base64), None, _) => {
                 (excerpt(&format).parse().map_err(NotUnderstood)?, Body::of_base64(&base64)?)
@@ -251,10 +200,10 @@ impl<'a> Direct<'a> {
             }
         };
         // A misspelt option must not be ignored: dates in the wrong order look valid.
-        if let Some(unknown) = shape.unknown {
+        if let Some((unknown, _)) = shape.unknown.first_key_value() {
             return Err(NotUnderstood(format!(
                 "its member `{}` is unknown: expected format and body or body_base64, or records, with date_order, charset and asynchronous or without",
-                excerpt(&unknown)
+                excerpt(unknown)
             )));
         }
         let date_order = shape.date_order.map(|order| order.parse()).transpose().map_err(NotUnderstood)?;
