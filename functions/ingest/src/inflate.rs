@@ -53,8 +53,7 @@ impl InflateError {
     }
 
     /// Whether the text before may end in the middle of a row.
-    #[must_use]
-    pub fn cuts_rows(&self) -> bool {
+    pub(crate) fn cuts_rows(&self) -> bool {
         matches!(self, Self::Damaged | Self::TooLarge(_))
     }
 }

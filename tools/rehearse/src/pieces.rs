@@ -244,10 +244,9 @@ impl<'p, 'd, F: FnMut(Outcome) -> Result<(), Error>> FileReader<'p, 'd, F> {
         let mut rows = self.pieces.rows(self.format, &self.at);
         let mut outcome = Outcome::default();
         rows.push(&self.unread);
-        if ended.is_some_and(InflateError::cuts_rows) {
-            rows.finish_cut_short();
-        } else {
-            rows.finish();
+        match ended {
+            Some(error) => rows.finish_damaged(error),
+            None => rows.finish(),
         }
         self.decider.take(&mut rows, &mut outcome);
         if let Some(error) = ended {
