@@ -91,7 +91,7 @@ impl Series {
         if least > max {
             return Err(Unbounded::TooFew { max, least });
         }
-        for entry in series.list(dataset)? {
+        for entry in series.list(dataset, dataset.series().unwrap_or_default())? {
             let severity = series.severity;
             let new: Vec<Option<Vec<String>>> = series
                 .sets
@@ -114,10 +114,9 @@ impl Series {
         Ok(series)
     }
 
-    /// The entries of the data set's list, the most frequent first, each with a value for every dimension except the
-    /// severity.
-    fn list(&self, dataset: &Dataset) -> Result<Vec<Vec<String>>, Unbounded> {
-        let text = dataset.series().unwrap_or_default();
+    /// The entries of a list in the form of `series.tsv`, the most frequent first. Each has a value for every dimension
+    /// except the severity.
+    fn list(&self, dataset: &Dataset, text: &str) -> Result<Vec<Vec<String>>, Unbounded> {
         let mut lines = (1..).zip(text.lines()).filter(|(_, line)| !line.starts_with('#'));
         let malformed = |line, found: &str, expected: String| Unbounded::Malformed {
             dataset: dataset.name.clone(),
@@ -309,6 +308,19 @@ mod tests {
     }
 
     #[test]
+    fn line_of_a_list_that_is_wrong_is_reported() {
+        let dataset = dataset();
+        let series = Series::all(&dataset, &dataset.metric.sets);
+        for (text, expected) in [
+            ("# Places.\nCounty\tCity\n", "2: expected `City\tCounty`, found `County\tCity`"),
+            ("City\tCounty\nDayton\n", "2: expected 2 values with a tab between them, found `Dayton`"),
+        ] {
+            let error = series.list(&dataset, text).unwrap_err().to_string();
+            assert_eq!(error, format!("datasets/us_accidents/series.tsv:{expected}"));
+        }
+    }
+
+    #[test]
     fn bound_that_is_reached_exactly_is_used_up() {
         for max in [50, 1_000] {
             let series = bounded(max);
@@ -320,15 +332,15 @@ mod tests {
 
     #[test]
     fn series_of_many_cities_are_bounded_with_exact_totals() {
-        for max in [9, 100, 1_000, 5_000] {
-            let series = bounded(max);
+        let dataset = dataset();
+        // Some of the sets are without the severity.
+        let sets = [&dataset.metric.sets[..], &[vec![2], vec![1, 2]]].concat();
+        for max in [11, 100, 1_000, 5_000] {
+            let series = Series::bounded(&dataset, &sets, 2, max).unwrap();
             let mut counts: BTreeMap<Vec<(usize, String)>, u64> = BTreeMap::new();
             // Listed cities, and fifty thousand that are not listed.
-            let listed = series
-                .list(&dataset())
-                .unwrap()
-                .into_iter()
-                .map(|entry| (entry[1].clone(), entry[2].clone()));
+            let listed = series.list(&dataset, dataset.series().unwrap()).unwrap();
+            let listed = listed.into_iter().map(|entry| (entry[1].clone(), entry[2].clone()));
             let unheard = (0..50_000).map(|n| (format!("city {n}"), format!("county {}", n % 3_000)));
             let mut events = 0;
             for (n, (city, county)) in listed.chain(unheard).enumerate() {
@@ -341,10 +353,10 @@ mod tests {
             }
             assert!(counts.len() <= max, "{} series of at most {max}", counts.len());
             assert_eq!(Some(counts.len()), series.most(), "the computed number is exact");
-            for dimensions in 1..=3 {
-                let total: u64 =
-                    counts.iter().filter(|(set, _)| set.len() == dimensions).map(|(_, count)| count).sum();
-                assert_eq!(total, events, "{dimensions} dimensions");
+            for set in &sets {
+                let is_of_set = |of: &[(usize, String)]| of.iter().map(|(dimension, _)| dimension).eq(set);
+                let total: u64 = counts.iter().filter(|(of, _)| is_of_set(of)).map(|(_, count)| count).sum();
+                assert_eq!(total, events, "{set:?}");
             }
         }
     }

@@ -159,6 +159,16 @@ mod tests {
     }
 
     #[test]
+    fn other_numbers_are_filtered_without_a_place() {
+        let mut dataset = us_accidents().clone();
+        let distance = dataset.column("Distance(mi)").unwrap();
+        dataset.details = vec![distance];
+        let event = br#"{"ID":"1","Severity":4,"Distance(mi)":"0.50"}"#;
+        let Decision::Output(incident) = decide(&dataset, 3, event) else { panic!() };
+        assert_eq!(filtered_cell(&dataset, &incident, distance).as_deref(), Some("0.5"));
+    }
+
+    #[test]
     fn details_for_machines_have_their_types() {
         let event = r#"{"ID":"1","Severity":4,"Start_Time":" ","Street":"I-70 E","Start_Lat":"39.5","Start_Lng":"-inf","Description":null}"#;
         let expected = json!({"Street": "I-70 E", "Start_Lat": 39.5});

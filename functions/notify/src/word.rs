@@ -127,17 +127,19 @@ pub fn word(dataset: &Dataset, incidents: &[Reported<'_>]) -> Vec<(Range<usize>,
     // The next part is the last one in this list.
     let mut parts: Vec<_> = iter::once(0..incidents.len()).collect();
     while let Some(part) = parts.pop() {
-        if part.is_empty() {
+        let together = &incidents[part.clone()];
+        if together.is_empty() {
             continue;
         }
-        let alert = Alert::about(dataset, &incidents[part.clone()]);
-        // The attributes have every value, because filter policies search in them. So a digest that is too large is
-        // split instead of shortened.
-        if part.len() > 1 && alert.bytes() > ALERT_BYTES {
-            let middle = part.start + part.len() / 2;
-            parts.extend([middle..part.end, part.start..middle]);
-        } else {
-            messages.push((part, alert));
+        let alert = Alert::about(dataset, together);
+        match together {
+            // The attributes have every value, because filter policies search in them. So a digest that is too large
+            // is split instead of shortened.
+            [_, _, ..] if alert.bytes() > ALERT_BYTES => {
+                let middle = part.start + part.len() / 2;
+                parts.extend([middle..part.end, part.start..middle]);
+            }
+            _ => messages.push((part, alert)),
         }
     }
     messages

@@ -61,11 +61,12 @@ fn digest_counts_its_events_and_says_where_to_find_them() {
     assert_eq!(machine["city"], json!(["City 0", "City 1", "City 2", "City 3"]));
     assert_eq!((&machine["severity"], &machine["county"]), (&json!(4), &json!("Doña Ana")));
     assert_eq!(
-        attributes(alert)[..3],
+        attributes(alert),
         [
             ("severity", "4".to_owned(), true),
             ("city", "City 0|City 1|City 2|City 3".to_owned(), false),
             ("county", "Doña Ana".to_owned(), false),
+            ("id", alert.id.clone(), false),
         ]
     );
     assert_eq!(words(&incidents)[0].1.id, alert.id, "the same events have the same id");
@@ -213,16 +214,18 @@ fn storm_counts_by_severity_and_area() {
 
 #[test]
 fn message_as_large_as_sns_takes_is_not_split() {
-    let incidents: Vec<_> = (0..1_200)
-        .map(|n| {
-            let city = format!("{n:04}{}", "x".repeat(285));
-            incident(&EVENT.replace("A-1", &format!("A-{n:04}")).replace("Las Cruces", &city))
-        })
-        .collect();
-    // The most cities that fit, and one more.
+    const CITY_CHARS: usize = 120;
+    let of = |n: usize, chars: usize| {
+        let city = format!("{n:0chars$}");
+        incident(&EVENT.replace("A-1", &format!("A-{n:04}")).replace("Las Cruces", &city))
+    };
+    let mut incidents: Vec<_> = (0..2_400).map(|n| of(n, CITY_CHARS)).collect();
+    // The most cities that fit. A longer last one fills the message.
     let most =
-        (1..1_200).collect::<Vec<_>>().partition_point(|cities| words(&incidents[..*cities]).len() == 1);
-    let largest = bytes(&words(&incidents[..most])[0].1);
-    assert!(most < 1_199 && largest <= ALERT_BYTES && ALERT_BYTES - largest < 1_000, "{most}: {largest}");
-    assert_eq!(words(&incidents[..=most]).len(), 2);
+        (1..2_400).collect::<Vec<_>>().partition_point(|cities| words(&incidents[..*cities]).len() == 1);
+    let room = ALERT_BYTES - bytes(&words(&incidents[..most])[0].1);
+    for (more, messages) in [(room, 1), (room + 1, 2)] {
+        incidents[most - 1] = of(most - 1, CITY_CHARS + more);
+        assert_eq!(words(&incidents[..most]).len(), messages, "{more} of {room} bytes more");
+    }
 }
