@@ -382,25 +382,8 @@ mod tests {
 
     #[test]
     fn day_without_a_time_is_in_the_day_column() {
-        let file = r#"
-            name = "tickets"
-            title = "ticket"
-            id = "Id"
-            severity = "Level"
-            received_at = "Received"
-            date_order = "dmy"
-            partition_key = "Id"
-            severe_partition_key = "Id"
-            projection = ["Id", "Level", "Received", "Opened"]
-            metric = { namespace = "tickets", name = "severe", dimensions = { level = "Level" } }
-            column = [
-                { name = "Id", column = "id", type = "string", comment = "" },
-                { name = "Level", column = "level", type = "int", comment = "" },
-                { name = "Due", column = "due", type = "date", comment = "" },
-                { name = "Opened", column = "opened_at", day_column = "opened_on", type = "timestamp", comment = "" },
-                { name = "Received", column = "received_at", type = "timestamp", comment = "" },
-            ]"#;
-        let dataset = Dataset::parse("tickets", file).unwrap();
+        let dataset =
+            Dataset::parse("with_days", include_str!("../../../tests/fakes/with_days.toml")).unwrap();
         let mut selector = Selector::new(&dataset, 2, at("2022-12-24T04:53:58Z"));
         for (due, opened, on_stream, analytical) in [
             ("2016-02-08", "2016-02-08", "2016-02-08", r#","due":"2016-02-08","opened_on":"2016-02-08""#),

@@ -356,30 +356,10 @@ pub(crate) fn raw_type(kind: Type) -> &'static str {
 mod tests {
     use super::*;
 
-    /// A data set whose tickets have a due day, and are opened at a time or on a day.
-    const WITH_DAYS: &str = r#"
-        name = "with_days"
-        title = "ticket"
-        id = "Id"
-        severity = "Level"
-        received_at = "Received"
-        date_order = "dmy"
-        partition_key = "Id"
-        severe_partition_key = "Id"
-        projection = ["Id", "Level", "Received", "Due", "Opened"]
-        metric = { namespace = "tickets", name = "severe", dimensions = { level = "Level" } }
-        column = [
-            { name = "Id", column = "id", type = "string", comment = "" },
-            { name = "Level", column = "level", type = "int", comment = "" },
-            { name = "Due", column = "due", type = "date", comment = "Due day." },
-            { name = "Opened", column = "opened_at", day_column = "opened_on", type = "timestamp", comment = "" },
-            { name = "Received", column = "received_at", type = "timestamp", comment = "" },
-        ]
-    "#;
-
     #[test]
     fn days_have_columns_of_their_type_in_every_table() {
-        let dataset = Dataset::parse("with_days", WITH_DAYS).unwrap();
+        let dataset =
+            Dataset::parse("with_days", include_str!("../../../tests/fakes/with_days.toml")).unwrap();
         let due = r#"- {Name: due, Type: date, Comment: "Due day."}"#;
         let raw = raw(&dataset);
         assert!(raw.contains(due) && raw.contains("{Name: opened_at, Type: string,"), "{raw}");

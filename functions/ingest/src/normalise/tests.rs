@@ -166,30 +166,10 @@ fn dates_that_need_an_order_are_invalid_until_it_is_declared() {
     assert!(again(None, "2016-02-13 01:00:00").contains("2016-02-13T01:00:00"));
 }
 
-/// A data set with a column of days, and one of times that also keeps days.
-const DAYS: &str = r#"
-    name = "tickets"
-    title = "ticket"
-    id = "Id"
-    severity = "Level"
-    received_at = "Received"
-    date_order = "dmy"
-    partition_key = "Id"
-    severe_partition_key = "Id"
-    projection = ["Id", "Level", "Received"]
-    metric = { namespace = "tickets", name = "severe", dimensions = { level = "Level" } }
-    column = [
-        { name = "Id", column = "id", type = "string", comment = "" },
-        { name = "Level", column = "level", type = "int", comment = "" },
-        { name = "Due", column = "due", type = "date", comment = "" },
-        { name = "Opened", column = "opened_at", day_column = "opened_on", type = "timestamp", comment = "" },
-        { name = "Closed", column = "closed_at", type = "timestamp", comment = "" },
-        { name = "Received", column = "received", type = "timestamp", comment = "" },
-    ]"#;
-
 #[test]
 fn days_stay_days_when_an_event_is_read_again() {
-    let dataset = Dataset::parse("tickets", DAYS).unwrap();
+    let dataset =
+        Dataset::parse("with_days", include_str!("../../../../tests/fakes/with_days.toml")).unwrap();
     let event = |format, order: Option<DateOrder>, text: &str| {
         events_of(&dataset, format, order, text.as_bytes()).remove(0).unwrap()
     };
@@ -201,13 +181,13 @@ fn days_stay_days_when_an_event_is_read_again() {
         ),
         (
             "2016-02-08,8/2/2016 2:41 PM,13.8.2016 0:37",
-            r#""Due":"2016-02-08","Opened":"2016-02-08T14:41:00","Closed":"2016-08-13T00:37:00""#,
+            r#""Closed":"2016-08-13T00:37:00","Due":"2016-02-08","Opened":"2016-02-08T14:41:00""#,
             "",
         ),
         (
             "2/13/2016,2/13/2016,42408.0257",
             "",
-            r#""Due":"2/13/2016","Opened":"2/13/2016","Closed":"42408.0257""#,
+            r#""Closed":"42408.0257","Due":"2/13/2016","Opened":"2/13/2016""#,
         ),
     ] {
         let once = event(Format::Csv, None, &format!("Id,Level,Due,Opened,Closed\nT-1,3,{cells}\n"));
