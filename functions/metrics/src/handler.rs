@@ -105,18 +105,13 @@ where
 {
     /// Handles one batch and returns the record from which it is to be retried.
     pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
-        let decide = |record: UserRecord<'_>| self.decide(record, invocation);
-        let common = &self.config.common;
-        let (mut ledger, mut counted) =
-            Ledger::decode("metrics", event, common, invocation, PORTION, decide)?;
-        loop {
+        let mut ledger = Ledger::decode("metrics", event, &self.config.common, invocation)?;
+        while ledger.has_more() {
+            let counted = ledger.decide(PORTION, |record| self.decide(record, invocation));
             let deliver = async |counted| self.deliver(counted, invocation).await;
             ledger.deliver_in_order(counted, &self.rejects, invocation, deliver, record).await;
-            if !ledger.has_more() {
-                return Ok(ledger.report(invocation));
-            }
-            counted = ledger.decode_more(PORTION, decide);
         }
+        Ok(ledger.report(invocation))
     }
 
     /// Decides under what a record counts.

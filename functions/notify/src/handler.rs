@@ -119,22 +119,17 @@ where
 {
     /// Handles one batch and returns the record from which it is to be retried.
     pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
-        let decide = |record: UserRecord<'_>| self.decide(record);
-        let common = &self.config.common;
-        let (mut ledger, mut pending) = Ledger::decode("notify", event, common, invocation, PORTION, decide)?;
+        let mut ledger = Ledger::decode("notify", event, &self.config.common, invocation)?;
         let mut sending = Sending::new(self.config.pace, invocation);
         let mut published = Messages::default();
-        loop {
+        while ledger.has_more() {
+            // First the rows of the portion before, so that only those of one portion are in memory.
+            ledger.unrecorded += self.deliver_rows(mem::take(&mut published.rows), invocation).await;
+            let pending = ledger.decide(PORTION, |record| self.decide(record));
             let deliver = async |pending| self.deliver(pending, &mut sending).await;
             let record =
                 |ledger: &mut Ledger<'_>, sent| self.record(sent, ledger, &mut published, invocation);
             ledger.deliver_in_order(pending, &self.rejects, invocation, deliver, record).await;
-            if !ledger.has_more() {
-                break;
-            }
-            // Before the next portion, so that the rows of one portion at most are in memory.
-            ledger.unrecorded += self.deliver_rows(mem::take(&mut published.rows), invocation).await;
-            pending = ledger.decode_more(PORTION, decide);
         }
         let (unrecorded, ()) = tokio::join!(
             self.deliver_rows(published.rows, invocation),

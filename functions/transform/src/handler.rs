@@ -108,14 +108,11 @@ where
 {
     /// Handles one batch and returns the record from which it is to be retried.
     pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
+        let mut ledger = Ledger::decode("transform", event, &self.config.common, invocation)?;
         let mut selection = self.selection(invocation);
-        let common = &self.config.common;
-        let (mut ledger, severe) =
-            Ledger::decode("transform", event, common, invocation, PORTION, |record| {
-                selection.decide(record)
-            })?;
-        let mut outputs = selection.outputs(severe);
-        loop {
+        while ledger.has_more() {
+            let severe = ledger.decide(PORTION, |record| selection.decide(record));
+            let outputs = selection.outputs(severe);
             let (delivered, ()) = tokio::join!(
                 self.deliver(&outputs, invocation),
                 // They run in parallel, so that an outage of one does not delay the other.
@@ -123,12 +120,6 @@ where
             );
             delivered.record(&outputs.indexes, &mut ledger);
             ledger.write_rejects(&self.rejects, invocation).await;
-            drop(outputs);
-            if !ledger.has_more() {
-                break;
-            }
-            let severe = ledger.decode_more(PORTION, |record| selection.decide(record));
-            outputs = selection.outputs(severe);
         }
         ledger.late = selection.late;
         ledger.unknown_severity = selection.selector.unknown_severity;

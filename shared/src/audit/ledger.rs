@@ -20,10 +20,8 @@ use crate::{
     stream::batch::{BatchItemFailure, BatchResponse, NotABatch, Poison, Record, Records},
 };
 
-/// The least bytes of a record in an event: Lambda's fields around its data take nearly as many. From it the ledger
-/// reserves memory for all records at once, since growing a list touches new memory each time.
-const RECORD_BYTES: usize = 512;
-
+/// Bytes of Lambda's fields around a record's data.
+const FIELD_BYTES: usize = 256;
 /// Bytes around a user record in an aggregate, in base64.
 const PART_BYTES: usize = 8;
 
@@ -33,8 +31,8 @@ pub struct Ledger<'b> {
     function: &'static str,
     common: &'b Common,
     records: Vec<Record<'b>>,
-    /// Records of the stream whose user records were all read, and how many user records of the next were.
-    looked: (usize, u64),
+    /// Records of the stream whose user records were all decided, and how many user records of the next were.
+    decided: (usize, u64),
     entries: Vec<Entry>,
     /// The ids of the events, if the log is to follow them.
     ids: String,
@@ -110,64 +108,22 @@ pub struct UserRecord<'r> {
 }
 
 impl<'b> Ledger<'b> {
-    /// Parses the batch of an invocation, and calls `decide` for the output of each user record of the first portion.
-    /// Returns the outputs with the positions of their records. Records without an output are marked filtered. Records
-    /// that cannot be de-aggregated are rejected. An event that is not a batch is counted as one failed record.
-    ///
-    /// A record is decided as soon as it is parsed, while its text and its decoded data are in the cache. To parse all
-    /// records first takes transform 5 % more time.
-    pub fn decode<T>(
+    /// Decodes the batch of an invocation. An event that is not a batch is counted as one failed record.
+    pub fn decode(
         function: &'static str,
         event: &'b str,
         common: &'b Common,
         invocation: &Invocation,
-        portion: Portion,
-        mut decide: impl FnMut(UserRecord<'_>) -> Decision<T>,
-    ) -> Result<(Self, Vec<(usize, T)>), NotABatch> {
-        let mut ledger = Self::new(function, event, common, invocation);
-        let (mut outputs, mut buffer, mut is_full) = (Vec::new(), Vec::new(), false);
-        for held in Records::of(event) {
-            let held = held.inspect_err(|_| {
-                Counts::unreadable_event().log(&common.emitter(function), invocation);
-            })?;
-            is_full = is_full || ledger.decide_record(&held, &mut buffer, portion, &mut decide, &mut outputs);
-            ledger.records.push(held);
-        }
-        Ok((ledger, outputs))
-    }
-
-    /// The same for the next portion.
-    pub fn decode_more<T>(
-        &mut self,
-        portion: Portion,
-        mut decide: impl FnMut(UserRecord<'_>) -> Decision<T>,
-    ) -> Vec<(usize, T)> {
-        let (mut outputs, mut buffer) = (Vec::new(), Vec::new());
-        let records = mem::take(&mut self.records);
-        for held in &records[self.looked.0..] {
-            if self.decide_record(held, &mut buffer, portion, &mut decide, &mut outputs) {
-                break;
-            }
-        }
-        self.records = records;
-        outputs
-    }
-
-    /// Whether another portion follows. Once a record failed, all later ones are retried with it, and fail here.
-    pub fn has_more(&mut self) -> bool {
-        if self.looked.0 < self.records.len() && self.retry_from().is_some() {
-            self.fail_rest();
-        }
-        self.looked.0 < self.records.len()
-    }
-
-    fn new(function: &'static str, event: &str, common: &'b Common, invocation: &Invocation) -> Self {
-        Self {
+    ) -> Result<Self, NotABatch> {
+        let records = Records::of(event).collect::<Result<_, _>>().inspect_err(|_| {
+            Counts::unreadable_event().log(&common.emitter(function), invocation);
+        })?;
+        Ok(Self {
             function,
             common,
-            records: Vec::with_capacity(event.len() / RECORD_BYTES),
-            looked: (0, 0),
-            entries: Vec::with_capacity(event.len() / RECORD_BYTES),
+            records,
+            decided: (0, 0),
+            entries: Vec::new(),
             ids: String::new(),
             rejects: Collector::new(function, stamp(invocation.now)),
             first_rejected: None,
@@ -177,14 +133,37 @@ impl<'b> Ledger<'b> {
             unrecorded: 0,
             late: 0,
             unknown_severity: 0,
+        })
+    }
+
+    /// Calls `decide` for the output of each user record of the next portion. Returns the outputs with the positions of
+    /// their records. Records without an output are marked filtered. Records that cannot be de-aggregated are rejected.
+    pub fn decide<T>(
+        &mut self,
+        portion: Portion,
+        mut decide: impl FnMut(UserRecord<'_>) -> Decision<T>,
+    ) -> Vec<(usize, T)> {
+        let (mut outputs, mut buffer) = (Vec::new(), Vec::new());
+        let records = mem::take(&mut self.records);
+        for held in &records[self.decided.0..] {
+            if self.decide_record(held, &mut buffer, portion, &mut decide, &mut outputs) {
+                break;
+            }
         }
+        self.records = records;
+        outputs
+    }
+
+    /// Whether a portion follows. Once a record failed, all later ones are retried with it, and fail here.
+    pub fn has_more(&mut self) -> bool {
+        if self.decided.0 < self.records.len() && self.retry_from().is_some() {
+            self.fail_rest();
+        }
+        self.decided.0 < self.records.len()
     }
 
     /// Reads the user records of the next record of the stream, and adds their outputs. Returns whether the portion is
     /// full.
-    ///
-    /// Not inlined, so that the position of the parser stays in a register while records are read.
-    #[inline(never)]
     fn decide_record<T>(
         &mut self,
         held: &Record<'_>,
@@ -193,7 +172,7 @@ impl<'b> Ledger<'b> {
         decide: &mut impl FnMut(UserRecord<'_>) -> Decision<T>,
         outputs: &mut Vec<(usize, T)>,
     ) -> bool {
-        let (record, from) = self.looked;
+        let (record, from) = self.decided;
         match held.user_records(buffer) {
             Ok(user_records) => {
                 for (part, data) in user_records.from(from) {
@@ -206,7 +185,7 @@ impl<'b> Ledger<'b> {
                             self.reject_read(index, held, (part, data), reason, detail);
                         }
                     }
-                    self.looked.1 = part.map_or(0, |part| part + 1);
+                    self.decided.1 = part.map_or(0, |part| part + 1);
                     if part.is_some() && outputs.len() >= portion.most {
                         return true;
                     }
@@ -218,7 +197,7 @@ impl<'b> Ledger<'b> {
                 self.reject_read(index, held, (None, &payload), reason, detail);
             }
         }
-        self.looked = (record + 1, 0);
+        self.decided = (record + 1, 0);
         outputs.len() >= portion.enough
     }
 
@@ -231,37 +210,37 @@ impl<'b> Ledger<'b> {
         reason: &'static str,
         detail: String,
     ) {
-        self.first_rejected.get_or_insert(self.looked.0);
+        self.first_rejected.get_or_insert(self.decided.0);
         self.reject(index, held, row, reason, &detail.into());
     }
 
     /// Adds a user record of the record that is being read; returns its position.
     fn add(&mut self, data: &[u8], part: Option<u64>) -> usize {
-        let around = if part.is_some() { PART_BYTES } else { RECORD_BYTES / 2 };
+        let around = if part.is_some() { PART_BYTES } else { FIELD_BYTES };
         self.rejects.came_in(data.len() + around);
         if let Some(id) = self.common.followed().and_then(|dataset| event::id(dataset, data)) {
             self.ids.push_str(&id);
         }
         self.entries.push(Entry {
-            record: short(self.looked.0),
+            record: short(self.decided.0),
             id_end: short(self.ids.len()),
             state: State::Open,
         });
         self.entries.len() - 1
     }
 
-    /// Records every user record that was not read as failed.
+    /// Records every user record that was not decided as failed.
     fn fail_rest(&mut self) {
         let mut buffer = Vec::new();
         let records = mem::take(&mut self.records);
-        for held in &records[self.looked.0..] {
+        for held in &records[self.decided.0..] {
             match held.user_records(&mut buffer) {
                 Ok(user_records) => {
-                    user_records.from(self.looked.1).for_each(|(part, data)| self.fail(data, part));
+                    user_records.from(self.decided.1).for_each(|(part, data)| self.fail(data, part));
                 }
                 Err(_) => self.fail(&held.payload(), None),
             }
-            self.looked = (self.looked.0 + 1, 0);
+            self.decided = (self.decided.0 + 1, 0);
         }
         self.records = records;
     }

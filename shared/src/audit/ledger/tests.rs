@@ -14,9 +14,8 @@ fn event(sequence_numbers: &[&str]) -> String {
 /// The ledger of a batch of that many records, each of which has outputs.
 fn ledger<'b>(event: &'b str, common: &'b Common, records: usize) -> Ledger<'b> {
     let invocation = Invocation::begin("r", 0, chrono::DateTime::default(), 0);
-    let (ledger, outputs) =
-        Ledger::decode("notify", event, common, &invocation, WHOLE, |_| Decision::Output(())).unwrap();
-    assert_eq!(outputs.len(), records);
+    let mut ledger = Ledger::decode("notify", event, common, &invocation).unwrap();
+    assert_eq!(ledger.decide(WHOLE, |_| Decision::Output(())).len(), records);
     ledger
 }
 
@@ -91,7 +90,7 @@ fn event_that_is_not_a_batch_counts_as_one_failed_record() {
         log: |line| LINES.with_borrow_mut(|lines| lines.push(line.to_owned())),
         ..Invocation::begin("r", 0, chrono::DateTime::default(), 0)
     };
-    Ledger::decode("metrics", "{}", &common(), &invocation, WHOLE, |_| Decision::Output(())).unwrap_err();
+    Ledger::decode("metrics", "{}", &common(), &invocation).unwrap_err();
     let lines = LINES.take();
     assert_eq!(lines.len(), 1);
     let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
@@ -146,26 +145,22 @@ proptest! {
         let invocation = Invocation::begin("r", 0, chrono::DateTime::default(), 0);
         let portion = Portion { enough, most: enough + more };
         let decide = |record: UserRecord<'_>| Decision::Output((record.record, record.data.to_vec()));
-        let (mut ledger, mut outputs) =
-            Ledger::decode("notify", &event, &common, &invocation, portion, decide).unwrap();
+        let mut ledger = Ledger::decode("notify", &event, &common, &invocation).unwrap();
         let (mut found, mut failed) = (Vec::new(), None);
-        loop {
+        while ledger.has_more() {
+            prop_assert_eq!(failed, None, "no portion follows a failure");
+            let outputs = ledger.decide(portion, decide);
             prop_assert!(outputs.len() <= portion.most, "{} outputs", outputs.len());
             // The last record is looked at because the outputs before it were not enough.
             let last = outputs.last().map(|(_, (record, _))| *record);
             let before_last = outputs.iter().filter(|(_, (record, _))| Some(*record) != last).count();
             prop_assert!(before_last < portion.enough, "{before_last} outputs before the last record");
-            for (index, (record, data)) in mem::take(&mut outputs) {
+            for (index, (record, data)) in outputs {
                 found.push((index, record, data));
                 let fails = fails == Some(index);
                 failed = if fails { Some(record) } else { failed };
                 ledger.record(index, if fails { Status::Failed(String::new()) } else { Status::Delivered });
             }
-            if !ledger.has_more() {
-                break;
-            }
-            prop_assert_eq!(failed, None, "no portion follows a failure");
-            outputs = ledger.decode_more(portion, decide);
         }
         let numbers = records.iter().enumerate().flat_map(|(record, count)| vec![(record, count.is_some()); count.unwrap_or(1)]);
         let expected: Vec<_> = numbers
