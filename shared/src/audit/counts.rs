@@ -1,7 +1,7 @@
 //! The counts: the statuses of an invocation's records, in one line that CloudWatch reads as metrics.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde_json::json;
 
 use crate::lambda::{config::Emitter, invocation::Invocation};
 
@@ -31,8 +31,7 @@ pub const UNKNOWN_SEVERITY: &str = "UnknownSeverity";
 pub const UNRECORDED: &str = "Unrecorded";
 /// Records without a known status.
 pub const UNACCOUNTED: &str = "Unaccounted";
-/// Cells that ingest could not read. Only invocations with such cells emit this metric and the next, in a line of
-/// their own.
+/// Cells that ingest could not read.
 pub const UNREADABLE_CELLS: &str = "UnreadableCells";
 /// Rows that have such cells, or bytes that are not text in their charset.
 pub const UNREADABLE_ROWS: &str = "UnreadableRows";
@@ -125,79 +124,32 @@ impl Counts {
     /// Source: CloudWatch user guide, "Specification: Embedded metric format".
     #[must_use]
     pub fn line(&self, emitter: &Emitter<'_>, request_id: &str, now: DateTime<Utc>) -> String {
-        let line = EmfLine {
-            directive: Directive {
-                timestamp: now.timestamp_millis(),
-                metrics: [Declared {
-                    namespace: NAMESPACE,
-                    dimensions: [DIMENSIONS],
-                    metrics: METRICS.map(|name| EmfMetric { name, unit: "Count" }),
+        json!({
+            "_aws": {
+                "Timestamp": now.timestamp_millis(),
+                "CloudWatchMetrics": [{
+                    "Namespace": NAMESPACE,
+                    "Dimensions": [DIMENSIONS],
+                    "Metrics": METRICS.map(|name| json!({"Name": name, "Unit": "Count"})),
                 }],
             },
-            dataset: emitter.dataset,
-            environment: emitter.environment,
-            function: emitter.function,
-            request_id,
-            received: self.received,
-            delivered: self.delivered,
-            filtered: self.filtered,
-            rejected: self.rejected,
-            failed: self.failed,
-            retried: self.retried,
-            late: self.late,
-            unknown_severity: self.unknown_severity,
-            unrecorded: self.unrecorded,
-            unaccounted: self.unaccounted(),
-        };
-        serde_json::to_string(&line).unwrap_or_else(|error| unreachable!("{error}"))
+            "Dataset": emitter.dataset,
+            "Environment": emitter.environment,
+            "Function": emitter.function,
+            "request_id": request_id,
+            (IN): self.received,
+            (DELIVERED): self.delivered,
+            (FILTERED): self.filtered,
+            (REJECTED): self.rejected,
+            (FAILED): self.failed,
+            (RETRIED): self.retried,
+            (LATE): self.late,
+            (UNKNOWN_SEVERITY): self.unknown_severity,
+            (UNRECORDED): self.unrecorded,
+            (UNACCOUNTED): self.unaccounted(),
+        })
+        .to_string()
     }
-}
-
-/// The line as it is written. It is typed, since every invocation and every simulated one writes it.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct EmfLine<'a> {
-    #[serde(rename = "_aws")]
-    directive: Directive,
-    dataset: &'a str,
-    environment: &'a str,
-    function: &'a str,
-    #[serde(rename = "request_id")]
-    request_id: &'a str,
-    #[serde(rename = "In")]
-    received: u64,
-    delivered: u64,
-    filtered: u64,
-    rejected: u64,
-    failed: u64,
-    retried: u64,
-    late: u64,
-    unknown_severity: u64,
-    unrecorded: u64,
-    unaccounted: u64,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Directive {
-    timestamp: i64,
-    #[serde(rename = "CloudWatchMetrics")]
-    metrics: [Declared; 1],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Declared {
-    namespace: &'static str,
-    dimensions: [[&'static str; DIMENSIONS.len()]; 1],
-    metrics: [EmfMetric; METRICS.len()],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct EmfMetric {
-    name: &'static str,
-    unit: &'static str,
 }
 
 #[cfg(test)]
@@ -233,13 +185,13 @@ mod tests {
         };
         let now = DateTime::from_timestamp(1_784_021_400, 7_000_000).unwrap();
         let line: serde_json::Value = serde_json::from_str(&counts.line(&emitter, "r-1", now)).unwrap();
-        let expected = serde_json::json!({
+        let expected = json!({
             "_aws": {
                 "Timestamp": 1_784_021_400_007_i64,
                 "CloudWatchMetrics": [{
                     "Namespace": "perishable",
                     "Dimensions": [["Dataset", "Environment", "Function"]],
-                    "Metrics": METRICS.map(|name| serde_json::json!({"Name": name, "Unit": "Count"})),
+                    "Metrics": METRICS.map(|name| json!({"Name": name, "Unit": "Count"})),
                 }],
             },
             "Dataset": "us_accidents", "Environment": "prod", "Function": "notify", "request_id": "r-1",

@@ -2,7 +2,8 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    mem,
 };
 
 use chrono::{DateTime, Utc};
@@ -17,9 +18,6 @@ use crate::{
     },
     json::{self, Reader, Span, Writer, is_non_finite, masked, reader::unescaped},
 };
-
-/// Up to this many unknown keys, the next key is compared with each; with more, it is looked up in a map.
-const FEW: usize = 32;
 
 /// The byte order mark that some programs put before UTF-8.
 pub const BOM: &[u8] = b"\xEF\xBB\xBF";
@@ -147,7 +145,8 @@ impl<'a> Event<'a> {
     fn read(dataset: &Dataset, json: &'a str, text: &str) -> Option<Self> {
         let mut event =
             Self { columns: vec![None; dataset.columns.len()], unknown: Vec::new(), superseded: Vec::new() };
-        let mut places = HashMap::new();
+        // Where the entry of each unknown key is among those entries.
+        let mut places: HashMap<_, usize> = HashMap::new();
         entries(dataset, json, text, |key, value| {
             let value = value.of(json);
             match key {
@@ -157,41 +156,19 @@ impl<'a> Event<'a> {
                         event.superseded.push((key.into(), earlier));
                     }
                 }
-                Key::Unknown(key) => {
-                    if let Some(earlier) = event.keep_unknown(&key, value, &mut places) {
+                Key::Unknown(key) => match places.entry(key.clone()) {
+                    Entry::Occupied(place) => {
+                        let earlier = mem::replace(&mut event.unknown[*place.get()].1, value);
                         event.superseded.push((key, earlier));
                     }
-                }
+                    Entry::Vacant(place) => {
+                        place.insert(event.unknown.len());
+                        event.unknown.push((key, value));
+                    }
+                },
             }
         })?;
         Some(event)
-    }
-
-    /// Keeps an entry with an unknown key; returns the earlier value of that key. `places` finds the unknown entries by
-    /// their keys, once there are more than a few.
-    fn keep_unknown(
-        &mut self,
-        key: &Cow<'a, str>,
-        value: &'a str,
-        places: &mut HashMap<Cow<'a, str>, usize>,
-    ) -> Option<&'a str> {
-        let many = self.unknown.len() >= FEW;
-        if many && places.is_empty() {
-            places.extend(self.unknown.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)));
-        }
-        let place = if many {
-            places.get(key).copied()
-        } else {
-            self.unknown.iter().position(|(name, _)| name == key)
-        };
-        if let Some(place) = place {
-            return Some(std::mem::replace(&mut self.unknown[place].1, value));
-        }
-        if many {
-            places.insert(key.clone(), self.unknown.len());
-        }
-        self.unknown.push((key.clone(), value));
-        None
     }
 
     /// The value of a column as a cell.

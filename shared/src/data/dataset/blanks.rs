@@ -1,6 +1,6 @@
 //! Texts that mean "nothing" in the files of a data set, such as `NA` or `NULL`.
 
-use crate::data::cell;
+use crate::data::{cell, excerpt::excerpt};
 
 /// The most texts that a data set may list, and the most characters of each.
 const LISTED: usize = 100;
@@ -20,7 +20,7 @@ impl Blanks {
             if text.is_empty() || text.trim() != text || text.chars().count() > CHARS {
                 return Err(format!(
                     "`blanks`: expected texts of 1 to {CHARS} characters without blanks around them, found `{}`",
-                    text.chars().take(CHARS).collect::<String>()
+                    excerpt(text)
                 ));
             }
             if texts[..at].contains(text) {

@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::HashMap};
 use serde_json::{Map, Value};
 
 use super::{Type, fold};
-use crate::data::cell;
+use crate::data::{cell, excerpt::excerpt};
 
 /// The severities of a data set that lists none.
 const DEFAULT: std::ops::RangeInclusive<i64> = 0..=9;
@@ -291,11 +291,6 @@ fn unexpected(found: &str) -> String {
     )
 }
 
-/// The beginning of a text of the data set's file.
-fn excerpt(text: &str) -> String {
-    crate::data::excerpt::excerpt(text).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -303,13 +298,9 @@ mod tests {
 
     use super::*;
 
-    fn read(value: &Value) -> Result<Severities, String> {
-        Severities::read(value)
-    }
-
     #[test]
     fn words_have_levels_from_one() {
-        let severities = read(&json!(["Low", " Medium ", "High", "Größte"])).unwrap();
+        let severities = Severities::read(&json!(["Low", " Medium ", "High", "Größte"])).unwrap();
         for (text, level) in [
             ("Low", Some(1)),
             ("low", Some(1)),
@@ -331,7 +322,8 @@ mod tests {
 
     #[test]
     fn table_has_a_level_for_each_text_and_shows_the_first() {
-        let severities = read(&json!({"3 - Moderate": 3, "1 - Critical": 5, "P1": 5, "4 - Low": 2})).unwrap();
+        let severities =
+            Severities::read(&json!({"3 - Moderate": 3, "1 - Critical": 5, "P1": 5, "4 - Low": 2})).unwrap();
         assert_eq!(severities.level("1 - critical "), Some(5));
         assert_eq!(severities.level("p1"), Some(5));
         assert_eq!(severities.names(5), ["1 - Critical", "P1"]);
@@ -342,13 +334,13 @@ mod tests {
 
     #[test]
     fn of_descending_numbers_the_place_is_the_level() {
-        let severities = read(&json!([4, 3, 2, 1])).unwrap();
+        let severities = Severities::read(&json!([4, 3, 2, 1])).unwrap();
         for (text, level) in [("4", 1), ("1", 4), (" 2.0 ", 3), ("5", 0), ("7", -2), ("0", 5), ("-3", 8)] {
             assert_eq!(severities.level(text), Some(level), "{text}");
             assert_eq!(severities.text(level), text.trim().trim_end_matches(".0"), "{text}");
         }
         assert_eq!(severities.level("urgent"), None);
-        let gaps = read(&json!([30, 20, 10])).unwrap();
+        let gaps = Severities::read(&json!([30, 20, 10])).unwrap();
         assert_eq!((gaps.level("20"), gaps.level("25"), gaps.level("9")), (Some(2), None, Some(4)));
         assert_eq!(gaps.expected(), "expected one of `30`, `20`, `10`");
         assert_eq!(gaps.column_type(), Type::Int);
@@ -360,7 +352,7 @@ mod tests {
         assert!(severities.are_levels());
         assert_eq!((severities.level(" 3.0"), severities.level("99")), (Some(3), Some(99)));
         assert_eq!((severities.text(99), severities.list_level(99)), ("99".into(), false));
-        assert_eq!(read(&json!([7])).unwrap().range(), (7, 7));
+        assert_eq!(Severities::read(&json!([7])).unwrap().range(), (7, 7));
     }
 
     #[test]
@@ -389,7 +381,7 @@ mod tests {
             (json!({"Low": 1_000_001}), "expected numbers from -1000000 to 1000000, found 1000001"),
             (json!([-9_000_000_000_i64, 2]), "found -9000000000"),
         ] {
-            let error = read(&value).unwrap_err();
+            let error = Severities::read(&value).unwrap_err();
             assert!(error.starts_with("`severities`: expected ") && error.contains(expected), "{error}");
         }
     }
@@ -397,7 +389,7 @@ mod tests {
     #[test]
     fn expectation_stays_short() {
         let words: Vec<_> = (0..100).map(|n| format!("{n}{}", "x".repeat(60))).collect();
-        let expected = read(&json!(words)).unwrap().expected();
+        let expected = Severities::read(&json!(words)).unwrap().expected();
         assert!(expected.ends_with(" and 90 more") && expected.len() < 1_000, "{expected}");
     }
 
@@ -409,7 +401,7 @@ mod tests {
             upper: bool,
         ) {
             prop_assume!(words.iter().all(|word| word != OTHER));
-            let severities = read(&json!(words)).unwrap();
+            let severities = Severities::read(&json!(words)).unwrap();
             for (at, word) in words.iter().enumerate() {
                 let level = i64::try_from(at + 1).unwrap();
                 let sent = if upper { word.to_uppercase() } else { word.clone() };
@@ -426,7 +418,7 @@ mod tests {
             other in -99_i64..99,
         ) {
             let numbers: Vec<_> = numbers.into_iter().rev().collect();
-            let severities = read(&json!(numbers)).unwrap();
+            let severities = Severities::read(&json!(numbers)).unwrap();
             let level = |number: i64| severities.level(&number.to_string());
             if let (Some(one_level), Some(other_level)) = (level(one), level(other)) {
                 prop_assert_eq!(one < other, one_level > other_level);
