@@ -113,7 +113,7 @@ async fn transient_errors_are_retried_and_permanent_ones_fail_at_once() {
         let report = send(&server, &[record("k", "a")]).await;
         assert_eq!(report.outcomes, [DONE], "{transient:?}");
         // A third request would be a retry of the SDK.
-        assert_eq!((server.requests().len(), report.requests), (2, 2), "{transient:?}");
+        assert_eq!(server.requests().len(), 2, "{transient:?}");
     }
     for (code, sentence) in [
         ("InvalidArgumentException", "kinesis:PutRecords on stream s1 was answered with"),

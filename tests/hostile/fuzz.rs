@@ -16,8 +16,7 @@ use replay::redrive::{
 };
 use shared::{
     data::{event::Event, time::DateOrder},
-    json::Writer,
-    stream::batch::{NotABatch, Record, Records},
+    stream::batch::{Record, records},
 };
 
 use super::*;
@@ -151,12 +150,12 @@ fn read(dataset: &Dataset, format: Format, text: &[u8], chunk: usize) -> Vec<(u6
             if let (RowContent::Cells(cells), Some(header)) = (&row.content, row.header) {
                 assert!(cells.len() >= header.len);
             }
-            let mut out = Writer::default();
+            let mut out = Vec::new();
             let outcome =
                 match normaliser.normalise(&row, "2023-11-14T22:13:20.000000Z", &mut out, &mut tally) {
                     Ok(key) => {
                         assert!(!key.is_empty(), "Kinesis takes no empty key");
-                        String::from_utf8(out.into_bytes()).unwrap()
+                        String::from_utf8(out).unwrap()
                     }
                     Err(refused) => {
                         assert!(out.is_empty());
@@ -210,10 +209,6 @@ fn any_request_is_recognised_or_refused_in_a_sentence() {
             Err(error) => assert!(error.to_string().starts_with("the request is not understood: ")),
         }
     });
-}
-
-fn records(event: &str) -> Result<Vec<Record<'_>>, NotABatch> {
-    Records::of(event).collect()
 }
 
 #[test]

@@ -144,7 +144,6 @@ impl Inflate {
 
 impl Begin {
     /// Passes on a piece of text, unless the format of the data is not known yet.
-    #[inline]
     fn pass(&mut self, piece: &[u8], text: &mut impl FnMut(&[u8])) -> Result<(), InflateError> {
         if let Some(begin) = &mut self.0 {
             begin.extend_from_slice(piece);

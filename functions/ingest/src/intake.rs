@@ -16,7 +16,6 @@ use shared::{
         Outcome, Report, Service,
         reject::{self, Collector, Detail, FileContext, Written},
     },
-    json::Writer,
     lambda::invocation::Invocation,
     stream::{
         StreamRecord,
@@ -331,7 +330,7 @@ where
     /// header would be written again for each delivery.
     pub(crate) async fn deliver_gathered(&mut self) {
         let mut gathered = std::mem::take(&mut self.gathered);
-        let text = Bytes::from(std::mem::take(&mut gathered.text).into_bytes());
+        let text = Bytes::from(std::mem::take(&mut gathered.text));
         let mut events = gathered.take_events(&text);
         let mut places = gathered.places;
         if !self.failed_keys.is_empty() {
@@ -346,11 +345,6 @@ where
         self.follow(&report, &events);
         self.note_events(report, &events, &places);
         self.note_rejects(written);
-        drop(events);
-        // The buffer is reused, because newly allocated memory has to be cleared first.
-        if text.is_unique() {
-            self.gathered.text = Writer::over(text.into());
-        }
     }
 
     /// Removes the events of keys with an earlier failed event; they fail, too.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use shared::{
     data::dataset::{Dataset, INVALID, fold},
-    json::{self, Writer},
+    json,
 };
 
 /// Decides which keys that are unknown to the data set can become entries of an event.
@@ -36,7 +36,7 @@ impl<'d> UnknownKeys<'d> {
 #[derive(Debug)]
 pub(crate) struct InvalidCells<'d> {
     dataset: &'d Dataset,
-    entries: Writer,
+    entries: Vec<u8>,
     columns: Vec<usize>,
     /// The keys regardless of case, with the last number given to each; filled on first use.
     keys: Option<HashMap<String, usize>>,
@@ -45,7 +45,7 @@ pub(crate) struct InvalidCells<'d> {
 impl<'d> InvalidCells<'d> {
     /// An event of that data set, without such cells.
     pub(crate) fn new(dataset: &'d Dataset) -> Self {
-        Self { dataset, entries: Writer::default(), columns: Vec::new(), keys: None }
+        Self { dataset, entries: Vec::new(), columns: Vec::new(), keys: None }
     }
 
     /// Stores the untypable cell of a column. At most one for each column, before any other text.
@@ -84,17 +84,17 @@ impl<'d> InvalidCells<'d> {
     }
 
     fn write_entry(&mut self, name: &str, text: &str) {
-        self.entries.text(&json::entry(name));
+        self.entries.extend_from_slice(&json::entry(name));
         json::write_string(text, &mut self.entries);
     }
 
     /// Writes the entry to the end of an event, if it has any cells.
-    pub(crate) fn write(&self, out: &mut Writer) {
-        if let Some((_comma, entries)) = self.entries.written().split_first() {
-            out.text(&json::entry(INVALID));
-            out.byte(b'{');
-            out.text(entries);
-            out.byte(b'}');
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        if let Some((_comma, entries)) = self.entries.split_first() {
+            out.extend_from_slice(&json::entry(INVALID));
+            out.push(b'{');
+            out.extend_from_slice(entries);
+            out.push(b'}');
         }
     }
 }

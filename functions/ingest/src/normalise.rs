@@ -9,7 +9,7 @@ use shared::{
         event::{Cell, Event, unmarked},
         time::DateOrder,
     },
-    json::{self, Literal, Writer, is_non_finite},
+    json::{self, is_non_finite},
 };
 
 use crate::{
@@ -66,7 +66,7 @@ impl<'d> Normaliser<'d> {
         &self,
         row: &Row<'_>,
         received: &str,
-        out: &mut Writer,
+        out: &mut Vec<u8>,
         tally: &mut Tally,
     ) -> Result<String, RowRefusal> {
         let begin = out.len();
@@ -89,7 +89,7 @@ impl<'d> Normaliser<'d> {
         &self,
         row: &Row<'_>,
         received: &str,
-        out: &mut Writer,
+        out: &mut Vec<u8>,
         tally: &mut Tally,
     ) -> Result<String, RowRefusal> {
         let (text, is_altered) = row.charset.decode(unmarked(row.text));
@@ -109,7 +109,7 @@ impl<'d> Normaliser<'d> {
         row: &impl Source<'a>,
         altered: Option<&Row<'_>>,
         received: &str,
-        out: &mut Writer,
+        out: &mut Vec<u8>,
         tally: &mut Tally,
     ) -> Result<String, RowRefusal> {
         let blanks = &self.dataset.blanks;
@@ -127,7 +127,7 @@ impl<'d> Normaliser<'d> {
         row: &impl Source<'a>,
         altered: Option<&Row<'_>>,
         received: &str,
-        out: &mut Writer,
+        out: &mut Vec<u8>,
         tally: &mut Tally,
     ) -> Result<String, RowRefusal> {
         self.check(row).map_err(|mut refused| {
@@ -146,7 +146,7 @@ impl<'d> Normaliser<'d> {
         let mut object = ObjectWriter { begin: out.len(), out, invalid, blanks: &self.dataset.blanks };
         for (column, entry) in self.dataset.entries().iter().enumerate() {
             if column == self.dataset.received_at {
-                object.out.literal(entry);
+                object.out.extend_from_slice(entry);
                 json::write_string(received, object.out);
                 continue;
             }
@@ -176,7 +176,7 @@ impl<'d> Normaliser<'d> {
     fn write_others<'a>(&self, row: &impl Source<'a>, original: Option<&str>, object: &mut ObjectWriter<'_>) {
         for (name, cell) in row.unknown() {
             if !cell.is_blank() {
-                object.out.text(&json::entry(name));
+                object.out.extend_from_slice(&json::entry(name));
                 json::write_string(&cell.into_text(), object.out);
             }
         }
@@ -200,7 +200,7 @@ impl<'d> Normaliser<'d> {
     fn tries_again(&self, kind: Type, text: &str) -> bool {
         match kind {
             Type::String => !text.starts_with(['{', '[']) && !is_non_finite(text),
-            _ => self.declared || cell::needs_no_order(kind, cell::trim(text)),
+            _ => self.declared || cell::needs_no_order(kind, text.trim()),
         }
     }
 
@@ -209,7 +209,7 @@ impl<'d> Normaliser<'d> {
         let Dataset { id, severity, columns, .. } = self.dataset;
         let name = &columns[*id].name;
         match row.known(*id) {
-            Cell::Text(text) if !cell::trim(&text).is_empty() => {}
+            Cell::Text(text) if !text.trim().is_empty() => {}
             Cell::Nested(_) | Cell::NonFinite(_) => {
                 let detail =
                     format!("`{name}` is an object, an array or not a finite number: expected a text");
@@ -238,7 +238,7 @@ impl<'d> Normaliser<'d> {
     /// Whether a severity is blank, or is written as a text for "no value": `-1.0` is written as `-1`.
     fn is_blank_severity(&self, text: &str) -> bool {
         let Dataset { blanks, severities, .. } = self.dataset;
-        let text = cell::trim(text);
+        let text = text.trim();
         let is_written_as_blank = || match severities.column_type() {
             Type::Int => cell::integer(text).is_some_and(|number| blanks.hold(&number.to_string())),
             _ => false,
@@ -273,19 +273,19 @@ fn refused(reason: &'static str, detail: String) -> RowRefusal {
 /// A JSON object that is being written, each entry with its comma; the first comma becomes the bracket.
 struct ObjectWriter<'o> {
     begin: usize,
-    out: &'o mut Writer,
+    out: &'o mut Vec<u8>,
     invalid: InvalidCells<'o>,
     blanks: &'o Blanks,
 }
 
 impl ObjectWriter<'_> {
     /// Writes a cell as its type; false if it cannot be read as that type. A blank cell is left out.
-    fn typed(&mut self, kind: Type, entry: &Literal, text: &str, order: DateOrder) -> bool {
+    fn typed(&mut self, kind: Type, entry: &[u8], text: &str, order: DateOrder) -> bool {
         if text.is_empty() || kind != Type::String && cell::trim(text).is_empty() {
             return true;
         }
         let begin = self.out.len();
-        self.out.literal(entry);
+        self.out.extend_from_slice(entry);
         let value = self.out.len();
         let typed = cell::write(kind, text, order, self.out).is_ok();
         if !typed || !self.blanks.is_empty() && self.means_nothing(value) {
@@ -297,16 +297,16 @@ impl ObjectWriter<'_> {
     /// Whether the value written from `begin` on is a text for "no value": `-1.0` is written as `-1`. Such a value
     /// would be left out when the event is sent again.
     fn means_nothing(&self, begin: usize) -> bool {
-        let value = std::str::from_utf8(&self.out.written()[begin..]).unwrap_or_default();
+        let value = std::str::from_utf8(&self.out[begin..]).unwrap_or_default();
         self.blanks.hold(value.trim_matches('"'))
     }
 
     fn close(self) {
         self.invalid.write(self.out);
-        if let Some(first) = self.out.written_from(self.begin).first_mut() {
+        if let Some(first) = self.out.get_mut(self.begin) {
             *first = b'{';
         }
-        self.out.text(b"}\n");
+        self.out.extend_from_slice(b"}\n");
     }
 }
 

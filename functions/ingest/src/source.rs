@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use shared::data::{
-    cell,
     dataset::{Blanks, Dataset, INVALID, Type},
     event::{self, Cell, Event},
 };
@@ -32,7 +31,7 @@ pub(crate) fn is_left_out(dataset: &Dataset, column: usize, cell: &Cell<'_>) -> 
     match cell {
         _ if column == dataset.received_at => false,
         Cell::Blank => true,
-        Cell::Text(text) => dataset.columns[column].kind != Type::String && cell::trim(text).is_empty(),
+        Cell::Text(text) => dataset.columns[column].kind != Type::String && text.trim().is_empty(),
         Cell::Nested(_) | Cell::NonFinite(_) => false,
     }
 }

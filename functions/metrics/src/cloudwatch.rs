@@ -75,18 +75,14 @@ impl Service for CountMetric {
 #[cfg(test)]
 mod tests {
     use aws_sdk_cloudwatch::{Client, Config, config::BehaviorVersion};
-    use shared::{audit::latency::EVENT_TO_METRIC, data::dataset::Dataset, lambda::config::Common};
+    use shared::{audit::latency::EVENT_TO_METRIC, lambda::config::Variables};
 
     use super::*;
 
     #[test]
     fn datum_has_its_count_second_and_dimensions() {
-        let common = Common {
-            dataset: Dataset::named("us_accidents").unwrap(),
-            rejects_delivery_stream: String::new(),
-            environment: "dev".to_owned(),
-            log_event_ids: false,
-        };
+        let look_up = |name: &str| (name == "REJECTS_DELIVERY_STREAM").then(|| "rejects".to_owned());
+        let common = Variables::new(&look_up).finish().unwrap();
         let client = Client::from_conf(Config::builder().behavior_version(BehaviorVersion::latest()).build());
         let names = ["severity_accident", "city_accident"].map(str::to_owned);
         let ages = LatencyMetric::new(EVENT_TO_METRIC, &common);

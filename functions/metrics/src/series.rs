@@ -375,7 +375,7 @@ mod tests {
                 0 => Series::all(&dataset, &dataset.metric.sets),
                 max => Series::bounded(&dataset, &dataset.metric.sets, i64::MIN, max).unwrap(),
             };
-            let expected = if dataset.lists(severity) { severity.to_string() } else { OTHER.to_owned() };
+            let expected = if dataset.severities.lists(severity) { severity.to_string() } else { OTHER.to_owned() };
             prop_assert_eq!(&names(&series, &values(&severity.to_string(), "x", "y"))[1], &expected);
         }
 

@@ -1,6 +1,7 @@
 //! The handler: decode, decide, deliver, report.
 
 use std::{
+    collections::HashSet,
     mem,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -169,8 +170,8 @@ where
         Sent { pending, messages, alerts, plan, report }
     }
 
-    /// Records and remembers what was sent, and collects its rows and when those events were received. Returns the incidents that
-    /// still need an alert: repeats of one that SNS refused permanently.
+    /// Records and remembers what was sent, and collects its rows and when those events were received. Returns the
+    /// incidents that still need an alert: repeats of one that SNS refused permanently.
     fn record(
         &self,
         sent: Sent,
@@ -178,7 +179,7 @@ where
         published: &mut Messages,
         invocation: &Invocation,
     ) -> Vec<Pending> {
-        let Sent { mut pending, messages, alerts, plan: Plan { known, repeats, raised, .. }, report } = sent;
+        let Sent { pending, messages, alerts, plan: Plan { known, repeats, raised, .. }, report } = sent;
         ledger.retried += report.resent;
         for place in known {
             ledger.record(pending[place].0, Status::Filtered);
@@ -199,26 +200,25 @@ where
                 match outcome {
                     Outcome::Delivered => ledger.record(index, Status::Delivered),
                     Outcome::Failed(why) => ledger.record(index, Status::Failed(why.clone())),
-                    Outcome::Unacceptable(why) => ledger.refuse(index, "unacceptable", why.clone()),
+                    Outcome::Unacceptable(why) => ledger.refuse(index, why.clone()),
                 }
             }
         }
-        let mut refused = vec![false; pending.len()];
+        let mut again = HashSet::new();
         for (repeat, first) in repeats {
             match outcomes[first] {
                 Some(Outcome::Delivered) => ledger.record(pending[repeat].0, Status::Filtered),
                 Some(Outcome::Failed(why)) => ledger.record(pending[repeat].0, Status::Failed(why.clone())),
                 // SNS refused the content of the first, and may accept the content of the repeat.
-                Some(Outcome::Unacceptable(_)) | None => refused[repeat] = true,
+                Some(Outcome::Unacceptable(_)) | None => _ = again.insert(repeat),
             }
         }
-        let mut refused = refused.into_iter();
-        pending.retain(|_| refused.next().unwrap_or_default());
-        pending
+        let pending = pending.into_iter().enumerate();
+        pending.filter(|(place, _)| again.contains(place)).map(|(_, incident)| incident).collect()
     }
 
-    /// Delivers rows of the alerts table, and returns how many were not delivered. These are counted and logged. They fail
-    /// no record, because the alerts themselves were sent.
+    /// Delivers rows of the alerts table, and returns how many were not delivered. These are counted and logged. They
+    /// fail no record, because the alerts themselves were sent.
     async fn deliver_rows(&self, rows: Vec<Bytes>, invocation: &Invocation) -> u64 {
         let deadline = invocation.deadline_within(ROWS_TIME);
         let report = delivery::deliver(&self.alerts, &rows, Order::Free, deadline).await;

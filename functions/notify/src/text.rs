@@ -6,7 +6,7 @@ pub const VALUE_CHARS: usize = 300;
 /// UTF-16 units of a subject. The page says characters; in Java, which AWS uses, these are UTF-16 units.
 ///
 /// Source: SNS API reference, `Publish`: less than 100 characters, without line breaks or control characters.
-pub const SUBJECT_UNITS: usize = 99;
+const SUBJECT_UNITS: usize = 99;
 
 /// Septets of a text message of one part, if the GSM alphabet has all of its characters.
 ///
@@ -30,8 +30,9 @@ const GSM_EXTENSION: &str = "\u{c}^{}\\[~]|€";
 /// A value on one line, short enough to be read; `None` if it is blank.
 #[must_use]
 pub fn legible(text: &str) -> Option<String> {
-    let line: String = text.chars().map(|c| if breaks_a_line(c) { ' ' } else { c }).collect();
-    Some(line.trim()).filter(|line| !line.is_empty()).map(|line| cut(line, VALUE_CHARS, |_| 1))
+    let line = text.replace(breaks_a_line, " ");
+    let line = line.trim();
+    (!line.is_empty()).then(|| cut(line, VALUE_CHARS, |_| 1))
 }
 
 /// Whether a character ends a line, or is refused by SNS and SQS because XML does not allow it.
@@ -41,17 +42,10 @@ fn breaks_a_line(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{FFFE}' | '\u{FFFF}')
 }
 
-/// A subject: one line of at most [`SUBJECT_UNITS`].
+/// A subject: one line of at most 99 UTF-16 units.
 #[must_use]
 pub fn subject(text: &str) -> String {
-    let line: String = text.chars().map(|c| if breaks_a_line(c) { ' ' } else { c }).collect();
-    cut(&line, SUBJECT_UNITS, char::len_utf16)
-}
-
-/// A text for people, shortened to that many characters.
-#[must_use]
-pub fn body(text: &str, chars: usize) -> String {
-    cut(text, chars, |_| 1)
+    cut(&text.replace(breaks_a_line, " "), SUBJECT_UNITS, char::len_utf16)
 }
 
 /// A text that fits into one SMS. Each part of a longer one is charged, and the parts can arrive out of order.

@@ -12,7 +12,7 @@ use std::{
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use shared::data::dataset::{Dataset, Place, Template, Wording};
+use shared::data::dataset::{Dataset, Place, Template};
 use tokio::time::Instant;
 
 use crate::{
@@ -167,9 +167,8 @@ impl Alert {
             }
             _ => (Kind::Storm, &dataset.alert.storm),
         };
-        let Wording { subject: title, text, sms: short } = wording;
-        let fill = |template: &Template| template.fill(UNKNOWN, |place| fill(dataset, incidents, place));
-        let (mut title, mut text, mut short) = (fill(title), fill(text), fill(short));
+        let filled = |template: &Template| template.fill(UNKNOWN, |place| fill(dataset, incidents, place));
+        let [mut title, mut text, mut short] = [&wording.subject, &wording.text, &wording.sms].map(filled);
         let raised = Raised::of(reported);
         if let Some(raised) = &raised {
             // First, so that nothing cuts it off.
@@ -178,7 +177,7 @@ impl Alert {
             text = raised.text(dataset) + &text;
             short = format!("{phrase}. {short}");
         }
-        let text = text::body(&text, TEXT_CHARS);
+        let text = text::cut(&text, TEXT_CHARS, |_| 1);
         let id = id(incidents);
         let attributes = attributes(dataset, incidents, &id);
         let subject = subject(&title);

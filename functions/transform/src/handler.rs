@@ -1,17 +1,15 @@
 //! The handler: decode, decide, deliver, report.
 
-use std::{mem, sync::Mutex, time::Duration};
+use std::{sync::Mutex, time::Duration};
 
 use bytes::Bytes;
 use chrono::TimeDelta;
 use shared::{
     audit::{
         counts::Status,
-        ledger::{Ledger, Portion, UserRecord},
+        ledger::{Ledger, Portion},
     },
-    data::decision::Decision,
     delivery::{self, Failure, Fault, Order, Outcome, Report, Service},
-    json::Writer,
     lambda::{
         config::{Common, ConfigError, Variables},
         invocation::Invocation,
@@ -109,10 +107,9 @@ where
     /// Handles one batch and returns the record from which it is to be retried.
     pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
         let mut ledger = Ledger::decode("transform", event, &self.config.common, invocation)?;
-        let mut selection = self.selection(invocation);
+        let mut selector = self.selector(invocation);
         while ledger.has_more() {
-            let severe = ledger.decide(PORTION, |record| selection.decide(record));
-            let outputs = selection.outputs(severe);
+            let outputs = Outputs::new(ledger.decide(PORTION, |record| selector.select(record.data)));
             let (delivered, ()) = tokio::join!(
                 self.deliver(&outputs, invocation),
                 // They run in parallel, so that an outage of one does not delay the other.
@@ -121,16 +118,15 @@ where
             delivered.record(&outputs.indexes, &mut ledger);
             ledger.write_rejects(&self.rejects, invocation).await;
         }
-        ledger.late = selection.late;
-        ledger.unknown_severity = selection.selector.unknown_severity;
+        ledger.late = selector.late;
+        ledger.unknown_severity = selector.unknown_severity;
         Ok(ledger.report(invocation))
     }
 
-    fn selection(&self, invocation: &Invocation) -> Selection<'_> {
-        let Config { severity_above, watermark_seconds, .. } = self.config;
-        let late_before = invocation.now - TimeDelta::seconds(watermark_seconds.into());
-        let selector = Selector::new(&self.config.common.dataset, severity_above, late_before);
-        Selection { selector, late: 0, out: Writer::default() }
+    fn selector(&self, invocation: &Invocation) -> Selector<'_> {
+        let Config { common, severity_above, watermark_seconds, .. } = &self.config;
+        let late_before = invocation.now - TimeDelta::seconds((*watermark_seconds).into());
+        Selector::new(&common.dataset, *severity_above, late_before)
     }
 
     /// Delivers both outputs.
@@ -181,30 +177,6 @@ where
     }
 }
 
-/// The selection from a batch.
-struct Selection<'d> {
-    selector: Selector<'d>,
-    /// Events above the watermark.
-    late: u64,
-    /// The outputs of a portion while they are written.
-    out: Writer,
-}
-
-impl Selection<'_> {
-    /// Decides the outputs of a record.
-    #[inline]
-    fn decide(&mut self, record: UserRecord<'_>) -> Decision<Severe> {
-        let (decision, is_late) = self.selector.select(record.data, &mut self.out);
-        self.late += u64::from(is_late);
-        decision
-    }
-
-    /// The outputs of a portion.
-    fn outputs(&mut self, severe: Vec<(usize, Severe)>) -> Outputs {
-        Outputs::new(severe, &mem::take(&mut self.out).into_bytes().into())
-    }
-}
-
 /// The outcome of both outputs.
 struct Delivered {
     severe: Report,
@@ -223,7 +195,7 @@ impl Delivered {
                     ledger.record(*index, Status::Failed(why))
                 }
                 (Outcome::Unacceptable(why), _) | (_, Outcome::Unacceptable(why)) => {
-                    ledger.refuse(*index, "unacceptable", why);
+                    ledger.refuse(*index, why);
                 }
             }
         }
@@ -241,13 +213,12 @@ struct Outputs {
 }
 
 impl Outputs {
-    /// The outputs of those events, whose texts are in `written`.
-    fn new(events: Vec<(usize, Severe)>, written: &Bytes) -> Self {
+    fn new(events: Vec<(usize, Severe)>) -> Self {
         let mut outputs = Self::default();
         for (index, severe) in events {
             outputs.indexes.push(index);
-            outputs.severe.push(StreamRecord::new(severe.key, written.slice(severe.projection)));
-            outputs.analytical.push(written.slice(severe.analytical));
+            outputs.severe.push(StreamRecord::new(severe.key, severe.projection.into()));
+            outputs.analytical.push(severe.analytical.into());
             outputs.severities.push(severe.partition);
         }
         outputs

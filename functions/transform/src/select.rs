@@ -1,7 +1,5 @@
 //! Decides what is written for an event: nothing, a severe event with an analytical record, or a reject.
 
-use std::ops::Range;
-
 use chrono::{DateTime, Utc};
 use shared::{
     data::{
@@ -11,7 +9,7 @@ use shared::{
         event::{self, Cell, Places},
         time::Timestamp,
     },
-    json::{self, Literal, Writer},
+    json,
 };
 
 /// Bytes of a detail on stream 2. It is for alerts, which show less.
@@ -24,21 +22,20 @@ pub struct Selector<'d> {
     above: i64,
     /// Events received before it are late.
     late_before: DateTime<Utc>,
-    /// The last time of receipt, as JSON, and whether it is late. Events that were ingested together share it, and
-    /// parsing each would take transform 5 % more instructions.
-    received: (String, bool),
     places: Places,
     /// The beginning of each column's entry under its Glue name, `,"temperature_f":`.
-    glue_entries: Vec<Literal>,
+    glue_entries: Vec<Vec<u8>>,
     /// The same for columns with the days of cells without a time, `,"opened_on":`.
-    day_entries: Vec<Option<Literal>>,
+    day_entries: Vec<Option<Vec<u8>>>,
     /// Whether the data set's own severity column has the name of the partition key.
     is_key: bool,
+    /// Late events so far.
+    pub late: u64,
     /// Events so far whose severity the data set does not list.
     pub unknown_severity: u64,
 }
 
-/// The outputs of a severe event, as ranges of the written text.
+/// The outputs of a severe event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Severe {
     /// The severity of its partition in the analytical table.
@@ -46,9 +43,9 @@ pub struct Severe {
     /// Its partition key on stream 2.
     pub key: String,
     /// Its projection and details, for stream 2.
-    pub projection: Range<usize>,
+    pub projection: Vec<u8>,
     /// The whole row under its Glue names, for the analytical table.
-    pub analytical: Range<usize>,
+    pub analytical: Vec<u8>,
 }
 
 impl<'d> Selector<'d> {
@@ -59,50 +56,38 @@ impl<'d> Selector<'d> {
             dataset,
             above,
             late_before,
-            received: (String::new(), false),
             is_key: dataset.columns[dataset.severity].column == SEVERITY_KEY,
+            late: 0,
             unknown_severity: 0,
             places: Places::default(),
-            glue_entries: dataset
-                .columns
-                .iter()
-                .map(|column| Literal::new(&json::entry(&column.column)))
-                .collect(),
+            glue_entries: dataset.columns.iter().map(|column| json::entry(&column.column)).collect(),
             day_entries: dataset
                 .columns
                 .iter()
-                .map(|column| Some(Literal::new(&json::entry(column.day_column.as_ref()?))))
+                .map(|column| Some(json::entry(column.day_column.as_ref()?)))
                 .collect(),
         }
     }
 
-    /// Decides what is written for the event in `data`, and whether the event is late. The outputs are appended to
-    /// `out`, so that an event needs no allocation.
+    /// Decides what is written for the event in `data`.
     #[must_use]
-    pub fn select(&mut self, data: &[u8], out: &mut Writer) -> (Decision<Severe>, bool) {
+    pub fn select(&mut self, data: &[u8]) -> Decision<Severe> {
         let text = event::text(data);
         if let Err(error) = self.places.find(self.dataset, &text) {
-            return (decision::not_json(&error), false);
+            return decision::not_json(&error);
         }
         let Dataset { severity, received_at, .. } = *self.dataset;
-        let late = self.places.value(&text, received_at).is_some_and(|at| self.is_late(at));
+        let received = self.places.value(&text, received_at).and_then(event::instant);
+        self.late += u64::from(received.is_some_and(|at| at < self.late_before));
         let severity_found =
             self.places.value(&text, severity).and_then(|value| event::level(self.dataset, value));
-        self.unknown_severity += u64::from(severity_found.is_some_and(|found| !self.dataset.lists(found)));
-        let decision = decision::by_severity(self.dataset, self.above, severity_found)
-            .and_then(|severity| self.outputs(&text, severity, out));
-        (decision, late)
+        self.unknown_severity +=
+            u64::from(severity_found.is_some_and(|found| !self.dataset.severities.lists(found)));
+        decision::by_severity(self.dataset, self.above, severity_found)
+            .and_then(|severity| self.outputs(&text, severity))
     }
 
-    fn is_late(&mut self, received_at: &str) -> bool {
-        if self.received.0 != received_at {
-            let late = event::instant(received_at).is_some_and(|at| at < self.late_before);
-            self.received = (received_at.to_owned(), late);
-        }
-        self.received.1
-    }
-
-    fn outputs(&self, event: &str, severity: i64, out: &mut Writer) -> Decision<Severe> {
+    fn outputs(&self, event: &str, severity: i64) -> Decision<Severe> {
         let text = |column| Cell::of(self.places.value(event, column)).into_text();
         let id = text(self.dataset.id);
         if id.trim().is_empty() {
@@ -117,35 +102,35 @@ impl<'d> Selector<'d> {
         Decision::Output(Severe {
             partition: self.dataset.severity_partition(severity),
             key: key.into_owned(),
-            projection: self.projection(event, out),
-            analytical: self.analytical(event, severity, out),
+            projection: self.projection(event),
+            analytical: self.analytical(event, severity),
         })
     }
 
     /// The data set's projection, in which a column without a value is null, and then the details that have one.
-    fn projection(&self, event: &str, out: &mut Writer) -> Range<usize> {
-        let begin = out.len();
+    fn projection(&self, event: &str) -> Vec<u8> {
+        let mut out = Vec::new();
         for column in &self.dataset.projection {
-            out.literal(&self.dataset.entries()[*column]);
+            out.extend_from_slice(&self.dataset.entries()[*column]);
             let value = self.places.value(event, *column);
-            if !value.is_some_and(|value| event::write(self.dataset, *column, value, out)) {
-                out.text(b"null");
+            if !value.is_some_and(|value| event::write(self.dataset, *column, value, &mut out)) {
+                out.extend_from_slice(b"null");
             }
         }
         for column in &self.dataset.details {
             let Some(value) = self.places.value(event, *column) else { continue };
             let entry = out.len();
-            out.literal(&self.dataset.entries()[*column]);
-            if !self.detail(*column, value, out) {
+            out.extend_from_slice(&self.dataset.entries()[*column]);
+            if !self.detail(*column, value, &mut out) {
                 out.truncate(entry);
             }
         }
-        close(begin, out)
+        object(out)
     }
 
     /// Writes the value of a detail, shortened if it is long. The analytical record has all of it. Otherwise an event
     /// that fits on stream 1 might not fit on stream 2, and no alert would be sent.
-    fn detail(&self, column: usize, value: &str, out: &mut Writer) -> bool {
+    fn detail(&self, column: usize, value: &str, out: &mut Vec<u8>) -> bool {
         if value.len() > DETAIL_BYTES
             && let Cell::Text(text) = Cell::of(Some(value))
             && text.len() > DETAIL_BYTES
@@ -160,67 +145,68 @@ impl<'d> Selector<'d> {
     /// Every column with a value, in the form that Firehose's conversion to Parquet reads. The entry with the name of
     /// the partition key says in which partition the event is. A severity that the data set does not list has an
     /// additional column.
-    fn analytical(&self, event: &str, severity: i64, out: &mut Writer) -> Range<usize> {
-        let begin = out.len();
+    fn analytical(&self, event: &str, severity: i64) -> Vec<u8> {
+        let mut out = Vec::new();
         let partition = self.dataset.severity_partition(severity);
         let is_moved = self.is_key && partition != severity;
         for (column, described) in self.dataset.columns.iter().enumerate() {
             let Some(value) = self.places.value(event, column) else { continue };
             if is_moved && column == self.dataset.severity {
-                integer(SEVERITY_KEY, partition, out);
+                integer(SEVERITY_KEY, partition, &mut out);
                 continue;
             }
             let entry = out.len();
-            out.literal(&self.glue_entries[column]);
+            out.extend_from_slice(&self.glue_entries[column]);
             let written = match described.kind {
-                Type::Timestamp => self.time(value, out),
-                Type::TimestampOrDate => self.time(value, out) || self.day(column, entry, value, out),
-                _ => event::write(self.dataset, column, value, out),
+                Type::Timestamp => self.time(value, &mut out),
+                Type::TimestampOrDate => {
+                    self.time(value, &mut out) || self.day(column, entry, value, &mut out)
+                }
+                _ => event::write(self.dataset, column, value, &mut out),
             };
             if !written {
                 out.truncate(entry);
             }
         }
         if !self.is_key {
-            integer(SEVERITY_KEY, partition, out);
+            integer(SEVERITY_KEY, partition, &mut out);
         }
-        if !self.dataset.lists(severity) {
-            integer(UNLISTED_SEVERITY, severity, out);
+        if !self.dataset.severities.lists(severity) {
+            integer(UNLISTED_SEVERITY, severity, &mut out);
         }
-        close(begin, out)
+        object(out)
     }
 
-    fn time(&self, value: &str, out: &mut Writer) -> bool {
+    fn time(&self, value: &str, out: &mut Vec<u8>) -> bool {
         let Cell::Text(text) = Cell::of(Some(value)) else { return false };
-        let Some(time) = Timestamp::parse(cell::trim(&text), self.dataset.date_order) else { return false };
-        out.byte(b'"');
+        let Some(time) = Timestamp::parse(text.trim(), self.dataset.date_order) else { return false };
+        out.push(b'"');
         time.write_firehose(out);
-        out.byte(b'"');
+        out.push(b'"');
         true
     }
 
     /// Writes a day without a time into the column for such days, instead of the entry that begins at `entry`.
-    fn day(&self, column: usize, entry: usize, value: &str, out: &mut Writer) -> bool {
+    fn day(&self, column: usize, entry: usize, value: &str, out: &mut Vec<u8>) -> bool {
         let Some(key) = &self.day_entries[column] else { return false };
         out.truncate(entry);
-        out.literal(key);
+        out.extend_from_slice(key);
         event::write(self.dataset, column, value, out)
     }
 }
 
 /// Writes an entry with an integer.
-fn integer(name: &str, value: i64, out: &mut Writer) {
-    out.text(format!(",\"{name}\":{value}").as_bytes());
+fn integer(name: &str, value: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!(",\"{name}\":{value}").as_bytes());
 }
 
-/// Closes an object whose entries are written from `begin` on, each with its comma; the first comma becomes the
-/// bracket. Returns the range of the object.
-fn close(begin: usize, out: &mut Writer) -> Range<usize> {
-    if let Some(first) = out.written_from(begin).first_mut() {
+/// A line with the object of these entries, each with its comma; the first comma becomes the bracket.
+fn object(mut entries: Vec<u8>) -> Vec<u8> {
+    if let Some(first) = entries.first_mut() {
         *first = b'{';
     }
-    out.text(b"}\n");
-    begin..out.len()
+    entries.extend_from_slice(b"}\n");
+    entries
 }
 
 #[cfg(test)]
@@ -235,12 +221,11 @@ mod tests {
         Timestamp::parse(text, shared::data::time::DateOrder::Mdy).unwrap().instant()
     }
 
-    fn select_at(data: impl AsRef<[u8]>, now: &str) -> (Decision<Severe>, bool, String) {
+    /// The decision about an event at that time, and how many events are late.
+    fn select_at(data: impl AsRef<[u8]>, now: &str) -> (Decision<Severe>, u64) {
         let dataset = Dataset::named("us_accidents").unwrap();
         let mut selector = Selector::new(&dataset, 2, at(now) - TimeDelta::seconds(5));
-        let mut out = Writer::default();
-        let (decision, late) = selector.select(data.as_ref(), &mut out);
-        (decision, late, String::from_utf8(out.into_bytes()).unwrap())
+        (selector.select(data.as_ref()), selector.late)
     }
 
     fn select(data: impl AsRef<[u8]>) -> Decision<Severe> {
@@ -249,14 +234,17 @@ mod tests {
 
     /// The severity, key, projection and analytical record of a severe event.
     fn severe(data: impl AsRef<[u8]>) -> (i64, String, String, String) {
-        match select_at(data, "2022-12-24T04:53:58Z") {
-            (Decision::Output(severe), _, out) => {
-                let [projection, analytical] =
-                    [severe.projection, severe.analytical].map(|range| out[range].to_owned());
-                (severe.partition, severe.key, projection, analytical)
+        match select(data) {
+            Decision::Output(Severe { partition, key, projection, analytical }) => {
+                let [projection, analytical] = [projection, analytical].map(text);
+                (partition, key, projection, analytical)
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    fn text(output: Vec<u8>) -> String {
+        String::from_utf8(output).unwrap()
     }
 
     #[test]
@@ -373,9 +361,8 @@ mod tests {
 
     #[test]
     fn late_event_is_counted_and_still_selected() {
-        for (now, expected) in [("2022-12-24T04:54:02.450051Z", false), ("2022-12-24T04:54:02.450052Z", true)]
-        {
-            let (decision, late, _) = select_at(EVENT, now);
+        for (now, expected) in [("2022-12-24T04:54:02.450051Z", 0), ("2022-12-24T04:54:02.450052Z", 1)] {
+            let (decision, late) = select_at(EVENT, now);
             assert!(late == expected && matches!(decision, Decision::Output(_)), "{now}");
         }
     }
@@ -397,12 +384,8 @@ mod tests {
             ("8/2/2016", "8/2/2016", "2016-02-08", r#","due":"2016-02-08","opened_on":"2016-02-08""#),
             ("8/2/2016 12:00", "soon", "", ""),
         ] {
-            let mut out = Writer::default();
             let event = format!(r#"{{"Id":"T-1","Level":3,"Due":"{due}","Opened":"{opened}"}}"#);
-            let Decision::Output(found) = selector.select(event.as_bytes(), &mut out).0 else {
-                panic!("{event}")
-            };
-            let text = |range: Range<usize>| String::from_utf8(out.written()[range].to_vec()).unwrap();
+            let Decision::Output(found) = selector.select(event.as_bytes()) else { panic!("{event}") };
             let on_stream = if on_stream.is_empty() { "null".to_owned() } else { format!("\"{on_stream}\"") };
             let projection = format!(r#"{{"Id":"T-1","Level":3,"Received":null,"Opened":{on_stream}}}"#);
             assert_eq!(text(found.projection).trim_end(), projection);
@@ -430,16 +413,12 @@ mod tests {
         let dataset = Dataset::named("support_tickets").unwrap();
         let mut selector = Selector::new(&dataset, -9, at("2022-12-24T04:53:58Z"));
         for (priority, partition) in [(-1, 0), (99, 5)] {
-            let mut out = Writer::default();
             let event = format!("{{\"Ticket_ID\":\"T-1\",\"Priority\":{priority}}}");
-            let Decision::Output(found) = selector.select(event.as_bytes(), &mut out).0 else {
-                panic!("{priority}")
-            };
-            let record = String::from_utf8(out.written()[found.analytical].to_vec()).unwrap();
+            let Decision::Output(found) = selector.select(event.as_bytes()) else { panic!("{priority}") };
             let expected = format!(
                 "{{\"ticket_id\":\"T-1\",\"priority\":{priority},\"severity\":{partition},\"unlisted_severity\":{priority}}}\n"
             );
-            assert_eq!((found.partition, record), (partition, expected));
+            assert_eq!((found.partition, text(found.analytical)), (partition, expected));
         }
         assert_eq!(selector.unknown_severity, 2);
     }

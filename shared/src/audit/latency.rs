@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 /// Distinct values of a datum at most.
 ///
 /// Source: CloudWatch API reference, `MetricDatum`.
-pub const VALUES: usize = 150;
+const VALUES: usize = 150;
 /// The greatest age that is reported. Up to it there are 110 ages of one digit, fewer than a datum takes.
 const OLDEST_MS: i64 = 1_000_000_000_000;
 

@@ -17,9 +17,11 @@ use crate::{
         reject::{self, Collector, Detail, RefusedRow},
     },
     lambda::{config::Common, invocation::Invocation},
-    stream::batch::{BatchItemFailure, BatchResponse, NotABatch, Poison, Record, Records},
+    stream::batch::{self, BatchItemFailure, BatchResponse, NotABatch, Poison, Record},
 };
 
+/// The reason of a record whose output a service refuses permanently.
+const UNACCEPTABLE: &str = "unacceptable";
 /// Bytes of Lambda's fields around a record's data.
 const FIELD_BYTES: usize = 256;
 /// Bytes around a user record in an aggregate, in base64.
@@ -38,10 +40,8 @@ pub struct Ledger<'b> {
     ids: String,
     /// The rejects of records that were refused while they were read.
     rejects: Collector,
-    /// The first record of the stream with such a reject.
-    first_rejected: Option<usize>,
-    /// Positions of the records that were refused later, with a short stable code and what is wrong.
-    refused: Vec<(usize, &'static str, Detail)>,
+    /// Positions of the records whose outputs were refused, and why.
+    refused: Vec<(usize, Detail)>,
     /// The first record that failed, and why.
     failure: Option<(usize, String)>,
     /// How many times an entry was retried.
@@ -68,6 +68,8 @@ struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
+    /// To be written to the rejects.
+    Refused,
     Delivered,
     Filtered,
     Rejected,
@@ -77,7 +79,7 @@ enum State {
 impl State {
     fn status(self) -> Option<Status> {
         match self {
-            Self::Open => None,
+            Self::Open | Self::Refused => None,
             Self::Delivered => Some(Status::Delivered),
             Self::Filtered => Some(Status::Filtered),
             Self::Rejected => Some(Status::Rejected),
@@ -115,7 +117,7 @@ impl<'b> Ledger<'b> {
         common: &'b Common,
         invocation: &Invocation,
     ) -> Result<Self, NotABatch> {
-        let records = Records::of(event).collect::<Result<_, _>>().inspect_err(|_| {
+        let records = batch::records(event).inspect_err(|_| {
             Counts::unreadable_event().log(&common.emitter(function), invocation);
         })?;
         Ok(Self {
@@ -126,7 +128,6 @@ impl<'b> Ledger<'b> {
             entries: Vec::new(),
             ids: String::new(),
             rejects: Collector::new(function, stamp(invocation.now)),
-            first_rejected: None,
             refused: Vec::new(),
             failure: None,
             retried: 0,
@@ -210,7 +211,7 @@ impl<'b> Ledger<'b> {
         reason: &'static str,
         detail: String,
     ) {
-        self.first_rejected.get_or_insert(self.decided.0);
+        self.entries[index].state = State::Refused;
         self.reject(index, held, row, reason, &detail.into());
     }
 
@@ -265,9 +266,10 @@ impl<'b> Ledger<'b> {
         };
     }
 
-    /// Marks a record to be rejected; `reason` is a short stable code, `detail` a sentence.
-    pub fn refuse(&mut self, index: usize, reason: &'static str, detail: String) {
-        self.refused.push((index, reason, detail.into()));
+    /// Marks a record to be rejected, since a service refuses its output permanently; the sentence says why.
+    pub fn refuse(&mut self, index: usize, why: String) {
+        self.entries[index].state = State::Refused;
+        self.refused.push((index, why.into()));
     }
 
     /// Rejects a user record, given with its position in the record of the stream.
@@ -297,13 +299,12 @@ impl<'b> Ledger<'b> {
     /// since its user records were not kept.
     fn reject_refused(&mut self) {
         let mut refused = mem::take(&mut self.refused);
-        refused.sort_by_key(|(index, ..)| *index);
+        refused.sort_by_key(|(index, _)| *index);
         let records = mem::take(&mut self.records);
         let mut buffer = Vec::new();
         let of_one_record =
             |one: &usize, other: &usize| self.entries[*one].record == self.entries[*other].record;
-        let by_record: Vec<_> =
-            refused.chunk_by(|(one, ..), (other, ..)| of_one_record(one, other)).collect();
+        let by_record: Vec<_> = refused.chunk_by(|(one, _), (other, _)| of_one_record(one, other)).collect();
         for refused in by_record {
             let record = self.entries[refused[0].0].record;
             let first = self.entries.partition_point(|entry| entry.record < record);
@@ -312,8 +313,8 @@ impl<'b> Ledger<'b> {
             let Ok(user_records) = held.user_records(&mut buffer) else { continue };
             let mut refused = refused.iter().peekable();
             for (index, row) in (first..).zip(user_records) {
-                if let Some((_, reason, detail)) = refused.next_if(|(refused, ..)| *refused == index) {
-                    self.reject(index, held, row, reason, detail);
+                if let Some((_, why)) = refused.next_if(|(refused, _)| *refused == index) {
+                    self.reject(index, held, row, UNACCEPTABLE, why);
                 }
                 if refused.peek().is_none() {
                     break;
@@ -325,7 +326,6 @@ impl<'b> Ledger<'b> {
 
     /// Writes the refused records to the rejects. A reject that cannot be written fails like any delivery.
     pub async fn write_rejects<R: Service<Entry = Bytes>>(&mut self, service: &R, invocation: &Invocation) {
-        self.first_rejected = None;
         self.reject_refused();
         self.rejects.finish();
         let written = reject::write(service, self.rejects.take(), invocation.deadline).await;
@@ -372,16 +372,17 @@ impl<'b> Ledger<'b> {
     }
 
     /// The first record of the stream that is to be rejected, by position.
-    #[must_use]
-    pub fn first_refused(&self) -> Option<usize> {
-        let later = self.refused.iter().map(|(index, ..)| self.entries[*index].record as usize);
-        later.chain(self.first_rejected).min()
+    fn first_refused(&self) -> Option<usize> {
+        self.first(State::Refused)
     }
 
     /// The first record of the stream that failed, by position. It and all later ones are retried.
-    #[must_use]
-    pub fn retry_from(&self) -> Option<usize> {
-        self.entries.iter().find(|entry| entry.state == State::Failed).map(|entry| entry.record as usize)
+    fn retry_from(&self) -> Option<usize> {
+        self.first(State::Failed)
+    }
+
+    fn first(&self, state: State) -> Option<usize> {
+        self.entries.iter().find(|entry| entry.state == state).map(|entry| entry.record as usize)
     }
 
     /// Finishes the ledger: writes the counts, and returns the record from which the batch is retried.

@@ -4,11 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::{
-    audit::counts::Status,
-    json::{self, Writer},
-    lambda::invocation::Invocation,
-};
+use crate::{audit::counts::Status, json, lambda::invocation::Invocation};
 
 /// Bytes of ids in a line at most. Lambda logs up to 256 KiB of a line, and ids may need escapes.
 ///
@@ -25,9 +21,9 @@ pub struct Trail(BTreeMap<&'static str, Ids>);
 #[derive(Debug, Default)]
 struct Ids {
     /// Ids of full lines.
-    full: Vec<Writer>,
+    full: Vec<Vec<u8>>,
     /// Ids of the line that is being filled.
-    open: Writer,
+    open: Vec<u8>,
 }
 
 impl Trail {
@@ -49,7 +45,7 @@ impl Trail {
         let mut lines = Vec::new();
         for (status, Ids { full, open }) in &self.0 {
             for ids in full.iter().chain([open]) {
-                let ids = String::from_utf8_lossy(ids.written());
+                let ids = String::from_utf8_lossy(ids);
                 let (function, request_id) = (json!(function), json!(request_id));
                 lines.push(format!(
                     r#"{{"level":"INFO","message":"events","function":{function},"request_id":{request_id},"status":"{status}","ids":[{ids}]}}"#
@@ -71,7 +67,7 @@ impl Ids {
             self.full.push(std::mem::take(&mut self.open));
         }
         if !self.open.is_empty() {
-            self.open.byte(b',');
+            self.open.push(b',');
         }
         json::write_string(&id[..end], &mut self.open);
     }

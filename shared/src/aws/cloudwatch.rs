@@ -105,17 +105,11 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::data::dataset::Dataset;
+    use crate::lambda::config::tests::common;
 
     #[test]
     fn a_datum_has_each_age_with_the_number_of_events_of_it() {
-        let common = Common {
-            dataset: Dataset::named("us_accidents").unwrap(),
-            rejects_delivery_stream: String::new(),
-            environment: "dev".to_owned(),
-            log_event_ids: false,
-        };
-        let metric = LatencyMetric::new(latency::EVENT_TO_ALERT, &common);
+        let metric = LatencyMetric::new(latency::EVENT_TO_ALERT, &common());
         let now = Utc::now();
         let received = [1_500, 20, 1_500, 1_500].map(|age| now - TimeDelta::milliseconds(age));
         let datum = metric.datum(&received, now).unwrap();

@@ -48,7 +48,7 @@ impl Service for DeliveryStream {
     }
 
     async fn send(&self, entries: &[&Bytes]) -> Answer {
-        let mut body = self.put.body(entries.len(), entries.iter().map(|entry| entry.len()).sum());
+        let mut body = self.put.body();
         for entry in entries {
             body.record(entry, []);
         }

@@ -48,8 +48,7 @@ impl Service for Stream {
     }
 
     async fn send(&self, entries: &[&StreamRecord]) -> Answer {
-        let bytes = entries.iter().map(|entry| self.size(entry)).sum();
-        let mut body = self.put.body(entries.len(), bytes);
+        let mut body = self.put.body();
         for entry in entries {
             let key = ("PartitionKey", entry.partition_key());
             let hash_key = entry.explicit_hash_key().map(|hash_key| ("ExplicitHashKey", hash_key));

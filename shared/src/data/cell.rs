@@ -5,7 +5,7 @@ use crate::{
         dataset::Type,
         time::{self, Date, DateOrder, Timestamp, Unreadable},
     },
-    json::{Writer, reader::is_plain_number, write_string},
+    json::{reader::is_plain_number, write_string},
 };
 
 /// The text cannot be read as the type of its column.
@@ -15,17 +15,17 @@ pub struct WrongType;
 /// Writes the cell `text` of a column of type `kind` as JSON to `out`.
 ///
 /// Text is written exactly as it is; cells of other types are trimmed first. On error nothing is written.
-pub fn write(kind: Type, text: &str, order: DateOrder, out: &mut Writer) -> Result<(), WrongType> {
+pub fn write(kind: Type, text: &str, order: DateOrder, out: &mut Vec<u8>) -> Result<(), WrongType> {
     match kind {
         Type::String => write_string(text, out),
         Type::Int => write_integer(trim(text), out)?,
         Type::Double => write_double(trim(text), out)?,
-        Type::Boolean => out.text(boolean(trim(text)).ok_or(WrongType)?.as_bytes()),
+        Type::Boolean => out.extend_from_slice(boolean(trim(text)).ok_or(WrongType)?.as_bytes()),
         Type::Timestamp => {
             let time = Timestamp::parse(trim(text), order).ok_or(WrongType)?;
-            out.byte(b'"');
+            out.push(b'"');
             time.write_iso(out);
-            out.byte(b'"');
+            out.push(b'"');
         }
         Type::Date => write_date(trim(text), order, out)?,
         Type::TimestampOrDate => {
@@ -66,10 +66,6 @@ pub fn explain(kind: Type, text: &str, order: DateOrder) -> Option<Unreadable> {
 /// A whole number of 64 bits: digits with an optional sign, and a fraction of zeros only (`3.0` is 3).
 #[must_use]
 pub fn integer(text: &str) -> Option<i64> {
-    // Severities are usually one digit.
-    if let [digit @ b'0'..=b'9'] = text.as_bytes() {
-        return Some(i64::from(digit - b'0'));
-    }
     let digits = match text.split_once('.') {
         Some((whole, fraction)) if !fraction.is_empty() && fraction.bytes().all(|byte| byte == b'0') => whole,
         Some(_) => return None,
@@ -97,29 +93,26 @@ fn boolean(text: &str) -> Option<&'static str> {
     }
 }
 
-fn write_date(text: &str, order: DateOrder, out: &mut Writer) -> Result<(), WrongType> {
+fn write_date(text: &str, order: DateOrder, out: &mut Vec<u8>) -> Result<(), WrongType> {
     let date = Date::parse(text, order).ok_or(WrongType)?;
-    out.byte(b'"');
+    out.push(b'"');
     date.write_iso(out);
-    out.byte(b'"');
+    out.push(b'"');
     Ok(())
 }
 
-fn write_integer(text: &str, out: &mut Writer) -> Result<(), WrongType> {
+fn write_integer(text: &str, out: &mut Vec<u8>) -> Result<(), WrongType> {
     let number = integer(text).ok_or(WrongType)?;
-    match u8::try_from(number) {
-        Ok(digit @ 0..=9) => out.byte(b'0' + digit),
-        _ => out.text(number.to_string().as_bytes()),
-    }
+    out.extend_from_slice(number.to_string().as_bytes());
     Ok(())
 }
 
 /// Writes a finite number with the digits that it has. Only forms that JSON does not allow are corrected (`+5`, `.5`,
 /// `5.`, `007`).
-fn write_double(text: &str, out: &mut Writer) -> Result<(), WrongType> {
+fn write_double(text: &str, out: &mut Vec<u8>) -> Result<(), WrongType> {
     // A number of up to 308 digits is finite.
     if text.len() <= 308 && is_plain_number(text) {
-        out.text(text.as_bytes());
+        out.extend_from_slice(text.as_bytes());
         return Ok(());
     }
     let (negative, unsigned) = match text.as_bytes() {
@@ -147,17 +140,17 @@ fn write_double(text: &str, out: &mut Writer) -> Result<(), WrongType> {
         text.parse::<f64>().ok().filter(|value| value.is_finite()).ok_or(WrongType)?;
     }
     if negative {
-        out.byte(b'-');
+        out.push(b'-');
     }
     match whole.trim_start_matches('0') {
-        "" => out.byte(b'0'),
-        whole => out.text(whole.as_bytes()),
+        "" => out.push(b'0'),
+        whole => out.extend_from_slice(whole.as_bytes()),
     }
     if !fraction.is_empty() {
-        out.byte(b'.');
-        out.text(fraction.as_bytes());
+        out.push(b'.');
+        out.extend_from_slice(fraction.as_bytes());
     }
-    out.text(exponent.unwrap_or_default().as_bytes());
+    out.extend_from_slice(exponent.unwrap_or_default().as_bytes());
     Ok(())
 }
 
@@ -166,10 +159,10 @@ mod tests {
     use super::*;
 
     fn typed(kind: Type, text: &str) -> Option<String> {
-        let mut out = Writer::default();
+        let mut out = Vec::new();
         let result = write(kind, text, DateOrder::Mdy, &mut out);
         assert_eq!(result.is_err(), out.is_empty(), "an error writes nothing");
-        result.ok().map(|()| String::from_utf8(out.into_bytes()).unwrap())
+        result.ok().map(|()| String::from_utf8(out).unwrap())
     }
 
     #[test]

@@ -25,11 +25,7 @@ impl<T> Decision<T> {
     /// Converts the output; other decisions stay the same.
     #[must_use]
     pub fn map<U>(self, output: impl FnOnce(T) -> U) -> Decision<U> {
-        match self {
-            Self::Nothing => Decision::Nothing,
-            Self::Output(decision) => Decision::Output(output(decision)),
-            Self::Reject { reason, detail } => Decision::Reject { reason, detail },
-        }
+        self.and_then(|decided| Decision::Output(output(decided)))
     }
 
     /// Makes the next decision from the output; other decisions stay the same.

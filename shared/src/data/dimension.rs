@@ -16,7 +16,7 @@ pub fn dimension(text: &str) -> String {
     // The transliteration drops control characters, which would join the words around them.
     let spaced = text.replace(char::is_control, " ");
     let ascii = deunicode_with_tofu(&spaced, "?");
-    let printable: String = ascii.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
+    let printable = ascii.replace(|c: char| !c.is_ascii_graphic(), " ");
     let value = printable.trim_start_matches([' ', ':']).trim_end();
     match value.get(..VALUE_CHARS).unwrap_or(value).trim_end() {
         "" => UNKNOWN.to_owned(),

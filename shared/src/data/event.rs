@@ -16,7 +16,7 @@ use crate::{
         dataset::{Blanks, Dataset, Type},
         time::{DateOrder, Timestamp, is_stamp},
     },
-    json::{self, Reader, Span, Writer, is_non_finite, masked, reader::unescaped},
+    json::{self, Reader, Span, is_non_finite, masked, text::unescaped},
 };
 
 /// The byte order mark that some programs put before UTF-8.
@@ -191,12 +191,12 @@ impl<'a> Event<'a> {
 }
 
 /// Writes a JSON value as JSON of the column's type; returns false if it cannot be read as that type.
-pub fn write(dataset: &Dataset, column: usize, value: &str, out: &mut Writer) -> bool {
+pub fn write(dataset: &Dataset, column: usize, value: &str, out: &mut Vec<u8>) -> bool {
     match (dataset.columns[column].kind, value.as_bytes().first()) {
         // A value that already has the type is copied unchanged.
-        (Type::String, Some(b'"')) if value.len() > 2 => out.text(value.as_bytes()),
-        (Type::Boolean, Some(b't' | b'f')) => out.text(value.as_bytes()),
-        (Type::Timestamp, Some(b'"')) if is_stamp(value) => out.text(value.as_bytes()),
+        (Type::String, Some(b'"')) if value.len() > 2 => out.extend_from_slice(value.as_bytes()),
+        (Type::Boolean, Some(b't' | b'f')) => out.extend_from_slice(value.as_bytes()),
+        (Type::Timestamp, Some(b'"')) if is_stamp(value) => out.extend_from_slice(value.as_bytes()),
         (kind, _) => match Cell::of(Some(value)) {
             Cell::Text(text) => return cell::write(kind, &text, dataset.date_order, out).is_ok(),
             Cell::Blank | Cell::Nested(_) | Cell::NonFinite(_) => return false,
@@ -285,7 +285,7 @@ fn entries<'a>(
             None => {
                 let key = reader.key()?;
                 let key = reader.unescaped_in(key, json)?;
-                dataset.column_from(next, &key).map_or(Key::Unknown(key), Key::Column)
+                dataset.column(&key).map_or(Key::Unknown(key), Key::Column)
             }
         };
         if let Key::Column(column) = key {
@@ -310,7 +310,7 @@ fn pairs_in<'a>(json: &'a str, text: &str) -> Option<Vec<(Cow<'a, str>, &'a str)
     let mut more = reader.begin_object()?;
     while more {
         let key = reader.key()?;
-        let key = reader.unescaped_in(key, json)?;
+        let key = unescaped(key.of(json))?;
         pairs.push((key, reader.value()?.of(json)));
         more = reader.next_entry()?;
     }
@@ -318,26 +318,14 @@ fn pairs_in<'a>(json: &'a str, text: &str) -> Option<Vec<(Cow<'a, str>, &'a str)
     Some(pairs)
 }
 
-/// The first bytes of an event, which hold the id of most events: it comes first.
-const ID_WITHIN: usize = 64;
-
 /// Reads only an event's id. Nothing if it has none, or if the text up to there is not an event.
-///
-/// For most events it reads only the beginning.
 #[must_use]
 pub fn id<'a>(dataset: &Dataset, data: &'a [u8]) -> Option<Cow<'a, str>> {
     let data = unmarked(data);
-    let begin = data.get(..ID_WITHIN).unwrap_or(data);
-    // A character may be cut off at its end.
-    let begin = simdutf8::basic::from_utf8(begin).or_else(|_| match std::str::from_utf8(begin) {
-        Ok(begin) => Ok(begin),
-        Err(error) => std::str::from_utf8(&begin[..error.valid_up_to()]),
-    });
-    let begin = begin.ok()?;
-    if let Some(id) = id_in(dataset, begin, begin) {
-        return Some(id);
-    }
-    let json = simdutf8::basic::from_utf8(data).ok()?;
+    let json = match simdutf8::compat::from_utf8(data) {
+        Ok(json) => json,
+        Err(error) => std::str::from_utf8(&data[..error.valid_up_to()]).ok()?,
+    };
     id_in(dataset, json, json).or_else(|| id_in(dataset, json, &masked(json)?))
 }
 
@@ -357,9 +345,9 @@ fn id_place(name: &str, text: &str) -> Option<Span> {
     while more {
         let key = reader.key()?;
         let value = reader.value()?;
-        // A value at the end of the text may be cut off.
+        // The text may end within the value.
         more = reader.next_entry()?;
-        if reader.is(key, name) {
+        if reader.text(key) == name {
             return Some(value);
         }
     }
@@ -376,7 +364,7 @@ fn is_blank(dataset: &Dataset, value: &str) -> bool {
 #[must_use]
 pub fn instant(value: &str) -> Option<DateTime<Utc>> {
     match Cell::of(Some(value)) {
-        Cell::Text(text) => Some(Timestamp::parse(cell::trim(&text), DateOrder::Mdy)?.instant()),
+        Cell::Text(text) => Some(Timestamp::parse(text.trim(), DateOrder::Mdy)?.instant()),
         Cell::Blank | Cell::Nested(_) | Cell::NonFinite(_) => None,
     }
 }

@@ -22,7 +22,6 @@ pub(super) struct Attempts<'a, S: Service> {
 pub(super) struct Settled {
     pub(super) outcomes: Vec<(usize, Outcome)>,
     pub(super) resent: u64,
-    pub(super) requests: u64,
 }
 
 impl<S: Service> Attempts<'_, S> {
@@ -35,7 +34,6 @@ impl<S: Service> Attempts<'_, S> {
                 break;
             }
             let sent = self.pending.len();
-            settled.requests += 1;
             match self.attempt().await {
                 Ok(refusals) => last = self.keep_refused(refusals, &mut settled).unwrap_or(last),
                 Err(failure) => last = failure,

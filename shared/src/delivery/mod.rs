@@ -140,8 +140,6 @@ pub struct Report {
     pub outcomes: Vec<Outcome>,
     /// How many times an entry was retried.
     pub resent: u64,
-    /// Requests made.
-    pub requests: u64,
 }
 
 /// Delivers the entries to the service.
@@ -188,7 +186,6 @@ impl Report {
     /// Records the outcomes of one request's entries.
     fn note(&mut self, settled: Settled) {
         self.resent += settled.resent;
-        self.requests += settled.requests;
         for (index, outcome) in settled.outcomes {
             self.outcomes[index] = outcome;
         }

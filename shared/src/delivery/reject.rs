@@ -5,11 +5,7 @@
 
 pub mod collector;
 
-use std::{
-    fmt,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    sync::Arc,
-};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -97,19 +93,14 @@ pub struct FileContext {
     /// Length of the header as JSON, in bytes.
     #[serde(skip)]
     header_json: usize,
-    /// A hash by which headers are compared. They may be long, and they are compared for each row.
-    #[serde(skip)]
-    header_hash: u64,
 }
 
 impl FileContext {
     /// A file of a format, with its header line if it has one.
     #[must_use]
     pub fn new(format: &'static str, header: Option<Arc<str>>, date_order: Option<DateOrder>) -> Self {
-        let text = header.as_deref().unwrap_or_default();
-        let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
-        Self { format, header_json: json_bytes(text), header_hash: hasher.finish(), header, date_order }
+        let header_json = json_bytes(header.as_deref().unwrap_or_default());
+        Self { format, header, date_order, header_json }
     }
 
     /// The header line of a CSV.
@@ -123,9 +114,13 @@ impl FileContext {
         self.header_json > HEADER_BYTES
     }
 
+    /// Whether it is the same. Rows of one file share their header in memory, so its text is seldom compared.
     fn is_that_of(&self, other: &Self) -> bool {
-        (self.format, self.header_hash, self.date_order)
-            == (other.format, other.header_hash, other.date_order)
+        let same_header = match (&self.header, &other.header) {
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other) || own == other,
+            (own, other) => own == other,
+        };
+        same_header && (self.format, self.date_order) == (other.format, other.date_order)
     }
 }
 
@@ -216,7 +211,7 @@ impl Reject<'_> {
         let text = self.text();
         let pieces = pieces(self.payload, text);
         let parts = (pieces.len() > 1).then_some(pieces.len());
-        let mut lengths = Lengths::new(self.row_bytes);
+        let mut lengths = Lengths { rest: self.row_bytes.unwrap_or_default(), begin: 0 };
         let mut end = 0;
         let encode = |(part, piece): (usize, &[u8])| {
             end += piece.len();
@@ -256,31 +251,24 @@ impl Reject<'_> {
 
 /// Distributes the lengths of rows over the parts: each goes to the part in which its row ends.
 struct Lengths<'a> {
-    lengths: std::slice::Iter<'a, u32>,
-    /// Where the next row ends.
-    end: usize,
+    rest: &'a [u32],
+    /// Where the next row begins.
+    begin: usize,
 }
 
-impl<'a> Lengths<'a> {
-    fn new(lengths: Option<&'a [u32]>) -> Self {
-        let lengths = lengths.unwrap_or_default();
-        Self { end: lengths.first().map_or(0, |first| *first as usize), lengths: lengths.iter() }
-    }
-
+impl Lengths<'_> {
     /// The lengths of the rows that end at or before that byte of the payload.
     fn up_to(&mut self, byte: usize) -> String {
-        let mut text = String::new();
-        while self.end <= byte
-            && let Some(length) = self.lengths.next()
+        let mut lengths = Vec::new();
+        while let [length, rest @ ..] = self.rest
+            && self.begin + *length as usize <= byte
         {
-            if !text.is_empty() {
-                text.push(',');
-            }
-            text.push_str(&length.to_string());
-            let next = self.lengths.as_slice().first().map_or(0, |next| *next as usize);
-            self.end += 1 + next;
+            lengths.push(length.to_string());
+            // A line feed follows.
+            self.begin += *length as usize + 1;
+            self.rest = rest;
         }
-        text
+        lengths.join(",")
     }
 }
 

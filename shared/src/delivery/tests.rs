@@ -143,7 +143,7 @@ async fn only_the_refused_entries_are_sent_again() {
     let report = deliver(&service, &[1, 2, 3], Order::Kept, deadline(60)).await;
     assert_eq!(*service.sent.borrow(), [vec![1, 2, 3], vec![1, 3], vec![3]]);
     assert_eq!(report.outcomes, [DONE, DONE, DONE]);
-    assert_eq!((report.resent, report.requests), (3, 3));
+    assert_eq!(report.resent, 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,7 +293,7 @@ async fn without_time_left_nothing_is_sent() {
     let service = Scripted::default();
     let report = deliver(&service, &[1, 2], Order::Free, deadline(0)).await;
     assert_eq!(report.outcomes, vec![Outcome::Failed("the invocation's time was up".to_owned()); 2]);
-    assert_eq!((service.sent.borrow().len(), report.requests), (0, 0));
+    assert_eq!(service.sent.borrow().len(), 0);
 }
 
 #[test]
@@ -388,7 +388,7 @@ async fn the_same_seed_gives_the_same_pauses() {
     async fn pauses() -> Vec<Duration> {
         let service = Scripted::new((0..5).map(|_| fail(Fault::Throttled)));
         let report = deliver(&service, &[1], Order::Kept, deadline(60)).await;
-        assert_eq!(report.requests, 6);
+        assert_eq!((report.outcomes, service.sent.borrow().len()), (vec![DONE], 6));
         service.at.borrow().windows(2).map(|at| at[1] - at[0]).collect()
     }
     assert_eq!(pauses().await, pauses().await);

@@ -3,18 +3,19 @@
 //! It does what `serde_json` would do with a visitor for each entry. Events seldom have nested values, so `serde_json`
 //! reads those.
 
-use std::{borrow::Cow, num::NonZeroUsize};
+use std::borrow::Cow;
 
 use memchr::memchr2;
 use serde::de::IgnoredAny;
 
-use crate::json::scan::{BLOCK, marked_block, plain_run};
+use super::{
+    scan::{BLOCK, marked_block},
+    text::{plain_run, unescaped},
+};
 
 /// A cursor over JSON text. Every method returns `None` if the text is invalid JSON or not of the requested type.
 ///
-/// Methods that are called for every value are inlined, and the others take and return plain values. So the position
-/// stays in a register. In memory, it costs transform 7 % more time.
-#[derive(Clone)]
+/// Methods that are called for every value are inlined.
 pub struct Reader<'a> {
     text: &'a str,
     bytes: &'a [u8],
@@ -23,66 +24,67 @@ pub struct Reader<'a> {
     block: usize,
     block_end: usize,
     marks: u64,
+    /// Whether a string so far has escapes.
     escapes: bool,
 }
 
 /// Where a value is in the text.
-///
-/// It has two words, so that it stays in registers. Three words went through memory, which was half the time of
-/// reading an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     begin: usize,
-    end: NonZeroUsize,
+    end: usize,
 }
 
 impl Span {
-    #[inline]
-    fn new(begin: usize, end: usize) -> Option<Self> {
-        Some(Self { begin, end: NonZeroUsize::new(end)? })
-    }
-
     /// The value in the text that was read.
     #[inline(always)]
     #[must_use]
     pub fn of(self, text: &str) -> &str {
-        &text[self.begin..self.end.get()]
+        &text[self.begin..self.end]
     }
 }
 
 impl<'a> Reader<'a> {
     /// A cursor at the beginning of a text.
-    #[inline(always)]
     #[must_use]
     pub fn new(text: &'a str) -> Self {
         Self { text, bytes: text.as_bytes(), at: 0, block: 0, block_end: 0, marks: 0, escapes: false }
     }
 
     /// Checks that nothing follows but blanks.
-    #[inline(always)]
     pub fn end(&mut self) -> Option<()> {
-        self.at = after_blanks(self.bytes, self.at);
-        (self.at == self.bytes.len()).then_some(())
+        self.peek().is_none().then_some(())
     }
 
     /// Steps into an object, to its first key; returns false if it has none.
     #[inline(always)]
     pub fn begin_object(&mut self) -> Option<bool> {
-        self.expect(b'{')?;
-        if self.peek()? == b'}' {
-            self.at += 1;
-            return Some(false);
-        }
-        Some(true)
+        self.begin(b'{', b'}')
+    }
+
+    /// Steps from a value past the comma before the next entry of an object; returns false at the object's end.
+    #[inline(always)]
+    pub fn next_entry(&mut self) -> Option<bool> {
+        self.next(b'}')
+    }
+
+    /// Steps into an array, to its first element; returns false if it has none.
+    #[inline(always)]
+    pub fn begin_array(&mut self) -> Option<bool> {
+        self.begin(b'[', b']')
+    }
+
+    /// Steps from an element past the comma before the next one of an array; returns false at the array's end.
+    #[inline(always)]
+    pub fn next_element(&mut self) -> Option<bool> {
+        self.next(b']')
     }
 
     /// Reads a key, up to its value; returns the text between its quotes.
     #[inline(always)]
     pub fn key(&mut self) -> Option<Span> {
-        self.peek()?;
         let key = self.string()?;
         self.expect(b':')?;
-        self.peek()?;
         Some(key)
     }
 
@@ -99,52 +101,11 @@ impl<'a> Reader<'a> {
         self.at += bytes;
     }
 
-    /// Steps from a value past the comma before the next entry of an object; returns false at the object's end.
-    #[inline(always)]
-    pub fn next_entry(&mut self) -> Option<bool> {
-        loop {
-            match self.bytes.get(self.at)? {
-                b',' => {
-                    self.at += 1;
-                    return Some(true);
-                }
-                b'}' => {
-                    self.at += 1;
-                    return Some(false);
-                }
-                blank => self.skip(*blank)?,
-            }
-        }
-    }
-
-    /// Steps into an array, to its first element; returns false if it has none.
-    #[inline(always)]
-    pub fn begin_array(&mut self) -> Option<bool> {
-        self.expect(b'[')?;
-        if self.peek()? == b']' {
-            self.at += 1;
-            return Some(false);
-        }
-        Some(true)
-    }
-
-    /// Steps from an element to the next one of an array; returns false at the array's end.
-    #[inline(always)]
-    pub fn next_element(&mut self) -> Option<bool> {
-        let after = self.peek()?;
-        self.at += 1;
-        match after {
-            b',' => self.peek().map(|_| true),
-            b']' => Some(false),
-            _ => None,
-        }
-    }
-
     /// Reads a string; returns the text between its quotes.
     #[inline(always)]
     pub fn string(&mut self) -> Option<Span> {
-        (self.bytes.get(self.at) == Some(&b'"')).then_some(())?;
-        let begin = self.at + 1;
+        self.expect(b'"')?;
+        let begin = self.at;
         let mut end = self.next_mark(begin);
         if self.bytes.get(end) == Some(&b'\\') {
             end = string_end(self.bytes, end)?;
@@ -154,43 +115,38 @@ impl<'a> Reader<'a> {
             return None;
         }
         self.at = end + 1;
-        Span::new(begin, end)
+        Some(Span { begin, end })
     }
 
     /// Reads a long string without checking for control characters; the caller must check its bytes.
-    #[inline(always)]
     pub fn long_string(&mut self) -> Option<Span> {
-        (self.bytes.get(self.at) == Some(&b'"')).then_some(())?;
+        if self.peek()? != b'"' {
+            return None;
+        }
         let begin = self.at + 1;
         let end = begin + memchr2(b'"', b'\\', self.bytes.get(begin..)?)?;
         if self.bytes[end] == b'\\' {
             return self.string();
         }
         self.at = end + 1;
-        Span::new(begin, end)
+        Some(Span { begin, end })
     }
 
     /// Skips a value of any type; returns all of its text.
     #[inline(always)]
     pub fn value(&mut self) -> Option<Span> {
-        loop {
-            let begin = self.at;
-            match self.bytes.get(begin)? {
-                b'"' => {
-                    self.string()?;
-                }
-                b'-' | b'0'..=b'9' => self.at = number(self.bytes, begin)?,
-                b't' => self.literal(b"true")?,
-                b'f' => self.literal(b"false")?,
-                b'n' => self.literal(b"null")?,
-                b'{' | b'[' => self.at += nested(self.text.get(begin..)?)?,
-                blank => {
-                    self.skip(*blank)?;
-                    continue;
-                }
-            }
-            return Span::new(begin, self.at);
+        let first = self.peek()?;
+        let begin = self.at;
+        match first {
+            b'"' => _ = self.string()?,
+            b'-' | b'0'..=b'9' => self.at = number(self.bytes, begin)?,
+            b't' => self.literal("true")?,
+            b'f' => self.literal("false")?,
+            b'n' => self.literal("null")?,
+            b'{' | b'[' => self.at += nested(self.text.get(begin..)?)?,
+            _ => return None,
         }
+        Some(Span { begin, end: self.at })
     }
 
     /// The text of the span.
@@ -198,13 +154,6 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub fn text(&self, span: Span) -> &'a str {
         span.of(self.text)
-    }
-
-    /// Whether a key or the content of a string equals that text; false if it has escapes.
-    #[inline]
-    #[must_use]
-    pub fn is(&self, span: Span, text: &str) -> bool {
-        &self.bytes[span.begin..span.end.get()] == text.as_bytes()
     }
 
     /// The unescaped text of a key or string; nothing if its escapes are not valid text.
@@ -222,27 +171,32 @@ impl<'a> Reader<'a> {
         if self.escapes { unescaped(text) } else { Some(Cow::Borrowed(text)) }
     }
 
+    #[inline(always)]
+    fn begin(&mut self, open: u8, close: u8) -> Option<bool> {
+        self.expect(open)?;
+        let is_empty = self.peek()? == close;
+        self.at += usize::from(is_empty);
+        Some(!is_empty)
+    }
+
+    #[inline(always)]
+    fn next(&mut self, close: u8) -> Option<bool> {
+        let mark = self.peek()?;
+        self.at += 1;
+        match mark {
+            b',' => self.peek().map(|_| true),
+            mark => (mark == close).then_some(false),
+        }
+    }
+
     /// The next byte that is not blank.
     #[inline(always)]
     fn peek(&mut self) -> Option<u8> {
         // All blank bytes are below the printable characters.
-        match self.bytes.get(self.at) {
-            Some(byte) if *byte > b' ' => Some(*byte),
-            _ => {
-                self.at = after_blanks(self.bytes, self.at);
-                self.bytes.get(self.at).copied()
-            }
+        if self.bytes.get(self.at).is_none_or(|byte| *byte <= b' ') {
+            self.at = after_blanks(self.bytes, self.at);
         }
-    }
-
-    /// Skips blanks, which must begin here; returns nothing if this byte is not a blank.
-    #[inline(always)]
-    fn skip(&mut self, blank: u8) -> Option<()> {
-        if !matches!(blank, b' ' | b'\n' | b'\r' | b'\t') {
-            return None;
-        }
-        self.at = after_blanks(self.bytes, self.at);
-        Some(())
+        self.bytes.get(self.at).copied()
     }
 
     #[inline(always)]
@@ -250,10 +204,8 @@ impl<'a> Reader<'a> {
         (self.peek()? == byte).then(|| self.at += 1)
     }
 
-    #[inline(always)]
-    fn literal<const N: usize>(&mut self, literal: &[u8; N]) -> Option<()> {
-        let text = self.bytes.get(self.at..)?.first_chunk::<N>()?;
-        (text == literal).then(|| self.at += N)
+    fn literal(&mut self, literal: &str) -> Option<()> {
+        self.rest().starts_with(literal.as_bytes()).then(|| self.at += literal.len())
     }
 
     /// The next position from `at` on of a byte that a JSON string cannot hold as it is: a quote, a backslash or a
@@ -302,17 +254,6 @@ fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     Some(at)
 }
 
-/// The content of a valid JSON string with its escapes resolved; nothing if they are not valid text.
-#[inline]
-pub(crate) fn unescaped(inner: &str) -> Option<Cow<'_, str>> {
-    if plain_run(inner.as_bytes()) == inner.len() { Some(Cow::Borrowed(inner)) } else { resolved(inner) }
-}
-
-#[cold]
-fn resolved(inner: &str) -> Option<Cow<'_, str>> {
-    serde_json::from_str(&format!("\"{inner}\"")).ok().map(Cow::Owned)
-}
-
 /// Length in bytes of the object or array at the beginning of a text.
 #[cold]
 fn nested(text: &str) -> Option<usize> {
@@ -349,7 +290,6 @@ fn plain_number(bytes: &[u8], mut at: usize) -> Option<usize> {
 }
 
 /// The end of the digits that begin at `at`, if there is at least one.
-#[inline(always)]
 fn digits(bytes: &[u8], at: usize) -> Option<usize> {
     let mut end = at;
     while bytes.get(end).is_some_and(u8::is_ascii_digit) {

@@ -122,8 +122,18 @@ impl<'f> Variables<'f> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// The configuration of a function of US accidents that logs no ids.
+    pub(crate) fn common() -> Common {
+        let look_up = |name: &str| match name {
+            "REJECTS_DELIVERY_STREAM" => Some("rejects".to_owned()),
+            "LOG_EVENT_IDS" => Some("false".to_owned()),
+            _ => None,
+        };
+        Variables::new(&look_up).finish().unwrap()
+    }
 
     #[test]
     fn every_variable_that_is_missing_or_wrong_is_named_at_once() {

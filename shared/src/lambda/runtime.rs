@@ -1,6 +1,6 @@
 //! The Lambda runtime: passes every invocation to a function's handler.
 
-use std::{cell::RefCell, fmt::Debug, mem, rc::Rc, str::Utf8Error};
+use std::{cell::RefCell, fmt::Debug, mem, rc::Rc};
 
 use bytes::Bytes;
 use chrono::Utc;
@@ -31,7 +31,7 @@ where
     let service = service_fn(|LambdaEvent { context, .. }: LambdaEvent<IgnoredAny>| {
         let payload = payload.take();
         async move {
-            let text = text(&payload).map_err(|error| Diagnostic {
+            let text = simdutf8::compat::from_utf8(&payload).map_err(|error| Diagnostic {
                 error_type: "NotText".to_owned(),
                 error_message: format!("the payload is not UTF-8: {error}"),
             })?;
@@ -43,24 +43,8 @@ where
     Runtime::new(service).layer(TracingLayer::new()).layer(take_out).run().await
 }
 
-/// The text of a payload; an error says where it is not UTF-8.
-pub fn text(payload: &[u8]) -> Result<&str, Utf8Error> {
-    simdutf8::basic::from_utf8(payload).or_else(|_| std::str::from_utf8(payload))
-}
-
 impl From<NotABatch> for Diagnostic {
     fn from(error: NotABatch) -> Self {
         Self { error_type: "NotABatch".to_owned(), error_message: error.to_string() }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn payload_is_text_or_says_where_it_is_not() {
-        assert_eq!(text("{\"a\": \"é\"}".as_bytes()), Ok("{\"a\": \"é\"}"));
-        assert_eq!(text(b"ab\xffc").unwrap_err().valid_up_to(), 2);
     }
 }

@@ -41,18 +41,6 @@ struct KinesisData<'a> {
     approximate_arrival_timestamp: Option<f64>,
 }
 
-/// The records of the event of a Kinesis event source mapping, in order. Each is read when it is asked for. If the event
-/// is not a batch, the error may follow some of its records, and is the last item.
-///
-/// Reads in place, since four fifths of an event are its records' data: long texts, of which it needs only the end.
-pub struct Records<'a> {
-    event: &'a str,
-    reader: Reader<'a>,
-    ending: Option<Ending<'a>>,
-    /// Whether another record follows; `None` if the event is not a batch.
-    more: Option<bool>,
-}
-
 /// A record of the stream: the unit of checkpoints.
 #[derive(Debug)]
 pub struct Record<'a> {
@@ -86,7 +74,6 @@ impl<'d> UserRecords<'d> {
 impl<'d> Iterator for UserRecords<'d> {
     type Item = (Option<u64>, &'d [u8]);
 
-    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         match self {
             Self::Itself(data) => data.take().map(|data| (None, data)),
@@ -127,108 +114,52 @@ pub struct BatchItemFailure {
     pub item_identifier: String,
 }
 
-impl<'a> Records<'a> {
-    /// The records of an event.
-    #[must_use]
-    pub fn of(event: &'a str) -> Self {
-        let mut reader = Reader::new(event);
-        let more = begin(&mut reader);
-        Self { event, reader, ending: None, more }
-    }
-
-    #[inline(always)]
-    fn record(&mut self) -> Option<Record<'a>> {
-        self.more?;
-        let record = EventRecord::read(&mut self.reader, &mut self.ending)?;
-        let more = self.reader.next_element()?;
-        if !more {
-            finish(self.reader.clone())?;
-        }
-        self.more = Some(more);
-        Some(Record::new(record))
-    }
+/// The records of the event of a Kinesis event source mapping, in order.
+///
+/// They are read in place, since four fifths of an event are its records' data: long texts, of which only the end is
+/// searched.
+pub fn records(event: &str) -> Result<Vec<Record<'_>>, NotABatch> {
+    read(event).ok_or_else(|| NotABatch::of(event))
 }
 
-impl<'a> Iterator for Records<'a> {
-    type Item = Result<Record<'a>, NotABatch>;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.more == Some(false) {
-            return None;
-        }
-        let record = self.record();
-        if record.is_none() {
-            self.more = Some(false);
-        }
-        Some(record.ok_or_else(|| NotABatch::of(self.event)))
-    }
-}
-
-/// Reads up to the first record of an event; returns false if there is none.
-fn begin(reader: &mut Reader<'_>) -> Option<bool> {
+fn read(event: &str) -> Option<Vec<Record<'_>>> {
+    let (mut records, mut reader) = (None, Reader::new(event));
     let mut more = reader.begin_object()?;
     while more {
-        if is_at_records(reader)? {
-            let more = reader.begin_array()?;
-            if !more {
-                finish(reader.clone())?;
-            }
-            return Some(more);
+        let key = reader.key()?;
+        match &*reader.unescaped(key)? {
+            "Records" => set(&mut records, read_records(&mut reader)?)?,
+            _ => _ = reader.value()?,
         }
-        reader.value()?;
         more = reader.next_entry()?;
     }
-    None
+    reader.end()?;
+    records
 }
 
-/// Reads from the end of the records to that of the event, which must not have more records.
-fn finish(mut reader: Reader<'_>) -> Option<()> {
-    while reader.next_entry()? {
-        if is_at_records(&mut reader)? {
-            return None;
-        }
-        reader.value()?;
+fn read_records<'a>(reader: &mut Reader<'a>) -> Option<Vec<Record<'a>>> {
+    let mut records = Vec::new();
+    let mut more = reader.begin_array()?;
+    while more {
+        records.push(Record::new(EventRecord::read(reader)?));
+        more = reader.next_element()?;
     }
-    reader.end()
-}
-
-/// Reads a key; returns whether the records follow.
-fn is_at_records(reader: &mut Reader<'_>) -> Option<bool> {
-    let key = reader.key()?;
-    Some(reader.unescaped(key)? == "Records")
+    Some(records)
 }
 
 impl<'a> EventRecord<'a> {
-    #[inline(always)]
-    fn read(reader: &mut Reader<'a>, ending: &mut Option<Ending<'a>>) -> Option<Self> {
+    fn read(reader: &mut Reader<'a>) -> Option<Self> {
         let (mut kinesis, mut event_id, mut source_arn) = (None, None, None);
-        let mut after_id = None;
         let mut more = reader.begin_object()?;
         while more {
             let key = reader.key()?;
             match &*reader.unescaped(key)? {
                 "kinesis" => set(&mut kinesis, KinesisData::read(reader)?)?,
-                "eventID" => {
-                    set(&mut event_id, string(reader)?)?;
-                    if kinesis.is_some() && source_arn.is_none() {
-                        match ending {
-                            Some(ending) if reader.rest().starts_with(ending.text) => {
-                                reader.pass(ending.text.len() - 1);
-                                source_arn.clone_from(&ending.source_arn);
-                            }
-                            _ => after_id = Some(reader.rest()),
-                        }
-                    }
-                }
+                "eventID" => set(&mut event_id, string(reader)?)?,
                 "eventSourceARN" => set(&mut source_arn, string(reader)?)?,
                 _ => _ = reader.value()?,
             }
             more = reader.next_entry()?;
-        }
-        if let Some(rest) = after_id {
-            let text = &rest[..rest.len() - reader.rest().len()];
-            *ending = Some(Ending { text, source_arn: source_arn.clone() });
         }
         Some(Self {
             kinesis: kinesis?,
@@ -238,15 +169,7 @@ impl<'a> EventRecord<'a> {
     }
 }
 
-/// The end of a record, from after its id to its bracket, with its fields. It is the same in all records of a batch:
-/// to read it again takes transform 5 % more instructions.
-struct Ending<'a> {
-    text: &'a [u8],
-    source_arn: Option<Cow<'a, str>>,
-}
-
 impl<'a> KinesisData<'a> {
-    #[inline(always)]
     fn read(reader: &mut Reader<'a>) -> Option<Self> {
         let (mut sequence_number, mut data, mut arrived) = (None, None, None);
         let mut more = reader.begin_object()?;
@@ -279,7 +202,6 @@ impl<'a> KinesisData<'a> {
     }
 }
 
-#[inline(always)]
 fn string<'a>(reader: &mut Reader<'a>) -> Option<Cow<'a, str>> {
     let text = reader.string()?;
     reader.unescaped(text)
@@ -312,9 +234,6 @@ impl<'a> Record<'a> {
         if !self.decode(buffer) {
             let detail = "the record's data is not base64".to_owned();
             return Err(Poison { reason: "not_base64", detail });
-        }
-        if !kpl::may_be_aggregated(buffer) {
-            return Ok(UserRecords::Itself(Some(buffer)));
         }
         match kpl::user_records(buffer) {
             Ok(None) => Ok(UserRecords::Itself(Some(buffer))),
@@ -360,10 +279,6 @@ mod tests {
         format!(r#"{{"Records":[{records}]}}"#)
     }
 
-    fn decode(event: &str) -> Result<Vec<Record<'_>>, NotABatch> {
-        Records::of(event).collect()
-    }
-
     fn only_user_record<'d>(record: &Record<'_>, buffer: &'d mut Vec<u8>) -> &'d [u8] {
         let found: Vec<_> = record.user_records(buffer).unwrap().collect();
         let [(None, data)] = found[..] else { panic!("{found:?}") };
@@ -378,7 +293,7 @@ mod tests {
     }
 
     fn check(event: &str) {
-        let ours = decode(event).ok().map(|records| records.into_iter().map(fields).collect());
+        let ours = super::records(event).ok().map(|records| records.into_iter().map(fields).collect());
         let theirs: Option<Vec<_>> = serde_json::from_str::<KinesisEvent<'_>>(event)
             .ok()
             .map(|event| event.records.into_iter().map(Record::new).map(fields).collect());
@@ -395,34 +310,8 @@ mod tests {
                 r#"{{"kinesis":{{"sequenceNumber":"7","data":"e30="}},"eventID":"shardId-0:7","eventSourceARN":"{arn}"}}"#
             );
             let event = event(&record);
-            let records = decode(&event).unwrap();
+            let records = super::records(&event).unwrap();
             assert_eq!(records[0].source(), format!("{stream}/shardId-0:7"));
-        }
-    }
-
-    #[test]
-    fn records_with_equal_or_other_endings_are_read() {
-        let kinesis = r#""kinesis":{"sequenceNumber":"1","data":"e30="}"#;
-        let ends = [
-            r#","eventName":"a","eventSourceARN":"x/s1"}"#,
-            r#","eventName":"a","eventSourceARN":"x/s2"}"#,
-            r#","eventName":"a","eventSourceARN":"x/s1","more":1}"#,
-            r#","eventName":"a","eventSourceARN":"x/s1","more":12}"#,
-            r#","eventSourceARN":"x/s1","eventSourceARN":"x/s1"}"#,
-            r#","event\u0053ourceARN":"x\/s3"}"#,
-            "}",
-            " }",
-        ];
-        for first in ends {
-            for second in ends {
-                let record = |id: u8, end: &str| format!(r#"{{{kinesis},"eventID":"s:{id}"{end}"#);
-                check(&event(&[record(1, first), record(2, second), record(3, first)].join(",")));
-                let late = format!(r#"{{"eventID":"s:4",{kinesis}{second}"#);
-                check(&event(&[record(1, first), late.clone(), record(2, second), late.clone()].join(",")));
-                check(&event(&[record(1, first), late.clone(), late].join(",")));
-                let early = format!(r#"{{"eventSourceARN":"x/s9",{kinesis},"eventID":"s:5"{second}"#);
-                check(&event(&[record(1, second), early.clone(), early, record(2, first)].join(",")));
-            }
         }
     }
 
@@ -443,7 +332,7 @@ mod tests {
                "data":"eyJhIjoxfQ==","approximateArrivalTimestamp":1545084650.9874216}},
                "eventID":"shardId-000000000006:{sequence}","eventSourceARN":"arn:aws:kinesis:eu-west-1:1:stream/s1"}}"#
         ));
-        let records = decode(&event).unwrap();
+        let records = super::records(&event).unwrap();
         let record = &records[0];
         assert_eq!(record.sequence_number, sequence);
         let mut data = Vec::new();
@@ -457,7 +346,7 @@ mod tests {
         let event = event(
             r#"{"kinesis":{"sequenceNumber":"1","data":"***"}},{"kinesis":{"sequenceNumber":"2","data":"e30="}}"#,
         );
-        let records = decode(&event).unwrap();
+        let records = super::records(&event).unwrap();
         let mut data = Vec::new();
         assert_eq!(records[0].user_records(&mut data).unwrap_err().reason, "not_base64");
         assert_eq!(records[0].payload(), "***");
@@ -478,7 +367,7 @@ mod tests {
             ),
             (r#"{"Records":[{"kinesis":["1","secret",null]}]}"#, "it is not written as Lambda writes it"),
         ] {
-            assert_eq!(decode(event).unwrap_err().to_string(), format!("{said}{why}"));
+            assert_eq!(super::records(event).unwrap_err().to_string(), format!("{said}{why}"));
         }
     }
 }

@@ -38,12 +38,6 @@ struct SubRecord {
 #[error("the aggregated record cannot be split: {0}")]
 pub struct Damaged(String);
 
-/// Whether a record may be an aggregated one, by its first bytes.
-#[must_use]
-pub(crate) fn may_be_aggregated(data: &[u8]) -> bool {
-    data.starts_with(&MAGIC)
-}
-
 /// The user records of an aggregated record, in order, borrowed from it.
 ///
 /// They are found one by one in the protobuf. A record of 1 MB can have 170,000 of them, and a list of them would take

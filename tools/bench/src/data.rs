@@ -10,10 +10,7 @@ use ingest::{
     rows::{Format, Rows},
     unreadable::Tally,
 };
-use shared::{
-    data::{dataset::Dataset, time::stamp},
-    json::Writer,
-};
+use shared::data::{dataset::Dataset, time::stamp};
 
 /// Generated rows, header first.
 const ROWS: &str = include_str!("../../replay/golden/mar23-40-rows-of-seed-1.csv");
@@ -62,9 +59,9 @@ pub(crate) fn raw_events(dataset: &Dataset, csv: &str, at: DateTime<Utc>) -> Vec
     rows.finish();
     let (mut events, mut tally) = (Vec::new(), Tally::default());
     while let Some(row) = rows.next() {
-        let mut event = Writer::default();
+        let mut event = Vec::new();
         if normaliser.normalise(&row, &received, &mut event, &mut tally).is_ok() {
-            events.push(event.into_bytes());
+            events.push(event);
         }
     }
     events

@@ -22,6 +22,7 @@ use std::{
     ops::Range,
     path::Path,
     process::ExitCode,
+    str::from_utf8,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -34,8 +35,7 @@ use race::{Lap, Timed, race};
 use serde_json::{Map, Value, json};
 use shared::{
     data::{dataset::Dataset, time::stamp},
-    lambda::runtime::text,
-    stream::{StreamRecord, batch::Records},
+    stream::{StreamRecord, batch::records},
 };
 use tokio::runtime::Runtime;
 use whole::{Load, WARM_UP, process};
@@ -210,13 +210,13 @@ impl Bench {
 
     fn run_transform(&self, transform: &Transform, event: &[u8]) -> Lap {
         let before = transform.severe.entries.get();
-        self.runtime.block_on(transform.handle(text(event)?, &functions::invocation(self.at)))?;
+        self.runtime.block_on(transform.handle(from_utf8(event)?, &functions::invocation(self.at)))?;
         Ok(transform.severe.entries.get() - before)
     }
 
     fn run_metrics(&self, metrics: &Metrics, event: &[u8]) -> Lap {
         let before = metrics.metric.requests.get();
-        self.runtime.block_on(metrics.handle(text(event)?, &functions::invocation(self.at)))?;
+        self.runtime.block_on(metrics.handle(from_utf8(event)?, &functions::invocation(self.at)))?;
         Ok(metrics.metric.requests.get() - before)
     }
 
@@ -224,7 +224,7 @@ impl Bench {
         // A warm function would remember the alerts and send fewer messages.
         *notify.memory.lock().map_err(|error| error.to_string())? = Memory::default();
         let before = notify.topic.entries.get();
-        self.runtime.block_on(notify.handle(text(event)?, &functions::invocation(self.at)))?;
+        self.runtime.block_on(notify.handle(from_utf8(event)?, &functions::invocation(self.at)))?;
         Ok(notify.topic.entries.get() - before)
     }
 
@@ -409,11 +409,8 @@ impl Bench {
     /// Repeats one function with that event or object.
     fn often(&self, name: &str, input: &[u8], times: u32) -> Outcome<()> {
         let mut lap: Box<dyn FnMut() -> Lap> = match name {
-            "payload" => Box::new(|| Ok(text(input)?.len() as u64)),
-            "decode" => Box::new(|| {
-                let records = Records::of(text(input)?).collect::<Result<Vec<_>, _>>()?;
-                Ok(records.len() as u64)
-            }),
+            "payload" => Box::new(|| Ok(from_utf8(input)?.len() as u64)),
+            "decode" => Box::new(|| Ok(records(from_utf8(input)?)?.len() as u64)),
             "floor" => Box::new(|| floor::severe(input, 2)),
             "transform" => {
                 let function = functions::transform()?;

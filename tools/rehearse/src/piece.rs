@@ -13,12 +13,11 @@ use memchr::memmem::Finder;
 use serde::Serialize;
 use shared::{
     data::{
-        cell,
         decision::Decision,
         event::{Cell, Event, unmarked},
         time::{Timestamp, stamp},
     },
-    json::{self, Writer},
+    json,
 };
 use transform::select::{Selector, Severe};
 
@@ -116,8 +115,7 @@ pub(crate) struct Decider<'d> {
     written_above: i64,
     /// Finds the time of receipt in an event.
     received: Finder<'static>,
-    event: Writer,
-    outputs: Writer,
+    event: Vec<u8>,
 }
 
 impl<'d> Decider<'d> {
@@ -134,8 +132,7 @@ impl<'d> Decider<'d> {
             written_above: above.written,
             // The first entry of an object has no comma.
             received: Finder::new(&entry[1..]).into_owned(),
-            event: Writer::default(),
-            outputs: Writer::default(),
+            event: Vec::new(),
         }
     }
 
@@ -161,8 +158,7 @@ impl<'d> Decider<'d> {
         outcome.timeless += u64::from(time == NO_TIME);
         outcome.times.push(time);
         outcome.sizes.raw += self.event.len() as u64;
-        self.outputs.truncate(0);
-        match self.selector.select(self.event.written(), &mut self.outputs).0 {
+        match self.selector.select(&self.event) {
             Decision::Nothing => {}
             Decision::Output(severe) => self.severe(&severe, time, outcome),
             Decision::Reject { reason, detail } => outcome.reject(reason, detail),
@@ -170,7 +166,7 @@ impl<'d> Decider<'d> {
     }
 
     fn severe(&self, severe: &Severe, time: i64, outcome: &mut Outcome) {
-        let projection = &self.outputs.written()[severe.projection.clone()];
+        let projection = &severe.projection;
         let entry = self.received.find(projection);
         let stamp = entry.map_or(0, |at| at + self.received.needle().len() - UNSTAMPED.len() - 1);
         if severe.partition > self.written_above {
@@ -209,7 +205,7 @@ impl<'d> Decider<'d> {
                 }
             }
         };
-        let time = Timestamp::parse(cell::trim(&text), self.normaliser.date_order())?;
+        let time = Timestamp::parse(text.trim(), self.normaliser.date_order())?;
         Some(time.instant().timestamp_micros())
     }
 }

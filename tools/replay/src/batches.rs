@@ -7,10 +7,7 @@ use ingest::{
     unreadable::Tally,
 };
 use serde::Serialize;
-use shared::{
-    data::{dataset::Dataset, time::DateOrder},
-    json::Writer,
-};
+use shared::data::{dataset::Dataset, time::DateOrder};
 
 use crate::{
     error::Error,
@@ -166,7 +163,7 @@ pub(crate) struct Batches<'d> {
 /// rows.
 struct RowReading<'d> {
     normaliser: Normaliser<'d>,
-    event: Writer,
+    event: Vec<u8>,
     tally: Tally,
 }
 
@@ -183,7 +180,7 @@ impl<'d> Batches<'d> {
     pub(crate) fn new(dataset: &'d Dataset, input: Input, date_order: Option<DateOrder>) -> Self {
         let rows = Rows::new(dataset, input.format).with_charset(input.charset);
         let normaliser = Normaliser::new(dataset, date_order);
-        let reading = RowReading { normaliser, event: Writer::default(), tally: Tally::default() };
+        let reading = RowReading { normaliser, event: Vec::new(), tally: Tally::default() };
         Self { dataset, input, rows, date_order, finished: false, broken: None, held: None, reading }
     }
 

@@ -8,12 +8,9 @@ use ingest::{
     rows::{NoRows, Rows},
     unreadable::Tally,
 };
-use shared::{
-    data::{
-        dataset::Dataset,
-        time::{DateOrder, stamp},
-    },
-    json::Writer,
+use shared::data::{
+    dataset::Dataset,
+    time::{DateOrder, stamp},
 };
 
 use crate::{
@@ -59,7 +56,7 @@ pub(crate) fn normalise(
     let normaliser = Normaliser::new(dataset, date_order);
     let mut rows = Rows::new(dataset, input.format).with_charset(input.charset);
     let mut counts = RowCounts::default();
-    let mut events = Writer::default();
+    let mut events = Vec::new();
     let mut tally = Tally::default();
     loop {
         let fed = input.feed(&mut rows)?;
@@ -77,7 +74,7 @@ pub(crate) fn normalise(
             counts.rejected += 1;
             reject(0, error.reason(), &error.to_string());
         }
-        output.write_all(events.written()).map_err(Error::Write)?;
+        output.write_all(&events).map_err(Error::Write)?;
         events.truncate(0);
         progress.say(|| format!("{} rows normalised, {} rejected", counts.normalised, counts.rejected));
         if !matches!(fed, TextState::More) {

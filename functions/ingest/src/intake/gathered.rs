@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use shared::{delivery::IN_FLIGHT, json::Writer, stream::StreamRecord};
+use shared::{delivery::IN_FLIGHT, stream::StreamRecord};
 
 /// Events that are buffered before delivery: as many as fit into the requests in flight.
 const GATHERED: usize = IN_FLIGHT * 500;
@@ -31,7 +31,7 @@ pub(super) struct RowPlace {
 /// Events that wait for delivery.
 #[derive(Debug, Default)]
 pub(super) struct GatheredEvents {
-    pub(super) text: Writer,
+    pub(super) text: Vec<u8>,
     /// Partition key and end of each event in `text`.
     pub(super) events: Vec<(String, usize)>,
     pub(super) places: Vec<RowPlace>,

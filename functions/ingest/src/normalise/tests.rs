@@ -25,11 +25,11 @@ fn events_of(
     rows.finish();
     let mut events = Vec::new();
     while let Some(row) = rows.next() {
-        let mut out = Writer::default();
+        let mut out = Vec::new();
         let result = normaliser.normalise(&row, RECEIVED, &mut out, &mut Tally::default());
         assert_eq!(result.is_err(), out.is_empty());
         events.push(match result {
-            Ok(_) => Ok(String::from_utf8(out.into_bytes()).unwrap()),
+            Ok(_) => Ok(String::from_utf8(out).unwrap()),
             Err(refused) => Err(format!("{}: {}", refused.reason, refused.detail)),
         });
     }

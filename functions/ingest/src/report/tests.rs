@@ -1,6 +1,5 @@
 use proptest::prelude::*;
 use serde_json::Value;
-use shared::json::Writer;
 
 use super::*;
 use crate::{
@@ -20,9 +19,9 @@ fn tally(format: Format, order: Option<DateOrder>, text: &[u8]) -> (Tally, Vec<V
     rows.push(text);
     rows.finish();
     while let Some(row) = rows.next() {
-        let mut out = Writer::default();
+        let mut out = Vec::new();
         if normaliser.normalise(&row, "2022-12-24T04:53:57Z", &mut out, &mut tally).is_ok() {
-            events.push(serde_json::from_slice(&out.into_bytes()).unwrap());
+            events.push(serde_json::from_slice(&out).unwrap());
         }
     }
     (tally, events)

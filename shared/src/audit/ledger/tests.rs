@@ -1,7 +1,9 @@
+use std::cell::RefCell;
+
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::stream::kpl;
+use crate::{lambda::config::tests::common, stream::kpl};
 
 fn event(sequence_numbers: &[&str]) -> String {
     let records: Vec<_> = sequence_numbers
@@ -13,20 +15,20 @@ fn event(sequence_numbers: &[&str]) -> String {
 
 /// The ledger of a batch of that many records, each of which has outputs.
 fn ledger<'b>(event: &'b str, common: &'b Common, records: usize) -> Ledger<'b> {
-    let invocation = Invocation::begin("r", 0, chrono::DateTime::default(), 0);
-    let mut ledger = Ledger::decode("notify", event, common, &invocation).unwrap();
+    let mut ledger = Ledger::decode("notify", event, common, &invocation()).unwrap();
     assert_eq!(ledger.decide(WHOLE, |_| Decision::Output(())).len(), records);
     ledger
 }
 
 const WHOLE: Portion = Portion { enough: usize::MAX, most: usize::MAX };
 
-fn common() -> Common {
-    Common {
-        dataset: crate::data::dataset::Dataset::named("us_accidents").unwrap(),
-        rejects_delivery_stream: String::new(),
-        environment: "dev".to_owned(),
-        log_event_ids: false,
+thread_local!(static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) });
+
+/// An invocation whose log is [`LINES`].
+fn invocation() -> Invocation {
+    Invocation {
+        log: |line| LINES.with_borrow_mut(|lines| lines.push(line.to_owned())),
+        ..Invocation::begin("r", 0, chrono::DateTime::default(), 0)
     }
 }
 
@@ -40,9 +42,8 @@ fn batch_is_retried_from_the_first_failed_record() {
     }
     ledger.record(0, Status::Delivered);
     assert_eq!(ledger.retry_from(), Some(1));
-    let invocation = Invocation::begin("r", 0, chrono::DateTime::default(), 0);
     assert_eq!(
-        serde_json::to_string(&ledger.report(&invocation)).unwrap(),
+        serde_json::to_string(&ledger.report(&invocation())).unwrap(),
         r#"{"batchItemFailures":[{"itemIdentifier":"100000000000000000000002"}]}"#
     );
 }
@@ -65,18 +66,14 @@ fn log_has_the_reason_of_the_first_failed_record() {
 
 #[test]
 fn status_of_each_id_is_logged_if_configured() {
-    thread_local!(static LINES: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) });
-    let invocation = Invocation {
-        log: |line| LINES.with_borrow_mut(|lines| lines.push(line.to_owned())),
-        ..Invocation::begin("r", 0, chrono::DateTime::default(), 0)
-    };
+    LINES.take();
     // {"ID":"A-1"}
     let event = r#"{"Records":[{"kinesis":{"sequenceNumber":"1","data":"eyJJRCI6IkEtMSJ9"}}]}"#;
     for (log_event_ids, expected) in [(true, 1), (false, 0)] {
         let common = Common { log_event_ids, ..common() };
         let mut ledger = ledger(event, &common, 1);
         ledger.record(0, Status::Delivered);
-        let answer = ledger.report(&invocation);
+        let answer = ledger.report(&invocation());
         assert_eq!(answer.batch_item_failures, []);
         let named = LINES.take().into_iter().filter(|line| line.contains(r#""ids":["A-1"]"#));
         assert_eq!(named.count(), expected);
@@ -85,12 +82,8 @@ fn status_of_each_id_is_logged_if_configured() {
 
 #[test]
 fn event_that_is_not_a_batch_counts_as_one_failed_record() {
-    thread_local!(static LINES: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) });
-    let invocation = Invocation {
-        log: |line| LINES.with_borrow_mut(|lines| lines.push(line.to_owned())),
-        ..Invocation::begin("r", 0, chrono::DateTime::default(), 0)
-    };
-    Ledger::decode("metrics", "{}", &common(), &invocation).unwrap_err();
+    LINES.take();
+    Ledger::decode("metrics", "{}", &common(), &invocation()).unwrap_err();
     let lines = LINES.take();
     assert_eq!(lines.len(), 1);
     let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
@@ -104,8 +97,7 @@ fn a_batch_that_is_done_answers_with_an_empty_list() {
     let common = common();
     let mut ledger = ledger(&event, &common, 1);
     ledger.record(0, Status::Filtered);
-    let invocation = Invocation::begin("r", 0, chrono::DateTime::default(), 0);
-    let response = ledger.report(&invocation);
+    let response = ledger.report(&invocation());
     assert_eq!(serde_json::to_string(&response).unwrap(), r#"{"batchItemFailures":[]}"#);
 }
 
@@ -142,10 +134,9 @@ proptest! {
         fails in prop::option::of(0_usize..40),
     ) {
         let (event, common) = (event_of(&records), common());
-        let invocation = Invocation::begin("r", 0, chrono::DateTime::default(), 0);
         let portion = Portion { enough, most: enough + more };
         let decide = |record: UserRecord<'_>| Decision::Output((record.record, record.data.to_vec()));
-        let mut ledger = Ledger::decode("notify", &event, &common, &invocation).unwrap();
+        let mut ledger = Ledger::decode("notify", &event, &common, &invocation()).unwrap();
         let (mut found, mut failed) = (Vec::new(), None);
         while ledger.has_more() {
             prop_assert_eq!(failed, None, "no portion follows a failure");
@@ -174,7 +165,7 @@ proptest! {
         // Every user record is in the ledger, and none that was not looked at is open.
         prop_assert_eq!(ledger.entries.len(), records.iter().map(|count| count.unwrap_or(1)).sum::<usize>());
         let looked_at = found.last().map_or(0, |(index, ..)| index + 1);
-        let open = |entry: &Entry| entry.state == State::Open;
+        let open = |entry: &Entry| entry.state.status().is_none();
         let damaged = records.iter().filter(|count| count.is_none()).count();
         prop_assert!(ledger.entries.iter().filter(|entry| open(entry)).count() <= damaged);
         prop_assert!(failed.is_none() || ledger.entries[looked_at..].iter().all(|entry| entry.state == State::Failed || open(entry)));

@@ -1,6 +1,6 @@
 //! Texts that mean "nothing" in the files of a data set, such as `NA` or `NULL`.
 
-use crate::data::{cell, excerpt::excerpt};
+use crate::data::excerpt::excerpt;
 
 /// The most texts that a data set may list, and the most characters of each.
 const LISTED: usize = 100;
@@ -37,7 +37,6 @@ impl Blanks {
     }
 
     /// Whether the data set lists no texts.
-    #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -46,7 +45,7 @@ impl Blanks {
     /// Whether a cell with that text is blank. Blanks around the text are ignored; upper and lower case differ.
     #[must_use]
     pub fn hold(&self, text: &str) -> bool {
-        let text = cell::trim(text);
+        let text = text.trim();
         self.0.iter().any(|blank| blank == text)
     }
 }

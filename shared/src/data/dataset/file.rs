@@ -9,10 +9,7 @@ use super::{
     Alert, Blanks, Column, Dataset, Location, Metric, Severities, Template, Type, Wording, check, fold,
     template::{DIGEST, LOCATED, Place, STORM, TemplateForm, TemplateNames},
 };
-use crate::{
-    data::time::DateOrder,
-    json::{self, Literal},
-};
+use crate::{data::time::DateOrder, json};
 
 /// The file, its columns referred to by name.
 #[derive(Deserialize)]
@@ -209,8 +206,8 @@ impl File {
             source: self.source,
             source_region: self.source_region,
             date_order: self.date_order,
-            entries: columns.iter().map(|column| Literal::new(&json::entry(&column.name))).collect(),
-            keys: columns.iter().map(|column| Literal::new(&json::key(&column.name))).collect(),
+            entries: columns.iter().map(|column| json::entry(&column.name)).collect(),
+            keys: columns.iter().map(|column| json::key(&column.name)).collect(),
             folded: folded(&columns),
             columns,
             index,

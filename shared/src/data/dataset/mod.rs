@@ -21,7 +21,7 @@ pub use self::{
     severity::{Level, OTHER, Severities},
     template::{Place, Template},
 };
-use crate::{data::time::DateOrder, json::Literal};
+use crate::data::time::DateOrder;
 
 /// The files `datasets/<name>/dataset.toml`, by name.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/datasets.rs"));
@@ -85,9 +85,9 @@ pub struct Dataset {
     /// The columns by their names without regard to case.
     folded: HashMap<String, usize>,
     /// The beginning of each column's entry in an event: `,"Temperature(F)":`.
-    entries: Vec<Literal>,
+    entries: Vec<Vec<u8>>,
     /// The key of each column's entry: `"Temperature(F)":`.
-    keys: Vec<Literal>,
+    keys: Vec<Vec<u8>>,
 }
 
 /// A column of the data set.
@@ -275,12 +275,6 @@ impl Dataset {
         self.severities.range()
     }
 
-    /// Whether the data set lists that level of severity.
-    #[must_use]
-    pub fn lists(&self, level: i64) -> bool {
-        self.severities.list_level(level)
-    }
-
     /// What is wrong with an event whose severity has no level.
     #[must_use]
     pub fn bad_severity(&self) -> String {
@@ -351,7 +345,7 @@ impl Dataset {
 
     /// The beginning of each column's entry in an event, with comma and colon: `,"Temperature(F)":`.
     #[must_use]
-    pub fn entries(&self) -> &[Literal] {
+    pub fn entries(&self) -> &[Vec<u8>] {
         &self.entries
     }
 
@@ -360,28 +354,10 @@ impl Dataset {
     ///
     /// Events hold their columns in the data set's order, with some omitted, so an expected key need not be read.
     /// Without this, transform takes 28 % more time.
-    #[inline(always)]
     #[must_use]
     pub fn key_from(&self, next: usize, text: &[u8]) -> Option<(usize, usize)> {
-        // A loop, since iterators are not inlined here.
-        for (ahead, key) in self.keys.get(next..)?.iter().take(LOOK_AHEAD).enumerate() {
-            if key.begins(text) {
-                return Some((next + ahead, key.bytes()));
-            }
-        }
-        None
-    }
-
-    /// The column of that name. Compares the column at `next` and a few after it first.
-    ///
-    /// Events hold their columns in the data set's order, with some omitted. So one or two comparisons replace a hash
-    /// of every key, which is a seventh of the time to read an event.
-    #[must_use]
-    pub fn column_from(&self, next: usize, name: &str) -> Option<usize> {
-        let near = self.columns.iter().enumerate().skip(next).take(LOOK_AHEAD);
-        near.into_iter()
-            .find_map(|(index, column)| (column.name == name).then_some(index))
-            .or_else(|| self.column(name))
+        let mut near = self.keys.iter().enumerate().skip(next).take(LOOK_AHEAD);
+        near.find_map(|(column, key)| text.starts_with(key).then_some((column, key.len())))
     }
 }
 

@@ -173,12 +173,11 @@ impl Severities {
     }
 
     /// The level of a cell; nothing if it has no place in the order. Numbers that are not listed may have a place.
-    #[inline]
     #[must_use]
     pub fn level(&self, text: &str) -> Option<i64> {
         match &self.scale {
-            Scale::Ascending => cell::integer(cell::trim(text)),
-            Scale::Descending(numbers) => place(numbers, cell::integer(cell::trim(text))?),
+            Scale::Ascending => cell::integer(text.trim()),
+            Scale::Descending(numbers) => place(numbers, cell::integer(text.trim())?),
             Scale::Words { levels, .. } => levels.get(fold(text.trim()).as_ref()).copied(),
         }
     }
@@ -198,7 +197,7 @@ impl Severities {
 
     /// Whether the level is listed.
     #[must_use]
-    pub fn list_level(&self, level: i64) -> bool {
+    pub fn lists(&self, level: i64) -> bool {
         self.listed(level).is_some()
     }
 
@@ -328,7 +327,7 @@ mod tests {
         assert_eq!(severities.level("p1"), Some(5));
         assert_eq!(severities.names(5), ["1 - Critical", "P1"]);
         assert_eq!((severities.text(5), severities.range()), ("1 - Critical".into(), (2, 5)));
-        assert!(severities.list_level(3) && !severities.list_level(4));
+        assert!(severities.lists(3) && !severities.lists(4));
         assert_eq!(severities.expected(), "expected one of `4 - Low`, `3 - Moderate`, `1 - Critical`");
     }
 
@@ -351,7 +350,7 @@ mod tests {
         let severities = Severities::default();
         assert!(severities.are_levels());
         assert_eq!((severities.level(" 3.0"), severities.level("99")), (Some(3), Some(99)));
-        assert_eq!((severities.text(99), severities.list_level(99)), ("99".into(), false));
+        assert_eq!((severities.text(99), severities.lists(99)), ("99".into(), false));
         assert_eq!(Severities::read(&json!([7])).unwrap().range(), (7, 7));
     }
 
@@ -407,7 +406,7 @@ mod tests {
                 let sent = if upper { word.to_uppercase() } else { word.clone() };
                 prop_assert_eq!(severities.level(&format!("{blanks}{sent}{blanks}")), Some(level));
                 prop_assert_eq!(severities.text(level), word.as_str());
-                prop_assert!(severities.list_level(level));
+                prop_assert!(severities.lists(level));
             }
         }
 
@@ -423,7 +422,7 @@ mod tests {
             if let (Some(one_level), Some(other_level)) = (level(one), level(other)) {
                 prop_assert_eq!(one < other, one_level > other_level);
                 prop_assert_eq!(severities.text(one_level), one.to_string());
-                prop_assert_eq!(severities.list_level(one_level), numbers.contains(&one));
+                prop_assert_eq!(severities.lists(one_level), numbers.contains(&one));
             }
         }
     }

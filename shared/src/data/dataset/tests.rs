@@ -388,11 +388,11 @@ fn severities_outside_the_list_share_two_partitions() {
         (i64::MAX, 5, false),
     ] {
         assert_eq!(dataset.severity_partition(severity), partition, "{severity}");
-        assert_eq!(dataset.lists(severity), listed, "{severity}");
+        assert_eq!(dataset.severities.lists(severity), listed, "{severity}");
     }
     let gaps = with("severities = [1, 2, 3, 4]", "severities = [10, 20, 30]").unwrap();
     assert_eq!(
-        (gaps.severity_partition(25), gaps.lists(25)),
+        (gaps.severity_partition(25), gaps.severities.lists(25)),
         (25, false),
         "a gap has a partition of its own"
     );

@@ -29,18 +29,16 @@ fn severity_is_read_as_number_or_text_at_any_position() {
 #[test]
 fn id_is_read_whole_at_any_position() {
     let dataset = dataset();
-    let far = "x".repeat(3 * ID_WITHIN);
-    for id in
-        ["\"A-1\"", "17", "\"é\"", &format!("\"{}\"", "é".repeat(ID_WITHIN)), &"7".repeat(2 * ID_WITHIN)]
-    {
+    for id in ["\"A-1\"", "17", "\"é\"", &format!("\"{}\"", "é".repeat(200)), &"7".repeat(200)] {
         let expected = id.trim_matches('"');
         for json in [
-            format!("{{\"ID\":{id},\"City\":\"{far}\"}}"),
-            format!("{{\"City\":\"{far}\",\"ID\":{id}}}"),
+            format!("{{\"ID\":{id},\"City\":\"x\"}}"),
+            format!("{{\"City\":\"x\",\"ID\":{id}}}"),
             format!("{{\"ID\" : {id} }}"),
-            format!("{{\"City\":\"{}\",\"ID\":{id},\"More\":1}}", "é".repeat(ID_WITHIN / 2 - 9)),
         ] {
             assert_eq!(super::id(&dataset, json.as_bytes()).as_deref(), Some(expected), "{json}");
+            let damaged = [json.trim_end_matches('}').as_bytes(), b",\"City\":\"\xff"].concat();
+            assert_eq!(super::id(&dataset, &damaged).as_deref(), Some(expected), "{json}");
         }
     }
     for json in ["{}", "[]", "", "{\"ID\":{}}", "{\"ID\":null}", "{\"ID\":17", "\u{fffd}"] {
@@ -98,11 +96,11 @@ fn values_are_written_in_the_type_of_their_column() {
     let json = r#"{"City":"Do\u00f1a","Zipcode":43017,"Start_Lat":"39.928059000000005","Amenity":"True","Number":"x","Street":""}"#;
     let event = Event::parse(&dataset, json).unwrap();
     let written = |name: &str| {
-        let mut out = Writer::default();
+        let mut out = Vec::new();
         let column = dataset.column(name).unwrap();
         let fits = event.columns[column].is_some_and(|value| write(&dataset, column, value, &mut out));
         assert_eq!(fits, !out.is_empty());
-        String::from_utf8(out.into_bytes()).unwrap()
+        String::from_utf8(out).unwrap()
     };
     assert_eq!(written("City"), r#""Do\u00f1a""#, "text passes as it is written");
     assert_eq!(written("Zipcode"), "\"43017\"");
@@ -133,7 +131,7 @@ fn numbers_that_are_not_finite_are_values_of_no_type() {
     assert_eq!(places.value(json, dataset.severity), None);
     assert_eq!(places.value(json, dataset.id), Some("\"A-1\""));
     assert_eq!(pairs(r#"{"a":NaN,"b":[-Infinity]}"#).unwrap()[1].1, "[-Infinity]");
-    let far = format!(r#"{{"City":NaN,"Street":"{}","ID":"A-1"}}"#, "x".repeat(ID_WITHIN));
+    let far = format!(r#"{{"City":NaN,"Street":"{}","ID":"A-1"}}"#, "x".repeat(200));
     assert_eq!(super::id(&dataset, far.as_bytes()).as_deref(), Some("A-1"));
     assert_eq!(super::id(&dataset, br#"{"ID":NaN}"#), None);
 }
@@ -169,8 +167,8 @@ fn texts_for_no_value_are_blank() {
 }
 
 fn written(column: usize, value: &str) -> Option<String> {
-    let mut out = Writer::default();
-    write(&dataset(), column, value, &mut out).then(|| String::from_utf8(out.into_bytes()).unwrap())
+    let mut out = Vec::new();
+    write(&dataset(), column, value, &mut out).then(|| String::from_utf8(out).unwrap())
 }
 
 proptest::proptest! {

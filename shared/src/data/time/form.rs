@@ -55,16 +55,16 @@ pub(super) struct Clock {
 }
 
 /// The text after the seconds.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct ClockEnd {
-    pub nanosecond: u32,
-    pub half: Option<Half>,
+    nanosecond: u32,
+    half: Option<Half>,
     pub offset: Option<Offset>,
 }
 
 /// A half of the day on a 12-hour clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Half {
+enum Half {
     /// Before noon.
     Am,
     /// After noon.
@@ -74,6 +74,9 @@ pub(super) enum Half {
 impl Form {
     /// Reads a text that is trimmed.
     pub(super) fn read(text: &str) -> Option<Self> {
+        if let Some(usual) = Self::usual(text.as_bytes()) {
+            return Some(usual);
+        }
         let mut rest = Rest(text.as_bytes());
         let day = rest.day()?;
         if rest.0.is_empty() {
@@ -81,6 +84,22 @@ impl Form {
         }
         rest.gap()?;
         Some(Self { day, clock: Some(rest.clock()?) })
+    }
+
+    /// Reads the form of most files and all events: `2016-02-08 00:37:08`, with any text that can follow the seconds.
+    /// The grammar reads it too, but byte by byte: then ingest takes 6 % more instructions.
+    fn usual(text: &[u8]) -> Option<Self> {
+        let (head, tail) = text.split_first_chunk::<19>()?;
+        let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T' | b' ', h1, h2, b':', n1, n2, b':', s1, s2] =
+            head
+        else {
+            return None;
+        };
+        let year = Year::Full(two(y1, y2)? * 100 + two(y3, y4)?);
+        let day = Day::Plain { year, month: two(m1, m2)?, day: two(d1, d2)? };
+        let (hour, minute, second) = (two(h1, h2)?, two(n1, n2)?, two(s1, s2)?);
+        let clock = Clock { hour, minute, second, end: Rest(tail).end(true)? };
+        Some(Self { day, clock: Some(clock) })
     }
 }
 
@@ -104,21 +123,13 @@ impl Day {
 
 impl Clock {
     pub(super) fn time(self) -> Option<NaiveTime> {
-        self.end.time(self.hour, self.minute, self.second)
-    }
-}
-
-impl ClockEnd {
-    /// The time of day with that ending.
-    #[inline]
-    pub(super) fn time(self, hour: u32, minute: u32, second: u32) -> Option<NaiveTime> {
-        let hour = match (self.half, hour) {
+        let hour = match (self.end.half, self.hour) {
             (None, hour) => hour,
             // On a 12-hour clock, one follows twelve.
-            (Some(half), 1..=12) => hour % 12 + if half == Half::Pm { 12 } else { 0 },
+            (Some(half), hour @ 1..=12) => hour % 12 + if half == Half::Pm { 12 } else { 0 },
             (Some(_), _) => return None,
         };
-        NaiveTime::from_hms_nano_opt(hour, minute, second, self.nanosecond)
+        NaiveTime::from_hms_nano_opt(hour, self.minute, self.second, self.end.nanosecond)
     }
 }
 
@@ -140,7 +151,7 @@ enum Separator {
 }
 
 /// The bytes of a text that are not read yet.
-pub(super) struct Rest<'a>(pub &'a [u8]);
+struct Rest<'a>(&'a [u8]);
 
 impl Rest<'_> {
     /// `2016-02-08`, `2/8/2016`, `13.08.2016`, `8 Feb 2016`, `Feb 8, 2016`: three parts with one separator.
@@ -228,7 +239,7 @@ impl Rest<'_> {
     }
 
     /// Everything that follows the last number of a clock, up to the end.
-    pub(super) fn end(&mut self, has_second: bool) -> Option<ClockEnd> {
+    fn end(&mut self, has_second: bool) -> Option<ClockEnd> {
         let nanosecond = match self.0 {
             [b'.' | b',', digits @ ..] if has_second => {
                 self.0 = digits;
@@ -236,13 +247,6 @@ impl Rest<'_> {
             }
             _ => 0,
         };
-        // Nearly all texts end here.
-        if self.0.is_empty() {
-            return Some(ClockEnd { nanosecond, half: None, offset: None });
-        }
-        if self.0 == b"Z" {
-            return Some(ClockEnd { nanosecond, half: None, offset: Some(Offset::Zulu) });
-        }
         let mut spaced = self.blanks();
         let half = self.half();
         if half.is_some() {
@@ -303,7 +307,6 @@ impl Rest<'_> {
     }
 
     /// The number in one to `most` digits, and how many digits it has.
-    #[inline]
     fn number(&mut self, most: usize) -> Option<(u32, usize)> {
         let (mut number, mut digits) = (0, 0);
         while let [digit @ b'0'..=b'9', rest @ ..] = self.0
@@ -316,7 +319,6 @@ impl Rest<'_> {
         (digits > 0).then_some((number, digits))
     }
 
-    #[inline]
     fn two(&mut self) -> Option<u32> {
         let [tens, units, rest @ ..] = self.0 else { return None };
         self.0 = rest;
@@ -354,8 +356,7 @@ impl DayPart {
 }
 
 /// A number of two ASCII digits.
-#[inline]
-pub(super) fn two(tens: u8, units: u8) -> Option<u32> {
+fn two(tens: u8, units: u8) -> Option<u32> {
     let (tens, units) = (tens.wrapping_sub(b'0'), units.wrapping_sub(b'0'));
     (tens <= 9 && units <= 9).then(|| u32::from(tens) * 10 + u32::from(units))
 }

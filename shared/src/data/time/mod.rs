@@ -13,8 +13,8 @@ use chrono::{
 use serde::{Deserialize, Serialize};
 
 pub use self::explain::{Unreadable, explain, explain_date};
-use self::form::{ClockEnd, Form, Rest, two};
-use crate::{data::excerpt::excerpt, json::Writer};
+use self::form::Form;
+use crate::data::excerpt::excerpt;
 
 /// Which of `2/8/2016` is the month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -86,9 +86,6 @@ impl Timestamp {
     /// guessed. docs/INGEST.md has the whole grammar.
     #[must_use]
     pub fn parse(text: &str, order: DateOrder) -> Option<Self> {
-        if let Some(time) = parse_usual(text.as_bytes()) {
-            return Some(time);
-        }
         let Form { day, clock } = Form::read(text)?;
         let clock = clock?;
         Some(Self { local: day.date(order)?.and_time(clock.time()?), offset: clock.end.offset })
@@ -109,16 +106,16 @@ impl Timestamp {
 
     /// Writes the time in the form of the streams: `2016-02-08T00:37:00`, with a fraction only if it is not zero, and
     /// with `Z` or the offset if the text had one.
-    pub fn write_iso(&self, out: &mut Writer) {
+    pub fn write_iso(&self, out: &mut Vec<u8>) {
         write_date_and_time(&self.local, b'T', out);
         match self.offset {
             None => {}
-            Some(Offset::Zulu) => out.byte(b'Z'),
+            Some(Offset::Zulu) => out.push(b'Z'),
             Some(Offset::Minutes(minutes)) => {
-                out.byte(if minutes < 0 { b'-' } else { b'+' });
-                out.text(&two_digits(minutes.unsigned_abs() / 60));
-                out.byte(b':');
-                out.text(&two_digits(minutes.unsigned_abs() % 60));
+                out.push(if minutes < 0 { b'-' } else { b'+' });
+                out.extend(two_digits(minutes.unsigned_abs() / 60));
+                out.push(b':');
+                out.extend(two_digits(minutes.unsigned_abs() % 60));
             }
         }
     }
@@ -127,7 +124,7 @@ impl Timestamp {
     ///
     /// The type has no offset, so a time with one is converted to UTC.
     /// Source: Firehose developer guide, "Format conversion requirements", OpenX JSON deserialiser.
-    pub fn write_firehose(&self, out: &mut Writer) {
+    pub fn write_firehose(&self, out: &mut Vec<u8>) {
         write_date_and_time(&self.utc(), b' ', out);
     }
 
@@ -170,14 +167,8 @@ impl Date {
     /// Writes the day in the form of the streams, which Glue reads as `date`: `2016-02-08`.
     ///
     /// Source: Athena user guide, "Data types in Amazon Athena", `DATE`.
-    pub fn write_iso(self, out: &mut Writer) {
-        let mut text = *b"0000-00-00";
-        // `parse` reads years of four digits.
-        let year = self.0.year().unsigned_abs();
-        for (at, part) in [(0, year / 100), (2, year), (5, self.0.month()), (8, self.0.day())] {
-            text[at..at + 2].copy_from_slice(&two_digits(part));
-        }
-        out.text(&text);
+    pub fn write_iso(self, out: &mut Vec<u8>) {
+        write_date(self.0, out);
     }
 }
 
@@ -190,67 +181,41 @@ pub fn stamp(instant: DateTime<Utc>) -> String {
 /// Whether a JSON value is a time as [`stamp`] writes it. Such a time keeps its text, with the zeros at its end.
 #[must_use]
 pub fn is_stamp(value: &str) -> bool {
-    let text = value.strip_prefix('"').and_then(|text| text.strip_suffix("Z\""));
-    let Some((time, fraction)) = text.and_then(|text| text.split_once('.')) else { return false };
-    time.len() == 19
-        && [(4, b'-'), (7, b'-'), (10, b'T')].iter().all(|&(at, mark)| time.as_bytes()[at] == mark)
-        && fraction.len() == 6
-        && fraction.bytes().all(|digit| digit.is_ascii_digit())
-        && Timestamp::parse(time, DateOrder::Mdy).is_some()
+    let Some(text) = value.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else { return false };
+    text.ends_with('Z')
+        && Timestamp::parse(text, DateOrder::Mdy).is_some_and(|time| stamp(time.instant()) == text)
+}
+
+fn write_date_and_time(time: &NaiveDateTime, separator: u8, out: &mut Vec<u8>) {
+    write_date(time.date(), out);
+    let seconds = time.num_seconds_from_midnight();
+    for (mark, part) in [(separator, seconds / 3_600), (b':', seconds / 60 % 60), (b':', seconds % 60)] {
+        out.push(mark);
+        out.extend(two_digits(part));
+    }
+    let nanoseconds = time.nanosecond();
+    if nanoseconds != 0 {
+        out.push(b'.');
+        out.extend_from_slice(format!("{nanoseconds:09}").trim_end_matches('0').as_bytes());
+    }
 }
 
 /// Writes digit by digit. chrono's `format` parses its pattern each time, which took a third of ingest's time.
-fn write_date_and_time(time: &NaiveDateTime, separator: u8, out: &mut Writer) {
+fn write_date(date: NaiveDate, out: &mut Vec<u8>) {
     // `parse` reads years of four digits. An offset can move a time beyond them, where ISO 8601 requires a sign.
-    match u32::try_from(time.year()) {
+    match u32::try_from(date.year()) {
         Ok(year @ 0..=9_999) => {
-            out.text([year / 100, year % 100].map(two_digits).as_flattened());
+            out.extend_from_slice([year / 100, year % 100].map(two_digits).as_flattened());
         }
-        _ => out.text(format!("{:+05}", time.year()).as_bytes()),
+        _ => out.extend_from_slice(format!("{:+05}", date.year()).as_bytes()),
     }
-    let seconds = time.num_seconds_from_midnight();
-    let mut text = *b"-00-00T00:00:00";
-    text[6] = separator;
-    for (at, part) in [
-        (1, time.month()),
-        (4, time.day()),
-        (7, seconds / 3_600),
-        (10, seconds / 60 % 60),
-        (13, seconds % 60),
-    ] {
-        text[at..at + 2].copy_from_slice(&two_digits(part));
-    }
-    out.text(&text);
-    let fraction = time.nanosecond();
-    if fraction != 0 {
-        let mut digits = [b'0'; 9];
-        let mut rest = fraction;
-        for digit in digits.iter_mut().rev() {
-            *digit += (rest % 10) as u8;
-            rest /= 10;
-        }
-        let end = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
-        out.byte(b'.');
-        out.text(&digits[..end]);
+    for part in [date.month(), date.day()] {
+        out.push(b'-');
+        out.extend(two_digits(part));
     }
 }
 
 /// The last two digits of a number, each of which fits in a byte.
 fn two_digits(number: u32) -> [u8; 2] {
     [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
-}
-
-/// Reads the form of most files and all events: `2016-02-08 00:37:08`, with any text that can follow the seconds. The
-/// grammar reads the same form, but byte by byte and more slowly.
-fn parse_usual(bytes: &[u8]) -> Option<Timestamp> {
-    let (head, tail) = bytes.split_first_chunk::<19>()?;
-    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T' | b' ', h1, h2, b':', n1, n2, b':', s1, s2] = head
-    else {
-        return None;
-    };
-    let year = two(y1, y2)? * 100 + two(y3, y4)?;
-    let date = NaiveDate::from_ymd_opt(year.try_into().ok()?, two(m1, m2)?, two(d1, d2)?)?;
-    let end = if tail.is_empty() { ClockEnd::default() } else { Rest(tail).end(true)? };
-    let time = end.time(two(h1, h2)?, two(n1, n2)?, two(s1, s2)?)?;
-    Some(Timestamp { local: date.and_time(time), offset: end.offset })
 }

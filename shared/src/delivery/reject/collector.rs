@@ -151,7 +151,6 @@ impl Collector {
     }
 
     /// Adds the bytes received to the budget.
-    #[inline]
     pub fn came_in(&mut self, bytes: usize) {
         self.account = self.account.saturating_add(signed(WRITTEN_FOR_ONE * bytes));
     }
@@ -272,6 +271,8 @@ impl Collector {
         let GatheredRows { name, reasons, lines, row_index, payload, row_bytes, alone, file, owners, .. } =
             gathered;
         let source = source(&name, lines);
+        let without_header = |file| FileContext { header: None, ..file };
+        let file = if begins_with_header { file.map(without_header) } else { file };
         let rows = owners.rows;
         let (reason, detail) = match &reasons[..] {
             _ if rows == 1 => (reasons[0].0, gathered.detail),
@@ -334,8 +335,7 @@ impl GatheredRows {
             owners: Owners { group: refused.owner.0, ranges: Vec::new(), rows: 0 },
             reserved: cost,
         };
-        if has_long_header && let Some(file) = &mut gathered.file {
-            let header = file.header.take().unwrap_or_default();
+        if has_long_header && let Some(header) = refused.file.and_then(FileContext::header) {
             gathered.payload.extend_from_slice(header.as_bytes());
             gathered.header_bytes = header.len();
             gathered.row_bytes.push(length(header.as_bytes()));

@@ -385,8 +385,8 @@ mod tests {
         assert_eq!(json["kinesis"]["sequenceNumber"], "1.2");
         assert_eq!(json["kinesis"]["approximateArrivalTimestamp"], 1_795_572_965.25);
         let event = RawValue::from_string(json!({"Records": [json]}).to_string()).unwrap();
-        let mut records = shared::stream::batch::Records::of(event.get());
-        assert_eq!(records.next().unwrap().unwrap().source(), format!("redrive:{source}"));
+        let records = shared::stream::batch::records(event.get()).unwrap();
+        assert_eq!(records[0].source(), format!("redrive:{source}"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json, value::RawValue};
 use shared::{
     data::time::DateOrder,
     delivery::reject::{Collector, Detail, FileContext, RefusedRow},
-    stream::batch::{Record, Records},
+    stream::batch::{self, Record},
 };
 
 use super::*;
@@ -95,7 +95,7 @@ impl<'a> Deployed<'a> {
         }
         let event = RawValue::from_string(value.to_string()).unwrap();
         let text = |record: &Record<'_>| String::from_utf8_lossy(&record.payload()).into_owned();
-        let records = Records::of(event.get()).map(Result::unwrap);
+        let records = batch::records(event.get()).unwrap().into_iter();
         records.map(|record| (record.sequence_number.to_string(), text(&record))).collect()
     }
 }

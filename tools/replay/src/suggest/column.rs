@@ -6,14 +6,11 @@ use std::{
 };
 
 use ingest::unreadable::is_nothing;
-use shared::{
-    data::{
-        cell,
-        dataset::{Type, fold},
-        event::Cell,
-        time::DateOrder,
-    },
-    json::Writer,
+use shared::data::{
+    cell,
+    dataset::{Type, fold},
+    event::Cell,
+    time::DateOrder,
 };
 
 /// Different values that are kept of a column.
@@ -88,7 +85,7 @@ pub(super) struct SurveyedColumn {
     greatest: Option<(f64, String)>,
 }
 
-fn reads(kind: Type, text: &str, order: DateOrder, out: &mut Writer) -> bool {
+fn reads(kind: Type, text: &str, order: DateOrder, out: &mut Vec<u8>) -> bool {
     out.truncate(0);
     cell::write(kind, text, order, out).is_ok()
 }
@@ -109,7 +106,7 @@ impl Readable {
     }
 
     /// Excludes the types as which that text cannot be read.
-    fn add(&mut self, text: &str, out: &mut Writer) {
+    fn add(&mut self, text: &str, out: &mut Vec<u8>) {
         let mdy = DateOrder::Mdy;
         self.int = self.int && reads(Type::Int, text, mdy, out);
         self.double = self.double && reads(Type::Double, text, mdy, out);
@@ -187,10 +184,10 @@ impl SurveyedColumn {
     }
 
     /// Looks at the cell of a row, numbered from 1. `most_ids` bounds the values that are remembered to find one twice.
-    pub(super) fn add(&mut self, row: u64, cell: &Cell<'_>, most_ids: usize, out: &mut Writer) {
+    pub(super) fn add(&mut self, row: u64, cell: &Cell<'_>, most_ids: usize, out: &mut Vec<u8>) {
         let text = match cell {
             Cell::Blank => return,
-            Cell::Text(text) => cell::trim(text),
+            Cell::Text(text) => text.trim(),
             Cell::Nested(_) => {
                 self.is_nested = true;
                 return;
@@ -223,7 +220,7 @@ impl SurveyedColumn {
     }
 
     /// Counts what a text says about the order of dates.
-    fn compare_orders(&mut self, text: &str, out: &mut Writer) {
+    fn compare_orders(&mut self, text: &str, out: &mut Vec<u8>) {
         if self.readable.time_or_date == [false; 2] || cell::needs_no_order(Type::TimestampOrDate, text) {
             return;
         }

@@ -6,12 +6,9 @@ use std::{
 };
 
 use ingest::rows::{Content, Format, Row, Rows};
-use shared::{
-    data::{
-        dataset::{Dataset, fold},
-        event::{self, Cell, unmarked},
-    },
-    json::Writer,
+use shared::data::{
+    dataset::{Dataset, fold},
+    event::{self, Cell, unmarked},
 };
 
 use super::{column::SurveyedColumn, names::problem, text::quoted};
@@ -103,7 +100,7 @@ fn table(file: &str, names: &[String], input: Input, most: u64) -> Result<Survey
     let dataset = provisional(&described)?;
     let mut rows = Rows::new(&dataset, Format::Csv).with_charset(input.charset);
     let most_ids = IDS / survey.columns.len().max(1);
-    let mut out = Writer::default();
+    let mut out = Vec::new();
     let mut rejected = 0_u64;
     read(input, &mut rows, |rows| {
         while survey.rows + rejected < most {
@@ -130,7 +127,7 @@ fn objects(input: Input) -> Result<Survey, Error> {
     let dataset = provisional(&[])?;
     let mut rows = Rows::new(&dataset, input.format).with_charset(input.charset);
     let mut places: HashMap<String, usize> = HashMap::new();
-    let mut out = Writer::default();
+    let mut out = Vec::new();
     let mut rejected = 0_u64;
     read(input, &mut rows, |rows| {
         while let Some(row) = rows.next() {
