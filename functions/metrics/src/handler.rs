@@ -4,7 +4,7 @@ use bytes::Bytes;
 use shared::{
     audit::{
         counts::Status,
-        ledger::{Ledger, Portion, UserRecord},
+        ledger::{Ledger, Portion, RecordOutput, UserRecord},
     },
     data::{dataset::Metric, decision::Decision},
     delivery::{self, Order, Outcome, Report, Service},
@@ -23,7 +23,7 @@ use crate::{
 
 /// The most events that are counted at once. All events of a record are counted together, because they are retried
 /// together.
-const PORTION: Portion = Portion { enough: 32_000, most: 64_000 };
+const PORTION: Portion = Portion { soft_limit: 32_000, hard_limit: 64_000 };
 
 /// The configuration of metrics.
 #[derive(Debug, Clone)]
@@ -117,18 +117,19 @@ where
     /// Decides under what a record counts.
     fn decide(
         &self,
-        UserRecord { record, held, data }: UserRecord<'_>,
+        UserRecord { stream_record_index, stream_record, data }: UserRecord<'_>,
         invocation: &Invocation,
     ) -> Decision<CountedEvent> {
         let Config { common, severity_above, .. } = &self.config;
-        let arrived = held.arrived.unwrap_or(invocation.now);
+        let arrived = stream_record.arrived.unwrap_or(invocation.now);
         count(&common.dataset, *severity_above, data, arrived, invocation.now)
-            .map(|One { at, values }| CountedEvent { record, at, values })
+            .map(|One { at, values }| CountedEvent { record: stream_record_index, at, values })
     }
 
     /// Sends the counts.
-    async fn deliver(&self, counted: Vec<(usize, CountedEvent)>, invocation: &Invocation) -> Delivered {
-        let (indexes, events): (Vec<usize>, Vec<CountedEvent>) = counted.into_iter().unzip();
+    async fn deliver(&self, counted: Vec<RecordOutput<CountedEvent>>, invocation: &Invocation) -> Delivered {
+        let (indexes, events): (Vec<usize>, Vec<CountedEvent>) =
+            counted.into_iter().map(|RecordOutput { index, output }| (index, output)).unzip();
         let requests = aggregate(&events, &self.config.series);
         let report = delivery::deliver(&self.metric, &requests, Order::Kept, invocation.deadline).await;
         Delivered { indexes, requests, report }
@@ -145,7 +146,7 @@ struct Delivered {
 
 /// Records the outcome of counts. A failed request is not split and sent again, because CloudWatch refuses requests as
 /// a whole.
-fn record(ledger: &mut Ledger<'_>, delivered: Delivered) -> Vec<(usize, CountedEvent)> {
+fn record(ledger: &mut Ledger<'_>, delivered: Delivered) -> Vec<RecordOutput<CountedEvent>> {
     let Delivered { indexes, requests, report } = delivered;
     ledger.retried += report.resent;
     for (request, outcome) in requests.iter().zip(report.outcomes) {

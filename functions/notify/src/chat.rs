@@ -2,19 +2,19 @@
 
 use serde_json::{Map, Value, json};
 
-/// Characters of a title: those that a header of Slack takes.
+/// The most characters of a title, set by Slack's header block.
 ///
 /// Source: Slack developer documentation, "Header block": at most 150 characters.
 const TITLE_CHARS: usize = 150;
-/// Characters of a description: those that a section of Slack takes.
+/// The most characters of a description, set by Slack's section block.
 ///
 /// Source: Slack developer documentation, "Section block": a text of at most 3,000 characters.
 const DESCRIPTION_CHARS: usize = 3_000;
 
 /// The fields of a custom notification with this title and this text.
 ///
-/// It has no `metadata`. With a `threadId` an event that is raised would be in the thread of its first alert, where the
-/// channel does not show it.
+/// It has no `metadata`. With a `threadId`, the alert about a raised severity would go into the thread of the first
+/// alert, where the channel does not show it.
 ///
 /// Source: Amazon Q Developer in chat applications administrator guide, "Custom notifications": `version` is `1.0`,
 /// `source` is `custom`, and `client-markdown` is the only `textType`.
@@ -22,15 +22,15 @@ const DESCRIPTION_CHARS: usize = 3_000;
 pub fn notification(title: &str, text: &str) -> Map<String, Value> {
     let content = json!({
         "textType": "client-markdown",
-        "title": escaped(title, TITLE_CHARS),
-        "description": escaped(text, DESCRIPTION_CHARS),
+        "title": escape(title, TITLE_CHARS),
+        "description": escape(text, DESCRIPTION_CHARS),
     });
     let fields = [("version", json!("1.0")), ("source", json!("custom")), ("content", content)];
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// A text without markup that could notify people, such as `<!channel>` or `<at>`, of at most so many characters.
-fn escaped(text: &str, chars: usize) -> String {
+/// Escapes markup that could notify people, such as `<!channel>` and `<at>`, and cuts the result to `chars` characters.
+fn escape(text: &str, chars: usize) -> String {
     let size = |c| if matches!(c, '<' | '>') { "&lt;".len() } else { 1 };
     crate::text::cut(text, chars, size).replace('<', "&lt;").replace('>', "&gt;")
 }
@@ -50,10 +50,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn texts_notify_nobody_and_are_as_short_as_a_channel_takes(text in "[<>&a-z🚒\n]{0,400}|\\PC{0,200}", times in 1_usize..40) {
+        fn texts_notify_nobody_and_stay_within_the_limits_of_a_channel(text in "[<>&a-z🚒\n]{0,400}|\\PC{0,200}", times in 1_usize..40) {
             let text = text.repeat(times);
             for most in [TITLE_CHARS, DESCRIPTION_CHARS] {
-                let escaped = escaped(&text, most);
+                let escaped = escape(&text, most);
                 prop_assert!(escaped.chars().count() <= most && !escaped.contains(['<', '>']));
                 let plain = escaped.replace("&lt;", "<").replace("&gt;", ">");
                 let given = text.replace("&lt;", "<").replace("&gt;", ">");

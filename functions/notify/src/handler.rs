@@ -13,7 +13,7 @@ use shared::{
     audit::{
         counts::Status,
         latency::LatencySample,
-        ledger::{Ledger, Portion, UserRecord},
+        ledger::{Ledger, Portion, RecordOutput, UserRecord},
     },
     data::decision::Decision,
     delivery::{self, Deadline, Order, Outcome, Report, Service},
@@ -26,7 +26,7 @@ use shared::{
 use tokio::time::Instant;
 
 use crate::{
-    incident::{Incident, decide},
+    incident::{self, Incident},
     pace::{NextTurn, Pace, Paced},
     plan::{Digests, Memory, Plan},
     rows::rows,
@@ -40,12 +40,12 @@ const ROWS_TIME: Duration = Duration::from_secs(2);
 const LATENCY_TIME: Duration = Duration::from_secs(2);
 
 /// The most incidents that are in memory at once; an ordinary batch has fewer.
-const PORTION: Portion = Portion { enough: 12_000, most: 24_000 };
+const PORTION: Portion = Portion { soft_limit: 12_000, hard_limit: 24_000 };
 
-/// The configuration of notify.
+/// What the environment configures.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What every function needs.
+    /// The data set, and what else every function needs.
     pub common: Common,
     /// `TOPIC_ARN`.
     pub topic_arn: String,
@@ -53,11 +53,12 @@ pub struct Config {
     pub alerts_delivery_stream: String,
     /// `METRIC_NAMESPACE`, for the alerts' latency; by default the data set's.
     pub namespace: String,
-    /// `SEVERITY_ABOVE`: events above it are alerted.
+    /// `SEVERITY_ABOVE`: events above it cause an alert.
     pub severity_above: i64,
     /// `DIGEST_ABOVE` and `DIGEST_WINDOW_SECONDS`: when several alerts become one.
     pub digests: Digests,
-    /// `ALERTS_PER_SECOND`, `SHARDS` and `PARALLELIZATION_FACTOR`: the share of one invocation; `None` without a bound.
+    /// `ALERTS_PER_SECOND`, `SHARDS` and `PARALLELIZATION_FACTOR`: the rate at which one invocation may
+    /// send; `None` for no limit.
     pub pace: Option<Pace>,
 }
 
@@ -84,25 +85,25 @@ impl Config {
 
 /// Alerts people about the most severe events of stream 2.
 #[derive(Debug)]
-pub struct Handler<T, A, R> {
-    /// The configuration.
+pub struct Handler<Topic, Latency, Rows> {
+    /// Thresholds, limits and names.
     pub config: Config,
-    /// The topic.
-    pub topic: T,
+    /// The topic that the alerts go to.
+    pub topic: Topic,
     /// The alerts delivery stream.
-    pub alerts: R,
+    pub alerts: Rows,
     /// The metric of the latency from an event to its alert.
-    pub latency: A,
+    pub latency: Latency,
     /// The rejects delivery stream.
-    pub rejects: R,
+    pub rejects: Rows,
     /// The alerts that this container has sent.
     pub memory: Mutex<Memory>,
     /// When this container may send its next message.
     pub turn: NextTurn,
 }
 
-/// An incident of a batch, with the position of its user record.
-type Pending = (usize, Incident);
+/// An incident that still needs its alert.
+type PendingIncident = RecordOutput<Incident>;
 
 /// The state of sending in an invocation.
 struct Sending<'i> {
@@ -112,34 +113,36 @@ struct Sending<'i> {
     burst: usize,
 }
 
-impl<T, A, R> Handler<T, A, R>
+impl<Topic, Latency, Rows> Handler<Topic, Latency, Rows>
 where
-    T: Service<Entry = Alert>,
-    A: Service<Entry = LatencySample>,
-    R: Service<Entry = Bytes>,
+    Topic: Service<Entry = Alert>,
+    Latency: Service<Entry = LatencySample>,
+    Rows: Service<Entry = Bytes>,
 {
     /// Handles one batch and returns the record from which it is to be retried.
     pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<BatchResponse, NotABatch> {
         let mut ledger = Ledger::decode("notify", event, &self.config.common, invocation)?;
         let mut sending = Sending::new(self.config.pace, invocation);
-        let mut published = Messages::default();
+        let mut accepted = AcceptedAlerts::default();
         while ledger.has_more() {
             // First the rows of the portion before, so that only those of one portion are in memory.
-            ledger.unrecorded += self.deliver_rows(mem::take(&mut published.rows), invocation).await;
+            ledger.unrecorded += self.deliver_rows(mem::take(&mut accepted.rows), invocation).await;
             let pending = ledger.decide(PORTION, |record| self.decide(record));
             let deliver = async |pending| self.deliver(pending, &mut sending).await;
-            let record =
-                |ledger: &mut Ledger<'_>, sent| self.record(sent, ledger, &mut published, invocation);
+            let record = |ledger: &mut Ledger<'_>, publication| {
+                self.record(publication, ledger, &mut accepted, invocation)
+            };
             ledger.deliver_in_order(pending, &self.rejects, invocation, deliver, record).await;
         }
         let (unrecorded, ()) = tokio::join!(
-            self.deliver_rows(published.rows, invocation),
-            self.report_latency(published.received, invocation),
+            self.deliver_rows(accepted.rows, invocation),
+            self.report_latency(accepted.received, invocation),
         );
         ledger.unrecorded += unrecorded;
 
         let response = ledger.report(invocation);
-        // Another container may handle the next batch of this shard, and does not know when this one last sent.
+        // The next batch may go to another container, which cannot see when this one last sent. Wait here, so that
+        // together they stay within the rate.
         self.turn.wait().await;
         Ok(response)
     }
@@ -147,13 +150,13 @@ where
     /// Decides whether a record is an incident.
     fn decide(&self, UserRecord { data, .. }: UserRecord<'_>) -> Decision<Incident> {
         let Config { common, severity_above, .. } = &self.config;
-        decide(&common.dataset, *severity_above, data)
+        incident::decide(&common.dataset, *severity_above, data)
     }
 
     /// Publishes the alerts about the incidents.
-    async fn deliver(&self, pending: Vec<Pending>, sending: &mut Sending<'_>) -> Sent {
+    async fn deliver(&self, pending: Vec<PendingIncident>, sending: &mut Sending<'_>) -> Publication {
         let invocation = sending.invocation;
-        let incidents: Vec<&Incident> = pending.iter().map(|(_, incident)| incident).collect();
+        let incidents: Vec<&Incident> = pending.iter().map(|pending| &pending.output).collect();
         let plan = self.config.digests.plan(&incidents, &mut self.memory(), invocation.now, sending.burst);
         let worded = plan.word(&self.config.common.dataset, &incidents);
         let (messages, alerts): (Vec<Vec<usize>>, Vec<Alert>) = worded.into_iter().unzip();
@@ -167,54 +170,51 @@ where
                 delivery::deliver(&paced, &alerts, Order::Kept, deadline).await
             }
         };
-        Sent { pending, messages, alerts, plan, report }
+        Publication { pending, messages, alerts, plan, report }
     }
 
-    /// Records and remembers what was sent, and collects its rows and when those events were received. Returns the
-    /// incidents that still need an alert: repeats of one that SNS refused permanently.
+    /// Records the outcome of each incident, remembers the accepted alerts, and collects what the alerts table and the
+    /// latency metric need. Returns the incidents that still need an alert: repeats of one that SNS refused permanently.
     fn record(
         &self,
-        sent: Sent,
+        publication: Publication,
         ledger: &mut Ledger<'_>,
-        published: &mut Messages,
+        accepted: &mut AcceptedAlerts,
         invocation: &Invocation,
-    ) -> Vec<Pending> {
-        let Sent { pending, messages, alerts, plan: Plan { known, repeats, raised, .. }, report } = sent;
+    ) -> Vec<PendingIncident> {
+        let Publication { pending, messages, alerts, plan, report } = publication;
         ledger.retried += report.resent;
-        for place in known {
-            ledger.record(pending[place].0, Status::Filtered);
+        for known in plan.known {
+            ledger.record(pending[known].index, Status::Filtered);
         }
         let mut outcomes: Vec<Option<&Outcome>> = vec![None; pending.len()];
         for ((message, alert), outcome) in messages.iter().zip(&alerts).zip(&report.outcomes) {
             if *outcome == Outcome::Delivered {
-                let sent: Vec<&Incident> = message.iter().map(|place| &pending[*place].1).collect();
-                let is_raised = message.iter().any(|place| raised.contains_key(place));
-                let dataset = &self.config.common.dataset;
-                published.rows.extend(rows(dataset, alert, &sent, is_raised, invocation.clock()));
-                published.received.extend(sent.iter().filter_map(|incident| incident.received));
-                self.memory().note(&sent, invocation.now);
+                let incidents: Vec<&Incident> = message.iter().map(|at| &pending[*at].output).collect();
+                let is_raised = message.iter().any(|incident| plan.raised.contains_key(incident));
+                self.accept(alert, &incidents, is_raised, accepted, invocation);
             }
-            for place in message {
-                outcomes[*place] = Some(outcome);
-                let index = pending[*place].0;
-                match outcome {
-                    Outcome::Delivered => ledger.record(index, Status::Delivered),
-                    Outcome::Failed(why) => ledger.record(index, Status::Failed(why.clone())),
-                    Outcome::Unacceptable(why) => ledger.refuse(index, why.clone()),
-                }
+            for incident in message {
+                outcomes[*incident] = Some(outcome);
+                record_outcome(ledger, pending[*incident].index, outcome);
             }
         }
-        let mut again = HashSet::new();
-        for (repeat, first) in repeats {
-            match outcomes[first] {
-                Some(Outcome::Delivered) => ledger.record(pending[repeat].0, Status::Filtered),
-                Some(Outcome::Failed(why)) => ledger.record(pending[repeat].0, Status::Failed(why.clone())),
-                // SNS refused the content of the first, and may accept the content of the repeat.
-                Some(Outcome::Unacceptable(_)) | None => _ = again.insert(repeat),
-            }
-        }
-        let pending = pending.into_iter().enumerate();
-        pending.filter(|(place, _)| again.contains(place)).map(|(_, incident)| incident).collect()
+        record_repeats(ledger, pending, &plan.repeats, &outcomes)
+    }
+
+    /// Remembers an alert that SNS accepted, and what is still to be recorded about it.
+    fn accept(
+        &self,
+        alert: &Alert,
+        incidents: &[&Incident],
+        is_raised: bool,
+        accepted: &mut AcceptedAlerts,
+        invocation: &Invocation,
+    ) {
+        let dataset = &self.config.common.dataset;
+        accepted.rows.extend(rows(dataset, alert, incidents, is_raised, invocation.clock()));
+        accepted.received.extend(incidents.iter().filter_map(|incident| incident.received));
+        self.memory().note(incidents, invocation.now);
     }
 
     /// Delivers rows of the alerts table, and returns how many were not delivered. These are counted and logged. They
@@ -271,24 +271,54 @@ impl<'i> Sending<'i> {
     }
 }
 
-/// The messages that SNS accepted in an invocation.
+/// What is still to be recorded about the alerts that SNS accepted in an invocation.
 #[derive(Default)]
-struct Messages {
+struct AcceptedAlerts {
     /// Their rows of the alerts table, until these are delivered.
     rows: Vec<Bytes>,
     /// When ingest received their events.
     received: Vec<DateTime<Utc>>,
 }
 
-/// The outcome of incidents.
-struct Sent {
-    pending: Vec<Pending>,
-    /// The incidents that each message reports.
+/// Incidents, the messages about them, and what became of each message.
+struct Publication {
+    pending: Vec<PendingIncident>,
+    /// The incidents that each message reports, by their positions in `pending`.
     messages: Vec<Vec<usize>>,
     alerts: Vec<Alert>,
     plan: Plan,
     /// The outcomes of the messages.
     report: Report,
+}
+
+/// Records the outcome of an incident: that of its message.
+fn record_outcome(ledger: &mut Ledger<'_>, index: usize, outcome: &Outcome) {
+    match outcome {
+        Outcome::Delivered => ledger.record(index, Status::Delivered),
+        Outcome::Failed(why) => ledger.record(index, Status::Failed(why.clone())),
+        Outcome::Unacceptable(why) => ledger.refuse(index, why.clone()),
+    }
+}
+
+/// Records each repeat as its first incident ended. Returns the repeats of one that SNS refused permanently: it refused
+/// the content of the first, and may accept that of the repeat.
+fn record_repeats(
+    ledger: &mut Ledger<'_>,
+    pending: Vec<PendingIncident>,
+    repeats: &[(usize, usize)],
+    outcomes: &[Option<&Outcome>],
+) -> Vec<PendingIncident> {
+    let mut to_deliver = HashSet::new();
+    for (repeat, first) in repeats {
+        let index = pending[*repeat].index;
+        match outcomes[*first] {
+            Some(Outcome::Delivered) => ledger.record(index, Status::Filtered),
+            Some(Outcome::Failed(why)) => ledger.record(index, Status::Failed(why.clone())),
+            Some(Outcome::Unacceptable(_)) | None => _ = to_deliver.insert(*repeat),
+        }
+    }
+    let pending = pending.into_iter().enumerate();
+    pending.filter(|(at, _)| to_deliver.contains(at)).map(|(_, incident)| incident).collect()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use shared::{
     audit::{
         counts::Status,
-        ledger::{Ledger, Portion},
+        ledger::{Ledger, Portion, RecordOutput},
     },
     delivery::{self, Failure, Fault, Order, Outcome, Report, Service},
     lambda::{
@@ -32,7 +32,7 @@ use crate::{
 const GLUE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The most severe events whose outputs are in memory at once; an ordinary batch has fewer.
-const PORTION: Portion = Portion { enough: 16_000, most: 24_000 };
+const PORTION: Portion = Portion { soft_limit: 16_000, hard_limit: 24_000 };
 
 /// The configuration of transform.
 #[derive(Debug, Clone)]
@@ -213,9 +213,9 @@ struct Outputs {
 }
 
 impl Outputs {
-    fn new(events: Vec<(usize, Severe)>) -> Self {
+    fn new(events: Vec<RecordOutput<Severe>>) -> Self {
         let mut outputs = Self::default();
-        for (index, severe) in events {
+        for RecordOutput { index, output: severe } in events {
             outputs.indexes.push(index);
             outputs.severe.push(StreamRecord::new(severe.key, severe.projection.into()));
             outputs.analytical.push(severe.analytical.into());

@@ -88,25 +88,34 @@ impl State {
     }
 }
 
-/// How many outputs of a batch are held at once. A batch of 6 MB can have 700,000 user records, so the outputs of a
+/// How many outputs of a batch are in memory at once. A batch of 6 MB can have 700,000 user records, so the outputs of a
 /// large batch are made and delivered in portions.
 #[derive(Debug, Clone, Copy)]
 pub struct Portion {
     /// Outputs after which no further record of the stream is read.
-    pub enough: usize,
+    pub soft_limit: usize,
     /// Outputs after which a portion ends within a record of the stream.
-    pub most: usize,
+    pub hard_limit: usize,
 }
 
 /// A user record, as functions read it.
 #[derive(Debug, Clone, Copy)]
 pub struct UserRecord<'r> {
-    /// Position of the record of the stream that holds it; the user records of one are retried together.
-    pub record: usize,
+    /// Position of the record of the stream that contains it; the user records of one are retried together.
+    pub stream_record_index: usize,
     /// That record.
-    pub held: &'r Record<'r>,
+    pub stream_record: &'r Record<'r>,
     /// The record as its producer wrote it.
     pub data: &'r [u8],
+}
+
+/// What a function makes of a user record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordOutput<T> {
+    /// Position of the user record in the batch.
+    pub index: usize,
+    /// What is to be delivered.
+    pub output: T,
 }
 
 impl<'b> Ledger<'b> {
@@ -137,17 +146,16 @@ impl<'b> Ledger<'b> {
         })
     }
 
-    /// Calls `decide` for the output of each user record of the next portion. Returns the outputs with the positions of
-    /// their records. Records without an output are marked filtered. Records that cannot be de-aggregated are rejected.
+    /// Calls `decide` for the output of each user record of the next portion, and returns the outputs. Records without an output are marked filtered. Records that cannot be de-aggregated are rejected.
     pub fn decide<T>(
         &mut self,
         portion: Portion,
         mut decide: impl FnMut(UserRecord<'_>) -> Decision<T>,
-    ) -> Vec<(usize, T)> {
+    ) -> Vec<RecordOutput<T>> {
         let (mut outputs, mut buffer) = (Vec::new(), Vec::new());
         let records = mem::take(&mut self.records);
-        for held in &records[self.decided.0..] {
-            if self.decide_record(held, &mut buffer, portion, &mut decide, &mut outputs) {
+        for stream_record in &records[self.decided.0..] {
+            if self.decide_record(stream_record, &mut buffer, portion, &mut decide, &mut outputs) {
                 break;
             }
         }
@@ -167,52 +175,52 @@ impl<'b> Ledger<'b> {
     /// full.
     fn decide_record<T>(
         &mut self,
-        held: &Record<'_>,
+        stream_record: &Record<'_>,
         buffer: &mut Vec<u8>,
         portion: Portion,
         decide: &mut impl FnMut(UserRecord<'_>) -> Decision<T>,
-        outputs: &mut Vec<(usize, T)>,
+        outputs: &mut Vec<RecordOutput<T>>,
     ) -> bool {
-        let (record, from) = self.decided;
-        match held.user_records(buffer) {
+        let (stream_record_index, from) = self.decided;
+        match stream_record.user_records(buffer) {
             Ok(user_records) => {
                 for (part, data) in user_records.from(from) {
-                    let decision = decide(UserRecord { record, held, data });
+                    let decision = decide(UserRecord { stream_record_index, stream_record, data });
                     let index = self.add(data, part);
                     match decision {
                         Decision::Nothing => self.record(index, Status::Filtered),
-                        Decision::Output(output) => outputs.push((index, output)),
+                        Decision::Output(output) => outputs.push(RecordOutput { index, output }),
                         Decision::Reject { reason, detail } => {
-                            self.reject_read(index, held, (part, data), reason, detail);
+                            self.reject_read(index, stream_record, (part, data), reason, detail);
                         }
                     }
                     self.decided.1 = part.map_or(0, |part| part + 1);
-                    if part.is_some() && outputs.len() >= portion.most {
+                    if part.is_some() && outputs.len() >= portion.hard_limit {
                         return true;
                     }
                 }
             }
             Err(Poison { reason, detail }) => {
-                let payload = held.payload();
+                let payload = stream_record.payload();
                 let index = self.add(&payload, None);
-                self.reject_read(index, held, (None, &payload), reason, detail);
+                self.reject_read(index, stream_record, (None, &payload), reason, detail);
             }
         }
-        self.decided = (record + 1, 0);
-        outputs.len() >= portion.enough
+        self.decided = (stream_record_index + 1, 0);
+        outputs.len() >= portion.soft_limit
     }
 
     /// Rejects a user record of the record that is being read.
     fn reject_read(
         &mut self,
         index: usize,
-        held: &Record<'_>,
+        stream_record: &Record<'_>,
         row: (Option<u64>, &[u8]),
         reason: &'static str,
         detail: String,
     ) {
         self.entries[index].state = State::Refused;
-        self.reject(index, held, row, reason, &detail.into());
+        self.reject(index, stream_record, row, reason, &detail.into());
     }
 
     /// Adds a user record of the record that is being read; returns its position.
@@ -234,12 +242,12 @@ impl<'b> Ledger<'b> {
     fn fail_rest(&mut self) {
         let mut buffer = Vec::new();
         let records = mem::take(&mut self.records);
-        for held in &records[self.decided.0..] {
-            match held.user_records(&mut buffer) {
+        for stream_record in &records[self.decided.0..] {
+            match stream_record.user_records(&mut buffer) {
                 Ok(user_records) => {
                     user_records.from(self.decided.1).for_each(|(part, data)| self.fail(data, part));
                 }
-                Err(_) => self.fail(&held.payload(), None),
+                Err(_) => self.fail(&stream_record.payload(), None),
             }
             self.decided = (self.decided.0 + 1, 0);
         }
@@ -276,7 +284,7 @@ impl<'b> Ledger<'b> {
     fn reject(
         &mut self,
         index: usize,
-        held: &Record<'_>,
+        stream_record: &Record<'_>,
         (part, data): (Option<u64>, &[u8]),
         reason: &'static str,
         detail: &Detail,
@@ -285,7 +293,7 @@ impl<'b> Ledger<'b> {
             owner: (0, index as u64),
             reason,
             detail,
-            name: &held.source(),
+            name: &stream_record.source(),
             line: None,
             row_index: part,
             payload: data,
@@ -308,13 +316,13 @@ impl<'b> Ledger<'b> {
         for refused in by_record {
             let record = self.entries[refused[0].0].record;
             let first = self.entries.partition_point(|entry| entry.record < record);
-            let held = &records[record as usize];
+            let stream_record = &records[record as usize];
             // A record that cannot be split was rejected when it was read.
-            let Ok(user_records) = held.user_records(&mut buffer) else { continue };
+            let Ok(user_records) = stream_record.user_records(&mut buffer) else { continue };
             let mut refused = refused.iter().peekable();
             for (index, row) in (first..).zip(user_records) {
                 if let Some((_, why)) = refused.next_if(|(refused, _)| *refused == index) {
-                    self.reject(index, held, row, UNACCEPTABLE, why);
+                    self.reject(index, stream_record, row, UNACCEPTABLE, why);
                 }
                 if refused.peek().is_none() {
                     break;
@@ -345,11 +353,11 @@ impl<'b> Ledger<'b> {
     /// records the outcomes of outputs, and returns those that are to be delivered once more, in their order.
     pub async fn deliver_in_order<T, D, R: Service<Entry = Bytes>>(
         &mut self,
-        mut outputs: Vec<(usize, T)>,
+        mut outputs: Vec<RecordOutput<T>>,
         rejects: &R,
         invocation: &Invocation,
-        mut deliver: impl AsyncFnMut(Vec<(usize, T)>) -> D,
-        mut record: impl FnMut(&mut Self, D) -> Vec<(usize, T)>,
+        mut deliver: impl AsyncFnMut(Vec<RecordOutput<T>>) -> D,
+        mut record: impl FnMut(&mut Self, D) -> Vec<RecordOutput<T>>,
     ) {
         while !outputs.is_empty() || self.first_refused().is_some() {
             let after = self.split_off(&mut outputs, self.first_refused());
@@ -358,16 +366,20 @@ impl<'b> Ledger<'b> {
             // These were before the reject, so all are in order.
             outputs.extend(after);
             // Records after one that is retried fail with it.
-            for (index, _) in self.split_off(&mut outputs, self.retry_from()) {
+            for RecordOutput { index, .. } in self.split_off(&mut outputs, self.retry_from()) {
                 self.record(index, Status::Failed("an earlier record is retried".to_owned()));
             }
         }
     }
 
     /// Removes and returns the outputs of that record of the stream and of those after it.
-    fn split_off<T>(&self, outputs: &mut Vec<(usize, T)>, record: Option<usize>) -> Vec<(usize, T)> {
+    fn split_off<T>(
+        &self,
+        outputs: &mut Vec<RecordOutput<T>>,
+        record: Option<usize>,
+    ) -> Vec<RecordOutput<T>> {
         let Some(record) = record else { return Vec::new() };
-        let at = outputs.partition_point(|(index, _)| (self.entries[*index].record as usize) < record);
+        let at = outputs.partition_point(|output| (self.entries[output.index].record as usize) < record);
         outputs.split_off(at)
     }
 

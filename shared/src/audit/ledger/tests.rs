@@ -20,7 +20,7 @@ fn ledger<'b>(event: &'b str, common: &'b Common, records: usize) -> Ledger<'b> 
     ledger
 }
 
-const WHOLE: Portion = Portion { enough: usize::MAX, most: usize::MAX };
+const WHOLE: Portion = Portion { soft_limit: usize::MAX, hard_limit: usize::MAX };
 
 thread_local!(static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) });
 
@@ -129,24 +129,24 @@ proptest! {
     #[test]
     fn portions_have_each_record_once_in_order_until_a_failure(
         records in vec(prop_oneof![4 => (1_usize..12).prop_map(Some), 1 => Just(None)], 1..12),
-        enough in 1_usize..10,
+        soft_limit in 1_usize..10,
         more in 0_usize..10,
         fails in prop::option::of(0_usize..40),
     ) {
         let (event, common) = (event_of(&records), common());
-        let portion = Portion { enough, most: enough + more };
-        let decide = |record: UserRecord<'_>| Decision::Output((record.record, record.data.to_vec()));
+        let portion = Portion { soft_limit, hard_limit: soft_limit + more };
+        let decide = |record: UserRecord<'_>| Decision::Output((record.stream_record_index, record.data.to_vec()));
         let mut ledger = Ledger::decode("notify", &event, &common, &invocation()).unwrap();
         let (mut found, mut failed) = (Vec::new(), None);
         while ledger.has_more() {
             prop_assert_eq!(failed, None, "no portion follows a failure");
             let outputs = ledger.decide(portion, decide);
-            prop_assert!(outputs.len() <= portion.most, "{} outputs", outputs.len());
+            prop_assert!(outputs.len() <= portion.hard_limit, "{} outputs", outputs.len());
             // The last record is looked at because the outputs before it were not enough.
-            let last = outputs.last().map(|(_, (record, _))| *record);
-            let before_last = outputs.iter().filter(|(_, (record, _))| Some(*record) != last).count();
-            prop_assert!(before_last < portion.enough, "{before_last} outputs before the last record");
-            for (index, (record, data)) in outputs {
+            let last = outputs.last().map(|last| last.output.0);
+            let before_last = outputs.iter().filter(|other| Some(other.output.0) != last).count();
+            prop_assert!(before_last < portion.soft_limit, "{before_last} outputs before the last record");
+            for RecordOutput { index, output: (record, data) } in outputs {
                 found.push((index, record, data));
                 let fails = fails == Some(index);
                 failed = if fails { Some(record) } else { failed };
