@@ -1,8 +1,8 @@
 """The project's Python tools: `python -m tools.local.demo` and the like.
 
-A command imports its libraries for about a second. Ctrl-C in that time would print their traceback,
-so that it ends the process in one line until `interruptible` is called. Until this module runs,
-`make` holds the signal back.
+Importing the libraries takes about a second, and Ctrl-C would print a traceback. Until a command
+calls `interruptible`, Ctrl-C therefore ends the process with one line. Before this module runs,
+`make` blocks the signal.
 """
 
 import os
@@ -26,8 +26,8 @@ def interruptible() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Python names itself so while `-m` looks for its module. Tests import this package later. A shell
-# that ignores the signal for its commands in the background is left to do so.
+# `sys.argv[0]` is `-m` only while Python looks for the module, so tests that import this package
+# are not affected. If a shell ignores the signal for a command in the background, it stays ignored.
 if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, _end)
 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -1,4 +1,4 @@
-//! CloudWatch.
+//! The requests to CloudWatch, and how the adapters handle the responses.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,16 +20,20 @@ use shared::{
 
 use super::{
     cbor,
-    server::{Answer, Server, deadline},
+    server::{ScriptedResponse, Server, deadline},
 };
 
-fn taken() -> Answer {
-    Answer::Send(200, "application/cbor", cbor::encode(&[]))
+fn accepted() -> ScriptedResponse {
+    ScriptedResponse::Send(200, "application/cbor", cbor::encode(&[]))
 }
 
-fn error(status: u16, code: &str) -> Answer {
+fn error(status: u16, code: &str) -> ScriptedResponse {
     let name = format!("com.amazonaws.cloudwatch#{code}");
-    Answer::Send(status, "application/cbor", cbor::encode(&[("__type", &name), ("message", "scripted")]))
+    ScriptedResponse::Send(
+        status,
+        "application/cbor",
+        cbor::encode(&[("__type", &name), ("message", "scripted")]),
+    )
 }
 
 fn common() -> Common {
@@ -60,7 +64,7 @@ async fn send(server: &Server, requests: &[DataRequest]) -> Report {
 
 #[tokio::test]
 async fn counts_and_latency_share_one_request() {
-    let server = Server::new([taken()]);
+    let server = Server::new([accepted()]);
     assert_eq!(send(&server, &[request(&[7, 2])]).await.outcomes, [Outcome::Delivered]);
     let requests = server.requests();
     assert_eq!(requests.len(), 1);
@@ -102,7 +106,7 @@ async fn counts_and_latency_share_one_request() {
 
 #[tokio::test]
 async fn large_request_arrives_whole() {
-    let server = Server::new([taken()]);
+    let server = Server::new([accepted()]);
     let counts: Vec<u64> = (1..1_000).collect();
     assert_eq!(send(&server, &[request(&counts)]).await.outcomes, [Outcome::Delivered]);
     let body = server.requests()[0].cbor();
@@ -115,7 +119,7 @@ async fn large_request_arrives_whole() {
 
 #[tokio::test]
 async fn requests_are_sent_in_order_until_one_fails() {
-    let server = Server::new([taken(), error(400, "InvalidParameterValueException")]);
+    let server = Server::new([accepted(), error(400, "InvalidParameterValueException")]);
     let report = send(&server, &[request(&[1]), request(&[2]), request(&[3])]).await;
     let values: Vec<_> =
         server.requests().iter().map(|request| request.cbor()["MetricData"][0]["Value"].clone()).collect();
@@ -130,13 +134,13 @@ async fn transient_errors_are_retried_and_permanent_ones_fail_at_once() {
         error(400, "Throttling"),
         error(400, "ThrottlingException"),
         error(500, "InternalServiceFault"),
-        Answer::Close,
+        ScriptedResponse::Close,
     ] {
-        let server = Server::new([transient.clone(), taken()]);
+        let server = Server::new([transient.clone(), accepted()]);
         assert_eq!(send(&server, &[request(&[1])]).await.outcomes, [Outcome::Delivered], "{transient:?}");
         assert_eq!(server.requests().len(), 2, "{transient:?}");
     }
-    let server = Server::new([error(403, "AccessDeniedException"), taken()]);
+    let server = Server::new([error(403, "AccessDeniedException"), accepted()]);
     let report = send(&server, &[request(&[1])]).await;
     let denied = "the role may not do cloudwatch:PutMetricData on namespace accidents";
     assert!(matches!(&report.outcomes[0], Outcome::Failed(why) if why.starts_with(denied)), "{report:?}");
@@ -145,7 +149,7 @@ async fn transient_errors_are_retried_and_permanent_ones_fail_at_once() {
 
 #[tokio::test]
 async fn separate_latency_lists_each_value_with_its_number() {
-    let server = Server::new([taken()]);
+    let server = Server::new([accepted()]);
     let namespace = Namespace::new(Client::new(&server.config().await), "accidents");
     let latencies = Latencies { namespace, metric: LatencyMetric::new(EVENT_TO_ALERT, &common()) };
     let at = DateTime::from_timestamp(1_700_000_000, 0).unwrap();

@@ -1,4 +1,4 @@
-//! The Glue catalog.
+//! The requests to the Glue catalog, and how the adapter handles the responses.
 
 use std::{net::TcpListener, time::Duration};
 
@@ -14,27 +14,27 @@ use transform::{
 
 use super::{
     log::Log,
-    server::{Answer, Server},
+    server::{ScriptedResponse, Server},
 };
 
-fn table() -> Answer {
+fn table() -> ScriptedResponse {
     let storage = json!({
         "Location": "s3://lake/traffic/us/analytical/",
         "Columns": [{"Name": "id", "Type": "string"}],
         "SerdeInfo": {"SerializationLibrary": "parquet"},
     });
-    Answer::json(200, &json!({"Table": {"Name": "analytical", "StorageDescriptor": storage}}))
+    ScriptedResponse::json(200, &json!({"Table": {"Name": "analytical", "StorageDescriptor": storage}}))
 }
 
 /// An answer that refuses the partitions of some severities, each with its code.
-fn created(refused: &[(i64, &str)]) -> Answer {
+fn created(refused: &[(i64, &str)]) -> ScriptedResponse {
     let error = |(severity, code): &(i64, &str)| {
         json!({
             "PartitionValues": [severity.to_string(), "2022", "12", "24"],
             "ErrorDetail": {"ErrorCode": code, "ErrorMessage": "a scripted refusal"},
         })
     };
-    Answer::json(200, &json!({"Errors": refused.iter().map(error).collect::<Vec<_>>()}))
+    ScriptedResponse::json(200, &json!({"Errors": refused.iter().map(error).collect::<Vec<_>>()}))
 }
 
 /// One partition for each severity up to `count`, on one day.
@@ -162,7 +162,8 @@ async fn refused_partitions_are_logged_in_one_line_for_each_code() {
 
 #[tokio::test]
 async fn partitions_of_a_first_call_survive_a_failed_second() {
-    let server = Server::new([table(), created(&[]), Answer::error(400, "OperationTimeoutException")]);
+    let server =
+        Server::new([table(), created(&[]), ScriptedResponse::error(400, "OperationTimeoutException")]);
     let registered = connect(&server).await.register(&partitions(150)).await.unwrap();
     assert_eq!(registered, partitions(150)[..100]);
 }
@@ -170,16 +171,28 @@ async fn partitions_of_a_first_call_survive_a_failed_second() {
 #[tokio::test]
 async fn failure_names_its_cause_and_whether_it_is_transient() {
     for (script, fault, sentence) in [
-        (vec![Answer::error(400, "EntityNotFoundException")], Fault::Misconfigured, "there is no Glue table"),
         (
-            vec![table(), Answer::error(400, "AccessDeniedException")],
+            vec![ScriptedResponse::error(400, "EntityNotFoundException")],
+            Fault::Misconfigured,
+            "there is no Glue table",
+        ),
+        (
+            vec![table(), ScriptedResponse::error(400, "AccessDeniedException")],
             Fault::Misconfigured,
             "the role may not do glue:BatchCreatePartition on Glue table accidents.analytical",
         ),
-        (vec![table(), Answer::error(400, "InvalidInputException")], Fault::Permanent, "glue:Batch"),
-        (vec![table(), Answer::Close], Fault::Transient, "glue:BatchCreatePartition on Glue table"),
-        (vec![table(), Answer::error(500, "InternalServiceException")], Fault::Transient, "glue:Batch"),
-        (vec![Answer::json(200, &json!({"Table": {"Name": "t"}}))], Fault::Permanent, "Glue table"),
+        (
+            vec![table(), ScriptedResponse::error(400, "InvalidInputException")],
+            Fault::Permanent,
+            "glue:Batch",
+        ),
+        (vec![table(), ScriptedResponse::Close], Fault::Transient, "glue:BatchCreatePartition on Glue table"),
+        (
+            vec![table(), ScriptedResponse::error(500, "InternalServiceException")],
+            Fault::Transient,
+            "glue:Batch",
+        ),
+        (vec![ScriptedResponse::json(200, &json!({"Table": {"Name": "t"}}))], Fault::Permanent, "Glue table"),
     ] {
         let server = Server::new(script);
         let failure = connect(&server).await.register(&partitions(1)).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Kinesis Data Streams.
+//! The requests to Kinesis Data Streams, and how the adapter handles the responses.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -8,20 +8,20 @@ use shared::{
     stream::StreamRecord,
 };
 
-use super::server::{Answer, Server, deadline, divided};
+use super::server::{ScriptedResponse, Server, deadline, split_into_requests};
 
 /// An answer with a result for each entry: refused with a code, or accepted.
-fn results(codes: &[Option<&str>]) -> Answer {
+fn results(codes: &[Option<&str>]) -> ScriptedResponse {
     let result = |code: Option<&str>| match code {
         Some(code) => json!({"ErrorCode": code, "ErrorMessage": "a scripted refusal"}),
         None => json!({"SequenceNumber": "4959", "ShardId": "shardId-000000000000"}),
     };
     let refused = codes.iter().flatten().count();
     let records: Vec<Value> = codes.iter().copied().map(result).collect();
-    Answer::json(200, &json!({"FailedRecordCount": refused, "Records": records}))
+    ScriptedResponse::json(200, &json!({"FailedRecordCount": refused, "Records": records}))
 }
 
-fn taken(count: usize) -> Answer {
+fn accepted(count: usize) -> ScriptedResponse {
     results(&vec![None; count])
 }
 
@@ -54,7 +54,7 @@ async fn size_counts_the_bytes_of_the_partition_key() {
 
 #[tokio::test]
 async fn request_names_the_stream_and_keeps_the_order() {
-    let server = Server::new([taken(2)]);
+    let server = Server::new([accepted(2)]);
     let placed = StreamRecord::placed("range-7", "170141183460469231731687303715884105727", "pack".into());
     let report = send(&server, &[record("Doña Ana", "one\n"), placed]).await;
     assert_eq!(report.outcomes, [DONE, DONE]);
@@ -81,7 +81,7 @@ async fn refused_records_are_found_by_position_and_retried() {
     let server = Server::new([
         results(&[None, throttled, None, Some("InternalFailure")]),
         results(&[None, throttled]),
-        taken(1),
+        accepted(1),
     ]);
     let records = ["a", "b", "c", "d"].map(|data| record(data, data));
     let report = send(&server, &records).await;
@@ -91,8 +91,9 @@ async fn refused_records_are_found_by_position_and_retried() {
 
 #[tokio::test]
 async fn record_without_a_result_is_retried() {
-    let unknown = Answer::json(200, &json!({"Records": [{"SequenceNumber": "1", "ShardId": "s"}, {}]}));
-    let server = Server::new([unknown, taken(1), taken(1)]);
+    let unknown =
+        ScriptedResponse::json(200, &json!({"Records": [{"SequenceNumber": "1", "ShardId": "s"}, {}]}));
+    let server = Server::new([unknown, accepted(1), accepted(1)]);
     let report = send(&server, &["a", "b", "c"].map(|data| record(data, data))).await;
     assert_eq!(report.outcomes, vec![DONE; 3]);
     assert_eq!(sent(&server), [vec!["a", "b", "c"], vec!["b", "c"], vec!["c"]]);
@@ -101,15 +102,15 @@ async fn record_without_a_result_is_retried() {
 #[tokio::test]
 async fn transient_errors_are_retried_and_permanent_ones_fail_at_once() {
     for transient in [
-        Answer::error(400, "ProvisionedThroughputExceededException"),
-        Answer::error(400, "KMSThrottlingException"),
-        Answer::error(400, "RequestThrottled"),
-        Answer::error(500, "InternalFailure"),
-        Answer::error(503, "SomethingNew"),
-        Answer::Send(503, "text/html", b"<html>".to_vec()),
-        Answer::Close,
+        ScriptedResponse::error(400, "ProvisionedThroughputExceededException"),
+        ScriptedResponse::error(400, "KMSThrottlingException"),
+        ScriptedResponse::error(400, "RequestThrottled"),
+        ScriptedResponse::error(500, "InternalFailure"),
+        ScriptedResponse::error(503, "SomethingNew"),
+        ScriptedResponse::Send(503, "text/html", b"<html>".to_vec()),
+        ScriptedResponse::Close,
     ] {
-        let server = Server::new([transient.clone(), taken(1)]);
+        let server = Server::new([transient.clone(), accepted(1)]);
         let report = send(&server, &[record("k", "a")]).await;
         assert_eq!(report.outcomes, [DONE], "{transient:?}");
         // A third request would be a retry of the SDK.
@@ -121,7 +122,7 @@ async fn transient_errors_are_retried_and_permanent_ones_fail_at_once() {
         ("AccessDeniedException", "the role may not do kinesis:PutRecords on stream s1"),
         ("KMSDisabledException", "the KMS key of stream s1"),
     ] {
-        let server = Server::new([Answer::error(400, code), taken(1)]);
+        let server = Server::new([ScriptedResponse::error(400, code), accepted(1)]);
         let report = send(&server, &[record("k", "a")]).await;
         let expected =
             |outcome: &Outcome| matches!(outcome, Outcome::Failed(why) if why.starts_with(sentence));
@@ -142,8 +143,8 @@ async fn missing_key_in_a_result_fails_at_once_without_rejects() {
 }
 
 #[tokio::test]
-async fn requests_hold_at_most_five_hundred_records() {
-    let server = Server::new([taken(500), taken(1)]);
+async fn requests_contain_at_most_500_records() {
+    let server = Server::new([accepted(500), accepted(1)]);
     let records: Vec<_> = (0..501).map(|n| record("k", &n.to_string())).collect();
     assert_eq!(send(&server, &records).await.outcomes, vec![DONE; 501]);
     assert_eq!(sent(&server).iter().map(Vec::len).collect::<Vec<_>>(), [500, 1]);
@@ -158,5 +159,5 @@ async fn requests_with_partition_keys_keep_to_ten_mebibytes() {
     // Ten records of a mebibyte fit in a request; one byte more does not fit in a record.
     let records: Vec<_> = (0..10).map(|_| of(MEBIBYTE)).chain([of(MEBIBYTE + 1), of(300)]).collect();
     let stream = Stream::new(&Server::new([]).config().await, "s1");
-    assert_eq!(divided(&stream, &records).await, (vec![10, 1], vec![10]));
+    assert_eq!(split_into_requests(&stream, &records).await, (vec![10, 1], vec![10]));
 }

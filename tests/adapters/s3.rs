@@ -1,4 +1,4 @@
-//! S3.
+//! The requests to S3, and how the adapter handles the responses.
 
 use ingest::{
     checkpoint::Checkpoints as _,
@@ -6,14 +6,14 @@ use ingest::{
 };
 use shared::delivery::{Failure, Fault};
 
-use super::server::{Answer, Server};
+use super::server::{ScriptedResponse, Server};
 
-fn error(status: u16, code: &str) -> Answer {
-    Answer::xml(status, &format!("<Error><Code>{code}</Code><Message>scripted</Message></Error>"))
+fn error(status: u16, code: &str) -> ScriptedResponse {
+    ScriptedResponse::xml(status, &format!("<Error><Code>{code}</Code><Message>scripted</Message></Error>"))
 }
 
-fn object(body: &str) -> Answer {
-    Answer::Send(200, "text/csv", body.as_bytes().to_vec())
+fn object(body: &str) -> ScriptedResponse {
+    ScriptedResponse::Send(200, "text/csv", body.as_bytes().to_vec())
 }
 
 async fn buckets(server: &Server) -> Buckets {
@@ -135,7 +135,7 @@ async fn checkpoint_is_saved_and_loaded_and_may_be_missing() {
 #[tokio::test]
 async fn size_of_a_part_is_that_of_the_whole_object() {
     let part = "HTTP/1.1 206 Partial\r\nContent-Range: bytes 3-9/10\r\nContent-Length: 7\r\n\r\nA-1\nA-2";
-    let server = Server::new([Answer::Raw(part.to_owned())]);
+    let server = Server::new([ScriptedResponse::Raw(part.to_owned())]);
     let mut download = buckets(&server).await.open(&inbox("a.csv", None, "tag"), 3).await.unwrap();
     assert_eq!(download.size(), Some(10));
     assert_eq!(download.chunk().await.unwrap().unwrap(), "A-1\nA-2");
@@ -144,7 +144,7 @@ async fn size_of_a_part_is_that_of_the_whole_object() {
 
 #[tokio::test]
 async fn download_that_breaks_off_may_be_retried() {
-    let broken = || Answer::Raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nID\n".to_owned());
+    let broken = || ScriptedResponse::Raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nID\n".to_owned());
     let server = Server::new([broken(), broken()]);
     let buckets = buckets(&server).await;
     let failure = |name: &str| Failure {

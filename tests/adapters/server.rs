@@ -50,7 +50,7 @@ impl Request {
 
 /// The answer to a request.
 #[derive(Debug, Clone)]
-pub(crate) enum Answer {
+pub(crate) enum ScriptedResponse {
     /// A status, a content type and a body.
     Send(u16, &'static str, Vec<u8>),
     /// These bytes, and then the end of the connection.
@@ -59,7 +59,7 @@ pub(crate) enum Answer {
     Close,
 }
 
-impl Answer {
+impl ScriptedResponse {
     /// JSON, as Kinesis, Firehose and Glue answer.
     pub(crate) fn json(status: u16, body: &Value) -> Self {
         Self::Send(status, "application/x-amz-json-1.1", body.to_string().into_bytes())
@@ -80,12 +80,12 @@ impl Answer {
 pub(crate) struct Server {
     address: String,
     requests: Arc<Mutex<Vec<Request>>>,
-    script: Arc<Mutex<VecDeque<Answer>>>,
+    script: Arc<Mutex<VecDeque<ScriptedResponse>>>,
 }
 
 impl Server {
     /// A service with these answers, one for each request.
-    pub(crate) fn new(script: impl IntoIterator<Item = Answer>) -> Self {
+    pub(crate) fn new(script: impl IntoIterator<Item = ScriptedResponse>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self {
             address: format!("http://{}", listener.local_addr().unwrap()),
@@ -131,7 +131,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Serves a connection until it ends. After the script, each request gets an error that nobody retries.
-fn serve(connection: &TcpStream, requests: &Mutex<Vec<Request>>, script: &Mutex<VecDeque<Answer>>) {
+fn serve(connection: &TcpStream, requests: &Mutex<Vec<Request>>, script: &Mutex<VecDeque<ScriptedResponse>>) {
     let mut reader = BufReader::new(connection);
     while let Some(request) = read(&mut reader) {
         // One lock covers the request and its answer, so that both have the same order.
@@ -140,14 +140,14 @@ fn serve(connection: &TcpStream, requests: &Mutex<Vec<Request>>, script: &Mutex<
             lock(requests).push(request);
             script.pop_front()
         };
-        match answer.unwrap_or_else(|| Answer::error(400, "NotInTheScript")) {
-            Answer::Close => return,
-            Answer::Raw(answer) => {
+        match answer.unwrap_or_else(|| ScriptedResponse::error(400, "NotInTheScript")) {
+            ScriptedResponse::Close => return,
+            ScriptedResponse::Raw(answer) => {
                 let mut writer = connection;
                 writer.write_all(answer.as_bytes()).unwrap();
                 return;
             }
-            Answer::Send(status, kind, body) => {
+            ScriptedResponse::Send(status, kind, body) => {
                 let head = format!(
                     "HTTP/1.1 {status} Scripted\r\nContent-Type: {kind}\r\nsmithy-protocol: rpc-v2-cbor\r\n\
                      ETag: \"tag\"\r\nx-amz-meta-date_order: dmy\r\nContent-Length: {}\r\n\r\n",
@@ -192,7 +192,10 @@ pub(crate) fn deadline() -> Deadline {
 
 /// How the limits of a service divide entries: the number of entries in each request, and the positions of those that
 /// are in none.
-pub(crate) async fn divided<S: Service>(service: &S, entries: &[S::Entry]) -> (Vec<usize>, Vec<usize>) {
+pub(crate) async fn split_into_requests<S: Service>(
+    service: &S,
+    entries: &[S::Entry],
+) -> (Vec<usize>, Vec<usize>) {
     let unsent = Unsent { service, requests: RefCell::default() };
     let outcomes = deliver(&unsent, entries, Order::Kept, deadline()).await.outcomes;
     let is_refused = |index: &usize| matches!(outcomes[*index], Outcome::Unacceptable(_));

@@ -1,4 +1,4 @@
-//! SNS.
+//! The requests to SNS, and how the adapter handles the responses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,18 +15,18 @@ use shared::{
     delivery::{Order, Outcome, Report, Service as _, deliver},
 };
 
-use super::server::{Answer, Request, Server, deadline, divided};
+use super::server::{Request, ScriptedResponse, Server, deadline, split_into_requests};
 
 const STANDARD: &str = "arn:aws:sns:eu-west-1:000000000000:alerts";
 const FIFO: &str = "arn:aws:sns:eu-west-1:000000000000:alerts.fifo";
 
 /// An answer that accepts the entries `taken` and refuses others: id, code, whether the sender is at fault.
-fn results(taken: &[&str], failed: &[(&str, &str, bool)]) -> Answer {
+fn results(taken: &[&str], failed: &[(&str, &str, bool)]) -> ScriptedResponse {
     let taken = taken.iter().map(|id| format!("<member><Id>{id}</Id><MessageId>m-{id}</MessageId></member>"));
     let failed = failed.iter().map(|(id, code, at_fault)| {
         format!("<member><Id>{id}</Id><Code>{code}</Code><SenderFault>{at_fault}</SenderFault></member>")
     });
-    Answer::xml(
+    ScriptedResponse::xml(
         200,
         &format!(
             "<PublishBatchResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><PublishBatchResult>\
@@ -37,8 +37,8 @@ fn results(taken: &[&str], failed: &[(&str, &str, bool)]) -> Answer {
     )
 }
 
-fn error(status: u16, code: &str) -> Answer {
-    Answer::xml(
+fn error(status: u16, code: &str) -> ScriptedResponse {
+    ScriptedResponse::xml(
         status,
         &format!(
             "<ErrorResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><Error><Type>Sender</Type>\
@@ -221,9 +221,12 @@ async fn missing_key_or_permission_of_an_entry_fails_at_once() {
 
 #[tokio::test]
 async fn throttled_request_is_retried_whole() {
-    for answer in
-        [error(429, "Throttled"), error(400, "Throttling"), error(500, "InternalError"), Answer::Close]
-    {
+    for answer in [
+        error(429, "Throttled"),
+        error(400, "Throttling"),
+        error(500, "InternalError"),
+        ScriptedResponse::Close,
+    ] {
         let server = Server::new([answer.clone(), results(&["0"], &[])]);
         assert_eq!(send(&server, STANDARD, &[alert("A-1", "c")]).await.outcomes, [DONE], "{answer:?}");
         assert_eq!(server.requests().len(), 2, "{answer:?}");
@@ -231,7 +234,7 @@ async fn throttled_request_is_retried_whole() {
 }
 
 #[tokio::test]
-async fn requests_hold_at_most_ten_messages() {
+async fn requests_contain_at_most_10_messages() {
     let ids: Vec<String> = (0..10).map(|id| id.to_string()).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let server = Server::new([results(&ids, &[]), results(&ids[..1], &[])]);
@@ -258,6 +261,6 @@ async fn messages_with_subjects_and_attributes_keep_to_the_bytes() {
         (&[REQUEST / 2, REQUEST / 2 + 1], vec![], vec![1, 1]),
     ] {
         let alerts: Vec<_> = sizes.iter().map(|bytes| of(*bytes)).collect();
-        assert_eq!(divided(&topic, &alerts).await, (requests, too_large), "{sizes:?}");
+        assert_eq!(split_into_requests(&topic, &alerts).await, (requests, too_large), "{sizes:?}");
     }
 }

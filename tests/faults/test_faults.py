@@ -31,7 +31,8 @@ from tools.local.cloud import Cloud
 from tools.local.commands import REPOSITORY, say
 from tools.local.functions import binary
 from tools.local.mapping.cloudwatch import Metrics
-from tools.local.mapping.containers import Deployments, Log
+from tools.local.mapping.containers import Log
+from tools.local.mapping.deployments import Deployments
 from tools.local.mapping.destination import Destination
 from tools.local.mapping.kinesis import Context, KinesisMapping
 from tools.local.mapping.rules import Settings, Succeeded

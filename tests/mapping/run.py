@@ -14,7 +14,15 @@ from pathlib import Path
 
 from tests.mapping.scenario import InvalidScenario, Json, Put, Reshard, Scenario, answer_of
 from tools.local.mapping import rules
-from tools.local.mapping.rules import Answer, Bisect, Checkpoint, Discard, Invoke, Lane, Record
+from tools.local.mapping.rules import (
+    Bisect,
+    Checkpoint,
+    Discard,
+    InvocationResult,
+    Invoke,
+    Lane,
+    Record,
+)
 
 DAY_MS = 24 * 60 * 60 * 1_000
 INVOCATIONS = 5_000  # after which a scenario counts as endless
@@ -63,7 +71,7 @@ class Run:
             for n in range(scenario.shards)
         ]
         # Whose answers are awaited, by shard and lane, each with its time.
-        self._answers: dict[tuple[int, int], tuple[int, Answer]] = {}
+        self._answers: dict[tuple[int, int], tuple[int, InvocationResult]] = {}
         self._used: Counter[tuple[int, int, int]] = Counter()
         self._invocations = 0
         self._is_created = False
@@ -204,7 +212,7 @@ class Run:
                 takes, answer = self._answer(step, number, index)
                 self._answers[number, index] = (self._now + takes, answer)
 
-    def _answer(self, step: Invoke, shard: int, lane: int) -> tuple[int, Answer]:
+    def _answer(self, step: Invoke, shard: int, lane: int) -> tuple[int, InvocationResult]:
         self._invocations += 1
         if self._invocations > INVOCATIONS:
             raise InvalidScenario(

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tools.local.mapping.rules import (
-    Answer,
     FunctionError,
     InvalidSettings,
+    InvocationResult,
     Record,
     Settings,
     Succeeded,
@@ -263,7 +263,7 @@ def read_rule(value: Any) -> Rule:
     return rule
 
 
-def answer_of(value: Any) -> Answer:
+def answer_of(value: Any) -> InvocationResult:
     if value == "done":
         return Succeeded('{"batchItemFailures": []}')
     if value == "error":

@@ -17,7 +17,7 @@ from tests.ports import free_port
 from tools.local import cloud
 from tools.local.mapping.destination import Destination
 from tools.local.mapping.kinesis import Context, KinesisMapping
-from tools.local.mapping.rules import Answer, FunctionError, Settings, Succeeded
+from tools.local.mapping.rules import FunctionError, InvocationResult, Settings, Succeeded
 from tools.local.mapping.sqs import Queue
 from tools.local.stack import wait_for
 
@@ -74,11 +74,11 @@ class Reader:
 
     name = "reader"
 
-    def __init__(self, answer: Callable[[list[str]], Answer]) -> None:
+    def __init__(self, answer: Callable[[list[str]], InvocationResult]) -> None:
         self.batches: list[list[str]] = []
         self._answer = answer
 
-    def invoke(self, event: bytes) -> Answer:
+    def invoke(self, event: bytes) -> InvocationResult:
         records = json.loads(event)["Records"]
         batch = [
             each["kinesis"]["sequenceNumber"] if "kinesis" in each else each["messageId"]
@@ -98,10 +98,10 @@ class Kept:
     def put_object(self, **request: Any) -> None:
         self.objects.append(request)
 
-    def take(self, metric: str, value: float, function: str) -> None:
+    def add_sample(self, metric: str, value: float, function: str) -> None:
         self.counted.append((metric, value))
 
-    count = count_mapping = take
+    count = count_mapping = add_sample
 
 
 def mapped(stream: Stream, reader: Reader, kept: Kept, **settings: Any) -> KinesisMapping:
@@ -237,7 +237,9 @@ def failed(*ids: Any) -> Succeeded:
         (FunctionError(), []),
     ],
 )
-def test_only_messages_that_are_done_are_deleted(answer: Answer, deleted: list[str]) -> None:
+def test_only_messages_that_are_done_are_deleted(
+    answer: InvocationResult, deleted: list[str]
+) -> None:
     messages = Messages()
     mapping = {
         "EventSourceArn": "arn:aws:sqs:eu-west-1:000000000000:rows",

@@ -77,7 +77,7 @@ def example() -> report.Run:
         alerts=alerts,
         latencies_ms=[700 + number for number in range(1300)],
         answers=[
-            report.Answer(
+            report.QuestionResult(
                 report.question("-- Where are they?\n--\n-- It scans.\nselect 1"),
                 QueryResult(
                     ["county", "severe"],

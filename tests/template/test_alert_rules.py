@@ -15,7 +15,7 @@ import pytest
 from tests.template.rendered import KEY, rendered
 from tests.template.watched import held, lost, needs_grafana, read_by, typed
 from tools.local.functions import DATASET, DATASETS, render
-from tools.local.rules import MEASURED, settings
+from tools.local.grafana_rules import MEASURED, settings
 from tools.local.services.evaluation import MetricAlarm, Minutes
 from tools.local.services.metric_math import Expression
 

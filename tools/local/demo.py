@@ -335,7 +335,7 @@ def report_of(pipeline: Pipeline, summary: dict[str, Any]) -> str:
     answers = []
     for file in stack.dataset.queries:
         sql = file.read_text(encoding="utf-8")
-        answers.append(report.Answer(report.question(sql), stack.query(sql)))
+        answers.append(report.QuestionResult(report.question(sql), stack.query(sql)))
     run = report.Run(
         dataset=stack.dataset,
         summary=summary,

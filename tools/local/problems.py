@@ -68,7 +68,7 @@ def hint_of_code(code: str) -> str:
         )
     if code in REFUSED_CODES:
         return (
-            "the credentials of this shell lack that permission; docs/RUNBOOK.md lists those that "
-            "are needed"
+            "the credentials of this shell do not have that permission; docs/RUNBOOK.md lists those"
+            " that are needed"
         )
     return ""

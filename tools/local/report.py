@@ -43,7 +43,7 @@ TITLES = {
 
 
 @dataclass(frozen=True)
-class Answer:
+class QuestionResult:
     """What Athena answered to a saved query."""
 
     question: str
@@ -60,7 +60,7 @@ class Run:
     severe_above: int
     alerts: Sequence[Alert]
     latencies_ms: Sequence[int]
-    answers: Sequence[Answer] = field(default=())
+    answers: Sequence[QuestionResult] = field(default=())
 
     def severity(self, event: dict[str, Any]) -> int:
         return self.dataset.severities.level(event[self.dataset.severity])
@@ -212,7 +212,7 @@ def card(alert: Alert) -> str:
     )
 
 
-def answer(given: Answer) -> str:
+def answer(given: QuestionResult) -> str:
     result = given.result
     head = "".join(f"<th>{html.escape(column)}</th>" for column in result.columns)
     rows = "".join(map(table_row, result.rows[:SHOWN_ROWS]))

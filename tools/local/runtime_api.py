@@ -27,6 +27,10 @@ class Ended(Failed):
     """The process cannot take another invocation: it ended, did not start or took too long."""
 
 
+class TimedOut(Ended):
+    """The process took longer than the function's timeout."""
+
+
 class Handler(BaseHTTPRequestHandler):
     """Reads and answers requests of HTTP/1.1, and logs nothing."""
 
@@ -139,7 +143,7 @@ class RuntimeApi:
                 raise Failed(f"answers with an error: {body.decode()}")
             if answered == request:
                 return body
-        raise Ended("timed out")
+        raise TimedOut("timed out")
 
     def close(self) -> None:
         self._server.shutdown()

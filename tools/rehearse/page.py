@@ -196,13 +196,13 @@ def alert(sent: dict[str, Any]) -> Alert:
     )
 
 
-def answer(table: Table) -> report.Answer:
+def answer(table: Table) -> report.QuestionResult:
     """A table of the terminal for the page."""
     columns = [plain(column.header) for column in table.columns]
     cells = [[plain(cell) for cell in column.cells] for column in table.columns]
     rows = [list(row) for row in zip(*cells)]
     result = QueryResult(columns, ["varchar"] * len(columns), rows, 0, 0)
-    return report.Answer(plain(table.title), result)
+    return report.QuestionResult(plain(table.title), result)
 
 
 def plain(text: Any) -> str:

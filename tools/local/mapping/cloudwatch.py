@@ -73,7 +73,7 @@ class Metrics:
     def count_mapping(self, metric: str, value: float, mapping: str) -> None:
         self._add((metric, "EventSourceMappingUUID", mapping), value, "Count")
 
-    def take(self, metric: str, milliseconds: float, function: str) -> None:
+    def add_sample(self, metric: str, milliseconds: float, function: str) -> None:
         """A time, to the millisecond."""
         self._add((metric, "FunctionName", function), round(milliseconds), "Milliseconds")
 

@@ -1,118 +1,35 @@
-"""The functions' containers: processes of their deployed code that are used again while they live.
+"""The functions' containers: processes that run the deployed code and are reused until they end.
 
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
 """
 
 from __future__ import annotations
 
-import io
 import json
 import queue
-import shutil
 import subprocess
 import threading
 import time
-import urllib.request
 import uuid
-import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tools.local.mapping.cloudwatch import Metrics
-from tools.local.mapping.rules import Answer, FunctionError, Succeeded, Throttled
-from tools.local.runtime_api import Ended, Failed, RuntimeApi
+from tools.local.mapping.deployments import Deployed, Deployments
+from tools.local.mapping.rules import FunctionError, InvocationResult, Succeeded, Throttled
+from tools.local.runtime_api import Ended, Failed, RuntimeApi, TimedOut
 
-# A deployment is noticed so soon.
+# How often the deployed configuration is looked up again.
 CONFIGURATION_SECONDS = 1.0
 # A container that has nothing to do ends after this time.
 IDLE_SECONDS = 300
 
-# Takes the lines that a container has printed.
+# Receives lines that a container printed.
 Log = Callable[[list[str]], None]
-# Makes the log of a container of a function, which has this group and stream.
+# Opens a log by function name, log group and log stream.
 Logs = Callable[[str, str, str], Log]
-
-
-@dataclass(frozen=True)
-class Deployed:
-    """A function as it is deployed at one moment."""
-
-    name: str
-    arn: str
-    revision: tuple[str, ...]
-    timeout: float
-    variables: dict[str, str]
-    program: Path
-    log_group: str
-    reserved: int | None  # most invocations at the same time
-
-
-class Deployments:
-    """Looks functions up in Lambda, and keeps their code in a folder."""
-
-    def __init__(
-        self,
-        client: Any,
-        endpoint: str,
-        folder: Path,
-        credentials_of: Callable[[str], dict[str, str]],
-    ) -> None:
-        self._client = client
-        self._endpoint = endpoint
-        self._folder = folder
-        self._credentials_of = credentials_of
-        self._lock = threading.Lock()
-
-    def find(self, name: str) -> Deployed:
-        found = self._client.get_function(FunctionName=name)
-        configuration = found["Configuration"]
-        logging = configuration.get("LoggingConfig") or {}
-        group = logging.get("LogGroup") or f"/aws/lambda/{name}"
-        region = configuration["FunctionArn"].split(":")[3]
-        variables = {
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(configuration.get("MemorySize", 128)),
-            "AWS_LAMBDA_LOG_FORMAT": logging.get("LogFormat", "Text"),
-            "AWS_LAMBDA_LOG_GROUP_NAME": group,
-            "AWS_REGION": region,
-            "AWS_DEFAULT_REGION": region,
-            "TZ": ":UTC",
-            **self._credentials_of(name),
-            **(configuration.get("Environment") or {}).get("Variables", {}),
-            # The function finds the local cloud by it, whatever its own variables say.
-            "AWS_ENDPOINT_URL": self._endpoint,
-        }
-        sha = configuration["CodeSha256"]
-        return Deployed(
-            name=name,
-            arn=configuration["FunctionArn"],
-            revision=(sha, configuration["LastModified"], configuration.get("RevisionId", "")),
-            timeout=configuration["Timeout"],
-            variables=variables,
-            program=self._program(sha, found["Code"]["Location"]),
-            log_group=group,
-            reserved=found.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
-        )
-
-    def _program(self, sha: str, location: str) -> Path:
-        """The `bootstrap` of this code, which is downloaded once."""
-        folder = self._folder / "".join(each for each in sha if each.isalnum())
-        program = folder / "bootstrap"
-        with self._lock:
-            if not program.exists():
-                # The emulator's own name of its host may be another address.
-                path = location.partition("://")[2].partition("/")[2]
-                with urllib.request.urlopen(f"{self._endpoint}/{path}", timeout=60) as answer:
-                    archive = zipfile.ZipFile(io.BytesIO(answer.read()))
-                new = folder.with_suffix(".new")
-                shutil.rmtree(new, ignore_errors=True)
-                archive.extractall(new)
-                (new / "bootstrap").chmod(0o755)
-                new.rename(folder)
-        return program
 
 
 class Container:
@@ -120,7 +37,7 @@ class Container:
 
     def __init__(self, deployed: Deployed, log: Log, stream: str) -> None:
         self.deployed = deployed
-        self.used = time.monotonic()
+        self.last_used = time.monotonic()
         self._log = log
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._api = RuntimeApi(deployed.timeout, deployed.arn)
@@ -135,23 +52,26 @@ class Container:
             thread.start()
 
     def invoke(self, event: bytes, request: str) -> bytes:
-        """The answer to an event; `Failed` if there is none."""
+        """Returns the answer to an event; raises `Failed` if there is none."""
         began = time.monotonic()
         status = "success"
         try:
             return self._api.invoke(event, self.process, request)
-        except Ended as failed:
-            status = "timeout" if str(failed) == "timed out" else "failure"
+        except TimedOut:
+            status = "timeout"
+            raise
+        except Ended:
+            status = "failure"
             raise
         except Failed:
             status = "error"
             raise
         finally:
-            self.used = time.monotonic()
-            self._lines.put(report(request, status, (self.used - began) * 1e3))
+            self.last_used = time.monotonic()
+            self._lines.put(report_line(request, status, (self.last_used - began) * 1e3))
 
     def close(self) -> None:
-        """Ends the process, once all that it printed is delivered."""
+        """Kills the process, then waits until its last lines are delivered."""
         self.process.kill()
         self.process.wait()
         for thread in self._threads:
@@ -165,7 +85,7 @@ class Container:
         self._lines.put(None)
 
     def _deliver(self) -> None:
-        """Delivers the lines, those of one moment together."""
+        """Delivers lines in batches: those that arrive within 0.1 s go together."""
         ended = False
         while not ended:
             lines: list[str] = []
@@ -184,7 +104,7 @@ class Container:
                 self._log(lines)
 
 
-def report(request: str, status: str, milliseconds: float) -> str:
+def report_line(request: str, status: str, milliseconds: float) -> str:
     """The line that Lambda logs at the end of an invocation.
 
     https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html
@@ -207,14 +127,14 @@ class Function:
         deployments: Deployments,
         logs: Logs,
         metrics: Metrics,
-        say: Callable[[str], None],
+        print_line: Callable[[str], None],
         variables: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self._deployments = deployments
         self._logs = logs
         self._metrics = metrics
-        self._say = say
+        self._print_line = print_line
         self._variables = dict(variables or {})
         self._lock = threading.Lock()
         self._idle: list[Container] = []
@@ -222,13 +142,13 @@ class Function:
         self._deployed: Deployed | None = None
         self._looked_up = 0.0
 
-    def invoke(self, event: bytes) -> Answer:
-        """The answer to an event, of a container that is free or new."""
+    def invoke(self, event: bytes) -> InvocationResult:
+        """Lets a free or a new container handle an event, and returns the result."""
         try:
             container = self._acquire()
         except (BotoCoreError, ClientError, OSError) as error:
-            # It was not invoked, so this is not an attempt.
-            self._say(f"{self.name} could not be started: {error}")
+            # The function was not invoked, so the mapping must not count an attempt.
+            self._print_line(f"{self.name} could not be started: {error}")
             return Throttled()
         if container is None:
             self._metrics.count("Throttles", 1, self.name)
@@ -251,8 +171,8 @@ class Function:
         """Ends the containers that have been idle for long."""
         limit = time.monotonic() - IDLE_SECONDS
         with self._lock:
-            old = [each for each in self._idle if each.used < limit]
-            self._idle = [each for each in self._idle if each.used >= limit]
+            old = [each for each in self._idle if each.last_used < limit]
+            self._idle = [each for each in self._idle if each.last_used >= limit]
         for container in old:
             container.close()
 
@@ -265,7 +185,7 @@ class Function:
     def _measure(self, began: float, errors: int) -> None:
         self._metrics.count("Invocations", 1, self.name)
         self._metrics.count("Errors", errors, self.name)
-        self._metrics.take("Duration", (time.monotonic() - began) * 1e3, self.name)
+        self._metrics.add_sample("Duration", (time.monotonic() - began) * 1e3, self.name)
 
     def _acquire(self) -> Container | None:
         """A container of the deployed version; none while the reserved concurrency is in use."""
@@ -273,22 +193,31 @@ class Function:
             deployed = self._current()
             outdated = [each for each in self._idle if each.deployed != deployed]
             self._idle = [each for each in self._idle if each.deployed == deployed]
-            is_free = deployed.reserved is None or self._running < deployed.reserved
-            container = self._idle.pop() if self._idle and is_free else None
-            self._running += is_free
+            is_free = self._reserve(deployed)
+            idle = self._idle.pop() if self._idle and is_free else None
         for each in outdated:
             each.close()
-        if container is not None and container.process.poll() is not None:
-            container.close()
-            container = None
-        if container is None and is_free:
-            try:
-                container = self._start(deployed)
-            except BaseException:
-                with self._lock:
-                    self._running -= 1
-                raise
-        return container
+        return self._alive(idle, deployed) if is_free else None
+
+    def _reserve(self, deployed: Deployed) -> bool:
+        """Counts an invocation that begins, unless the reserved concurrency is in use."""
+        most = deployed.reserved_concurrency
+        is_free = most is None or self._running < most
+        self._running += is_free
+        return is_free
+
+    def _alive(self, idle: Container | None, deployed: Deployed) -> Container:
+        """The idle container if its process still runs, otherwise a new one."""
+        if idle is not None and idle.process.poll() is None:
+            return idle
+        if idle is not None:
+            idle.close()
+        try:
+            return self._start(deployed)
+        except BaseException:
+            with self._lock:
+                self._running -= 1
+            raise
 
     def _current(self) -> Deployed:
         now = time.monotonic()

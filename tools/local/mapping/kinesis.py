@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tools.local.mapping import rules
 from tools.local.mapping.cloudwatch import Metrics
 from tools.local.mapping.destination import Destination
-from tools.local.mapping.rules import Answer, Lane, Record, Settings
+from tools.local.mapping.rules import InvocationResult, Lane, Record, Settings
 
 # AWS polls a shard once a second. Here nobody pays for requests, and people wait for an alert.
 POLL_SECONDS = 0.1
@@ -38,7 +38,7 @@ class Invokes(Protocol):
 
     name: str
 
-    def invoke(self, event: bytes) -> Answer: ...
+    def invoke(self, event: bytes) -> InvocationResult: ...
 
 
 @dataclass
@@ -88,7 +88,7 @@ class Poller:
         self._pool = ThreadPoolExecutor(
             lanes, thread_name_prefix=f"{context.function.name}-{shard}"
         )
-        self._answers: queue.Queue[tuple[int, Answer] | None] = queue.Queue()
+        self._answers: queue.Queue[tuple[int, InvocationResult] | None] = queue.Queue()
         self._invoking: set[int] = set()
         self._stopping = threading.Event()
         for record in progress.waiting.values():
@@ -280,13 +280,13 @@ class Poller:
 
     def _invoke(self, index: int, records: list[Record], now: int) -> None:
         age = max(now - records[-1].arrived_ms, 0)
-        self._context.metrics.take("IteratorAge", age, self._context.function.name)
+        self._context.metrics.add_sample("IteratorAge", age, self._context.function.name)
         self._invoking.add(index)
         event = event_of(records)
         future = self._pool.submit(self._context.function.invoke, event)
         future.add_done_callback(lambda done: self._answers.put((index, self._answer(done))))
 
-    def _answer(self, done: Future[Answer]) -> Answer:
+    def _answer(self, done: Future[InvocationResult]) -> InvocationResult:
         if (error := done.exception()) is not None:
             # A fault of this program; it must not stop the shard without a word.
             self._context.say(f"{self._context.function.name} could not be invoked: {error!r}")

@@ -127,7 +127,7 @@ class Throttled:
     """The function could not be invoked."""
 
 
-Answer = Succeeded | FunctionError | Throttled
+InvocationResult = Succeeded | FunctionError | Throttled
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ class Lane:
         self._invoked = self._work.popleft()
         return Invoke(list(self._invoked.records), self._invoked.attempts)
 
-    def answered(self, answer: Answer, now: int) -> None:
+    def answered(self, answer: InvocationResult, now: int) -> None:
         """Takes in the answer to the last `Invoke`."""
         work, self._invoked = self._invoked, None
         assert work is not None, "an answer follows an invocation"
@@ -288,7 +288,7 @@ class Lane:
             return []
         return list(takewhile(lambda record: now - record.arrived_ms > age, work.records))
 
-    def _first_to_retry(self, answer: Answer, records: Sequence[Record]) -> int | None:
+    def _first_to_retry(self, answer: InvocationResult, records: Sequence[Record]) -> int | None:
         """The position of the first record that is not done; none when the whole batch failed."""
         if not isinstance(answer, Succeeded):
             return None

@@ -23,7 +23,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tools.local.clients import session
 from tools.local.mapping.cloudwatch import LogStream, Metrics
-from tools.local.mapping.containers import Deployments, Function
+from tools.local.mapping.containers import Function
+from tools.local.mapping.deployments import Deployments
 from tools.local.mapping.destination import Destination
 from tools.local.mapping.kinesis import Context, KinesisMapping, Progress
 from tools.local.mapping.rules import Settings

@@ -64,7 +64,7 @@ class Queue:
             # One by one: the emulator makes an action of its own of a batch.
             self.client.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
 
-    def _failed(self, answer: rules.Answer, ids: list[str]) -> set[str]:
+    def _failed(self, answer: rules.InvocationResult, ids: list[str]) -> set[str]:
         if not isinstance(answer, rules.Succeeded):
             return set(ids)
         if not self.mapping.get("FunctionResponseTypes"):

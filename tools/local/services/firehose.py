@@ -1,8 +1,8 @@
 """Firehose, with buffers: one object for each partition and interval, instead of one per record.
 
-The emulator takes the requests and hands its records over. Here they are de-aggregated if they come
-of a Kinesis stream, partitioned, buffered, converted and written, as AWS documents it. What is not
-done here is refused by its name when a delivery stream is made.
+The emulator takes the requests and hands its records over. Those that come from a
+Kinesis stream are de-aggregated here. Then they are partitioned, buffered, converted and written,
+as AWS documents it. What is not done here is refused by its name when a delivery stream is made.
 """
 
 from __future__ import annotations

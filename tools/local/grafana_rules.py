@@ -1,6 +1,6 @@
 """Grafana's alert rules for a deployed stack, to provision from a file.
 
-    python -m tools.local.rules --env prod > target/grafana-alerts.json
+    python -m tools.local.grafana_rules --env prod > target/grafana-alerts.json
 
 They have the stack's parameters, its region, and the names and ids that AWS gave its resources.
 """
