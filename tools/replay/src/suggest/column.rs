@@ -20,8 +20,8 @@ const VALUE_CHARACTERS: usize = 64;
 /// Characters of an example, and how many examples there are.
 const EXAMPLE_CHARACTERS: usize = 40;
 const EXAMPLES: usize = 3;
-/// Spellings of "nothing" that are kept.
-const NOTHINGS: usize = 20;
+/// Spellings of "nothing" that are kept of a column. With so many, there may be more.
+pub(super) const NOTHINGS: usize = 20;
 /// The orders of dates, by their position in pairs.
 pub(super) const ORDERS: [DateOrder; 2] = [DateOrder::Mdy, DateOrder::Dmy];
 

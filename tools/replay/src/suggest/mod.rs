@@ -20,7 +20,7 @@ use shared::data::{
 };
 
 use self::{
-    column::SurveyedColumn,
+    column::{NOTHINGS, SurveyedColumn},
     parts::IdColumn,
     severity::{Severity, SuggestedScale},
     survey::{Open, Survey},
@@ -33,8 +33,6 @@ use crate::{
 
 /// The most texts that mean blank.
 const BLANKS: usize = 100;
-/// Spellings of "nothing" in one column that are all in the list.
-const SPELLINGS: usize = 20;
 
 /// A data set's file to start from.
 #[derive(Debug)]
@@ -62,7 +60,7 @@ struct SuggestedParts {
     kinds: Vec<Type>,
 }
 
-/// Suggests a data set for the file that `open` opens, twice and more. Without a name it has that of the file.
+/// Suggests a data set for a file, which is opened at least twice. Without a name it is called like the file.
 pub(crate) fn suggest(
     name: Option<&str>,
     declared: Option<DateOrder>,
@@ -115,14 +113,15 @@ impl Suggestion {
 
 impl SuggestedParts {
     fn of(survey: &Survey, declared: Option<DateOrder>) -> Result<Self, String> {
-        // The data set would name columns that no file has, once its charset is known.
+        // These names change once the file is read in its real charset, so the suggestion would name columns that do
+        // not exist.
         if survey.columns.iter().any(|column| column.name.contains(char::REPLACEMENT_CHARACTER)) {
             let problem = "the name of a column has bytes that are not text in this charset; declare the charset in which \
                            the file was written, for example --charset=windows-1252";
             return Err(problem.to_owned());
         }
         let all: Vec<(usize, &SurveyedColumn)> = survey.columns.iter().enumerate().collect();
-        // Alerts could not name the others: their braces would be places.
+        // Alert templates use braces for placeholders, so a column with a brace in its name cannot be used in them.
         let nameable = |(_, column): &(usize, &SurveyedColumn)| !column.name.contains(['{', '}']);
         let usable: Vec<_> = all.iter().copied().filter(nameable).collect();
         let (order, order_evidence) = parts::date_order(&all, declared);
@@ -130,12 +129,13 @@ impl SuggestedParts {
         let severity = severity::choose(&usable, survey.rows, id.column)
             .filter(|severity| severity.column != id.column)
             .ok_or(
-                "no column can be the severity: expected one of integers, or of at most 100 different short texts, next to \
-                 the id",
+                "no column can be the severity; expected a column other than the id with integers, or with at most 100 \
+                 different short texts",
             )?;
         let area = parts::area(&usable, survey.rows, [id.column, severity.column]);
         let others = [id.column, severity.column, area.unwrap_or(id.column)];
         let location = parts::location(&usable, others);
+        // The types depend on these parts. Texts for "nothing" depend on the types, and change some of them.
         let mut parts = Self {
             id,
             severity,
@@ -148,7 +148,8 @@ impl SuggestedParts {
             kinds: Vec::new(),
         };
         parts.kinds = all.iter().map(|(at, column)| parts.kind(*at, column)).collect();
-        parts.read_blanks(&survey.columns);
+        parts.blanks = parts.list_blank_texts(&survey.columns);
+        parts.make_ambiguous_columns_text(&survey.columns);
         parts.time = usable
             .iter()
             .map(|(at, _)| *at)
@@ -170,24 +171,31 @@ impl SuggestedParts {
         }
     }
 
-    /// Lists the texts that mean blank. Those in the id or the severity mean something, so that a column that has them
-    /// next to values of another type is a text.
-    fn read_blanks(&mut self, columns: &[SurveyedColumn]) {
+    /// Lists the texts that mean blank. A text that occurs in the id or the severity is never treated as blank.
+    fn list_blank_texts(&self, columns: &[SurveyedColumn]) -> Vec<String> {
         let [id, severity] = [self.id.column, self.severity.column].map(|at| &columns[at].nothings);
+        let mut blanks: Vec<String> = Vec::new();
         for (column, kind) in columns.iter().zip(&self.kinds) {
             let typed = column.nothings.iter().filter(|_| *kind != Type::String);
             for text in typed.chain(&column.non_finite) {
                 let means_something = id.contains(text) || severity.contains(text);
-                if self.blanks.len() < BLANKS && !means_something && !self.blanks.contains(text) {
-                    self.blanks.push(text.clone());
+                if blanks.len() < BLANKS && !means_something && !blanks.contains(text) {
+                    blanks.push(text.clone());
                 }
             }
         }
+        blanks
+    }
+
+    /// Turns a typed column into a text column if it contains a text for "nothing" that is not treated as blank.
+    fn make_ambiguous_columns_text(&mut self, columns: &[SurveyedColumn]) {
         for (at, column) in columns.iter().enumerate() {
-            let is_listed = |text: &String| self.blanks.contains(text);
-            let is_readable = column.nothings.len() < SPELLINGS && column.nothings.iter().all(is_listed);
+            let is_blank = |text: &String| self.blanks.contains(text);
+            // With as many spellings as are kept, there may be others that are not in the list.
+            let is_readable = column.nothings.len() < NOTHINGS && column.nothings.iter().all(is_blank);
             if self.kinds[at] != Type::String && at != self.severity.column && !is_readable {
                 self.kinds[at] = Type::String;
+                // A location is made of two numbers.
                 self.location = self.location.filter(|(north, east)| at != *north && at != *east);
             }
         }

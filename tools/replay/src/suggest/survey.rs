@@ -45,21 +45,21 @@ pub(super) type Open<'o> = &'o dyn Fn() -> Result<Input, Error>;
 pub(super) fn survey(open: Open<'_>) -> Result<Survey, Error> {
     let input = open()?;
     if input.format != Format::Csv {
-        return objects(input);
+        return survey_objects(input);
     }
-    let (name, candidates) = header(input)?;
+    let (name, candidates) = read_header_names(input)?;
     let mut best = (0, candidates.first());
     // The separator is the one with which the rows have as many cells as the header.
     if candidates.iter().filter(|names| names.len() > 1).count() > 1 {
         for names in candidates.iter().filter(|names| names.len() > 1) {
-            let rows = table(&name, names, open()?, TRIED)?.rows;
+            let rows = survey_table(&name, names, open()?, TRIED)?.rows;
             if rows > best.0 {
                 best = (rows, Some(names));
             }
         }
     }
     match best.1 {
-        Some(names) => table(&name, names, open()?, u64::MAX),
+        Some(names) => survey_table(&name, names, open()?, u64::MAX),
         None => Ok(Survey {
             nothing: Some("there is nothing but blank space: expected rows".to_owned()),
             ..Survey::default()
@@ -67,8 +67,8 @@ pub(super) fn survey(open: Open<'_>) -> Result<Survey, Error> {
     }
 }
 
-/// The file's name, and the names in the header of a CSV, for each separator that it may have.
-fn header(input: Input) -> Result<(String, Vec<Vec<String>>), Error> {
+/// Reads the header of a CSV. Returns the file's name, and the names in the header for each separator that it may have.
+fn read_header_names(input: Input) -> Result<(String, Vec<Vec<String>>), Error> {
     let (name, charset) = (input.name.clone(), input.charset);
     let dataset = provisional(&[])?;
     let mut rows = Rows::new(&dataset, Format::Csv).with_charset(charset);
@@ -82,12 +82,14 @@ fn header(input: Input) -> Result<(String, Vec<Vec<String>>), Error> {
 }
 
 /// Reads a CSV whose header has those names, up to so many rows.
-fn table(file: &str, names: &[String], input: Input, most: u64) -> Result<Survey, Error> {
+fn survey_table(file: &str, names: &[String], input: Input, most: u64) -> Result<Survey, Error> {
     let mut survey = Survey::default();
     let (mut known, mut folded) = (HashSet::new(), HashSet::new());
     for name in names {
         if !name.is_empty() && !known.insert(name) {
-            let problem = format!("the header names `{name}` twice: give each column a name of its own");
+            let problem = format!(
+                "expected each column once in the header, found `{name}` twice; rename or remove one"
+            );
             return Err(Error::BadHeader { name: file.to_owned(), problem });
         }
         match problem(name) {
@@ -109,7 +111,7 @@ fn table(file: &str, names: &[String], input: Input, most: u64) -> Result<Survey
                 rejected += 1;
                 continue;
             };
-            survey.row(&row);
+            survey.count_row(&row);
             for (column, position) in survey.columns.iter_mut().zip(&header.columns) {
                 let text = position.map_or("", |position| cells.get(position));
                 column.add(survey.rows, &Cell::Text(text.into()), most_ids, &mut out);
@@ -122,7 +124,7 @@ fn table(file: &str, names: &[String], input: Input, most: u64) -> Result<Survey
 }
 
 /// Reads objects, whose keys are the columns.
-fn objects(input: Input) -> Result<Survey, Error> {
+fn survey_objects(input: Input) -> Result<Survey, Error> {
     let mut survey = Survey::default();
     let dataset = provisional(&[])?;
     let mut rows = Rows::new(&dataset, input.format).with_charset(input.charset);
@@ -137,7 +139,7 @@ fn objects(input: Input) -> Result<Survey, Error> {
                 rejected += 1;
                 continue;
             };
-            survey.row(&row);
+            survey.count_row(&row);
             for (name, value) in pairs {
                 let next = survey.columns.len();
                 if next == COLUMNS && !places.contains_key(fold(&name).as_ref()) {
@@ -168,7 +170,7 @@ impl Survey {
         self.left_out.push((name.to_owned(), why.to_owned()));
     }
 
-    fn row(&mut self, row: &Row<'_>) {
+    fn count_row(&mut self, row: &Row<'_>) {
         self.rows += 1;
         self.altered += u64::from(row.is_altered);
     }

@@ -194,7 +194,7 @@ fn odd_names_become_valid_ones() {
         (&Value::from("z"), &Value::from("y"))
     );
     let twice = suggested(Format::Csv, "utf-8", b"id,sev,x,x\n1,2,3,4\n").err().unwrap().to_string();
-    assert!(twice.contains("the header names `x` twice"), "{twice}");
+    assert!(twice.contains("found `x` twice; rename or remove one"), "{twice}");
 }
 
 #[test]
