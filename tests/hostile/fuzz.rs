@@ -148,7 +148,7 @@ fn read(dataset: &Dataset, format: Format, text: &[u8], chunk: usize) -> Vec<(u6
         while let Some(row) = rows.next() {
             assert_eq!(row.index, read.len() as u64);
             if let (RowContent::Cells(cells), Some(header)) = (&row.content, row.header) {
-                assert!(cells.len() >= header.len);
+                assert!(cells.len() >= header.required_cells);
             }
             let mut out = Vec::new();
             let outcome =

@@ -5,7 +5,7 @@
 -- one reject holds several of them, and counts them all.
 --
 --  function | reason     | rejects | first_rejected              | example
---  ingest   | cell_count | 3       | 2026-07-14T09:30:00.000000Z | the row has 3 cells, but the header has 46
+--  ingest   | cell_count | 3       | 2026-07-14T09:30:00.000000Z | expected 46 cells as in the header, found 3
 --
 -- Rendered from tools/render/queries/ by make render.
 select

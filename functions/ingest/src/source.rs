@@ -78,7 +78,7 @@ impl<'a> Source<'a> for CsvRow<'a> {
     }
 
     fn aside(&self) -> impl Iterator<Item = (&str, Cell<'a>)> {
-        self.header.aside.iter().map(|(position, name)| (name.as_str(), self.cell(*position)))
+        self.header.invalid.iter().map(|(position, name)| (name.as_str(), self.cell(*position)))
     }
 }
 

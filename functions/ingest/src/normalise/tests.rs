@@ -231,7 +231,7 @@ fn a_row_is_refused_only_when_it_cannot_be_placed() {
         ("ID,Severity\nA-1,\n", "missing_severity: `Severity` has no value"),
         ("ID,Severity\nA-1,3.5\n", "bad_severity: `Severity`: expected an integer such as 3 or 3.0"),
         ("ID,Severity\nA-1,high\n", "bad_severity: `Severity`: expected an integer such as 3 or 3.0"),
-        ("ID,Severity\nA-1,3,4\n", "cell_count: the row has 3 cells, but the header has 2"),
+        ("ID,Severity\nA-1,3,4\n", "cell_count: expected 2 cells as in the header, found 3"),
         ("ID,City\nA-1,3\n", "bad_header: the header has no column `Severity`"),
     ];
     for (text, expected) in cases {

@@ -1,6 +1,6 @@
 //! The cells of a CSV row.
 
-use super::DOS_END;
+use super::{DOS_END, span::RowKind};
 
 /// The cells of a row, joined in one text.
 #[derive(Debug, Default)]
@@ -89,5 +89,21 @@ impl Cells {
         self.text.push_str(text);
         self.ends.push(self.text.len());
         next
+    }
+}
+
+/// Whether a CSV row has only blank cells, as spreadsheets write below a table. Its text may be read into `cells`.
+pub(super) fn has_no_text(row: &[u8], kind: &RowKind, separator: u8, cells: &mut Cells) -> bool {
+    let is_blank = |byte: &u8| *byte == separator || matches!(byte, b' ' | b'\t' | b'"' | &DOS_END);
+    if !row.first().is_some_and(is_blank) || !row.iter().all(is_blank) {
+        return false;
+    }
+    match kind {
+        RowKind::Plain => !row.contains(&b'"'),
+        RowKind::Quoted => {
+            cells.read(&String::from_utf8_lossy(row), true, separator);
+            cells.are_blank_from(0)
+        }
+        RowKind::Broken(..) => false,
     }
 }

@@ -10,172 +10,185 @@
 use memchr::{memchr, memchr2, memchr3};
 
 use super::{
-    Cells, DOS_END, Skip,
-    span::{RowKind, RowSpan, Scan, TextEnd, line_end},
+    Skip,
+    span::{RowKind, RowSpan, Scan, TextEnd},
 };
-
-/// The reason code for text after a closing quote.
-const BAD_QUOTE: &str = "bad_quote";
 
 /// How far a row was scanned, so that the scan continues there when more text is pushed.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Scanned {
     /// Bytes of the row that were scanned.
-    at: usize,
+    bytes: usize,
     /// Whether any of its cells is quoted.
-    quoted: bool,
-    /// The beginning of the cell whose quote is open.
-    open: Option<usize>,
+    is_quoted: bool,
+    /// Where the cell begins whose closing quote is not found yet.
+    open_quote: Option<usize>,
 }
 
-/// Finds the end of the row at the start of `text`.
-pub(super) fn scan(text: &[u8], scanned: &mut Scanned, bound: usize, end: TextEnd, separator: u8) -> Scan {
-    // A row of `bound` bytes ends with the byte after them.
-    let view = &text[..text.len().min(bound + 1)];
-    let end_of_view = if text.len() > bound { TextEnd::Open } else { end };
-    let mut state = *scanned;
-    loop {
-        let step = match state.open {
-            Some(open) => match close(view, &mut state, open, bound, separator) {
-                Closing::Closed => continue,
-                Closing::Wrong => wrong_quote(view, open, BAD_QUOTE, end_of_view),
-                Closing::Open => None,
-            },
-            None => match memchr3(b'"', b'\n', b'\r', view.get(state.at..).unwrap_or_default()) {
-                Some(found) if view[state.at + found] == b'"' => {
-                    let at = state.at + found;
-                    state.at = at + 1;
-                    if (at == 0 || view[at - 1] == separator) && at < bound {
-                        (state.open, state.quoted) = (Some(at), true);
-                    }
-                    continue;
-                }
-                Some(found) => {
-                    let kind = if state.quoted { RowKind::Quoted } else { RowKind::Plain };
-                    Some(RowSpan::line(text, state.at + found, kind))
-                }
-                None => {
-                    state.at = view.len();
-                    None
-                }
-            },
-        };
-        return match step {
-            Some(span) => Scan::Row(span),
-            None => {
-                *scanned = state;
-                unfinished(text, state, bound, end)
-            }
-        };
+impl Scanned {
+    /// The kind of the row if it ends here without a fault.
+    fn kind(self) -> RowKind {
+        if self.is_quoted { RowKind::Quoted } else { RowKind::Plain }
     }
 }
 
+/// Whether a quoted cell is closed.
 enum Closing {
     /// The cell is closed correctly.
     Closed,
     /// Text follows the closing quote.
-    Wrong,
+    TextAfterQuote,
     /// The closing quote, or the byte after it, is not in the text yet.
-    Open,
+    NotFound,
 }
 
-/// Searches the quote that closes the cell at `open`.
-fn close(view: &[u8], state: &mut Scanned, open: usize, bound: usize, separator: u8) -> Closing {
-    state.at = state.at.max(open + 1);
-    while let Some(found) = memchr(b'"', view.get(state.at..).unwrap_or_default()) {
-        let quote = state.at + found;
-        if quote == bound {
-            break;
+/// Why the quote at the start of a cell is wrong.
+#[derive(Clone, Copy)]
+enum QuoteError {
+    TextAfterQuote,
+    NotClosed,
+}
+
+impl QuoteError {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::TextAfterQuote => "bad_quote",
+            Self::NotClosed => "unclosed_quote",
         }
-        match view.get(quote + 1) {
-            Some(b'"') => state.at = quote + 2,
-            Some(byte) if *byte == separator || matches!(byte, b'\n' | b'\r') => {
-                (state.at, state.open) = (quote + 1, None);
-                return Closing::Closed;
+    }
+
+    fn detail(self) -> &'static str {
+        match self {
+            Self::TextAfterQuote => {
+                "text follows the quote that closes a cell: expected a separator or the end of the line; double a quote that is part of a quoted cell"
             }
-            Some(_) => {
-                state.at = quote;
-                return Closing::Wrong;
-            }
-            None => {
-                state.at = quote;
-                return Closing::Open;
+            Self::NotClosed => {
+                "a quote is opened that is never closed: a cell that begins with a quote must end with one"
             }
         }
     }
-    state.at = state.at.max(view.len());
-    Closing::Open
 }
 
-/// The row that ends with the line on which a cell with a wrong quote begins; `None` if the line end is not in the text
-/// yet.
-fn wrong_quote(view: &[u8], open: usize, reason: &'static str, end: TextEnd) -> Option<RowSpan> {
-    let detail = match reason {
-        BAD_QUOTE => {
-            "text follows the quote that closes a cell: expected a separator or the end of the line; double a quote that is part of a quoted cell"
+/// Finds the end of the row at the start of `text`.
+pub(super) fn scan(text: &[u8], scanned: &mut Scanned, bound: usize, end: TextEnd, separator: u8) -> Scan {
+    // One byte more than the bound, because a row of exactly `bound` bytes is followed by its line end.
+    let window = &text[..text.len().min(bound + 1)];
+    let end_of_window = if text.len() > bound { TextEnd::MoreMayFollow } else { end };
+    let mut scan = *scanned;
+    let row_end = loop {
+        if scan.open_quote.is_none()
+            && let Some(line_end) = scan_unquoted(window, &mut scan, bound, separator)
+        {
+            break Some(RowSpan::line(text, line_end, scan.kind()));
         }
-        _ => "a quote is opened that is never closed: a cell that begins with a quote must end with one",
+        let Some(open) = scan.open_quote else { break None };
+        match find_closing_quote(window, &mut scan, open, bound, separator) {
+            Closing::Closed => {}
+            Closing::TextAfterQuote => {
+                break end_broken_row(window, open, QuoteError::TextAfterQuote, end_of_window);
+            }
+            Closing::NotFound => break None,
+        }
     };
-    let kind = RowKind::Broken(reason, detail.to_owned());
-    match memchr2(b'\n', b'\r', &view[open..]) {
-        Some(found) => Some(RowSpan::line(view, open + found, kind)),
-        None if end == TextEnd::Whole => Some(RowSpan { end: view.len(), next: view.len(), kind }),
+    match row_end {
+        Some(span) => Scan::Row(span),
+        None => {
+            *scanned = scan;
+            unfinished(text, scan, bound, end)
+        }
+    }
+}
+
+/// Searches for the line end of the row, outside quoted cells. `None` if a quote opens a cell before it, which `scan`
+/// then has, or if the line end is not in the text yet.
+fn scan_unquoted(window: &[u8], scan: &mut Scanned, bound: usize, separator: u8) -> Option<usize> {
+    while let Some(found) = memchr3(b'"', b'\n', b'\r', window.get(scan.bytes..).unwrap_or_default()) {
+        let at = scan.bytes + found;
+        if window[at] != b'"' {
+            return Some(at);
+        }
+        scan.bytes = at + 1;
+        // Within a cell that does not begin with a quote, a quote is text.
+        let begins_cell = at == 0 || window[at - 1] == separator;
+        if begins_cell && at < bound {
+            (scan.open_quote, scan.is_quoted) = (Some(at), true);
+            return None;
+        }
+    }
+    scan.bytes = window.len();
+    None
+}
+
+/// Searches for the quote that closes the cell at `open`.
+fn find_closing_quote(
+    window: &[u8],
+    scan: &mut Scanned,
+    open: usize,
+    bound: usize,
+    separator: u8,
+) -> Closing {
+    scan.bytes = scan.bytes.max(open + 1);
+    while let Some(found) = memchr(b'"', window.get(scan.bytes..).unwrap_or_default()) {
+        let quote = scan.bytes + found;
+        // A closing quote beyond the bound comes too late.
+        if quote == bound {
+            break;
+        }
+        match window.get(quote + 1) {
+            // A doubled quote is part of the cell.
+            Some(b'"') => scan.bytes = quote + 2,
+            Some(byte) if *byte == separator || matches!(byte, b'\n' | b'\r') => {
+                (scan.bytes, scan.open_quote) = (quote + 1, None);
+                return Closing::Closed;
+            }
+            Some(_) => {
+                scan.bytes = quote;
+                return Closing::TextAfterQuote;
+            }
+            None => {
+                scan.bytes = quote;
+                return Closing::NotFound;
+            }
+        }
+    }
+    scan.bytes = scan.bytes.max(window.len());
+    Closing::NotFound
+}
+
+/// Ends a row with the line on which the cell with the wrong quote begins; `None` if the line end is not in the text
+/// yet.
+fn end_broken_row(window: &[u8], open: usize, error: QuoteError, end: TextEnd) -> Option<RowSpan> {
+    let kind = RowKind::Broken(error.reason(), error.detail().to_owned());
+    match memchr2(b'\n', b'\r', &window[open..]) {
+        Some(found) => Some(RowSpan::line(window, open + found, kind)),
+        None if end == TextEnd::Whole => Some(RowSpan { end: window.len(), next: window.len(), kind }),
         None => None,
     }
 }
 
 /// What a row is if its end is not in the available bytes.
-fn unfinished(text: &[u8], state: Scanned, bound: usize, end: TextEnd) -> Scan {
+fn unfinished(text: &[u8], scan: Scanned, bound: usize, end: TextEnd) -> Scan {
     if text.len() > bound {
-        let view = &text[..=bound];
-        let wrong = state.open.and_then(|open| wrong_quote(view, open, "unclosed_quote", TextEnd::Open));
-        return wrong.map_or(Scan::TooLong(Skip::Line), Scan::Row);
+        let window = &text[..=bound];
+        let broken = scan
+            .open_quote
+            .and_then(|open| end_broken_row(window, open, QuoteError::NotClosed, TextEnd::MoreMayFollow));
+        return broken.map_or(Scan::TooLong(Skip::Line), Scan::Row);
     }
     let whole = |kind| Scan::Row(RowSpan { end: text.len(), next: text.len(), kind });
-    match (end, state.open) {
-        (TextEnd::Open, _) => Scan::More,
+    match (end, scan.open_quote) {
+        (TextEnd::MoreMayFollow, _) => Scan::More,
         (TextEnd::CutShort, _) => whole(RowKind::cut_short()),
-        (TextEnd::Whole, None) => whole(if state.quoted { RowKind::Quoted } else { RowKind::Plain }),
+        (TextEnd::Whole, None) => whole(scan.kind()),
         // A quote at the very end closes the cell.
-        (TextEnd::Whole, Some(open)) if state.at + 1 == text.len() && state.at > open => {
+        (TextEnd::Whole, Some(open)) if scan.bytes + 1 == text.len() && scan.bytes > open => {
             whole(RowKind::Quoted)
         }
-        (TextEnd::Whole, Some(open)) => match wrong_quote(text, open, "unclosed_quote", TextEnd::Whole) {
-            Some(span) => Scan::Row(span),
-            None => whole(RowKind::Quoted),
-        },
-    }
-}
-
-/// Finds the end of a line of NDJSON. A line feed or a carriage return ends it: neither can be part of a JSON string.
-pub(super) fn scan_line(text: &[u8], bound: usize, end: TextEnd) -> Scan {
-    let view = &text[..text.len().min(bound + 1)];
-    if let Some(at) = line_end(view) {
-        return Scan::Row(RowSpan::line(text, at, RowKind::Plain).trimmed(text));
-    }
-    if text.len() > bound {
-        return Scan::TooLong(Skip::Line);
-    }
-    let kind = match end {
-        TextEnd::Open => return Scan::More,
-        TextEnd::Whole => RowKind::Plain,
-        TextEnd::CutShort => RowKind::cut_short(),
-    };
-    Scan::Row(RowSpan { end: text.len(), next: text.len(), kind }.trimmed(text))
-}
-
-/// Whether a CSV row has only blank cells, as spreadsheets write below a table.
-pub(super) fn has_no_text(row: &[u8], kind: &RowKind, separator: u8, cells: &mut Cells) -> bool {
-    let is_blank = |byte: &u8| *byte == separator || matches!(byte, b' ' | b'\t' | b'"' | &DOS_END);
-    if !row.first().is_some_and(is_blank) || !row.iter().all(is_blank) {
-        return false;
-    }
-    match kind {
-        RowKind::Plain => !row.contains(&b'"'),
-        RowKind::Quoted => {
-            cells.read(&String::from_utf8_lossy(row), true, separator);
-            cells.are_blank_from(0)
+        (TextEnd::Whole, Some(open)) => {
+            match end_broken_row(text, open, QuoteError::NotClosed, TextEnd::Whole) {
+                Some(span) => Scan::Row(span),
+                None => whole(RowKind::Quoted),
+            }
         }
-        RowKind::Broken(..) => false,
     }
 }

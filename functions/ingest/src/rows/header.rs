@@ -7,22 +7,23 @@ use shared::data::dataset::{Dataset, fold};
 use super::{Cells, Content, separator};
 use crate::{charset::NOT_IN_CHARSET, keys::UnknownKeys};
 
-/// The reason code of rows below a header that names no id or severity, or cannot be read.
+/// The reason code of rows below an unusable header: unreadable, without an id or severity, or with a column named
+/// twice.
 pub(super) const BAD_HEADER: &str = "bad_header";
 /// Bytes kept of a first line that cannot be read as a header.
-pub(super) const HEADER_BEGIN: usize = 1024;
-/// Characters of a column's name that an error quotes.
-const NAME_CHARACTERS: usize = 64;
+pub(super) const HEADER_EXCERPT_BYTES: usize = 1024;
 /// Names that an error quotes of an unusable header.
-const NAMES: usize = 3;
+const QUOTED_NAMES: usize = 3;
 /// Characters of each of these names.
-const SHORT_NAME_CHARACTERS: usize = 12;
+const QUOTED_NAME_CHARACTERS: usize = 12;
+/// Characters of a repeated name that an error quotes.
+const REPEATED_NAME_CHARACTERS: usize = 64;
 
 /// The header of a CSV, with its cells assigned to the data set's columns.
 #[derive(Debug, Clone)]
 pub struct Header {
-    /// The header line without its line end; only its beginning if it cannot be read. If the separator is not obvious
-    /// from the line, a line before it declares the separator.
+    /// The header line without its line end, or only its beginning if it is unreadable. It starts with a `sep=` line if
+    /// the separator is not obvious.
     pub line: Arc<str>,
     /// For each column of the data set, the position of its cell in a row.
     pub columns: Vec<Option<usize>>,
@@ -30,27 +31,32 @@ pub struct Header {
     /// is called by its position: `column_4` is the fourth.
     pub unknown: Vec<(usize, String)>,
     /// Cells that are unknown to the data set and go under `_invalid`, because another name is the same ignoring case.
-    pub aside: Vec<(usize, String)>,
+    pub invalid: Vec<(usize, String)>,
     /// Cells that a row must have: the header's cells without blank names at its end.
-    pub len: usize,
+    pub required_cells: usize,
     /// Cells of the header, including blank names at its end.
-    most: usize,
+    all_cells: usize,
     /// Why no row below it is accepted.
     pub problem: Option<String>,
 }
 
 impl Header {
-    /// The header of a text whose first line cannot be read.
-    pub(super) fn unreadable(dataset: &Dataset, begin: &str, problem: String) -> Self {
+    /// A header whose cells are not assigned yet.
+    fn empty(dataset: &Dataset, line: &str) -> Self {
         Self {
-            line: begin.into(),
+            line: line.into(),
             columns: vec![None; dataset.columns.len()],
             unknown: Vec::new(),
-            aside: Vec::new(),
-            len: 0,
-            most: 0,
-            problem: Some(problem),
+            invalid: Vec::new(),
+            required_cells: 0,
+            all_cells: 0,
+            problem: None,
         }
+    }
+
+    /// The header of a text whose first line cannot be read. Of that line, `excerpt` is the beginning.
+    pub(super) fn unreadable(dataset: &Dataset, excerpt: &str, problem: String) -> Self {
+        Self { problem: Some(problem), ..Self::empty(dataset, excerpt) }
     }
 
     /// Assigns the cells of the first line to the columns of the data set.
@@ -58,32 +64,33 @@ impl Header {
     /// A name that differs from a column's only in case means that column, unless another cell has the exact name or an
     /// earlier cell matches, too.
     pub(super) fn read(dataset: &Dataset, line: &str, cells: &Cells, separator: u8) -> Self {
-        let mut header = Self::unreadable(dataset, line, String::new());
-        header.most = cells.len();
-        let (mut twice, mut unknown, mut nameless) = (None, HashSet::new(), Vec::new());
+        let mut header = Self::empty(dataset, line);
+        header.all_cells = cells.len();
+        let (mut repeated, mut unknown, mut nameless) = (None, HashSet::new(), Vec::new());
         for position in 0..cells.len() {
             let name = cells.get(position).trim();
             if name.is_empty() {
                 nameless.push(position);
                 continue;
             }
-            header.len = position + 1;
-            let earlier = match dataset.column(name) {
+            header.required_cells = position + 1;
+            let is_repeated = match dataset.column(name) {
                 Some(column) => header.columns[column].replace(position).is_some(),
                 None => {
                     header.unknown.push((position, name.to_owned()));
                     !unknown.insert(name)
                 }
             };
-            if earlier {
-                twice.get_or_insert(name);
+            if is_repeated {
+                repeated.get_or_insert(name);
             }
         }
         header.match_without_case(dataset);
         header.name_the_nameless(dataset, &nameless);
         let mut keys = UnknownKeys::new(dataset);
-        (header.unknown, header.aside) = header.unknown.into_iter().partition(|(_, name)| keys.admits(name));
-        header.problem = header.problem(dataset, cells, separator, twice);
+        (header.unknown, header.invalid) =
+            header.unknown.into_iter().partition(|(_, name)| keys.admits(name));
+        header.problem = header.find_problem(dataset, cells, separator, repeated);
         header
     }
 
@@ -99,28 +106,27 @@ impl Header {
         });
     }
 
-    /// Why the header cannot be used, if so.
-    fn problem(
+    /// Finds out why the header cannot be used, if so.
+    fn find_problem(
         &self,
         dataset: &Dataset,
         cells: &Cells,
         separator: u8,
-        twice: Option<&str>,
+        repeated: Option<&str>,
     ) -> Option<String> {
-        let needed = [dataset.id, dataset.severity];
-        if let Some(missing) = needed.into_iter().find(|column| self.columns[*column].is_none()) {
+        let required = [dataset.id, dataset.severity];
+        if let Some(missing) = required.into_iter().find(|column| self.columns[*column].is_none()) {
             return Some(format!(
                 "the header has no column `{}`: the first line must name the columns of the data set {}; it was read as {}{}",
                 dataset.columns[missing].name,
                 dataset.name,
-                names(cells, separator),
-                // A name with other letters than those of ASCII may be lost to the charset.
+                quote_names(cells, separator),
+                // Letters outside ASCII may have been lost because of the wrong charset.
                 if is_altered(cells) { NOT_IN_CHARSET } else { "" }
             ));
         }
-        let name = twice?;
-        let name = begin(name, NAME_CHARACTERS);
-        Some(format!("the header names `{name}` twice: a header names each column once"))
+        let name = excerpt(repeated?, REPEATED_NAME_CHARACTERS);
+        Some(format!("expected each column once in the header, found `{name}` twice; rename or remove one"))
     }
 
     /// Names columns without a name by their position, so that no text below them is lost.
@@ -141,13 +147,14 @@ impl Header {
     }
 
     /// The content of a row with these cells below this header.
-    pub(super) fn check<'a>(&self, cells: &'a Cells) -> Content<'a> {
+    pub(super) fn content_of<'a>(&self, cells: &'a Cells) -> Content<'a> {
         if let Some(problem) = &self.problem {
             return Content::Broken { reason: BAD_HEADER, detail: problem.clone() };
         }
         // Text after the last column has no name under which it could be kept.
-        if cells.len() < self.len || !cells.are_blank_from(self.most) {
-            let detail = format!("the row has {} cells, but the header has {}", cells.len(), self.len);
+        if cells.len() < self.required_cells || !cells.are_blank_from(self.all_cells) {
+            let detail =
+                format!("expected {} cells as in the header, found {}", self.required_cells, cells.len());
             return Content::Broken { reason: "cell_count", detail };
         }
         Content::Cells(cells)
@@ -161,7 +168,7 @@ pub(crate) fn column_in_another_case(dataset: &Dataset, name: &str) -> Option<us
 }
 
 /// Whether cells name the columns that every accepted row needs.
-pub(super) fn names_what_is_needed(dataset: &Dataset, cells: &Cells) -> bool {
+pub(super) fn has_required_columns(dataset: &Dataset, cells: &Cells) -> bool {
     let column = |position| {
         let name = cells.get(position).trim();
         dataset.column(name).or_else(|| column_in_another_case(dataset, name))
@@ -175,22 +182,22 @@ fn is_altered(cells: &Cells) -> bool {
     (0..cells.len()).any(|position| cells.get(position).contains(char::REPLACEMENT_CHARACTER))
 }
 
-/// The first cells of a header and their separator, for an error.
-fn names(cells: &Cells, separator: u8) -> String {
-    let first = (0..cells.len().min(NAMES)).map(|position| {
-        let name = begin(cells.get(position).trim(), SHORT_NAME_CHARACTERS);
+/// Quotes the first cells of a header, with their separator, for an error.
+fn quote_names(cells: &Cells, separator: u8) -> String {
+    let first = (0..cells.len().min(QUOTED_NAMES)).map(|position| {
+        let name = excerpt(cells.get(position).trim(), QUOTED_NAME_CHARACTERS);
         format!("`{name}`")
     });
     let first = first.collect::<Vec<_>>().join(", ");
     let separated = format!("separated by {}", separator::name(separator));
-    match cells.len().saturating_sub(NAMES) {
+    match cells.len().saturating_sub(QUOTED_NAMES) {
         0 => format!("{first}, {separated}"),
         more => format!("{first} and {more} more, {separated}"),
     }
 }
 
 /// The beginning of a name that may be long.
-fn begin(name: &str, characters: usize) -> String {
+fn excerpt(name: &str, characters: usize) -> String {
     let begin: String = name.chars().take(characters).collect();
     if begin.len() < name.len() { begin + "…" } else { begin }
 }

@@ -156,7 +156,7 @@ impl Element {
 fn begins_element(following: &[u8], end: TextEnd) -> Option<bool> {
     match following {
         [b'"', word, ..] => Some(!matches!(word, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' | b'}' | b']')),
-        [b'"'] | [] if end == TextEnd::Open => None,
+        [b'"'] | [] if end == TextEnd::MoreMayFollow => None,
         _ => Some(false),
     }
 }
@@ -164,7 +164,7 @@ fn begins_element(following: &[u8], end: TextEnd) -> Option<bool> {
 /// Whether the next byte can begin the content of an object.
 fn begins_object(following: &[u8], end: TextEnd) -> Option<bool> {
     match following.first() {
-        None if end == TextEnd::Open => None,
+        None if end == TextEnd::MoreMayFollow => None,
         following => {
             Some(following.is_some_and(|byte| matches!(byte, b'"' | b'}' | b' ' | b'\t' | b'\n' | b'\r')))
         }
@@ -180,13 +180,14 @@ fn plain(text: &[u8]) -> usize {
 /// How far an element was scanned, so that the scan continues there when more text is pushed.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Scanned {
-    at: usize,
+    /// Bytes of the element that were scanned.
+    bytes: usize,
     element: Element,
 }
 
 /// Finds the end of the element at the start of `text`.
 pub(super) fn scan(text: &[u8], scanned: &mut Scanned, bound: usize, end: TextEnd, array: bool) -> Scan {
-    let Scanned { mut at, mut element } = *scanned;
+    let Scanned { bytes: mut at, mut element } = *scanned;
     while at < text.len() {
         if element.string == Some(Within::Text) {
             at += plain(&text[at..text.len().min(bound).max(at)]);
@@ -204,8 +205,8 @@ pub(super) fn scan(text: &[u8], scanned: &mut Scanned, bound: usize, end: TextEn
         }
     }
     let kind = match end {
-        TextEnd::Open => {
-            *scanned = Scanned { at, element };
+        TextEnd::MoreMayFollow => {
+            *scanned = Scanned { bytes: at, element };
             return Scan::More;
         }
         TextEnd::Whole => cut(element),

@@ -14,6 +14,7 @@ mod cells;
 mod csv;
 mod header;
 mod json;
+mod ndjson;
 mod position;
 mod row;
 mod separator;
@@ -30,7 +31,8 @@ pub use self::{
     row::{Content, Format, NoRows, Row},
 };
 use self::{
-    header::{BAD_HEADER, HEADER_BEGIN},
+    cells::has_no_text,
+    header::{BAD_HEADER, HEADER_EXCERPT_BYTES},
     position::Lines,
     separator::{COMMA, Search},
     span::{CUT_SHORT, RowKind, RowSpan, Scan, TextEnd, is_blank, line_end},
@@ -108,7 +110,7 @@ impl<'d> Rows<'d> {
             buffer: Vec::new(),
             start: 0,
             passed: 0,
-            end: TextEnd::Open,
+            end: TextEnd::MoreMayFollow,
             begun: false,
             separator: COMMA,
             is_declared: false,
@@ -163,13 +165,13 @@ impl<'d> Rows<'d> {
         }
         if let (Some(line), Some(problem)) = (&position.header, &position.unreadable) {
             rows.header = Some(Header::unreadable(dataset, line, problem.clone()));
-        } else if let Some(kept) = &position.header {
-            let (declared, line) = separator::without_declaration(kept);
+        } else if let Some(stored) = &position.header {
+            let (declared, line) = separator::without_declaration(stored);
             rows.separator = declared.unwrap_or(rows.separator);
             let quoted = [char::from(rows.separator), '"'];
             let is_quoted = line.starts_with('"') || line.contains(&String::from_iter(quoted));
             rows.cells.read(line, is_quoted, rows.separator);
-            rows.header = Some(Header::read(dataset, kept, &rows.cells, rows.separator));
+            rows.header = Some(Header::read(dataset, stored, &rows.cells, rows.separator));
         }
         rows
     }
@@ -186,7 +188,7 @@ impl<'d> Rows<'d> {
             unreadable: self
                 .header
                 .as_ref()
-                .filter(|header| header.len == 0)
+                .filter(|header| header.required_cells == 0)
                 .and_then(|header| header.problem.clone()),
             separator: (self.separator != COMMA || self.is_declared && self.header.is_none())
                 .then_some(char::from(self.separator)),
@@ -272,7 +274,7 @@ impl<'d> Rows<'d> {
                 let decoded;
                 (decoded, is_altered) = charset.decode_into(text, &mut self.lossy);
                 self.cells.read(decoded, matches!(kind, RowKind::Quoted), self.separator);
-                header.check(&self.cells)
+                header.content_of(&self.cells)
             }
             (_, None) => Content::Json,
         };
@@ -284,34 +286,34 @@ impl<'d> Rows<'d> {
     /// Finds the next row and moves past it.
     fn find(&mut self) -> Option<FoundRow> {
         loop {
-            if !self.begin() || !self.skip_rest() {
+            if !self.skip_first_marks() || !self.skip_rest() {
                 return None;
             }
             self.skip_blank();
-            if !self.skip_marks() {
+            if !self.skip_marks_before_header() {
                 return None;
             }
             let mut span = self.scan()?;
             if self.format == Format::Csv && self.awaits_separator() {
-                span = self.separate(span)?;
+                span = self.find_separator(span)?;
             }
             let (begin, line) = (self.start, self.lines.number);
-            self.pass(&span);
+            self.move_past(&span);
             let text = begin..begin + span.end;
             let found = FoundRow { text, line, kind: span.kind, is_first_line: false };
             if self.format != Format::Csv {
                 return Some(found);
             }
-            if let Some(row) = self.csv_row(found) {
+            if let Some(row) = self.read_csv_row(found) {
                 return Some(row);
             }
         }
     }
 
-    /// A row of a CSV. `None` for a blank row, a line that declares the separator, and the header.
-    fn csv_row(&mut self, mut found: FoundRow) -> Option<FoundRow> {
+    /// Reads a row of a CSV. `None` for a blank row, a line that declares the separator, and the header.
+    fn read_csv_row(&mut self, mut found: FoundRow) -> Option<FoundRow> {
         let text = &self.buffer[found.text.clone()];
-        if csv::has_no_text(text, &found.kind, self.separator, &mut self.cells) {
+        if has_no_text(text, &found.kind, self.separator, &mut self.cells) {
             if self.awaits_separator() {
                 self.separator = COMMA;
             }
@@ -336,12 +338,12 @@ impl<'d> Rows<'d> {
     }
 
     /// Finds the separator of the first row, whose end was found assuming commas; `None` if that needs more text.
-    fn separate(&mut self, span: RowSpan) -> Option<RowSpan> {
+    fn find_separator(&mut self, span: RowSpan) -> Option<RowSpan> {
         let charset = self.charset();
         let Self { dataset, bound, end, cells, .. } = self;
         let text = &self.buffer[self.start..];
         let row = &text[..span.end];
-        if csv::has_no_text(row, &span.kind, COMMA, cells)
+        if has_no_text(row, &span.kind, COMMA, cells)
             || separator::declared(row, &span.kind).is_some()
             || separator::is_header(dataset, row, &span.kind, (charset, COMMA), cells)
         {
@@ -370,10 +372,10 @@ impl<'d> Rows<'d> {
             RowKind::Broken(reason, detail) => {
                 let problem =
                     format!("the first line, which must name the columns, cannot be read: {detail}");
-                let begin = &text[..text.len().min(HEADER_BEGIN)];
-                let (begin, _) = charset.decode_into(begin, &mut self.lossy);
+                let excerpt = &text[..text.len().min(HEADER_EXCERPT_BYTES)];
+                let (excerpt, _) = charset.decode_into(excerpt, &mut self.lossy);
                 let reason = if *reason == CUT_SHORT { CUT_SHORT } else { BAD_HEADER };
-                (Header::unreadable(self.dataset, begin, problem), reason)
+                (Header::unreadable(self.dataset, excerpt, problem), reason)
             }
             kind => {
                 let (text, _) = charset.decode_into(text, &mut self.lossy);
@@ -387,14 +389,14 @@ impl<'d> Rows<'d> {
         problem.map(|detail| RowKind::Broken(reason, detail))
     }
 
-    /// Skips byte order marks; false if more text is needed to decide.
-    fn begin(&mut self) -> bool {
+    /// Skips byte order marks at the beginning of the text; false if more text is needed to decide.
+    fn skip_first_marks(&mut self) -> bool {
         while !self.begun {
             let text = &self.buffer[self.start..];
             if text.starts_with(BOM) {
                 self.start += BOM.len();
                 self.is_marked = true;
-            } else if self.end == TextEnd::Open && BOM.starts_with(text) {
+            } else if self.end == TextEnd::MoreMayFollow && BOM.starts_with(text) {
                 return false;
             } else {
                 self.begun = true;
@@ -414,7 +416,7 @@ impl<'d> Rows<'d> {
         };
         self.lines.pass(&text[..dropped]);
         self.start += dropped;
-        if ends || self.end != TextEnd::Open {
+        if ends || self.end != TextEnd::MoreMayFollow {
             self.skipping = None;
         }
         self.skipping.is_none()
@@ -440,14 +442,14 @@ impl<'d> Rows<'d> {
 
     /// Skips byte order marks directly before the header of a CSV: programs write a line such as `sep=;` before them.
     /// False if more text is needed to decide.
-    fn skip_marks(&mut self) -> bool {
+    fn skip_marks_before_header(&mut self) -> bool {
         if self.format != Format::Csv || self.header.is_some() {
             return true;
         }
         loop {
             let text = &self.buffer[self.start..];
             if !text.starts_with(BOM) {
-                return self.end != TextEnd::Open || !BOM.starts_with(text);
+                return self.end != TextEnd::MoreMayFollow || !BOM.starts_with(text);
             }
             self.start += BOM.len();
             self.is_marked = true;
@@ -463,7 +465,7 @@ impl<'d> Rows<'d> {
         }
         let scan = match self.format {
             Format::Csv => csv::scan(text, &mut self.csv, self.bound, self.end, self.separator),
-            Format::Ndjson => csv::scan_line(text, self.bound, self.end),
+            Format::Ndjson => ndjson::scan(text, self.bound, self.end),
             Format::Json => {
                 let array = self.array == Some(Array::Open);
                 json::scan(text, &mut self.json, self.bound, self.end, array)
@@ -482,7 +484,7 @@ impl<'d> Rows<'d> {
     }
 
     /// Moves past a row that was found.
-    fn pass(&mut self, span: &RowSpan) {
+    fn move_past(&mut self, span: &RowSpan) {
         let text = &self.buffer[self.start..self.start + span.next];
         match (self.format, &span.kind) {
             // It contains no line end.

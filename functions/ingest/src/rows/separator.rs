@@ -6,8 +6,10 @@
 use shared::data::dataset::Dataset;
 
 use super::{
-    Cells, csv,
-    header::names_what_is_needed,
+    Cells,
+    cells::has_no_text,
+    csv,
+    header::has_required_columns,
     span::{RowKind, RowSpan, Scan, TextEnd},
 };
 use crate::charset::Charset;
@@ -31,7 +33,7 @@ pub(super) enum FirstRow {
     Blank(u8, RowSpan),
     /// A header, with exactly one of them.
     Header(u8, RowSpan),
-    /// As nothing that makes sense: the comma is used.
+    /// In no way that makes sense: the comma is used.
     Nothing,
 }
 
@@ -54,7 +56,7 @@ impl Search {
                 Scan::Row(span) => span,
             };
             let row = &text[..span.end];
-            if csv::has_no_text(row, &span.kind, separator, cells) {
+            if has_no_text(row, &span.kind, separator, cells) {
                 return FirstRow::Blank(separator, span);
             }
             if is_header(dataset, row, &span.kind, (charset, separator), cells) {
@@ -78,7 +80,7 @@ pub(super) fn is_header(
         return false;
     }
     cells.read(&charset.decode(row).0, matches!(kind, RowKind::Quoted), separator);
-    names_what_is_needed(dataset, cells)
+    has_required_columns(dataset, cells)
 }
 
 /// The separator that a row declares, if any.
@@ -123,7 +125,7 @@ pub(super) fn without_declaration(header: &str) -> (Option<u8>, &str) {
 fn shown(dataset: &Dataset, line: &str, cells: &mut Cells) -> Option<u8> {
     let line = [line.as_bytes(), b"\n"].concat();
     let bound = line.len();
-    match csv::scan(&line, &mut csv::Scanned::default(), bound, TextEnd::Open, COMMA) {
+    match csv::scan(&line, &mut csv::Scanned::default(), bound, TextEnd::MoreMayFollow, COMMA) {
         Scan::Row(span)
             if is_header(dataset, &line[..span.end], &span.kind, (Charset::default(), COMMA), cells) =>
         {
@@ -132,14 +134,14 @@ fn shown(dataset: &Dataset, line: &str, cells: &mut Cells) -> Option<u8> {
         Scan::Row(_) | Scan::TooLong(_) => {}
         Scan::More => return None,
     }
-    match Search::default().find(dataset, &line, Charset::default(), (bound, TextEnd::Open), cells) {
+    match Search::default().find(dataset, &line, Charset::default(), (bound, TextEnd::MoreMayFollow), cells) {
         FirstRow::Header(separator, _) => Some(separator),
         FirstRow::Blank(..) | FirstRow::Nothing => Some(COMMA),
         FirstRow::More => None,
     }
 }
 
-/// The names in a header that was kept, for each separator that it may have, the most names first.
+/// The names in a stored header, for each separator that it may have, the most names first.
 pub(super) fn names(header: &str, declared: Option<u8>) -> Vec<Vec<String>> {
     let (_, line) = without_declaration(header);
     let mut cells = Cells::default();

@@ -8,8 +8,8 @@ pub(super) const CUT_SHORT: &str = "cut_short";
 /// How the text ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TextEnd {
-    /// More may follow.
-    Open,
+    /// More text may be pushed.
+    MoreMayFollow,
     /// The text is complete.
     Whole,
     /// The text was cut, so that a last row without a line end is incomplete.
@@ -25,12 +25,17 @@ pub(super) struct RowSpan {
     pub(super) kind: RowKind,
 }
 
+/// How the text of a row is to be read.
 pub(super) enum RowKind {
+    /// As it is.
     Plain,
+    /// As a CSV row with a quoted cell.
     Quoted,
+    /// Not at all: the reason code, and what is wrong.
     Broken(&'static str, String),
 }
 
+/// What a scanner found.
 pub(super) enum Scan {
     Row(RowSpan),
     /// The row is longer than the bound; its remaining bytes are to be dropped.
@@ -42,8 +47,8 @@ pub(super) enum Scan {
 impl RowSpan {
     /// A row that ends with its line at `end`.
     pub(super) fn line(text: &[u8], end: usize, kind: RowKind) -> Self {
-        let both = text[end..].starts_with(b"\r\n");
-        Self { end, next: end + 1 + usize::from(both), kind }
+        let has_both = text[end..].starts_with(b"\r\n");
+        Self { end, next: end + 1 + usize::from(has_both), kind }
     }
 
     /// The beginning of an overlong row, cut at the end of a character.

@@ -36,7 +36,7 @@ fn read(format: Format, text: &[u8], chunk: usize) -> Vec<(u64, String, Vec<Stri
             };
             read.push((row.line, String::from_utf8_lossy(row.text).into_owned(), cells));
         }
-        if rows.end != TextEnd::Open {
+        if rows.end != TextEnd::MoreMayFollow {
             return read;
         }
     }

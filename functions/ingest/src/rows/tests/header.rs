@@ -38,7 +38,7 @@ fn names_are_matched_without_blanks_and_case() {
         assert_eq!(header_of(header), (columns.to_vec(), None), "{header}");
     }
     let (_, problem) = header_of("id,severity,city,city");
-    assert!(problem.unwrap().contains("names `city` twice"));
+    assert!(problem.unwrap().contains("found `city` twice; rename or remove one"));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn stored_part_of_an_unreadable_header_fits_into_a_reject() {
     assert!(row.header.is_none(), "it is not below itself");
     let Content::Broken { detail, .. } = row.content else { panic!("it cannot be used") };
     let header = rows.header().unwrap();
-    assert!(header.line.len() <= HEADER_BEGIN + 2, "{}", header.line.len());
+    assert!(header.line.len() <= HEADER_EXCERPT_BYTES + 2, "{}", header.line.len());
     let problem = header.problem.as_deref().unwrap();
     assert!(
         problem.starts_with("the first line, which must name the columns, cannot be read: the row is longer")
