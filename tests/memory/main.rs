@@ -9,7 +9,7 @@ use bytes::Bytes;
 use chrono::DateTime;
 use fakes::{LIMITS, RepeatedObject, Scripted, catalog, fixture, gzip, kinesis_event, post, variable};
 use ingest::{
-    handler::{Answer, Config, Handler},
+    handler::{Config, Handler, Response},
     inflate::BODY_BYTES,
 };
 use peak_alloc::PeakAlloc;
@@ -78,10 +78,10 @@ fn take(event: &str, objects: RepeatedObject) -> Taken {
         rejects: counter(Bytes::len),
         objects,
     };
-    let (answer, peak) = peak(|| runtime().block_on(handler.handle(event, &invocation())).unwrap());
-    let rejected = match answer {
-        Answer::Summary(summary) => summary.rejected,
-        Answer::Http(_) | Answer::Queue(_) => 0,
+    let (response, peak) = peak(|| runtime().block_on(handler.handle(event, &invocation())).unwrap());
+    let rejected = match response {
+        Response::Summary(summary) => summary.rejected,
+        Response::Http(_) | Response::Queue(_) => 0,
     };
     let Scripted { entries, bytes, largest, .. } = &handler.rejects;
     Taken {

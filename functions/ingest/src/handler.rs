@@ -1,4 +1,4 @@
-//! The handler: reads the request, ingests its rows, delivers their events and responds.
+//! The handler: decodes the request, decides about its rows, delivers their events and reports.
 
 use aws_lambda_events::{
     s3::S3Event,
@@ -39,7 +39,7 @@ const BODY_STEP_BYTES: usize = 256 * 1024;
 /// The configuration of ingest.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What every function needs.
+    /// The data set, where rejects go, and what the counts and the log are to contain.
     pub common: Common,
     /// `RAW_STREAM`: stream 1.
     pub raw_stream: String,
@@ -60,20 +60,20 @@ impl Config {
 /// Ingests rows, however they are sent.
 #[derive(Debug)]
 pub struct Handler<S, R, O> {
-    /// The configuration.
+    /// What the environment variables set.
     pub config: Config,
     /// Stream 1.
     pub stream: S,
     /// The rejects delivery stream.
     pub rejects: R,
-    /// Where objects and their checkpoints are.
+    /// The inbox: objects and their checkpoints.
     pub objects: O,
 }
 
 /// The response, in the form that the caller expects.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub enum Answer {
+pub enum Response {
     /// To an invocation or an S3 event.
     Summary(Summary),
     /// To HTTP.
@@ -89,63 +89,66 @@ where
     O: Objects + Checkpoints,
 {
     /// Handles one event and counts the outcome of its rows.
-    pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<Answer, IngestError> {
+    pub async fn handle(&self, event: &str, invocation: &Invocation) -> Result<Response, IngestError> {
         let Config { common, packing, .. } = &self.config;
-        let mut intake = Intake::new(&self.stream, &self.rejects, *packing, invocation, common.followed());
         let request = Request::read(event).inspect_err(|_| {
-            Counts::unreadable_event().log(&self.config.common.emitter("ingest"), invocation);
+            Counts::unreadable_event().log(&common.emitter("ingest"), invocation);
         })?;
-        let answer = match request {
-            Request::Direct(direct) => self.direct(&direct, &mut intake, invocation).await,
-            Request::Http(request) => Ok(self.http(*request, &mut intake, invocation).await),
-            Request::Queue(event) => Ok(self.queue(event, &mut intake).await),
-            Request::Objects(event) => self.objects(event, &mut intake, invocation).await,
+        // The response to a queue lists messages, not rows.
+        let lists_positions = !matches!(request, Request::Queue(_));
+        let followed = common.followed();
+        let mut intake =
+            Intake::new(&self.stream, &self.rejects, *packing, invocation, followed, lists_positions);
+        let response = match request {
+            Request::Direct(direct) => self.handle_direct(&direct, &mut intake, invocation).await,
+            Request::Http(request) => Ok(self.handle_http(*request, &mut intake, invocation).await),
+            Request::Queue(event) => Ok(self.handle_queue(event, &mut intake).await),
+            Request::Objects(event) => self.handle_objects(event, &mut intake, invocation).await,
         };
         self.report(&intake, invocation);
-        answer
+        response
     }
 
-    async fn direct(
+    async fn handle_direct(
         &self,
         direct: &Direct<'_>,
         intake: &mut Intake<'_, S, R>,
         invocation: &Invocation,
-    ) -> Result<Answer, IngestError> {
+    ) -> Result<Response, IngestError> {
         let origin = Origin { name: invocation.request_id.clone(), group: 0 };
-        self.take(direct.declared, direct.body.bytes(), &origin, intake).await;
+        self.ingest_body(direct.declared, direct.body.bytes(), &origin, intake).await;
         intake.deliver().await;
         if direct.asynchronous {
             fail_if_undelivered(intake)?;
         }
-        Ok(Answer::Summary(intake.summarise(&self.config.common.dataset)))
+        Ok(Response::Summary(intake.summarise(&self.config.common.dataset)))
     }
 
-    async fn http(
+    async fn handle_http(
         &self,
         request: HttpRequest,
         intake: &mut Intake<'_, S, R>,
         invocation: &Invocation,
-    ) -> Answer {
+    ) -> Response {
         let origin = Origin { name: invocation.request_id.clone(), group: 0 };
         let front_end = request.front_end;
-        let answer = match http::read(request) {
+        let response = match http::read(request) {
             Ok(posted) => {
                 if posted.is_gzip {
-                    self.take_gzip(&posted, &origin, intake).await;
+                    self.ingest_gzip_body(&posted, &origin, intake).await;
                 } else {
-                    self.take(posted.declared, &posted.body, &origin, intake).await;
+                    self.ingest_body(posted.declared, &posted.body, &origin, intake).await;
                 }
                 intake.deliver().await;
                 http::answer(&intake.summarise(&self.config.common.dataset), posted.declared.format)
             }
-            Err(answer) => answer,
+            Err(response) => response,
         };
-        Answer::Http(Box::new(answer.into_response(front_end)))
+        Response::Http(Box::new(response.into_response(front_end)))
     }
 
     /// Ingests the messages of a batch together. A message with a row that was not delivered is retried.
-    async fn queue(&self, event: SqsEvent, intake: &mut Intake<'_, S, R>) -> Answer {
-        intake.lists_positions = false;
+    async fn handle_queue(&self, event: SqsEvent, intake: &mut Intake<'_, S, R>) -> Response {
         let mut ids = Vec::with_capacity(event.records.len());
         for (group, message) in event.records.into_iter().enumerate() {
             let id = message.message_id.unwrap_or_default();
@@ -153,7 +156,7 @@ where
             ids.push(id);
             let body = message.body.unwrap_or_default();
             match Direct::read(&body) {
-                Ok(direct) => self.take(direct.declared, direct.body.bytes(), &origin, intake).await,
+                Ok(direct) => self.ingest_body(direct.declared, direct.body.bytes(), &origin, intake).await,
                 Err(error) => {
                     let refused = RowRefusal { reason: "bad_message", detail: error.to_string() };
                     intake.refuse(refused, Bytes::from(body), &origin);
@@ -171,15 +174,15 @@ where
                 failure
             })
             .collect();
-        Answer::Queue(response)
+        Response::Queue(response)
     }
 
-    async fn objects(
+    async fn handle_objects(
         &self,
         event: S3Event,
         intake: &mut Intake<'_, S, R>,
         invocation: &Invocation,
-    ) -> Result<Answer, IngestError> {
+    ) -> Result<Response, IngestError> {
         let stop_at = checkpoint::stop_at(Instant::now(), invocation.deadline.at);
         for (position, record) in event.records.iter().enumerate() {
             let object = ObjectIntake {
@@ -189,11 +192,11 @@ where
                 stop_at,
                 is_first: position == 0,
             };
-            let taken = object.take(record).await;
+            let ingested = object.take(record).await;
             // A reject for the object itself may still wait for delivery.
             intake.deliver().await;
-            if let Err(error) = taken {
-                // Rows that were not delivered are counted one by one.
+            if let Err(error) = ingested {
+                // Undelivered rows were already counted, so the object is not counted as a failure as well.
                 if !matches!(error, IngestError::Undelivered { .. }) {
                     intake.record_unread_object(error.to_string());
                 }
@@ -201,18 +204,24 @@ where
             }
             fail_if_undelivered(intake)?;
         }
-        Ok(Answer::Summary(intake.summarise(&self.config.common.dataset)))
+        Ok(Response::Summary(intake.summarise(&self.config.common.dataset)))
     }
 
     /// Ingests the rows of a body in pieces, so that the text is not in memory twice.
-    async fn take(&self, declared: Declared, body: &[u8], origin: &Origin, intake: &mut Intake<'_, S, R>) {
+    async fn ingest_body(
+        &self,
+        declared: Declared,
+        body: &[u8],
+        origin: &Origin,
+        intake: &mut Intake<'_, S, R>,
+    ) {
         if let Some(format) = signature::of(body) {
             let error = InflateError::Foreign(format);
             let refused = RowRefusal { reason: error.reason(), detail: error.to_string() };
             intake.refuse(refused, Bytes::copy_from_slice(body), origin);
             return;
         }
-        let (mut rows, normaliser) = self.reading(declared);
+        let (mut rows, normaliser) = self.start_reading(declared);
         for piece in body.chunks(BODY_STEP_BYTES) {
             rows.push(piece);
             intake.take_all(&mut rows, &normaliser, origin).await;
@@ -222,8 +231,8 @@ where
     }
 
     /// Ingests the rows of a gzip body, inflated in pieces. The whole body was already checked to be valid.
-    async fn take_gzip(&self, posted: &Posted, origin: &Origin, intake: &mut Intake<'_, S, R>) {
-        let (mut rows, normaliser) = self.reading(posted.declared);
+    async fn ingest_gzip_body(&self, posted: &Posted, origin: &Origin, intake: &mut Intake<'_, S, R>) {
+        let (mut rows, normaliser) = self.start_reading(posted.declared);
         let mut inflate = Inflate::new(BODY_BYTES);
         let mut inflated = Ok(());
         for piece in posted.body.chunks(inflate.step_bytes()) {
@@ -231,14 +240,14 @@ where
             intake.take_all(&mut rows, &normaliser, origin).await;
         }
         if let Err(error) = inflated.and_then(|()| inflate.finish(|text| rows.push(text))) {
-            unreachable!("{error}");
+            unreachable!("the body was checked before: {error}");
         }
         rows.finish();
         intake.take_all(&mut rows, &normaliser, origin).await;
     }
 
-    /// The rows and their normaliser, as the sender declares them.
-    fn reading(&self, declared: Declared) -> (Rows<'_>, Normaliser<'_>) {
+    /// Starts to read rows as their sender declares them; returns them and their normaliser.
+    fn start_reading(&self, declared: Declared) -> (Rows<'_>, Normaliser<'_>) {
         let dataset = &self.config.common.dataset;
         let rows = Rows::new(dataset, declared.format).with_charset(declared.charset);
         (rows, Normaliser::new(dataset, declared.date_order))
@@ -251,7 +260,7 @@ where
             tracing::warn!(
                 failed = counts.failed,
                 why,
-                "could not deliver some rows; their sender is informed"
+                "could not deliver some rows; they are reported as failed"
             );
         }
         let emitter = self.config.common.emitter("ingest");

@@ -1,6 +1,7 @@
 //! The intake: turns rows into events and delivers them, with several requests in flight and in bounded memory.
 
-mod gathered;
+mod buffer;
+mod failed_keys;
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -23,7 +24,10 @@ use shared::{
     },
 };
 
-use self::gathered::{FailedKeys, GatheredEvents, RowPlace, as_sent};
+use self::{
+    buffer::{BufferedEvents, RowPlace, as_sent},
+    failed_keys::FailedKeys,
+};
 use crate::{
     normalise::{Normaliser, RowRefusal},
     ranges::Ranges,
@@ -88,7 +92,7 @@ pub(crate) struct Intake<'a, S, R> {
     invocation: &'a Invocation,
     followed: Option<&'a Dataset>,
     received: String,
-    gathered: GatheredEvents,
+    buffered: BufferedEvents,
     refused: Collector,
     /// The file that rows were refused of last.
     file: Option<FileContext>,
@@ -96,7 +100,7 @@ pub(crate) struct Intake<'a, S, R> {
     names: Vec<(usize, String)>,
     failed_keys: FailedKeys,
     /// Whether the summary lists the positions of failed rows. The response to a queue lists messages instead.
-    pub(crate) lists_positions: bool,
+    lists_positions: bool,
     /// The outcome of the rows so far.
     pub(crate) summary: Summary,
     /// What could not be read in them.
@@ -115,12 +119,14 @@ where
     R: Service<Entry = Bytes>,
 {
     /// An intake into `stream`. Rejects go to `rejects`, and the log follows the events of a data set.
+    /// `lists_positions` says whether the summary lists the positions of failed rows.
     pub(crate) fn new(
         stream: &'a S,
         rejects: &'a R,
         packing: Packing,
         invocation: &'a Invocation,
         followed: Option<&'a Dataset>,
+        lists_positions: bool,
     ) -> Self {
         Self {
             stream,
@@ -129,12 +135,12 @@ where
             invocation,
             followed,
             received: stamp(invocation.now),
-            gathered: GatheredEvents::default(),
+            buffered: BufferedEvents::default(),
             refused: Collector::new("ingest", stamp(invocation.now)),
             file: None,
             names: Vec::new(),
             failed_keys: FailedKeys::default(),
-            lists_positions: true,
+            lists_positions,
             summary: Summary::default(),
             tally: Tally::default(),
             counts: Counts::default(),
@@ -154,7 +160,7 @@ where
         while let Some(row) = rows.next() {
             self.take(&row, format, normaliser, origin);
             if self.is_full() {
-                self.deliver_gathered().await;
+                self.deliver_buffered().await;
             }
         }
     }
@@ -211,25 +217,25 @@ where
         // JSON needs nothing between two elements.
         let line_end = usize::from(format != Format::Json);
         self.refused.came_in(row.text.len() + line_end);
-        let begin = self.gathered.text.len();
+        let begin = self.buffered.text.len();
         let refused = match normaliser.normalise(
             row,
             &self.received,
-            &mut self.gathered.text,
+            &mut self.buffered.text,
             &mut self.tally,
         ) {
             Ok(key) => {
                 let key = as_sent(key);
-                let bytes = self.gathered.text.len() - begin;
+                let bytes = self.buffered.text.len() - begin;
                 let limit = self.stream.limits().entry_bytes;
                 if bytes + key.len() <= limit {
                     self.remember(origin);
-                    self.gathered.events.push((key, self.gathered.text.len()));
+                    self.buffered.events.push((key, self.buffered.text.len()));
                     let place = RowPlace { group: origin.group, index: row.index, line: row.line };
-                    self.gathered.places.push(place);
+                    self.buffered.places.push(place);
                     return;
                 }
-                self.gathered.text.truncate(begin);
+                self.buffered.text.truncate(begin);
                 RowRefusal {
                     reason: "too_large",
                     detail: format!(
@@ -306,17 +312,17 @@ where
 
     /// Whether enough is buffered for a delivery.
     pub(crate) fn is_full(&self) -> bool {
-        self.gathered.is_full() || self.refused.is_full()
+        self.buffered.is_full() || self.refused.is_full()
     }
 
     /// Delivers everything taken so far and records the outcome.
     pub(crate) async fn deliver(&mut self) {
         self.refused.finish();
-        self.deliver_gathered().await;
+        self.deliver_buffered().await;
         // Events that the stream never accepts are rejects by now.
         self.refused.finish();
         if self.refused.has_finished() {
-            self.deliver_gathered().await;
+            self.deliver_buffered().await;
         }
         self.summary.failed_indexes.settle();
     }
@@ -328,11 +334,11 @@ where
 
     /// Delivers the events and the complete rejects. Rows that share a reject wait for more rows. Otherwise a long
     /// header would be written again for each delivery.
-    pub(crate) async fn deliver_gathered(&mut self) {
-        let mut gathered = std::mem::take(&mut self.gathered);
-        let text = Bytes::from(std::mem::take(&mut gathered.text));
-        let mut events = gathered.take_events(&text);
-        let mut places = gathered.places;
+    pub(crate) async fn deliver_buffered(&mut self) {
+        let mut buffered = std::mem::take(&mut self.buffered);
+        let text = Bytes::from(std::mem::take(&mut buffered.text));
+        let mut events = buffered.take_events(&text);
+        let mut places = buffered.places;
         if !self.failed_keys.is_empty() {
             (events, places) = self.hold_back(events, places);
         }
@@ -356,7 +362,7 @@ where
         let (held, sent): (Vec<_>, Vec<_>) = events
             .into_iter()
             .zip(places)
-            .partition(|(event, _)| self.failed_keys.hold_back(event.partition_key()));
+            .partition(|(event, _)| self.failed_keys.must_wait(event.partition_key()));
         let why = "not sent, since an earlier event of its key failed".to_owned();
         let report = Report { outcomes: vec![Outcome::Failed(why); held.len()], ..Report::default() };
         let (events, places): (Vec<_>, Vec<_>) = held.into_iter().unzip();

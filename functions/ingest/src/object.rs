@@ -211,7 +211,7 @@ where
         while let Some(row) = reading.rows.next() {
             self.intake.take(&row, format, &reading.normaliser, &reading.origin);
             if self.intake.is_full() {
-                self.intake.deliver_gathered().await;
+                self.intake.deliver_buffered().await;
                 self.mark_delivered(reading)?;
                 if self.is_time_up() {
                     return Ok(Some(Stop::TimeUp));

@@ -1,8 +1,8 @@
 //! One fake for each port of the functions, and inputs that several tests use.
 
 mod catalog;
-mod inbox;
-mod repeated;
+mod repeated_object;
+mod s3;
 mod service;
 mod tickets;
 
@@ -16,8 +16,8 @@ use serde_json::json;
 use shared::{delivery::Limits, lambda::invocation::Invocation, stream::StreamRecord};
 
 pub use catalog::{GLUE, Registry, catalog};
-pub use inbox::{BUCKET, Bucket, Download, Inbox};
-pub use repeated::{RepeatedDownload, RepeatedObject};
+pub use repeated_object::{RepeatedDownload, RepeatedObject};
+pub use s3::{BUCKET, Bucket, Download, Inbox};
 pub use service::{Reply, Scripted, failure};
 pub use tickets::{tickets, tickets_in_words};
 

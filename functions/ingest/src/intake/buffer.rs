@@ -1,21 +1,18 @@
-//! What an intake holds between deliveries: the buffered events, and the keys whose events must wait.
-
-use std::{
-    collections::HashSet,
-    hash::{BuildHasher as _, RandomState},
-};
+//! The events that ingest buffers between deliveries.
 
 use bytes::Bytes;
 use shared::{delivery::IN_FLIGHT, stream::StreamRecord};
 
+/// Records that a request to a stream may have.
+///
+/// Source: Kinesis Data Streams API reference, `PutRecords`.
+const REQUEST_RECORDS: usize = 500;
 /// Events that are buffered before delivery: as many as fit into the requests in flight.
-const GATHERED: usize = IN_FLIGHT * 500;
+const BUFFERED_EVENTS: usize = IN_FLIGHT * REQUEST_RECORDS;
 /// Bytes of events that are buffered before delivery.
-const GATHERED_BYTES: usize = 4 * 1024 * 1024;
+const BUFFERED_BYTES: usize = 4 * 1024 * 1024;
 /// Partition keys up to so many bytes are never shortened.
 const SHORT_KEY_BYTES: usize = 256;
-/// Keys with a failed event that are remembered. Beyond this number, nothing more is sent.
-const FAILED_KEYS: usize = 100_000;
 
 /// Where a row is in its request.
 #[derive(Debug, Clone, Copy)]
@@ -30,17 +27,18 @@ pub(super) struct RowPlace {
 
 /// Events that wait for delivery.
 #[derive(Debug, Default)]
-pub(super) struct GatheredEvents {
+pub(super) struct BufferedEvents {
     pub(super) text: Vec<u8>,
     /// Partition key and end of each event in `text`.
     pub(super) events: Vec<(String, usize)>,
+    /// Where the row of each event is, in the order of `events`.
     pub(super) places: Vec<RowPlace>,
 }
 
-impl GatheredEvents {
+impl BufferedEvents {
     /// Whether enough is buffered for a delivery.
     pub(super) fn is_full(&self) -> bool {
-        self.events.len() >= GATHERED || self.text.len() >= GATHERED_BYTES
+        self.events.len() >= BUFFERED_EVENTS || self.text.len() >= BUFFERED_BYTES
     }
 
     /// The events as records that share the buffered text.
@@ -54,31 +52,6 @@ impl GatheredEvents {
                 StreamRecord::new(key, data)
             })
             .collect()
-    }
-}
-
-/// Keys with a failed event in this invocation. Their later events are not sent. Otherwise the failed event would
-/// arrive after them when it is sent again.
-#[derive(Debug, Default)]
-pub(super) struct FailedKeys {
-    hasher: RandomState,
-    /// Hashes of the keys. If two keys have the same hash, both are held back.
-    hashes: HashSet<u64>,
-}
-
-impl FailedKeys {
-    pub(super) fn is_empty(&self) -> bool {
-        self.hashes.is_empty()
-    }
-
-    pub(super) fn add(&mut self, key: &str) {
-        if self.hashes.len() < FAILED_KEYS {
-            self.hashes.insert(self.hasher.hash_one(key));
-        }
-    }
-
-    pub(super) fn hold_back(&self, key: &str) -> bool {
-        self.hashes.len() >= FAILED_KEYS || self.hashes.contains(&self.hasher.hash_one(key))
     }
 }
 
