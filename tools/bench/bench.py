@@ -383,8 +383,8 @@ def ratios(summary: Mapping[str, Any]) -> list[Ratio]:
             ratio("transform", "straightforward", "ours"),
             at_least=4,
         ),
-        Ratio("transform: Python by it", ratio("transform", "python", "ours"), at_least=15),
-        Ratio("ingest: CSV by its bare reading", ratio("ingest_csv", "ours", "floor"), at_most=5),
+        Ratio("transform: Python by it", ratio("transform", "python", "ours"), at_least=10),
+        Ratio("ingest: CSV by its bare reading", ratio("ingest_csv", "ours", "floor"), at_most=6),
         Ratio(
             "ingest: the cookbook's Python by it",
             ratio("ingest_csv", "python", "ours"),

@@ -23,6 +23,8 @@ pub struct Selector<'d> {
     /// Events received before it are late.
     late_before: DateTime<Utc>,
     places: Places,
+    /// The last time of receipt as JSON, and its instant. Events that ingest received together have the same.
+    received: (String, Option<DateTime<Utc>>),
     /// The beginning of each column's entry under its Glue name, `,"temperature_f":`.
     glue_entries: Vec<Vec<u8>>,
     /// The same for columns with the days of cells without a time, `,"opened_on":`.
@@ -60,6 +62,7 @@ impl<'d> Selector<'d> {
             late: 0,
             unknown_severity: 0,
             places: Places::default(),
+            received: (String::new(), None),
             glue_entries: dataset.columns.iter().map(|column| json::entry(&column.column)).collect(),
             day_entries: dataset
                 .columns
@@ -77,14 +80,22 @@ impl<'d> Selector<'d> {
             return decision::not_json(&error);
         }
         let Dataset { severity, received_at, .. } = *self.dataset;
-        let received = self.places.value(&text, received_at).and_then(event::instant);
-        self.late += u64::from(received.is_some_and(|at| at < self.late_before));
+        if let Some(received) = self.places.value(&text, received_at) {
+            self.late += u64::from(self.is_late(received));
+        }
         let severity_found =
             self.places.value(&text, severity).and_then(|value| event::level(self.dataset, value));
         self.unknown_severity +=
             u64::from(severity_found.is_some_and(|found| !self.dataset.severities.lists(found)));
         decision::by_severity(self.dataset, self.above, severity_found)
             .and_then(|severity| self.outputs(&text, severity))
+    }
+
+    fn is_late(&mut self, received: &str) -> bool {
+        if self.received.0 != received {
+            self.received = (received.to_owned(), event::instant(received));
+        }
+        self.received.1.is_some_and(|at| at < self.late_before)
     }
 
     fn outputs(&self, event: &str, severity: i64) -> Decision<Severe> {
@@ -109,7 +120,7 @@ impl<'d> Selector<'d> {
 
     /// The data set's projection, in which a column without a value is null, and then the details that have one.
     fn projection(&self, event: &str) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(event.len() / 2);
         for column in &self.dataset.projection {
             out.extend_from_slice(&self.dataset.entries()[*column]);
             let value = self.places.value(event, *column);
@@ -146,7 +157,8 @@ impl<'d> Selector<'d> {
     /// the partition key says in which partition the event is. A severity that the data set does not list has an
     /// additional column.
     fn analytical(&self, event: &str, severity: i64) -> Vec<u8> {
-        let mut out = Vec::new();
+        // With names and columns of its own it can be longer than the event, but rarely is.
+        let mut out = Vec::with_capacity(event.len());
         let partition = self.dataset.severity_partition(severity);
         let is_moved = self.is_key && partition != severity;
         for (column, described) in self.dataset.columns.iter().enumerate() {

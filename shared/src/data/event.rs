@@ -318,14 +318,23 @@ fn pairs_in<'a>(json: &'a str, text: &str) -> Option<Vec<(Cow<'a, str>, &'a str)
     Some(pairs)
 }
 
+/// The text up to the first byte that is not UTF-8.
+fn valid_begin(data: &[u8]) -> &str {
+    std::str::from_utf8(data).unwrap_or_else(|error| valid_begin(&data[..error.valid_up_to()]))
+}
+
+/// The bytes of an event in which its id usually is, because it comes first.
+const ID_WITHIN: usize = 64;
+
 /// Reads only an event's id. Nothing if it has none, or if the text up to there is not an event.
 #[must_use]
 pub fn id<'a>(dataset: &Dataset, data: &'a [u8]) -> Option<Cow<'a, str>> {
     let data = unmarked(data);
-    let json = match simdutf8::compat::from_utf8(data) {
-        Ok(json) => json,
-        Err(error) => std::str::from_utf8(&data[..error.valid_up_to()]).ok()?,
-    };
+    let begin = valid_begin(&data[..data.len().min(ID_WITHIN)]);
+    if let Some(id) = id_in(dataset, begin, begin) {
+        return Some(id);
+    }
+    let json = valid_begin(data);
     id_in(dataset, json, json).or_else(|| id_in(dataset, json, &masked(json)?))
 }
 
