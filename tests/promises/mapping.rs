@@ -15,7 +15,7 @@ use serde_json::json;
 use shared::stream::StreamRecord;
 use tests::{
     simulation::{
-        mapping::{Answer, Batch, Mapping, Position, Settings},
+        mapping::{Batch, InvocationResult, Mapping, Position, Settings},
         mapping_file,
         scenario::Scenario,
         simulate,
@@ -51,7 +51,7 @@ fn retention() -> Duration {
 
 /// The answer that asks for a retry from a record; `None` if all are done.
 #[expect(clippy::unnecessary_wraps, reason = "it has the type of answers that may fail")]
-fn retry_from(record: Option<u64>) -> Answer {
+fn retry_from(record: Option<u64>) -> InvocationResult {
     let failures = record.map(|record| json!({"itemIdentifier": format!("49{record:054}")}));
     Ok(json!({"batchItemFailures": failures.as_slice()}).to_string())
 }
@@ -62,7 +62,7 @@ async fn run(
     mapping: &Mapping,
     records: usize,
     takes: Duration,
-    answer: &dyn Fn(&[u64]) -> Answer,
+    answer: &dyn Fn(&[u64]) -> InvocationResult,
 ) -> Vec<Vec<u64>> {
     let stream = Stream::new("s1", 1);
     for number in 0..records {

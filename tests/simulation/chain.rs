@@ -26,7 +26,7 @@ use tokio::time::sleep;
 use super::{
     function::{self, Function, Handle},
     ingress::Ingress,
-    mapping::{self, Answer, Mapping, Verdict},
+    mapping::{self, InvocationResult, Mapping, Verdict},
     pace::INVOCATIONS,
     port::{Port, Simulated, Troubles},
     scenario::{Put, Reshard, Scenario},
@@ -45,7 +45,7 @@ type Notify = notify::handler::Handler<Port<Alert>, Port<LatencySample>, Port<By
 macro_rules! handles {
     ($($handler:ty),*) => {$(
         impl Handle for $handler {
-            async fn serve(&self, event: &str, invocation: &Invocation) -> Answer {
+            async fn serve(&self, event: &str, invocation: &Invocation) -> InvocationResult {
                 let answer = self.handle(event, invocation).await.map_err(|error| error.to_string())?;
                 serde_json::to_string(&answer).map_err(|error| error.to_string())
             }
@@ -234,7 +234,7 @@ impl<'s> Chain<'s> {
 
     /// Notes the events that a function may have output although its answer asks for a retry. That is correct only after
     /// trouble with the output: a pack is retried whole, and a bad entry becomes a reject after later events were output.
-    fn note_returned(&self, stage: Stage, batch: &[Stored], answer: &Answer, troubles: &Troubles) {
+    fn note_returned(&self, stage: Stage, batch: &[Stored], answer: &InvocationResult, troubles: &Troubles) {
         let Verdict::From(at) = self.mappings.of(stage).verdict(answer, batch) else { return };
         let service = match stage {
             Stage::Ingest | Stage::Transform => self.services.severe.name,

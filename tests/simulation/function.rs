@@ -15,7 +15,7 @@ use shared::lambda::invocation::Invocation;
 use tokio::time::timeout;
 
 use super::{
-    mapping::Answer,
+    mapping::InvocationResult,
     port::{Process, Troubles},
     scenario::Scenario,
     stage::Stage,
@@ -28,7 +28,7 @@ pub const ENDED: &str = "the process ended";
 /// A handler, which answers with JSON or with an error.
 pub trait Handle {
     /// Handles one event.
-    fn serve(&self, event: &str, invocation: &Invocation) -> impl Future<Output = Answer>;
+    fn serve(&self, event: &str, invocation: &Invocation) -> impl Future<Output = InvocationResult>;
 }
 
 /// A function whose containers serve one invocation at a time and live until their process ends.
@@ -55,7 +55,7 @@ struct Container<H> {
 /// The outcome of an invocation.
 pub struct Invoked {
     /// The answer.
-    pub answer: Answer,
+    pub answer: InvocationResult,
     /// The troubles before the answer.
     pub troubles: Troubles,
 }
@@ -66,7 +66,7 @@ pub struct Served {
     /// Its request id.
     pub request_id: String,
     /// The answer; `None` if the process ended before it.
-    pub answer: Option<Answer>,
+    pub answer: Option<InvocationResult>,
     /// The records in the event.
     pub records: usize,
 }
@@ -164,7 +164,7 @@ impl<H: Handle> Function<H> {
 
 impl<H: Handle> Container<H> {
     /// The handler's answer; nothing if the process ends first.
-    async fn serve(&self, event: &str, invocation: &Invocation) -> Option<Answer> {
+    async fn serve(&self, event: &str, invocation: &Invocation) -> Option<InvocationResult> {
         let mut handled = pin!(self.handler.serve(event, invocation));
         poll_fn(|context| match handled.as_mut().poll(context) {
             _ if self.process.ended.get() => Poll::Ready(None),

@@ -48,7 +48,7 @@ pub struct Batch<'a> {
 }
 
 /// The outcome of an invocation: the function's answer or its failure.
-pub type Answer = Result<String, String>;
+pub type InvocationResult = Result<String, String>;
 
 /// The failure of an invocation that Lambda throttled, without calling the function.
 pub const THROTTLED: &str = "the invocation is throttled";
@@ -154,7 +154,7 @@ impl Mapping {
     /// # Panics
     ///
     /// When it makes too many invocations.
-    pub async fn run(&self, stream: &Stream, invoke: &impl AsyncFn(Batch<'_>) -> Answer) {
+    pub async fn run(&self, stream: &Stream, invoke: &impl AsyncFn(Batch<'_>) -> InvocationResult) {
         self.created.replace((0..stream.shards()).map(|shard| stream.shard(shard).len()).collect());
         let (mut begun, mut done) = (BTreeSet::new(), BTreeSet::new());
         let mut reading = FuturesUnordered::new();
@@ -181,14 +181,14 @@ impl Mapping {
         &self,
         stream: &Stream,
         shard: usize,
-        invoke: &impl AsyncFn(Batch<'_>) -> Answer,
+        invoke: &impl AsyncFn(Batch<'_>) -> InvocationResult,
     ) -> usize {
         let lanes = 0..self.settings.parallelization;
         join_all(lanes.map(|lane| self.lane(stream, Lane { shard, lane }, invoke))).await;
         shard
     }
 
-    async fn lane(&self, stream: &Stream, lane: Lane, invoke: &impl AsyncFn(Batch<'_>) -> Answer) {
+    async fn lane(&self, stream: &Stream, lane: Lane, invoke: &impl AsyncFn(Batch<'_>) -> InvocationResult) {
         let mut next = self.start(stream, lane.shard);
         while let Some(records) = self.gather(stream, lane, &mut next).await {
             self.work(stream, lane, records, invoke).await;
@@ -254,7 +254,7 @@ impl Mapping {
         stream: &Stream,
         lane: Lane,
         records: Vec<Stored>,
-        invoke: &impl AsyncFn(Batch<'_>) -> Answer,
+        invoke: &impl AsyncFn(Batch<'_>) -> InvocationResult,
     ) {
         let mut queue = VecDeque::from([Work { records, attempts: 0, is_repeat: false }]);
         while let Some(work) = queue.pop_front() {
@@ -309,8 +309,8 @@ impl Mapping {
         stream: &Stream,
         lane: Lane,
         records: &[Stored],
-        invoke: &impl AsyncFn(Batch<'_>) -> Answer,
-    ) -> Answer {
+        invoke: &impl AsyncFn(Batch<'_>) -> InvocationResult,
+    ) -> InvocationResult {
         let (function, count, shard) = (self.function, records.len(), lane.shard);
         let (first, last) = ends(records);
         self.trace.line(|| {
@@ -328,7 +328,7 @@ impl Mapping {
     }
 
     /// Writes what came of a batch into the trace.
-    fn trace_verdict(&self, verdict: &Verdict, answer: &Answer, records: &[Stored]) {
+    fn trace_verdict(&self, verdict: &Verdict, answer: &InvocationResult, records: &[Stored]) {
         let ((first, last), function) = (ends(records), self.function);
         self.trace.line(|| match (verdict, answer) {
             (Verdict::Done, _) => format!("{function}: {first} to {last} are done"),
@@ -377,7 +377,7 @@ impl Mapping {
 
     /// The meaning of an answer for a batch.
     #[must_use]
-    pub fn verdict(&self, answer: &Answer, records: &[Stored]) -> Verdict {
+    pub fn verdict(&self, answer: &InvocationResult, records: &[Stored]) -> Verdict {
         match answer {
             Err(failure) if failure == THROTTLED => Verdict::Throttled,
             Err(_) => Verdict::Failed,

@@ -199,7 +199,7 @@ where
             line: None,
             row_index: None,
             payload: &payload,
-            alone: true,
+            is_separate: true,
             file: None,
         });
         self.list(place, refused.reason, detail);
@@ -283,7 +283,7 @@ where
             row_index: Some(row.index),
             payload: &payload,
             // An unclosed row would absorb the rows after it.
-            alone: matches!(row.content, Content::Broken { reason, .. } if !CLOSED.contains(&reason)),
+            is_separate: matches!(row.content, Content::Broken { reason, .. } if !CLOSED.contains(&reason)),
             file: Some(&file),
         });
         self.file = Some(file);
@@ -414,7 +414,7 @@ where
             line: Some(place.line),
             row_index: Some(place.index),
             payload: event.data.strip_suffix(b"\n").unwrap_or(&event.data),
-            alone: false,
+            is_separate: false,
             file: Some(&FileContext::new(Format::Ndjson.name(), None, None)),
         });
         self.list(place, REASON, detail);

@@ -28,7 +28,7 @@ const PORTION: Portion = Portion { soft_limit: 32_000, hard_limit: 64_000 };
 /// The configuration of metrics.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What every function needs.
+    /// The data set, and what else every function needs.
     pub common: Common,
     /// `METRIC_NAMESPACE`; by default the data set's.
     pub namespace: String,
@@ -90,7 +90,7 @@ fn unknown_dimension(metric: &Metric, unknown: &str) -> ConfigError {
 /// Counts the severe events of stream 2.
 #[derive(Debug)]
 pub struct Handler<M, R> {
-    /// The configuration.
+    /// Thresholds, limits and names.
     pub config: Config,
     /// The metric.
     pub metric: M,

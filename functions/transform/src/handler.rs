@@ -37,7 +37,7 @@ const PORTION: Portion = Portion { soft_limit: 16_000, hard_limit: 24_000 };
 /// The configuration of transform.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What every function needs.
+    /// The data set, and what else every function needs.
     pub common: Common,
     /// `SEVERE_STREAM`: stream 2.
     pub severe_stream: String,
@@ -83,7 +83,7 @@ impl Config {
 /// Selects the severe events of stream 1.
 #[derive(Debug)]
 pub struct Handler<S, A, R, C> {
-    /// The configuration.
+    /// Thresholds, limits and names.
     pub config: Config,
     /// Stream 2.
     pub severe: S,

@@ -298,7 +298,7 @@ impl<'b> Ledger<'b> {
             row_index: part,
             payload: data,
             // A record of a stream is one event, whatever records are next to it.
-            alone: true,
+            is_separate: true,
             file: None,
         });
     }

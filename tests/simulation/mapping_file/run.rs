@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     super::{
-        mapping::{Action, Answer, Batch, Lane, Mapping, Settings, Step, THROTTLED},
+        mapping::{Action, Batch, InvocationResult, Lane, Mapping, Settings, Step, THROTTLED},
         stream::Stream,
         trace::Trace,
     },
@@ -157,7 +157,7 @@ struct Script<'f> {
 }
 
 impl Script<'_> {
-    async fn answer(&self, batch: &Batch<'_>) -> Answer {
+    async fn answer(&self, batch: &Batch<'_>) -> InvocationResult {
         self.invocations.update(|invocations| invocations + 1);
         if self.invocations.get() > INVOCATIONS {
             self.endless.notify_one();
@@ -189,7 +189,7 @@ impl Script<'_> {
 }
 
 impl FileAnswer {
-    fn answer(&self) -> Answer {
+    fn answer(&self) -> InvocationResult {
         let failures = |numbers: &[u64]| {
             let failures: Vec<Value> =
                 numbers.iter().map(|number| json!({"itemIdentifier": format!("49{number:054}")})).collect();

@@ -26,7 +26,7 @@ use crate::{
     backlog::{Backlog, Pending},
     difference::Decided,
     error::Error,
-    message::{Message, Sent},
+    message::{Message, TimedMessage},
     order::Timed,
     settings::{Configured, Department, Mapping, Settings, Thresholds},
     tables::{Days, Hours, Names, Received, instant},
@@ -171,7 +171,7 @@ impl<'d> Simulation<'d> {
             self.note(number, event.time, incident, false);
             return Ok(());
         }
-        let lane = self.mapping.lane(event.hash);
+        let lane = self.mapping.lane(event.hash_key);
         match incident {
             Some(incident) if severity > Some(self.thresholds.notify) => {
                 let (record, incident) = (self.lanes[lane].arrived, incident.clone());
@@ -224,7 +224,7 @@ impl<'d> Simulation<'d> {
         }
         while let Some(entry) = self.outbox.first_entry().filter(|entry| entry.key().0 <= now) {
             let ((at, _), message) = entry.remove_entry();
-            self.send(&Sent { at, message });
+            self.send(&TimedMessage { at, message });
         }
         Ok(())
     }
@@ -326,7 +326,7 @@ impl<'d> Simulation<'d> {
     }
 
     /// Sends a message to its subscribers.
-    fn send(&mut self, sent: &Sent) {
+    fn send(&mut self, sent: &TimedMessage) {
         self.alerts.days.add(sent.at, 1, 1);
         self.alerts.received.add(self.dataset, sent);
         let is_filtered = self.alerts.departments.iter().any(|each| each.department.filter.is_some());

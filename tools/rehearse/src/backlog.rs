@@ -158,7 +158,7 @@ mod tests {
             for (pushes, pops) in steps {
                 for _ in 0..pushes {
                     let data = format!(r#"{{"ID":"A-{pushed}","Severity":4}}"#).into_bytes();
-                    let event = Timed { time: -7, hash: 9, severity: 4, data };
+                    let event = Timed { time: -7, hash_key: 9, severity: 4, data };
                     let incident = incident(&dataset, &event).unwrap();
                     let pending = Pending { record: 2 * pushed, event: pushed, time: -7, incident };
                     backlog.push(pending, &event).unwrap();

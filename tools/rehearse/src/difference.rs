@@ -8,7 +8,7 @@ use serde::Serialize;
 use shared::data::dataset::Dataset;
 
 use crate::{
-    message::{Message, Sent},
+    message::{Message, TimedMessage},
     tables::Names,
 };
 
@@ -138,7 +138,7 @@ impl OnlyOne {
         self.by_area.add(incident.value(dataset.severe_partition_key), 1);
         if self.examples.len() < EXAMPLES {
             let message = Message::One { incident: incident.clone(), raised_from: None };
-            let shown = Sent { at: time, message: message.into() }.shown(dataset);
+            let shown = TimedMessage { at: time, message: message.into() }.render(dataset);
             self.examples.push(Example { id: incident.name(), at: shown.at, text: shown.sms });
         }
     }

@@ -1,24 +1,28 @@
 //! Rehearses a stack over files of the past: what it would have accepted, counted and alerted, and to whom.
 //!
 //! A request in JSON comes on standard input, and its answer in JSON goes to standard output. The functions' own code
-//! decides. [`pieces`] reads the files on all cores, and [`piece`] decides about rows as ingest and transform do. [`order`]
-//! puts the severe events in the order of their times. [`counts`] counts them as metrics does, and [`alerts`] alerts as
-//! notify does, with [`policy`] for its subscribers. [`who`] shows one event in full.
+//! decides. [`pieces`] reads the files on all cores, and [`decider`] decides about rows as ingest and transform do.
+//! [`times`] fills in missing times, and [`order`] puts the severe events in the order of their times. [`counts`] counts
+//! them as metrics does, and [`alerts`] alerts as notify does, with [`policy`] for its subscribers. [`who`] shows one
+//! event in full.
 
 mod alerts;
 mod backlog;
 mod counts;
+mod decider;
 mod difference;
 mod error;
 mod message;
 mod order;
-mod piece;
+mod outcome;
 mod pieces;
 mod policy;
 mod rehearsal;
 mod settings;
+mod severe_event;
 mod tables;
 mod thresholds;
+mod times;
 mod who;
 
 use std::{
@@ -35,7 +39,7 @@ use shared::data::dataset::Dataset;
 
 use crate::{
     error::Error,
-    policy::{Policy, Published},
+    policy::{Policy, PublishedAttribute},
     rehearsal::rehearse,
     who::who,
 };
@@ -72,7 +76,7 @@ enum Command {
 #[derive(Debug, Deserialize)]
 struct Filtering {
     policies: Vec<Policy>,
-    messages: Vec<Vec<Published>>,
+    messages: Vec<Vec<PublishedAttribute>>,
 }
 
 fn main() -> ExitCode {

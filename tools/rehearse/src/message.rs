@@ -1,4 +1,5 @@
-//! Messages. They are worded only where they are shown, because a rehearsal counts many more than it shows.
+//! The messages that notify would have sent. A rehearsal counts far more messages than it shows, so only those shown
+//! are worded.
 
 use std::rc::Rc;
 
@@ -12,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use shared::data::dataset::Dataset;
 
-use crate::{policy::Published, tables::instant};
+use crate::{policy::PublishedAttribute, tables::instant};
 
 #[derive(Debug)]
 pub(crate) enum Message {
@@ -28,7 +29,7 @@ pub(crate) enum Message {
 
 /// A message at the time at which it is sent.
 #[derive(Debug, Clone)]
-pub(crate) struct Sent {
+pub(crate) struct TimedMessage {
     /// The time, in microseconds since 1970.
     pub(crate) at: i64,
     pub(crate) message: Rc<Message>,
@@ -36,7 +37,7 @@ pub(crate) struct Sent {
 
 /// A message as its readers see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Shown {
+pub(crate) struct RenderedMessage {
     pub(crate) at: DateTime<Utc>,
     events: usize,
     subject: String,
@@ -47,7 +48,7 @@ pub(crate) struct Shown {
 }
 
 impl Message {
-    pub(crate) fn count(&self) -> usize {
+    pub(crate) fn event_count(&self) -> usize {
         match self {
             Self::One { .. } => 1,
             Self::Digest(alert) => alert.count,
@@ -61,18 +62,18 @@ impl Message {
         }
     }
 
-    pub(crate) fn attributes(&self, dataset: &Dataset) -> Vec<Published> {
+    pub(crate) fn attributes(&self, dataset: &Dataset) -> Vec<PublishedAttribute> {
         match self {
             Self::One { incident, .. } => {
-                attributes_of(dataset, incident).iter().map(Published::from).collect()
+                attributes_of(dataset, incident).iter().map(PublishedAttribute::from).collect()
             }
-            Self::Digest(alert) => alert.attributes.iter().map(Published::from).collect(),
+            Self::Digest(alert) => alert.attributes.iter().map(PublishedAttribute::from).collect(),
         }
     }
 }
 
-impl Sent {
-    pub(crate) fn shown(&self, dataset: &Dataset) -> Shown {
+impl TimedMessage {
+    pub(crate) fn render(&self, dataset: &Dataset) -> RenderedMessage {
         let worded;
         let alert = match self.message.as_ref() {
             Message::Digest(alert) => Some(alert),
@@ -84,9 +85,9 @@ impl Sent {
         let (subject, message) = alert.map(|alert| (alert.subject.clone(), alert.message.as_str())).unzip();
         let texts: Value = serde_json::from_str(message.unwrap_or_default()).unwrap_or_default();
         let text = |name| texts[name].as_str().unwrap_or_default().to_owned();
-        Shown {
+        RenderedMessage {
             at: instant(self.at),
-            events: self.message.count(),
+            events: self.message.event_count(),
             subject: subject.unwrap_or_default(),
             text: text("email"),
             sms: text("sms"),

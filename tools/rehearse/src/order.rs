@@ -10,10 +10,7 @@ use std::{
     process,
 };
 
-use crate::{
-    error::Error,
-    piece::{Outcome, SevereEvent},
-};
+use crate::{error::Error, outcome::PieceOutcome, severe_event::SevereEvent};
 
 /// Bytes of events that are held in memory.
 const HELD_BYTES: usize = 48 * 1024 * 1024;
@@ -28,7 +25,7 @@ pub(crate) struct Timed {
     /// Its time, in microseconds since 1970.
     pub(crate) time: i64,
     /// The hash of its partition key.
-    pub(crate) hash: u128,
+    pub(crate) hash_key: u128,
     /// Its severity, if that is in the data set's range; else a number outside the range.
     pub(crate) severity: i64,
     /// The event as it is on stream 2.
@@ -67,7 +64,7 @@ impl Collector {
         self.events
     }
 
-    pub(crate) fn add(&mut self, outcome: &Outcome) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, outcome: &PieceOutcome) -> Result<(), Error> {
         if self.held.bytes.len() + outcome.projections.len() > self.held_bytes && !self.held.events.is_empty()
         {
             self.spill().map_err(temporary)?;
@@ -219,7 +216,7 @@ pub(crate) fn read(file: &mut impl Read) -> io::Result<Option<Timed>> {
     let mut data = vec![0; u32::from_le_bytes(length) as usize];
     file.read_exact(&mut data)?;
     let [time, severity] = [time, severity].map(i64::from_le_bytes);
-    Ok(Some(Timed { time, hash: u128::from_le_bytes(hash), severity, data }))
+    Ok(Some(Timed { time, hash_key: u128::from_le_bytes(hash), severity, data }))
 }
 
 #[cfg(test)]
@@ -229,14 +226,14 @@ mod tests {
     use super::*;
 
     /// A piece of events with these times; the data of each says its time and its place in the text.
-    fn piece(first: usize, times: &[i64]) -> Outcome {
-        let mut outcome = Outcome::default();
+    fn piece(first: usize, times: &[i64]) -> PieceOutcome {
+        let mut outcome = PieceOutcome::default();
         for (place, time) in (first..).zip(times) {
             let data = format!("{time} {place}");
             outcome.severe.push(SevereEvent {
                 time: *time,
                 row: 0,
-                hash: place as u128,
+                hash_key: place as u128,
                 severity: 3,
                 bytes: u32::try_from(data.len()).unwrap(),
                 stamp: 0,
@@ -267,7 +264,7 @@ mod tests {
             for (time, place) in expected {
                 let event = events.next().unwrap().unwrap();
                 prop_assert_eq!(String::from_utf8(event.data).unwrap(), format!("{time} {place}"));
-                prop_assert_eq!((event.time, event.hash), (time, place as u128));
+                prop_assert_eq!((event.time, event.hash_key), (time, place as u128));
             }
             prop_assert_eq!(events.next().unwrap(), None);
         }

@@ -17,8 +17,9 @@ use ingest::{
 use replay::input::{Input, Text};
 
 use crate::{
+    decider::{Decider, Thresholds},
     error::Error,
-    piece::{Above, Decider, Outcome},
+    outcome::PieceOutcome,
     settings::Reading,
 };
 
@@ -39,7 +40,7 @@ struct Piece {
 /// A piece and the outcome of its rows, which is right if its first row begins where it was assumed to.
 struct Done {
     piece: Piece,
-    outcome: Outcome,
+    outcome: PieceOutcome,
     /// Where the row after its last complete row begins.
     end: Option<Position>,
 }
@@ -47,14 +48,14 @@ struct Done {
 pub(crate) struct Pieces<'d> {
     reading: Reading<'d>,
     /// The severities above which events are severe.
-    above: Above,
+    above: Thresholds,
     workers: usize,
     piece_bytes: usize,
 }
 
 impl<'d> Pieces<'d> {
     /// Reads on all cores.
-    pub(crate) fn new(reading: Reading<'d>, above: impl Into<Above>) -> Self {
+    pub(crate) fn new(reading: Reading<'d>, above: impl Into<Thresholds>) -> Self {
         let workers = available_parallelism().map_or(1, usize::from);
         Self { reading, above: above.into(), workers, piece_bytes: PIECE_BYTES }
     }
@@ -64,7 +65,7 @@ impl<'d> Pieces<'d> {
     pub(crate) fn read(
         &self,
         input: &mut Input,
-        accept: impl FnMut(Outcome) -> Result<(), Error>,
+        accept: impl FnMut(PieceOutcome) -> Result<(), Error>,
     ) -> Result<(Option<NoRows>, u64), Error> {
         let (to_workers, pieces) = mpsc::sync_channel::<Piece>(self.workers * WAITING);
         let (to_main, done) = mpsc::channel::<Done>();
@@ -89,7 +90,7 @@ impl<'d> Pieces<'d> {
             let next = pieces.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(piece) = next else { return };
             let mut rows = self.rows(format, &piece.begin);
-            let mut outcome = Outcome::default();
+            let mut outcome = PieceOutcome::default();
             rows.push(&piece.text);
             decider.take(&mut rows, &mut outcome);
             let end = rows.position();
@@ -124,7 +125,7 @@ struct FileReader<'p, 'd, F> {
     again: u64,
 }
 
-impl<'p, 'd, F: FnMut(Outcome) -> Result<(), Error>> FileReader<'p, 'd, F> {
+impl<'p, 'd, F: FnMut(PieceOutcome) -> Result<(), Error>> FileReader<'p, 'd, F> {
     fn new(pieces: &'p Pieces<'d>, format: Format, done: mpsc::Receiver<Done>, accept: F) -> Self {
         Self {
             pieces,
@@ -228,7 +229,7 @@ impl<'p, 'd, F: FnMut(Outcome) -> Result<(), Error>> FileReader<'p, 'd, F> {
     fn take(&mut self, text: &[u8]) -> Result<(), Error> {
         self.unread.extend_from_slice(text);
         let mut rows = self.pieces.rows(self.format, &self.at);
-        let mut outcome = Outcome::default();
+        let mut outcome = PieceOutcome::default();
         rows.push(&self.unread);
         self.decider.take(&mut rows, &mut outcome);
         if let Some(end) = rows.position() {
@@ -242,7 +243,7 @@ impl<'p, 'd, F: FnMut(Outcome) -> Result<(), Error>> FileReader<'p, 'd, F> {
     /// Takes the last rows of the file.
     fn finish(mut self, ended: Option<&InflateError>) -> Result<(Option<NoRows>, u64), Error> {
         let mut rows = self.pieces.rows(self.format, &self.at);
-        let mut outcome = Outcome::default();
+        let mut outcome = PieceOutcome::default();
         rows.push(&self.unread);
         match ended {
             Some(error) => rows.finish_damaged(error),
@@ -263,7 +264,7 @@ fn is_same_place(one: &Position, other: &Position) -> bool {
     plain(one) == plain(other)
 }
 
-fn rows_of(outcome: &Outcome) -> u64 {
+fn rows_of(outcome: &PieceOutcome) -> u64 {
     outcome.times.len() as u64 + outcome.rejected.values().map(|rejected| rejected.rows).sum::<u64>()
 }
 
@@ -285,7 +286,7 @@ mod tests {
     use shared::data::dataset::Dataset;
 
     use super::*;
-    use crate::piece::{Rejected, Times};
+    use crate::{outcome::RejectedRows, times::Times};
 
     static ACCIDENTS: LazyLock<Dataset> = LazyLock::new(|| Dataset::named("us_accidents").unwrap());
 
@@ -319,18 +320,18 @@ mod tests {
     #[derive(Debug, Default, PartialEq)]
     struct Known {
         times: Vec<i64>,
-        rejected: BTreeMap<&'static str, Rejected>,
+        rejected: BTreeMap<&'static str, RejectedRows>,
         severe: Vec<(i64, Vec<u8>)>,
         report: ReadingReport,
         raw_bytes: u64,
         no_rows: Option<NoRows>,
     }
 
-    fn known(outcomes: Vec<Outcome>, no_rows: Option<NoRows>) -> Known {
+    fn known(outcomes: Vec<PieceOutcome>, no_rows: Option<NoRows>) -> Known {
         let mut known = Known { no_rows, ..Known::default() };
         let (mut tally, mut times) = (ingest::unreadable::Tally::default(), Times::default());
         let mut outcomes: Vec<_> = outcomes.into_iter().flat_map(|outcome| times.add(outcome)).collect();
-        outcomes.extend(times.rest());
+        outcomes.extend(times.into_waiting());
         for outcome in outcomes {
             tally.add(&outcome.tally);
             let mut rest = outcome.projections.as_slice();
@@ -341,8 +342,8 @@ mod tests {
             }
             known.times.extend(outcome.times);
             known.raw_bytes += outcome.sizes.raw;
-            for (reason, Rejected { rows, first }) in outcome.rejected {
-                known.rejected.entry(reason).or_insert(Rejected { rows: 0, first }).rows += rows;
+            for (reason, RejectedRows { rows, first }) in outcome.rejected {
+                known.rejected.entry(reason).or_insert(RejectedRows { rows: 0, first }).rows += rows;
             }
         }
         known.report = ReadingReport::new(&ACCIDENTS, &tally);
@@ -366,7 +367,7 @@ mod tests {
     /// The same rows, read one after the other.
     fn in_a_row(format: Format, text: &[u8]) -> Known {
         let mut rows = Rows::new(&ACCIDENTS, format);
-        let mut outcome = Outcome::default();
+        let mut outcome = PieceOutcome::default();
         rows.push(text);
         rows.finish();
         Decider::new(reading(), 2).take(&mut rows, &mut outcome);

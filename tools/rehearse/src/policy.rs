@@ -63,7 +63,7 @@ enum Candidate<'a> {
 
 /// An attribute of a message as it is published.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Published {
+pub(crate) struct PublishedAttribute {
     pub(crate) name: String,
     /// `String`, `String.Array` or `Number`.
     #[serde(rename = "type")]
@@ -71,7 +71,7 @@ pub(crate) struct Published {
     pub(crate) value: String,
 }
 
-impl From<&Attribute> for Published {
+impl From<&Attribute> for PublishedAttribute {
     fn from(attribute: &Attribute) -> Self {
         let (kind, value) = attribute.typed();
         Self { name: attribute.name.clone(), kind: kind.to_owned(), value: value.into_owned() }
@@ -103,12 +103,12 @@ impl Policy {
     }
 
     /// Whether a message with these attributes is delivered.
-    pub(crate) fn admits(&self, attributes: &[Published]) -> bool {
+    pub(crate) fn admits(&self, attributes: &[PublishedAttribute]) -> bool {
         self.0.iter().all(|clause| clause.holds(attributes))
     }
 
     /// Why a message with these attributes is not delivered; `None` if it is.
-    pub(crate) fn objection(&self, attributes: &[Published]) -> Option<String> {
+    pub(crate) fn objection(&self, attributes: &[PublishedAttribute]) -> Option<String> {
         let clause = self.0.iter().find(|clause| !clause.holds(attributes))?;
         Some(match clause {
             Clause::Any(policies) => {
@@ -124,7 +124,7 @@ impl Policy {
 }
 
 impl Clause {
-    fn holds(&self, attributes: &[Published]) -> bool {
+    fn holds(&self, attributes: &[PublishedAttribute]) -> bool {
         match self {
             Self::Any(policies) => policies.iter().any(|policy| policy.admits(attributes)),
             Self::Attribute(name, rules) => {
@@ -141,7 +141,7 @@ impl Clause {
     }
 }
 
-fn attribute<'a>(name: &str, attributes: &'a [Published]) -> Option<&'a Published> {
+fn attribute<'a>(name: &str, attributes: &'a [PublishedAttribute]) -> Option<&'a PublishedAttribute> {
     attributes.iter().find(|attribute| attribute.name == name)
 }
 
@@ -153,7 +153,7 @@ fn alternatives(rules: &Value) -> Option<Vec<&Map<String, Value>>> {
 }
 
 /// The values of an attribute. Any value of an array can match.
-fn candidates(attribute: &Published) -> Vec<Candidate<'_>> {
+fn candidates(attribute: &PublishedAttribute) -> Vec<Candidate<'_>> {
     let text = || vec![Candidate::Text(Cow::Borrowed(attribute.value.as_str()))];
     match attribute.kind.as_str() {
         "Number" => {
@@ -313,7 +313,7 @@ mod tests {
 
     fn admits(policy: &Value, attributes: &[(&str, &str, &str)]) -> bool {
         let policy: Policy = serde_json::from_value(policy.clone()).unwrap();
-        let published = attributes.iter().map(|(name, kind, value)| Published {
+        let published = attributes.iter().map(|(name, kind, value)| PublishedAttribute {
             name: (*name).to_owned(),
             kind: (*kind).to_owned(),
             value: (*value).to_owned(),
@@ -385,7 +385,8 @@ mod tests {
     fn objection_names_the_attribute() {
         let policy: Policy =
             serde_json::from_value(json!({"$or": [{"county": ["Franklin"]}, {"city": ["Dublin"]}]})).unwrap();
-        let county = Published { name: "county".into(), kind: "String".into(), value: "Lucas".into() };
+        let county =
+            PublishedAttribute { name: "county".into(), kind: "String".into(), value: "Lucas".into() };
         assert_eq!(policy.objection(&[county]).unwrap(), "its county is Lucas, and it has no city");
     }
 

@@ -15,14 +15,16 @@ use shared::data::dataset::Dataset;
 use crate::{
     alerts::{Alerts, Simulation, incident},
     counts::{Counter, Counts},
+    decider::Thresholds,
     difference::{Comparison, Difference},
     error::Error,
     order::{Collector, InOrder, Timed},
-    piece::{Above, NO_TIME, Outcome, Rejected, Sizes, Times},
+    outcome::{PieceOutcome, RejectedRows, Sizes},
     pieces::Pieces,
-    settings::{Configured, Reading, Request, Settings},
+    settings::{Configured, Reading, RehearsalRequest, Settings},
     tables::{Calendar, Rate},
     thresholds::{self, AtThreshold},
+    times::{NO_TIME, Times},
 };
 
 /// Severe events of a block.
@@ -39,7 +41,7 @@ pub(crate) struct RowCounts {
     /// Events on stream 1.
     accepted: u64,
     rejected: u64,
-    /// Rejected rows by reason, with what is wrong with the first.
+    /// RejectedRows rows by reason, with what is wrong with the first.
     rejects: Vec<(&'static str, u64, String)>,
     /// Rows with cells that could not be read.
     unreadable_rows: u64,
@@ -78,7 +80,7 @@ pub(crate) struct Rehearsal {
 }
 
 /// Rehearses the request, and shows the progress on standard error.
-pub(crate) fn rehearse(dataset: &Dataset, request: &Request) -> Result<Rehearsal, Error> {
+pub(crate) fn rehearse(dataset: &Dataset, request: &RehearsalRequest) -> Result<Rehearsal, Error> {
     let reading = Reading::new(dataset, request)?;
     let settings: Vec<_> = request.settings.iter().map(Settings::configured).collect::<Result<_, _>>()?;
     let ([first] | [first, _]) = settings.as_slice() else {
@@ -86,7 +88,10 @@ pub(crate) fn rehearse(dataset: &Dataset, request: &Request) -> Result<Rehearsal
     };
     let thresholds = if request.every_threshold { thresholds::all(dataset) } else { Vec::new() };
     let written = settings.iter().map(|each| each.transform.severity_above).fold(i64::MAX, i64::min);
-    let above = Above { passed: thresholds.iter().copied().fold(written, i64::min), written };
+    let above = Thresholds {
+        simulated_above: thresholds.iter().copied().fold(written, i64::min),
+        written_above: written,
+    };
     let mut read = Read {
         column: dataset.columns[reading.time].name.clone(),
         watermark: i64::from(first.transform.watermark_seconds) * SECOND,
@@ -121,7 +126,7 @@ struct Read {
     accepted: u64,
     timeless: u64,
     late: u64,
-    rejects: BTreeMap<&'static str, Rejected>,
+    rejects: BTreeMap<&'static str, RejectedRows>,
     tally: Tally,
     sizes: Sizes,
     calendar: Calendar,
@@ -144,7 +149,7 @@ impl Read {
         Ok(())
     }
 
-    fn add(&mut self, outcome: Outcome) -> Result<(), Error> {
+    fn add(&mut self, outcome: PieceOutcome) -> Result<(), Error> {
         for outcome in self.times.add(outcome) {
             self.count(outcome)?;
         }
@@ -157,7 +162,7 @@ impl Read {
         Ok(())
     }
 
-    fn count(&mut self, outcome: Outcome) -> Result<(), Error> {
+    fn count(&mut self, outcome: PieceOutcome) -> Result<(), Error> {
         for time in outcome.times.iter().copied().filter(|time| *time != NO_TIME) {
             self.calendar.add(time);
             self.late += u64::from(Some(time.saturating_add(self.watermark)) < self.latest);
@@ -168,14 +173,14 @@ impl Read {
         self.tally.add(&outcome.tally);
         self.sizes += outcome.sizes;
         self.severe.add(&outcome)?;
-        for (reason, Rejected { rows, first }) in outcome.rejected {
-            self.rejects.entry(reason).or_insert(Rejected { rows: 0, first }).rows += rows;
+        for (reason, RejectedRows { rows, first }) in outcome.rejected {
+            self.rejects.entry(reason).or_insert(RejectedRows { rows: 0, first }).rows += rows;
         }
         Ok(())
     }
 
     fn finish(mut self, dataset: &Dataset) -> Result<(RowCounts, InOrder), Error> {
-        for outcome in mem::take(&mut self.times).rest() {
+        for outcome in mem::take(&mut self.times).into_waiting() {
             self.count(outcome)?;
         }
         let time = self.column;

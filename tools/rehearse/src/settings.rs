@@ -14,7 +14,7 @@ use crate::{error::Error, policy::Policy};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Request {
+pub(crate) struct RehearsalRequest {
     /// The files, in the order in which ingest would receive them.
     pub(crate) files: Vec<PathBuf>,
     /// The column with an event's time; by default the data set decides.
@@ -169,7 +169,7 @@ pub(crate) struct Reading<'d> {
 }
 
 impl<'d> Reading<'d> {
-    pub(crate) fn new(dataset: &'d Dataset, request: &Request) -> Result<Self, Error> {
+    pub(crate) fn new(dataset: &'d Dataset, request: &RehearsalRequest) -> Result<Self, Error> {
         Ok(Self {
             dataset,
             time: time_column(dataset, request.time.as_deref())?,

@@ -10,7 +10,7 @@ use notify::word::Kind;
 use serde::{Serialize, Serializer};
 use shared::data::dataset::Dataset;
 
-use crate::message::{Sent, Shown};
+use crate::message::{RenderedMessage, TimedMessage};
 
 /// Names that are counted one by one. Further names are counted together.
 const NAMES: usize = 50_000;
@@ -204,7 +204,7 @@ pub(crate) struct Window {
     pub(crate) messages: u64,
     /// Events in these messages.
     pub(crate) events: u64,
-    pub(crate) first: Vec<Shown>,
+    pub(crate) first: Vec<RenderedMessage>,
 }
 
 /// The window with the most messages, and of several the one with the most events. Messages must arrive in the order of
@@ -213,20 +213,20 @@ pub(crate) struct Window {
 pub(crate) struct Worst {
     open: Window,
     /// The first messages of the open window.
-    first: Vec<Sent>,
+    first: Vec<TimedMessage>,
     pub(crate) most: Window,
 }
 
 impl Worst {
     /// Counts a message in its window of this length in microseconds.
-    fn add(&mut self, dataset: &Dataset, sent: &Sent, length: i64) {
+    fn add(&mut self, dataset: &Dataset, sent: &TimedMessage, length: i64) {
         let begin = Some(instant(sent.at - sent.at.rem_euclid(length)));
         if self.open.begin != begin {
             self.close(dataset);
             self.open.begin = begin;
         }
         self.open.messages += 1;
-        self.open.events += sent.message.count() as u64;
+        self.open.events += sent.message.event_count() as u64;
         if self.first.len() < SHOWN_MESSAGES {
             self.first.push(sent.clone());
         }
@@ -236,7 +236,7 @@ impl Worst {
         let open = std::mem::take(&mut self.open);
         if (open.messages, open.events) > (self.most.messages, self.most.events) {
             self.most = open;
-            self.most.first = self.first.iter().map(|sent| sent.shown(dataset)).collect();
+            self.most.first = self.first.iter().map(|sent| sent.render(dataset)).collect();
         }
         self.first.clear();
     }
@@ -274,28 +274,28 @@ pub(crate) struct Received {
     pub(crate) minute: Worst,
     pub(crate) hour: Worst,
     pub(crate) day: Worst,
-    pub(crate) largest: Option<Shown>,
+    pub(crate) largest: Option<RenderedMessage>,
     #[serde(skip)]
-    largest_sent: Option<Sent>,
+    largest_sent: Option<TimedMessage>,
 }
 
 impl Received {
     /// Counts a message; messages must arrive in the order of their times.
-    pub(crate) fn add(&mut self, dataset: &Dataset, sent: &Sent) {
+    pub(crate) fn add(&mut self, dataset: &Dataset, sent: &TimedMessage) {
         let of_kind = match sent.message.kind() {
             Kind::One => &mut self.single,
             Kind::Digest => &mut self.digests,
             Kind::Storm => &mut self.storms,
         };
         of_kind.messages += 1;
-        of_kind.events += sent.message.count() as u64;
+        of_kind.events += sent.message.event_count() as u64;
         self.hours.add(sent.at, 1);
         self.days += u64::from(self.last_day.replace(day(sent.at)) != Some(day(sent.at)));
         for (worst, length) in [(&mut self.minute, MINUTE), (&mut self.hour, HOUR), (&mut self.day, DAY)] {
             worst.add(dataset, sent, length);
         }
-        let largest = self.largest_sent.as_ref().map(|largest| largest.message.count());
-        if largest < Some(sent.message.count()) {
+        let largest = self.largest_sent.as_ref().map(|largest| largest.message.event_count());
+        if largest < Some(sent.message.event_count()) {
             self.largest_sent = Some(sent.clone());
         }
     }
@@ -305,7 +305,7 @@ impl Received {
         for worst in [&mut self.minute, &mut self.hour, &mut self.day] {
             worst.close(dataset);
         }
-        self.largest = self.largest_sent.take().map(|sent| sent.shown(dataset));
+        self.largest = self.largest_sent.take().map(|sent| sent.render(dataset));
     }
 }
 

@@ -14,11 +14,13 @@ use serde_json::Value;
 use shared::data::{dataset::Dataset, decision::Decision};
 
 use crate::{
+    decider::Decider,
     error::Error,
-    piece::{Decider, NO_TIME, Outcome},
-    policy::Published,
-    settings::{Configured, Department, Reading, Request},
+    outcome::PieceOutcome,
+    policy::PublishedAttribute,
+    settings::{Configured, Department, Reading, RehearsalRequest},
     tables::instant,
+    times::NO_TIME,
 };
 
 /// Events about which there are answers.
@@ -27,13 +29,13 @@ const EVENTS: usize = 100;
 #[derive(Debug, Serialize)]
 pub(crate) struct Answers {
     /// The answers about the first events.
-    answers: Vec<Answer>,
+    answers: Vec<AlertExplanation>,
     /// Whether there are more events.
     more: bool,
 }
 
 #[derive(Debug, Default, Serialize)]
-pub(crate) struct Answer {
+pub(crate) struct AlertExplanation {
     /// Its id, or its place in its file.
     name: String,
     /// Why ingest rejects it, if so.
@@ -61,21 +63,21 @@ pub(crate) struct Subscriber {
 }
 
 /// Answers for each of the first events of the request's files, each as if it were the only one.
-pub(crate) fn who(dataset: &Dataset, request: &Request) -> Result<Answers, Error> {
+pub(crate) fn who(dataset: &Dataset, request: &RehearsalRequest) -> Result<Answers, Error> {
     let reading = Reading::new(dataset, request)?;
     let [settings] = request.settings.as_slice() else {
         return Err(Error::Request("expected one setting to ask who is alerted".to_owned()));
     };
     let asked = Asked { dataset, setting: settings.configured()? };
-    // Every event is passed on here, so that its severity is known.
+    // Every event is selected here, so that its severity is known.
     let mut decider = Decider::new(reading, i64::MIN);
-    let mut answers: Vec<Answer> = Vec::new();
+    let mut answers: Vec<AlertExplanation> = Vec::new();
     for path in &request.files {
         let (mut input, _) = Input::open(path, reading.format, false)?;
         let mut rows = Rows::new(dataset, input.format).with_charset(reading.charset);
         let (before, mut is_end) = (answers.len(), false);
         while answers.len() <= EVENTS {
-            let mut outcome = Outcome::default();
+            let mut outcome = PieceOutcome::default();
             if decider.take_one(&mut rows, &mut outcome) {
                 let place = answers.len() - before + 1;
                 answers.push(asked.about(format!("event {place} of {}", path.display()), outcome));
@@ -111,10 +113,10 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    fn about(&self, place: String, mut outcome: Outcome) -> Answer {
+    fn about(&self, place: String, mut outcome: PieceOutcome) -> AlertExplanation {
         let now = chrono::Utc::now().timestamp_micros();
         outcome.fill_times(now);
-        let mut answer = Answer { name: place, ..Answer::default() };
+        let mut answer = AlertExplanation { name: place, ..AlertExplanation::default() };
         if let Some((reason, rejected)) = outcome.rejected.first_key_value() {
             answer.rejected = Some(format!("{} ({reason})", self.explained(reason, &rejected.first)));
             return answer;
@@ -155,12 +157,12 @@ impl Asked<'_> {
         )
     }
 
-    fn add_message(&self, incident: &Incident, time: i64, answer: &mut Answer) {
+    fn add_message(&self, incident: &Incident, time: i64, answer: &mut AlertExplanation) {
         let incidents = [incident];
         let digests = self.setting.notify.digests;
         let plan = digests.plan(&incidents, &mut Memory::default(), instant(time), usize::MAX);
         let Some((_, alert)) = plan.word(self.dataset, &incidents).into_iter().next() else { return };
-        let attributes: Vec<_> = alert.attributes.iter().map(Published::from).collect();
+        let attributes: Vec<_> = alert.attributes.iter().map(PublishedAttribute::from).collect();
         answer.subject = Some(alert.subject.clone());
         let all = Subscriber {
             name: String::new(),

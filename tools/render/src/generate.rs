@@ -14,11 +14,10 @@ use shared::data::{
 use crate::{
     alarms::rules::{self, NoVariable},
     departments::{self, Attributes, NotADepartment},
+    generated_file::GeneratedFile,
     grafana,
     metrics::emitted,
-    page,
-    product::Product,
-    queries,
+    page, queries,
     template::{self, NoBlock},
 };
 
@@ -46,30 +45,30 @@ pub(crate) enum RenderError {
     File { path: String, source: io::Error },
 }
 
-pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> RenderError {
+pub(crate) fn with_path(path: &Path) -> impl FnOnce(io::Error) -> RenderError {
     let path = path.display().to_string();
     move |source| RenderError::File { path, source }
 }
 
 /// All generated files, for all data sets.
-pub(crate) fn generate(root: &Path) -> Result<Vec<Product>, RenderError> {
+pub(crate) fn generate(root: &Path) -> Result<Vec<GeneratedFile>, RenderError> {
     let template = template(COMMITTED, None, root)?;
-    let mut products = Vec::new();
+    let mut files = Vec::new();
     for name in Dataset::names() {
         let dataset = Dataset::named(name)?;
         check_dimensions(&dataset)?;
         let folder = Path::new("datasets").join(name);
-        products.push(Product::new(folder.join("README.md"), page::render(&dataset)));
-        products.push(Product::new(folder.join("grafana.json"), grafana::render(&dataset)));
+        files.push(GeneratedFile::new(folder.join("README.md"), page::render(&dataset)));
+        files.push(GeneratedFile::new(folder.join("grafana.json"), grafana::render(&dataset)));
         let rules = rules::render(&dataset, &template, &[])?;
-        products.push(Product::new(folder.join("grafana-alerts.json"), rules));
+        files.push(GeneratedFile::new(folder.join("grafana-alerts.json"), rules));
         let general = queries::general(&dataset);
-        products.extend(
-            general.map(|(name, text)| Product::new(folder.join(format!("queries/{name}.sql")), text)),
+        files.extend(
+            general.map(|(name, text)| GeneratedFile::new(folder.join(format!("queries/{name}.sql")), text)),
         );
     }
-    products.push(Product::new("template.yaml", template));
-    Ok(products)
+    files.push(GeneratedFile::new("template.yaml", template));
+    Ok(files)
 }
 
 /// The alert rules of Grafana for the data set of that name, with these values of variables instead of the defaults.
@@ -79,17 +78,17 @@ pub(crate) fn alert_rules(
     root: &Path,
 ) -> Result<String, RenderError> {
     let path = root.join("template.yaml");
-    let template = fs::read_to_string(&path).map_err(at(&path))?;
+    let template = fs::read_to_string(&path).map_err(with_path(&path))?;
     Ok(rules::render(&Dataset::named(name)?, &template, given)?)
 }
 
 /// The template for the data set of that name, with the departments of the project or of another file.
 pub(crate) fn template(name: &str, departments: Option<&Path>, root: &Path) -> Result<String, RenderError> {
-    let read = |path: PathBuf| fs::read_to_string(&path).map_err(at(&path));
+    let read = |path: PathBuf| fs::read_to_string(&path).map_err(with_path(&path));
     let dataset = &Dataset::named(name)?;
     check_dimensions(dataset)?;
     let folder = root.join("datasets").join(name).join("queries");
-    let queries = &queries::all(dataset, &folder).map_err(at(&folder))?;
+    let queries = &queries::all(dataset, &folder).map_err(with_path(&folder))?;
     let path = departments.map_or_else(|| root.join("departments.toml"), Path::to_owned);
     let file = departments.map_or_else(|| "departments.toml".to_owned(), |path| path.display().to_string());
     let departments = &departments::read(&read(path)?, &Attributes::of(dataset))
@@ -125,8 +124,8 @@ mod tests {
     #[test]
     fn generated_files_are_up_to_date() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        for product in generate(&root).unwrap() {
-            let difference = product.difference(&root).unwrap();
+        for file in generate(&root).unwrap() {
+            let difference = file.difference(&root).unwrap();
             assert!(difference.is_none(), "{}", difference.unwrap());
         }
     }
@@ -134,11 +133,11 @@ mod tests {
     #[test]
     fn data_set_is_complete_in_its_folder() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let products = generate(&root).unwrap();
-        for product in products.iter().filter(|product| product.path != Path::new("template.yaml")) {
+        let files = generate(&root).unwrap();
+        for file in files.iter().filter(|file| file.path != Path::new("template.yaml")) {
             let is_in_folder =
-                Dataset::names().any(|name| product.path.starts_with(Path::new("datasets").join(name)));
-            assert!(is_in_folder, "{}", product.path.display());
+                Dataset::names().any(|name| file.path.starts_with(Path::new("datasets").join(name)));
+            assert!(is_in_folder, "{}", file.path.display());
         }
         let template = super::template(COMMITTED, None, &root).unwrap();
         assert!(Dataset::names().filter(|name| *name != COMMITTED).all(|name| !template.contains(name)));

@@ -11,10 +11,10 @@ mod alarms;
 mod dashboard;
 mod departments;
 mod generate;
+mod generated_file;
 mod grafana;
 mod metrics;
 mod page;
-mod product;
 mod queries;
 mod repeated;
 mod story;
@@ -83,14 +83,14 @@ fn run(cli: &Cli, root: &Path) -> Result<ExitCode, RenderError> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut code = ExitCode::SUCCESS;
-    for product in generate(root)? {
+    for file in generate(root)? {
         if cli.check {
-            if let Some(difference) = product.difference(root)? {
+            if let Some(difference) = file.difference(root)? {
                 eprintln!("{difference}");
                 code = ExitCode::FAILURE;
             }
-        } else if product.write(root)? {
-            println!("{} is rewritten", product.path.display());
+        } else if file.write(root)? {
+            println!("{} is rewritten", file.path.display());
         }
     }
     Ok(code)

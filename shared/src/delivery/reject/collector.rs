@@ -74,7 +74,7 @@ pub struct RefusedRow<'a> {
     /// The row or record as it arrived.
     pub payload: &'a [u8],
     /// Whether it must be read separately, since it might change how rows next to it are read.
-    pub alone: bool,
+    pub is_separate: bool,
     /// How the row's file was read, which is needed to read the row again.
     pub file: Option<&'a FileContext>,
 }
@@ -128,7 +128,7 @@ struct GatheredRows {
     /// The length of each row in bytes, and of the header if it comes first.
     row_bytes: Vec<u32>,
     /// Whether any row among them must be read separately.
-    alone: bool,
+    is_separate: bool,
     file: Option<FileContext>,
     owners: Owners,
     /// Bytes that were taken from the budget for it.
@@ -268,8 +268,18 @@ impl Collector {
 
     fn finish_one(&mut self, gathered: GatheredRows) {
         let begins_with_header = gathered.has_header();
-        let GatheredRows { name, reasons, lines, row_index, payload, row_bytes, alone, file, owners, .. } =
-            gathered;
+        let GatheredRows {
+            name,
+            reasons,
+            lines,
+            row_index,
+            payload,
+            row_bytes,
+            is_separate,
+            file,
+            owners,
+            ..
+        } = gathered;
         let source = source(&name, lines);
         let without_header = |file| FileContext { header: None, ..file };
         let file = if begins_with_header { file.map(without_header) } else { file };
@@ -294,7 +304,7 @@ impl Collector {
             row_index,
             rows,
             payload: &payload,
-            row_bytes: (begins_with_header || alone && rows > 1).then_some(&row_bytes),
+            row_bytes: (begins_with_header || is_separate && rows > 1).then_some(&row_bytes),
             file: file.as_ref(),
         };
         let encoded = reject.encode(&self.rejected_at);
@@ -330,7 +340,7 @@ impl GatheredRows {
             payload: Vec::new(),
             header_bytes: 0,
             row_bytes: Vec::new(),
-            alone: false,
+            is_separate: false,
             file: refused.file.cloned(),
             owners: Owners { group: refused.owner.0, ranges: Vec::new(), rows: 0 },
             reserved: cost,
@@ -372,12 +382,12 @@ impl GatheredRows {
             self.payload.push(b'\n');
         }
         self.payload.extend_from_slice(refused.payload);
-        self.alone |= refused.alone;
+        self.is_separate |= refused.is_separate;
         if let (Some((_, last)), Some(line)) = (&mut self.lines, refused.line) {
             *last = line;
         }
         let bytes = refused.payload.len() + 1;
-        let cost = if self.alone || self.has_header() {
+        let cost = if self.is_separate || self.has_header() {
             // In base64 if that is shorter, plus the number that states its length.
             signed(bytes.div_ceil(3) * 4 + bytes.to_string().len() + 1)
         } else {
@@ -427,7 +437,7 @@ mod tests {
             row in prop_oneof![Just("a\"b"), Just("abc"), Just("\"\"\"")],
             times in 1..400_usize,
             rows in 1..20_u64,
-            alone in any::<bool>(),
+            is_separate in any::<bool>(),
         ) {
             let mut collector = Collector::new("transform", "2023-11-14T22:13:20.000000Z".to_owned());
             collector.gathering = true;
@@ -446,7 +456,7 @@ mod tests {
                     line: Some(u64::MAX - rows + index),
                     row_index: Some(index),
                     payload: payload.as_bytes(),
-                    alone,
+                    is_separate,
                     file: file.as_ref(),
                 });
             }

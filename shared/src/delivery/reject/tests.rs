@@ -39,7 +39,7 @@ fn row<'a>(
         line: Some(index + 2),
         row_index: Some(index),
         payload,
-        alone: false,
+        is_separate: false,
         file,
     }
 }
@@ -136,7 +136,7 @@ struct Rows {
     lengths: Vec<usize>,
     times: usize,
     reasons: usize,
-    alone: bool,
+    is_separate: bool,
     good_between: usize,
     files: usize,
 }
@@ -153,11 +153,11 @@ fn rows() -> impl Strategy<Value = Rows> {
         prop_oneof![Just(0_usize), Just(6_usize)],
         prop_oneof![4 => Just(1_usize), 1 => 2..20_usize],
     )
-        .prop_map(|(header, pattern, lengths, times, reasons, alone, good_between, files)| {
+        .prop_map(|(header, pattern, lengths, times, reasons, is_separate, good_between, files)| {
             // Some megabytes at most.
             let bytes = lengths.iter().sum::<usize>().max(1);
             let times = times.min(4_000_000 / bytes).max(1);
-            Rows { header, pattern, lengths, times, reasons, alone, good_between, files }
+            Rows { header, pattern, lengths, times, reasons, is_separate, good_between, files }
         })
 }
 
@@ -192,7 +192,7 @@ proptest! {
                 collector.add(RefusedRow {
                     reason: REASONS[usize::try_from(index / 2).unwrap() % rows.reasons],
                     name: &name,
-                    alone: rows.alone,
+                    is_separate: rows.is_separate,
                     ..row(index, payload, &detail, Some(&file))
                 });
                 if collector.is_full() {

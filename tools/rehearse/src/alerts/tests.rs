@@ -41,7 +41,7 @@ fn alerts(settings: &Settings, events: &[(i64, &str, i64, &str)]) -> Alerts {
     let mut simulation = Simulation::new(&ACCIDENTS, &configured, thresholds, false);
     for (number, (second, id, severity, county)) in (0..).zip(events) {
         let data = format!(r#"{{"ID":"{id}","Severity":{severity},"County":"{county}"}}"#).into_bytes();
-        let event = Timed { time: second * 1_000_000, hash: 0, severity: *severity, data };
+        let event = Timed { time: second * 1_000_000, hash_key: 0, severity: *severity, data };
         let incident = incident(&ACCIDENTS, &event);
         simulation.receive(number, &event, Some(*severity), incident.as_ref()).unwrap();
     }

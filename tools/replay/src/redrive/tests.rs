@@ -136,7 +136,7 @@ fn reject(function: &'static str, source: &str, payload: &str) -> Vec<u8> {
         line: None,
         row_index: None,
         payload: payload.as_bytes(),
-        alone: true,
+        is_separate: true,
         file: file.as_ref(),
     });
     collector.take().lines().concat()

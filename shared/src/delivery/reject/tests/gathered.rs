@@ -185,11 +185,15 @@ fn rows_of_different_files_are_not_gathered_in_one_reject() {
 #[test]
 fn reject_of_several_rows_says_how_many_and_why() {
     let detail = Detail::from("why");
-    let rows = |reasons: &[&'static str], alone: &[bool]| {
+    let rows = |reasons: &[&'static str], is_separate: &[bool]| {
         let mut collector = gathering(&detail);
         // Nothing pays for a second reject.
-        for (index, (reason, alone)) in (0..).zip(reasons.iter().zip(alone)) {
-            collector.add(RefusedRow { reason, alone: *alone, ..row(index, b"A-1", &detail, None) });
+        for (index, (reason, is_separate)) in (0..).zip(reasons.iter().zip(is_separate)) {
+            collector.add(RefusedRow {
+                reason,
+                is_separate: *is_separate,
+                ..row(index, b"A-1", &detail, None)
+            });
         }
         collector.finish();
         parsed(&collector.take())
@@ -204,8 +208,8 @@ fn reject_of_several_rows_says_how_many_and_why() {
     );
     assert_eq!((alike[0].get("row_bytes"), &alike[0]["row_count"]), (None, &json!(3)));
     // Once one must be read by itself, the reader must know where each ends.
-    for alone in [[true, false], [false, true]] {
-        assert_eq!(rows(&["a", "a"], &alone)[0]["row_bytes"], "3,3", "{alone:?}");
+    for is_separate in [[true, false], [false, true]] {
+        assert_eq!(rows(&["a", "a"], &is_separate)[0]["row_bytes"], "3,3", "{is_separate:?}");
     }
 }
 

@@ -23,7 +23,7 @@ fn written(header: &str, rows: &[(Vec<u8>, bool)], account: usize) -> Vec<Bytes>
     let mut collector = Collector::new("ingest", AT.to_owned());
     collector.came_in(account);
     let (file, detail) = (csv(header), Detail::from("…"));
-    for (index, (row, alone)) in (0..).zip(rows) {
+    for (index, (row, is_separate)) in (0..).zip(rows) {
         collector.add(RefusedRow {
             owner: (0, index),
             reason: "cell_count",
@@ -32,7 +32,7 @@ fn written(header: &str, rows: &[(Vec<u8>, bool)], account: usize) -> Vec<Bytes>
             line: Some(7),
             row_index: Some(index),
             payload: row,
-            alone: *alone,
+            is_separate: *is_separate,
             file: Some(&file),
         });
     }
@@ -151,10 +151,10 @@ proptest! {
         many in 1..200_usize,
     ) {
         let header = format!("ID,{}", "h".repeat(header));
-        // What must not be joined is alone; what is not alone has one line, as the payload is split here.
+        // A row that must not be joined is separate; another has one line, as the payload is split here.
         let rows: Vec<(Vec<u8>, bool)> = rows
             .into_iter()
-            .map(|(row, alone)| { let alone = alone || row.contains(&b'\n'); (row, alone) })
+            .map(|(row, is_separate)| { let is_separate = is_separate || row.contains(&b'\n'); (row, is_separate) })
             .collect();
         let small: Vec<_> = rows.iter().filter(|(row, _)| row.len() < 40).cloned().collect();
         let repeated = (0..many).flat_map(|_| small.iter().cloned());

@@ -1,31 +1,32 @@
-//! A generated file, and the first line in which the project's copy differs from it.
+//! A generated file, and the first line in which the copy in the project differs from it.
 
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
 };
 
-use crate::generate::{RenderError, at};
+use crate::generate::{RenderError, with_path};
 
 /// A file with its expected text.
 #[derive(Debug)]
-pub(crate) struct Product {
+pub(crate) struct GeneratedFile {
     /// Its path below the project's folder.
     pub(crate) path: PathBuf,
     text: String,
 }
 
-impl Product {
+impl GeneratedFile {
     pub(crate) fn new(path: impl Into<PathBuf>, text: String) -> Self {
         Self { path: path.into(), text }
     }
 
-    /// The first difference to the file in the project, if any.
+    /// The first difference from the file in the project, if any.
     pub(crate) fn difference(&self, root: &Path) -> Result<Option<Difference>, RenderError> {
         let path = root.join(&self.path);
         let found = match fs::read_to_string(&path) {
+            // A missing file counts as empty.
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            text => text.map_err(at(&path))?,
+            text => text.map_err(with_path(&path))?,
         };
         Ok(self.difference_from(&found))
     }
@@ -46,15 +47,15 @@ impl Product {
         None
     }
 
-    /// Writes the file unless it is up to date.
+    /// Writes the file unless it is up to date; returns whether it was written.
     pub(crate) fn write(&self, root: &Path) -> Result<bool, RenderError> {
         if self.difference(root)?.is_none() {
             return Ok(false);
         }
         let path = root.join(&self.path);
         let folder = path.parent().unwrap_or(root);
-        fs::create_dir_all(folder).map_err(at(folder))?;
-        fs::write(&path, &self.text).map_err(at(&path))?;
+        fs::create_dir_all(folder).map_err(with_path(folder))?;
+        fs::write(&path, &self.text).map_err(with_path(&path))?;
         Ok(true)
     }
 }
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_difference_names_the_line_to_fix() {
-        let file = Product::new("a.yaml", "one\ntwo\nthree\n".to_owned());
+        let file = GeneratedFile::new("a.yaml", "one\ntwo\nthree\n".to_owned());
         assert_eq!(file.difference_from("one\ntwo\nthree\n"), None);
         let difference = file.difference_from("one\n  zwei\nthree\n").unwrap().to_string();
         assert!(difference.starts_with("a.yaml:2: expected `two`, found `zwei`. "), "{difference}");
