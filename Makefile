@@ -263,7 +263,7 @@ render: ## Rewrite what is generated: tables, queries, pages, alarms, dashboards
 .PHONY: rules
 rules: ## Print the alert rules of Grafana for a deployed stack [ENV=dev] [DATASET=name] [LOCAL=1] [PORT=n]
 	$(LOCAL_TOOLS)
-	@$(PY) -m tools.local.rules $(PLACE)
+	@$(PY) -m tools.local.grafana_rules $(PLACE)
 
 .PHONY: clean
 clean: ## Stop every local cloud and remove all that was made

@@ -115,9 +115,9 @@ impl Held {
     }
 
     fn timed(&self, (begin, event): (usize, SevereEvent)) -> Timed {
-        let SevereEvent { time, hash, severity, bytes, .. } = event;
+        let SevereEvent { time, hash_key, severity, bytes, .. } = event;
         let data = self.bytes[begin..begin + bytes as usize].to_vec();
-        Timed { time, hash, severity, data }
+        Timed { time, hash_key, severity, data }
     }
 }
 
@@ -193,10 +193,10 @@ pub(crate) fn temporary(source: io::Error) -> Error {
 
 /// Writes an event, which [`read`] reads.
 pub(crate) fn write(out: &mut impl Write, event: &Timed) -> io::Result<()> {
-    let Timed { time, hash, severity, data } = event;
+    let Timed { time, hash_key, severity, data } = event;
     let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
     out.write_all(&time.to_le_bytes())?;
-    out.write_all(&hash.to_le_bytes())?;
+    out.write_all(&hash_key.to_le_bytes())?;
     out.write_all(&severity.to_le_bytes())?;
     out.write_all(&length.to_le_bytes())?;
     out.write_all(data)
@@ -209,14 +209,14 @@ pub(crate) fn read(file: &mut impl Read) -> io::Result<Option<Timed>> {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         read => read?,
     }
-    let (mut hash, mut severity, mut length) = ([0; 16], [0; 8], [0; 4]);
-    file.read_exact(&mut hash)?;
+    let (mut hash_key, mut severity, mut length) = ([0; 16], [0; 8], [0; 4]);
+    file.read_exact(&mut hash_key)?;
     file.read_exact(&mut severity)?;
     file.read_exact(&mut length)?;
     let mut data = vec![0; u32::from_le_bytes(length) as usize];
     file.read_exact(&mut data)?;
     let [time, severity] = [time, severity].map(i64::from_le_bytes);
-    Ok(Some(Timed { time, hash_key: u128::from_le_bytes(hash), severity, data }))
+    Ok(Some(Timed { time, hash_key: u128::from_le_bytes(hash_key), severity, data }))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{severe_event::SevereEvent, times::NO_TIME};
 
-/// RejectedRows rows of one reason.
+/// Rejected rows of one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RejectedRows {
     pub(crate) rows: u64,

@@ -41,7 +41,7 @@ pub(crate) struct RowCounts {
     /// Events on stream 1.
     accepted: u64,
     rejected: u64,
-    /// RejectedRows rows by reason, with what is wrong with the first.
+    /// Rejected rows by reason, with what is wrong with the first.
     rejects: Vec<(&'static str, u64, String)>,
     /// Rows with cells that could not be read.
     unreadable_rows: u64,
