@@ -3,7 +3,7 @@
 //! A request in JSON comes on standard input, and its answer in JSON goes to standard output. The functions' own code
 //! decides. [`pieces`] reads the files on all cores, and [`decider`] decides about rows as ingest and transform do.
 //! [`times`] fills in missing times, and [`order`] puts the severe events in the order of their times. [`counts`] counts
-//! them as metrics does, and [`alerts`] alerts as notify does, with [`policy`] for its subscribers. [`who`] shows one
+//! them as metrics does, and [`alerts`] alerts as notify does, with [`policy`] for its subscribers. [`mod@who`] shows one
 //! event in full.
 
 mod alerts;
